@@ -1,0 +1,186 @@
+//! What a call and its end look like to the rules.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::id::{RuntimeId, TaskId, TesseraId};
+use crate::payload::Payload;
+
+/// What the callee does with a call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum CallKind {
+    /// Builds the tessera; the first call of every tessera. Options beside it: [`Construction`].
+    Construct,
+    /// Calls a method.
+    Method,
+    /// Reads an attribute, in call order.
+    GetAttribute,
+    /// Reads an attribute past whatever runs or waits.
+    GetAttributeNow,
+    /// Sets an attribute, in call order.
+    SetAttribute,
+    /// Frees the tessera, in call order; calls that come later fail with [`FailureKind::Stopped`].
+    Stop,
+    /// Runs a plain function on a runtime's functions tessera.
+    Function,
+    /// Calls a method of the living result of another task on the runtime that ran it; the functions
+    /// tessera of that runtime is the callee.
+    ResultMethod(TaskId),
+}
+
+impl CallKind {
+    /// Whether the call skips its tessera's queue.
+    pub const fn skips_queue(self) -> bool {
+        matches!(self, Self::GetAttributeNow)
+    }
+}
+
+/// What a caller decides about the tessera it builds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Construction {
+    /// Calls run as soon as their arguments are ready, in no order, many at a time.
+    pub concurrent: bool,
+    /// The owner will rebuild the tessera if its host dies.
+    pub restartable: bool,
+}
+
+/// Where the value of a dependency goes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Slot {
+    /// The positional argument of that index.
+    Positional(u16),
+    /// The keyword argument of that name.
+    Keyword(String),
+    /// Nowhere: the call only waits for the end of the task.
+    Order,
+}
+
+/// Where the value of a dependency comes from.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Source {
+    /// To be filled in by the owner's rules; never on the wire.
+    Unresolved {
+        /// The runtime that knows where the task's result is: its owner.
+        authority: RuntimeId,
+    },
+    /// The callee fetches it from this runtime: the one that runs the task, or the task's owner.
+    At(RuntimeId),
+    /// The value came along, being small and known to the caller: its format and bytes.
+    Here(u8, Bytes),
+}
+
+/// A task whose end a call waits for.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Dependency {
+    /// Where its value goes.
+    pub slot: Slot,
+    /// The task.
+    pub task: TaskId,
+    /// Which part of the result is meant; opaque here, empty for the whole.
+    pub part: Bytes,
+    /// Where the value comes from.
+    pub source: Source,
+}
+
+/// One call, as it travels from the caller to the host of the tessera.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Call {
+    /// The task that stands for it.
+    pub task: TaskId,
+    /// The callee.
+    pub tessera: TesseraId,
+    /// What to do.
+    pub kind: CallKind,
+    /// The method, attribute or, for display, function or class name.
+    pub method: Arc<str>,
+    /// The method is a coroutine function: it runs on the event loop instead of the main thread.
+    pub coroutine: bool,
+    /// How many times the host runs it again after it raised.
+    pub retries: u32,
+    /// For [`CallKind::Construct`] only.
+    pub construction: Construction,
+    /// Tasks that must end first.
+    pub dependencies: Vec<Dependency>,
+    /// The encoded arguments.
+    pub arguments: Payload,
+}
+
+/// Why a task has no value: what the waiter can do decides the kind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum FailureKind {
+    /// The user's code raised; `detail` carries the exception.
+    Raised,
+    /// It was cancelled.
+    Cancelled,
+    /// The call's own time limit passed.
+    TimedOut,
+    /// The runtime that held it died; the message says which and how.
+    Disconnected,
+    /// The tessera was stopped or freed before the call.
+    Stopped,
+    /// The value was dropped or lost.
+    ObjectLost,
+    /// The request made no sense; the message says why.
+    Rejected,
+    /// A fault of mosaic itself, to be reported.
+    Internal,
+}
+
+/// The end of a task that failed.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Failure {
+    /// What kind.
+    pub kind: FailureKind,
+    /// One line for people.
+    pub message: String,
+    /// The tasks through which the failure came, nearest last, one line each: "argument 0 of Solver.step".
+    pub context: Vec<String>,
+    /// The encoded exception, where there is one.
+    pub detail: Payload,
+}
+
+impl Failure {
+    /// A failure that carries no exception of the user's.
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Box<Self> {
+        Box::new(Self { kind, message: message.into(), context: Vec::new(), detail: Payload::default() })
+    }
+
+    /// The same failure as seen by a task that waited for it.
+    #[must_use]
+    pub fn through(&self, context: String) -> Box<Self> {
+        let mut failure = self.clone();
+        failure.context.push(context);
+        Box::new(failure)
+    }
+}
+
+/// The end of a task.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Outcome {
+    /// Its value.
+    Value(Payload),
+    /// It has a value, which stays with `host` until somebody fetches it.
+    Stored {
+        /// The runtime that has it.
+        host: RuntimeId,
+        /// Encoded length in bytes.
+        size: u64,
+    },
+    /// It has none.
+    Failed(Box<Failure>),
+}
+
+/// A call handed over to the executor: every argument is there.
+#[derive(Clone, Debug)]
+pub struct ReadyCall {
+    /// The call; `call.dependencies` is empty.
+    pub call: Call,
+    /// The runtime it came from.
+    pub caller: RuntimeId,
+    /// The values of its dependencies: where to put them, which part is meant, the encoded whole.
+    pub values: Vec<(Slot, Bytes, Payload)>,
+    /// How often it ran before.
+    pub attempt: u32,
+}

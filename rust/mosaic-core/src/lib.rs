@@ -1,0 +1,21 @@
+//! The rules of the mosaic actor runtime.
+//!
+//! Everything here is a state machine over plain data: [`machine::Machine::handle`] takes an
+//! [`event::Event`] and appends [`event::Action`]s. No sockets, no threads, no clock, no randomness:
+//! whoever carries out the actions (the `mosaic-runtime` crate, or a simulated network in the tests)
+//! brings those. Every interleaving, crash and time-out can therefore be replayed from a seed.
+//!
+//! | module | what it decides |
+//! | --- | --- |
+//! | [`id`] | names of runtimes, tasks and tesserae |
+//! | [`payload`] | encoded values and the references inside them |
+//! | [`call`] | what a call and its end look like |
+//! | [`wire`] | messages, frames, limits |
+//! | [`event`] | the interface: what happened, what to do |
+#![forbid(unsafe_code)]
+
+pub mod call;
+pub mod event;
+pub mod id;
+pub mod payload;
+pub mod wire;

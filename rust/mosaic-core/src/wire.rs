@@ -1,0 +1,133 @@
+//! The messages and their frames.
+//!
+//! A frame is a fixed prefix, a table of segment lengths, a msgpack header, the in-band body of the
+//! payload, and the payload's segments:
+//!
+//! ```text
+//! offset  size  field
+//!      0     1  protocol version
+//!      1     1  kind of message
+//!      2     2  number of segments, n
+//!      4     4  header length, h
+//!      8     8  body length, b
+//!     16   8·n  segment lengths
+//!  16+8n     h  header (msgpack array)
+//!     ...    b  body
+//!     ...       segments, one after another
+//! ```
+//!
+//! All integers are little-endian. Lengths are checked against [`Limits`] before anything is allocated.
+
+use serde::{Deserialize, Serialize};
+
+use crate::call::{Call, Outcome};
+use crate::event::Member;
+use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
+
+/// Version of everything in this module; peers of another version are refused in the handshake.
+pub const PROTOCOL_VERSION: u8 = 1;
+
+/// What one runtime says to another.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Message {
+    /// Caller to host: run this.
+    Call(Box<Call>),
+    /// Host to caller: this task has ended.
+    Settled {
+        /// Which.
+        task: TaskId,
+        /// How; a large value stays with the host as [`Outcome::Stored`].
+        outcome: Outcome,
+    },
+    /// Caller to host: this task is not wanted any more.
+    Cancel(TaskId),
+    /// Any runtime to the owner or the runner of a task: send me its end when it has one.
+    Fetch {
+        /// Which.
+        task: TaskId,
+        /// Whether the value is wanted, or only the end.
+        value: bool,
+    },
+    /// The answer to a fetch. The owner may answer a wanted value with [`Outcome::Stored`]: fetch it there.
+    Fetched {
+        /// Which.
+        task: TaskId,
+        /// Whether the value was asked for.
+        value: bool,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// Receiver of a reference to the object's authority: count me as a holder.
+    Hold(ObjectId),
+    /// Authority to holder: you are counted.
+    HoldAcknowledged(ObjectId),
+    /// Receiver of a reference to its sender: I am counted, take out the pin of one message.
+    Unpin(ObjectId),
+    /// Holder to authority, or owner to runner: these are not needed here any more.
+    Release(Vec<ObjectId>),
+    /// Host to the owner and to the head: this tessera is freed.
+    Freed(TesseraId),
+    /// To the head: choose a worker for this tessera.
+    Place(TesseraId),
+    /// From the head: it goes there, or nowhere for that reason.
+    Placed {
+        /// Which.
+        tessera: TesseraId,
+        /// The worker, or why there is none.
+        place: Result<RuntimeId, String>,
+    },
+    /// Holder to owner: where is this tessera, now that its host died?
+    Locate(TesseraId),
+    /// Owner to holder: it lives there now, or is lost for that reason.
+    Located {
+        /// Which.
+        tessera: TesseraId,
+        /// Its new host, or why there is none.
+        place: Result<RuntimeId, String>,
+    },
+    /// Worker to head, first message: I am here.
+    Join(Member),
+    /// Head to everyone: this runtime takes part.
+    MemberJoined(Member),
+    /// Head to everyone: this runtime died.
+    MemberDied {
+        /// Which.
+        runtime: RuntimeId,
+        /// How.
+        cause: String,
+    },
+    /// Anyone to head: everything I had from the dead runtime is registered with whom it concerns.
+    Drained(RuntimeId),
+    /// Head to everyone: all have drained; what only the dead runtime held may go.
+    DeathSettled(RuntimeId),
+    /// To a peer: answer when every task that you own now has ended.
+    Fence(u64),
+    /// The answer.
+    FencePassed(u64),
+    /// Head to worker: end. Running methods get this long, in milliseconds.
+    Shutdown {
+        /// The grace.
+        grace_ms: u64,
+    },
+    /// Are you there?
+    Ping,
+    /// Yes.
+    Pong,
+}
+
+/// Bounds on what a frame may claim.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Limits {
+    /// Longest header, in bytes.
+    pub header: u32,
+    /// Most segments.
+    pub segments: u16,
+    /// Longest body and segments together, in bytes.
+    pub payload: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { header: 1 << 20, segments: 4096, payload: 1 << 40 }
+    }
+}
