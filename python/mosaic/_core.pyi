@@ -1,0 +1,225 @@
+"""The Rust core as Python sees it: one engine a process, tasks, references, and the lanes that run calls."""
+
+from asyncio import AbstractEventLoop, Future
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from typing import Any, Self, final
+
+type RawId = tuple[int, int]
+"""Owner's runtime number and the sequence number within it."""
+
+PROTOCOL_VERSION: int
+
+def configure(
+    *,
+    task_type: type[Task],
+    pickle: Callable[[object], tuple[bytes, list[Any]]],
+    unpickle: Callable[[Any, list[Any]], object],
+    encode_exception: Callable[[BaseException], tuple[str, bytes]],
+    decode_failure: Callable[[str, str, list[str], bytes | None], BaseException],
+    build: Callable[[RawId, type, tuple[Any, ...], dict[str, Any]], object],
+) -> None:
+    """Tell the core which Python objects to work with; called once, when ``mosaic`` is imported.
+
+    Parameters
+    ----------
+    task_type
+        The class that calls return; a subclass of `Task` made without arguments.
+    pickle, unpickle
+        Encode and decode what msgpack cannot: in-band bytes and out-of-band buffers.
+    encode_exception
+        One line for people, and the exception with its traceback text as bytes.
+    decode_failure
+        Kind (``raised``, ``cancelled``, ``timed_out``, ``disconnected``, ``stopped``, ``object_lost``,
+        ``rejected``, ``internal``), message, context lines and encoded exception to an exception to raise.
+    build
+        Makes the living object of a tessera: its id, class, arguments and keyword arguments.
+    """
+
+def engine() -> Engine | None:
+    """Return the engine of this process, if one runs (in a forked child of its process: None)."""
+
+def start_head(
+    *,
+    worker_command: Sequence[str],
+    worker_environment: Mapping[str, str],
+    num_workers: int,
+    max_pending: int,
+    stop_grace: float,
+    foreign_strategy: bool,
+    least_loaded: bool,
+) -> Engine:
+    """Start the head: monitor and node agent in this process, workers as processes.
+
+    Returns at once; see `Engine.wait_ready`. The command is run once a worker with
+    ``MOSAIC_WORKER_DIRECTORY``, ``MOSAIC_WORKER_RUNTIME`` and ``MOSAIC_WORKER_UID`` in its environment.
+    """
+
+def join_worker() -> Engine:
+    """Join the head named in the environment, as the worker process that it started."""
+
+@final
+class Engine:
+    """One process's engine: an I/O thread, connections, the rules."""
+
+    @property
+    def uid(self) -> str: ...
+    @property
+    def runtime(self) -> int: ...
+    @property
+    def directory(self) -> str:
+        """Where sockets and the secret are; mode 0700."""
+    @property
+    def pending(self) -> int:
+        """Tasks of this process that have not ended."""
+    def wait_ready(self, workers: int, timeout: float | None) -> None:
+        """Block until that many workers take part. Raises `TimeoutError`, or the reason why they cannot start."""
+    def members(self) -> list[tuple[int, str, int, bool]]:
+        """Runtime number, uid, process id and whether it is a worker, of all that live, this one too."""
+    def add_worker(self) -> None:
+        """Start one worker more (head only)."""
+    def notices(self) -> list[tuple[str, ...]] | None:
+        """Block until there is something to tell the program; None once the engine has stopped.
+
+        ``("output", uid, "stdout" | "stderr", text)`` one line of a worker, without its end;
+        ``("report", level, text)`` for the log; ``("joined", uid)``; ``("died", uid, cause)``;
+        ``("choose", owner, sequence)``, to be answered with `chosen`; ``("done", token)``.
+        """
+    def chosen(self, tessera: RawId, runtime: int | None, reason: str) -> None:
+        """Answer a ``choose`` notice."""
+    def stop(self) -> None:
+        """End the network (head) or leave it. Blocks until every process, thread and file of it is gone."""
+    def construct(
+        self,
+        cls: type,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        place: int | None = None,
+        concurrent: bool = False,
+        retries: int = 0,
+        restarts: int = 0,
+    ) -> tuple[TesseraRef, Task]:
+        """Build a tessera; the task ends when its ``__init__`` has."""
+    def functions(self, runtime: int) -> TesseraRef:
+        """Return the tessera of a runtime that plain functions run on; call with kind ``function``."""
+    def borrow_tessera(self, tessera: RawId, host: int, name: str) -> TesseraRef:
+        """Return a reference to a tessera known from elsewhere."""
+    def borrow_task(self, task: RawId, tessera: RawId, name: str) -> Task:
+        """Return a task that was passed to this process."""
+    def put(self, value: object, name: str) -> Task:
+        """Return a task that has ended with this value."""
+    def fence(self) -> Task:
+        """Return a task that ends when every task submitted so far on the network has."""
+    def run_main_lane(self) -> None:
+        """Run plain calls on this thread until the engine stops (workers)."""
+    def wait_coroutine(self) -> bool:
+        """Block until the first coroutine call is here; False if the engine stopped instead."""
+    def attach_coroutine_lane(self, loop: AbstractEventLoop, both: bool) -> None:
+        """Run coroutine calls on this loop, plain ones too if ``both`` (the head's local tesserae)."""
+    def call_is_running(self) -> RawId | None:
+        """Return the id of the tessera whose call runs in the current context, if any."""
+
+@final
+class TesseraRef:
+    """A counted reference to a tessera; the tessera is freed when the last one anywhere goes."""
+
+    @property
+    def id(self) -> RawId: ...
+    @property
+    def host(self) -> int | None:
+        """The runtime that hosts it; None while that is not decided."""
+    @property
+    def name(self) -> str:
+        """The name of its class, for display."""
+    def method(
+        self,
+        name: str,
+        *,
+        kind: str = "method",
+        coroutine: bool = False,
+        reserved: frozenset[str] = ...,
+        retries: int = 0,
+        resends: int = 0,
+        timeout: float | None = None,
+    ) -> RemoteMethod:
+        """Return a callable that calls this method.
+
+        ``kind`` is one of ``method``, ``get``, ``get_now``, ``set``, ``stop``, ``function``, ``result:O:S`` (a method of the
+        living result of task (O, S)). ``reserved`` are those of ``max_retries``, ``timeout``, ``eager`` and ``runtime`` that a
+        call may give as keywords for mosaic itself.
+        """
+    def note(self) -> None:
+        """Tell the encoder at work on this thread that the value being pickled refers to this tessera."""
+
+@final
+class RemoteMethod:
+    """Calls one method of one tessera; returns tasks."""
+
+    @property
+    def name(self) -> str: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Task: ...
+
+class Task:
+    """One call: a handle on its end and its value."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...
+    @property
+    def id(self) -> RawId: ...
+    @property
+    def tessera(self) -> RawId: ...
+    @property
+    def tessera_name(self) -> str: ...
+    @property
+    def host(self) -> int | None: ...
+    @property
+    def method(self) -> str: ...
+    @property
+    def state(self) -> str:
+        """``pending``, ``queued``, ``done``, ``failed`` or ``cancelled``."""
+    @property
+    def ended(self) -> bool: ...
+    @property
+    def nbytes(self) -> int | None:
+        """Encoded size of the value in bytes, once known."""
+    def __await__(self) -> Generator[Any, None, Self]: ...
+    def result(self) -> Awaitable[Any]: ...
+    def wait(self, timeout: float | None = None) -> Any:
+        """Block until the value is here and return it."""
+    def wait_ended(self, timeout: float | None = None) -> None:
+        """Block until the task has ended; do not raise its failure."""
+    def failure(self) -> BaseException | None:
+        """Return the exception of an ended task, if it failed, and mark it as seen."""
+    def cancel(self) -> bool: ...
+    def subscribe(self, future: Future[None]) -> None:
+        """Have this future of the running loop resolved with None when the task has ended, well or not."""
+    def subscribe_notice(self, token: str) -> None:
+        """Have a ``("done", token)`` notice sent when the task has ended."""
+    def note(self) -> None:
+        """Tell the encoder at work on this thread that the value being pickled refers to this task."""
+
+class Output:
+    """A reference to one output of a task, or to its end."""
+
+    def __new__(cls, task: Task, key: object = None, *, done: bool = False, whole: bool = False) -> Self: ...
+    @property
+    def task(self) -> Task: ...
+    @property
+    def key(self) -> object: ...
+
+@final
+class Gather:
+    """Waits for many tasks at the cost of one; `values` says whether their values are wanted."""
+
+    def __new__(cls, tasks: Sequence[Task], values: bool) -> Self: ...
+    def __await__(self) -> Generator[Any, None, list[Any]]: ...
+    def wait(self, timeout: float | None = None) -> list[Any]: ...
+
+def encode(value: object) -> tuple[int, bytes, list[Any]]:
+    """Encode a value as calls do: format, in-band bytes, buffers."""
+
+def decode(format: int, body: bytes, buffers: list[Any]) -> object:
+    """Decode what `encode` made."""
+
+def select_output(value: object, key: object) -> object:
+    """Return one output of a result: a position of a tuple, a key of a dict, or 0 for anything else. Raises `LookupError`."""
