@@ -1,4 +1,4 @@
-"""Tasks as arguments: order, values that do not pass through the caller, failures that show both."""
+"""Tasks as arguments: order, values that skip the caller, failures that show both sides."""
 
 import asyncio
 

@@ -334,8 +334,9 @@ def test_a_loop_closed_with_calls_in_flight(runtime, flag):
 
     async def abandon():
         task = Blocker.remote().until(flag("started"), release, 3)
-        asyncio.ensure_future(task.result())
+        waiter = asyncio.ensure_future(task.result())
         await asyncio.sleep(0)
+        assert not waiter.done()
         return task
 
     task = asyncio.run(abandon())
