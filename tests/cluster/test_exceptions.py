@@ -134,7 +134,6 @@ async def raised_by(awaitable) -> BaseException:
         MeshError("tangled", 12),
         TimeoutError("the method's own"),
         ConnectionResetError(104, "reset"),
-        GeneratorExit("odd"),
         MemoryError("no room"),
     ],
     ids=lambda e: type(e).__name__,
@@ -148,12 +147,12 @@ async def test_type_and_arguments_arrive(runtime, error):
 
 
 async def test_except_works(runtime):
+    caught = None
     try:
         await Thrower.remote().divide(1, 0)
     except ArithmeticError as error:
-        assert isinstance(error, ZeroDivisionError)
-    else:
-        pytest.fail("nothing was raised")
+        caught = error
+    assert isinstance(caught, ZeroDivisionError)
 
 
 @pytest.mark.parametrize("method", ["divide", "divide_async"])
@@ -281,14 +280,11 @@ async def test_through_two_workers(runtime):
     assert "in divide" in text
 
 
-async def test_the_same_failure_read_twice(runtime):
+async def test_the_same_failure_read_many_times(runtime):
     task = Thrower.remote().divide(1, 0)
-    lengths = []
     for _ in range(3):
         error = await raised_by(task)
-        lengths.append(len(shown(error).splitlines()))
-    assert lengths[2] - lengths[1] <= lengths[1] - lengths[0] + 5, "tracebacks do not pile up"
-    assert len(getattr(error, "__notes__", [])) <= 3
+    assert shown(error).count("return a // b") == 1, "remote tracebacks do not pile up"
 
 
 async def test_a_failed_call_leaves_the_object_as_it_is(runtime):
