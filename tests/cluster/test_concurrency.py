@@ -1,4 +1,4 @@
-"""What runs beside what: one at a time per tessera, tesserae in parallel, coroutines interleaved."""
+"""What runs beside what: one call at a time per tessera, tesserae in parallel."""
 
 import asyncio
 import os
