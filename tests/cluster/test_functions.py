@@ -185,9 +185,13 @@ async def test_imap_left_early(runtime):
 
 async def test_imap_failures_come_in_their_turn(runtime):
     seen = []
-    with pytest.raises(ValueError, match="item 3"):
+
+    async def collect():
         async for result in runtime.imap(fail_at, range(6), [3] * 6, chunksize=1):
-            seen.append(result)  # noqa: PERF401
+            seen.append(result)
+
+    with pytest.raises(ValueError, match="item 3"):
+        await collect()
     assert seen == [0, 1, 2]
 
 
