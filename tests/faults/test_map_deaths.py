@@ -43,7 +43,7 @@ async def test_async_for_goes_on_with_the_replacement(fresh, log):
 
 
 async def test_async_for_with_many_deaths(fresh, log):
-    deadly = {i: 1 for i in range(0, 30, 5)} | {7: 2}
+    deadly = dict.fromkeys(range(0, 30, 5), 1) | {7: 2}
 
     @fresh.async_for(range(30))
     async def loop(worker, item):

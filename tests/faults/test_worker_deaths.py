@@ -253,7 +253,7 @@ async def test_both_die_at_once(fresh):
 
 def test_synchronous_waiters_are_told(fresh):
     doomed = Doomed.remote()
-    with pytest.raises(mosaic.RuntimeDisconnectedError, match="SIGKILL|signal 9"):
+    with pytest.raises(mosaic.RuntimeDisconnectedError, match=r"SIGKILL|signal 9"):
         doomed.die().wait(BOUND)
 
 

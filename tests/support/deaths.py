@@ -4,6 +4,7 @@ import ctypes
 import os
 import resource
 import signal
+import threading
 
 import mosaic
 from tests.support.rendezvous import Flag, Log
@@ -27,10 +28,8 @@ def die(how: str = "kill") -> None:
         ctypes.string_at(0)
     if how == "abort":
         os.abort()
-    number = signal.SIGTERM if how == "terminate" else signal.SIGKILL
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
-    signal.pause()
+    os.kill(os.getpid(), signal.SIGTERM if how == "terminate" else signal.SIGKILL)
+    threading.Event().wait()
 
 
 def die_once(flag: Flag, how: str = "kill") -> None:
