@@ -161,7 +161,7 @@ $(STAMPS)/installed: constraints.txt $(STAMPS)/identity
 $(STAMPS)/built: $(RUST_SOURCES) pyproject.toml $(STAMPS)/installed
 	$(call say,build: mosaic._core in release profile; some minutes the first time)
 	@rm -f python/mosaic/_core*.so python/mosaic/_core*.pyd
-	@PIP_CONSTRAINT=constraints.txt $(PY) -m maturin develop --quiet --release $(CARGO_LOCKED) --extras demo,dev
+	@PIP_QUIET=1 PIP_CONSTRAINT=constraints.txt $(PY) -m maturin develop --quiet --release $(CARGO_LOCKED) --extras demo,dev
 	@$(PY) -m pip check --quiet
 	@$(PY) -c 'import mosaic._core'
 	@touch $@
