@@ -37,7 +37,7 @@ SAFETY = 0.9
 WATER_SPEED = 1500.0
 
 #: Amplitude that a wave at normal incidence keeps after its way through the sponge and back.
-SPONGE_REFLECTION = 1e-3
+SPONGE_REFLECTION = 1e-2
 
 
 class StabilityError(ValueError):
