@@ -16,7 +16,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from .phantom import Phantom, PhantomError, load, shepp_logan
 
 NUM_TRANSDUCERS = 128
+RING_RADIUS = 0.080  # m
+
+#: Formats in which the figure can be written.
 FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
+DEFAULT_FIGURE = "ultrasound_tomography.png"
+INTERRUPTED = 130  # what shells report after Ctrl-C
 
 
 class Parser(argparse.ArgumentParser):
@@ -62,20 +67,25 @@ def width_in_mm(text: str) -> float:
         width = float(text)
     except ValueError:
         width = 0.0
-    if not 10 <= width <= 1000:  # noqa: PLR2004
+    if not 10 <= width <= 1000:
         raise argparse.ArgumentTypeError(f"'{text}' is not a width between 10 and 1000 mm")
     return width / 1e3
 
 
 def figure_path(text: str) -> Path:
-    """Convert the option ``--output``; the folder is made if need be."""
+    """Convert the option ``--output``, a figure or a folder; folders are made if need be."""
     path = Path(text)
+    if path.suffix == "" or path.is_dir():
+        path /= DEFAULT_FIGURE
     if path.suffix.lower() not in FIGURE_SUFFIXES:
-        raise argparse.ArgumentTypeError(f"'{text}' must end in one of {', '.join(FIGURE_SUFFIXES)}")
+        known = ", ".join(FIGURE_SUFFIXES)
+        raise argparse.ArgumentTypeError(f"'{text}' must be a folder or end in one of {known}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise argparse.ArgumentTypeError(f"cannot make the folder of '{text}': {error.strerror}") from error
+        raise argparse.ArgumentTypeError(
+            f"cannot make the folder of '{text}': {error.strerror}"
+        ) from error
     if path.is_dir() or not os.access(path.parent, os.W_OK):
         raise argparse.ArgumentTypeError(f"'{text}' cannot be written: choose another place")
     return path
@@ -94,7 +104,12 @@ def make_parser() -> Parser:
         "by full-waveform inversion, the shots spread over the workers of a mosaic runtime.",
     )
     add = parser.add_argument
-    add("--workers", type=whole_number(1), metavar="N", help="worker processes (default: one a core)")
+    add(
+        "--workers",
+        type=whole_number(1),
+        metavar="N",
+        help="worker processes (default: one a core)",
+    )
     add(
         "--shots",
         type=whole_number(1, NUM_TRANSDUCERS),
@@ -105,7 +120,7 @@ def make_parser() -> Parser:
     add(
         "--iterations",
         type=whole_number(1),
-        default=8,
+        default=10,
         metavar="N",
         help="updates of the model in each of the three frequency bands (default: %(default)s)",
     )
@@ -124,9 +139,9 @@ def make_parser() -> Parser:
     add(
         "--output",
         type=figure_path,
-        default="demo-output/ultrasound_tomography.png",
+        default="demo-output",
         metavar="PATH",
-        help="figure to write (default: %(default)s)",
+        help="figure to write, or the folder for it (default: %(default)s)",
     )
     add("--seed", type=whole_number(0), default=0, metavar="N", help="of the noise (default: 0)")
     return parser
@@ -145,11 +160,16 @@ class ProgressReporter:
 
     def __init__(self, progress: Progress, total: float) -> None:
         self.progress = progress
+        self.total = total
         self.bar = progress.add_task("inverting", total=total)
 
     def advance(self, cost: float) -> None:
         """Move the bar."""
         self.progress.advance(self.bar, cost)
+
+    def finish(self) -> None:
+        """Fill the bar, even if a band took fewer evaluations than planned."""
+        self.progress.update(self.bar, completed=self.total)
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
@@ -206,7 +226,7 @@ def run(options: argparse.Namespace, phantom: Phantom) -> int:
     from .tomography import Experiment, Reconstruction, reconstruct
 
     experiment = Experiment(
-        ring=Ring(radius=0.080, num_transducers=NUM_TRANSDUCERS),
+        ring=Ring(radius=RING_RADIUS, num_transducers=NUM_TRANSDUCERS),
         num_shots=options.shots,
         iterations=options.iterations,
         seed=options.seed,
@@ -220,15 +240,27 @@ def run(options: argparse.Namespace, phantom: Phantom) -> int:
         TimeRemainingColumn(),
     )
     console = Console()
+    if not phantom.fits(experiment.imaging_radius):
+        console.print(
+            f"note: what lies beyond {1e3 * experiment.imaging_radius:.0f} mm from the middle "
+            "of the model is taken for water; a smaller --width brings it in",
+            highlight=False,
+        )
 
     async def invert(runtime: Any) -> Reconstruction:
         with Progress(*columns, console=console) as progress:
             reporter = ProgressReporter(progress, experiment.total_cost)
-            return await reconstruct(runtime, phantom, experiment, reporter)
+            result = await reconstruct(runtime, phantom, experiment, reporter)
+            reporter.finish()
+            return result
 
     started = time.perf_counter()
     workers = {} if options.workers is None else {"num_workers": options.workers}
-    result = mosaic.run(invert, num_threads=1, **workers)
+    try:
+        result = mosaic.run(invert, num_threads=1, **workers)
+    except KeyboardInterrupt:
+        console.print("interrupted")
+        return INTERRUPTED
     elapsed = time.perf_counter() - started
     save_figure(options.output, result, experiment.ring, experiment.ring.emitters(options.shots))
     console.print(

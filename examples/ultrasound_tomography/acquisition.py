@@ -101,7 +101,7 @@ class Ring:
         return self.radius * np.stack([np.sin(angle), np.cos(angle)], axis=1)
 
     def emitters(self, num_shots: int) -> list[int]:
-        """Indices of the transducers that emit, spread evenly.
+        """Choose the transducers that emit, spread evenly.
 
         Parameters
         ----------
@@ -111,6 +111,7 @@ class Ring:
         Returns
         -------
         list of int
+            Their indices.
 
         Raises
         ------

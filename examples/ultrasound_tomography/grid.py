@@ -30,6 +30,9 @@ STENCIL = (-5.0 / 2.0, 4.0 / 3.0, -1.0 / 12.0)
 #: Largest accepted relative error of the phase speed at the highest frequency of a band.
 DISPERSION_TOLERANCE = 0.02
 
+#: Points in a wavelength at and below which a wave is not even sampled.
+NYQUIST_POINTS = 2
+
 #: Share of the stability limit that `design_grid` uses.
 SAFETY = 0.9
 
@@ -82,7 +85,9 @@ class Grid:
         if min(self.spacing, self.time_step) <= 0 or self.num_steps < 1:
             raise ValueError("spacing, time step and number of steps must be positive")
         if self.sponge < 0 or self.cells <= 2 * self.sponge:
-            raise ValueError(f"a sponge of {self.sponge} cells leaves nothing of {self.cells} cells")
+            raise ValueError(
+                f"a sponge of {self.sponge} cells leaves nothing of {self.cells} cells"
+            )
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -92,17 +97,19 @@ class Grid:
     @property
     def axis(self) -> npt.NDArray[np.float64]:
         """Coordinates of the cell centres along either axis, in m, shape ``(cells,)``."""
-        return (np.arange(self.cells) - (self.cells - 1) / 2) * self.spacing
+        centre = (self.cells - 1) / 2
+        return (np.arange(self.cells, dtype=np.float64) - centre) * self.spacing
 
     @property
     def radius(self) -> npt.NDArray[np.float64]:
         """Distance of every cell from the origin, in m, shape ``(cells, cells)``."""
-        return np.hypot(self.axis[:, None], self.axis[None, :])
+        radius: npt.NDArray[np.float64] = np.hypot(self.axis[:, None], self.axis[None, :])
+        return radius
 
     @property
     def times(self) -> npt.NDArray[np.float64]:
         """Times at which the wavelet drives the wave, in s, shape ``(num_steps,)``."""
-        return np.arange(self.num_steps) * self.time_step
+        return np.arange(self.num_steps, dtype=np.float64) * self.time_step
 
     @property
     def damping(self) -> npt.NDArray[np.float64]:
@@ -118,7 +125,7 @@ class Grid:
         index = np.arange(self.cells)
         depth = np.maximum(self.sponge - np.minimum(index, self.cells - 1 - index), 0) / self.sponge
         peak = 1.5 * WATER_SPEED * math.log(1 / SPONGE_REFLECTION) / (self.sponge * self.spacing)
-        profile = peak * depth**2
+        profile: npt.NDArray[np.float64] = peak * depth**2
         return profile[:, None] + profile[None, :]
 
 
@@ -193,8 +200,8 @@ def check_stability(grid: Grid, max_speed: float) -> None:
     limit = largest_time_step(grid.spacing, max_speed)
     if grid.time_step > limit:
         raise StabilityError(
-            f"a time step of {grid.time_step:.3e} s is unstable at {max_speed:.0f} m/s on a grid of "
-            f"{grid.spacing:.3e} m: shorten it below {limit:.3e} s or use larger cells"
+            f"a time step of {grid.time_step:.3e} s is unstable at {max_speed:.0f} m/s on a grid "
+            f"of {grid.spacing:.3e} m: shorten it below {limit:.3e} s or use larger cells"
         )
 
 
@@ -217,13 +224,13 @@ def check_dispersion(grid: Grid, min_speed: float, max_frequency: float) -> None
     """
     points = min_speed / (max_frequency * grid.spacing)
     error = math.inf
-    if points > 2:  # otherwise the wave is not even sampled
+    if points > NYQUIST_POINTS:
         error = phase_speed_error(points, min_speed * grid.time_step / grid.spacing)
     if error > DISPERSION_TOLERANCE:
         raise DispersionError(
-            f"{points:.1f} grid points in the shortest wavelength ({max_frequency / 1e3:.0f} kHz at "
-            f"{min_speed:.0f} m/s) make an error of {100 * error:.1f} % in the phase speed, more than "
-            f"{100 * DISPERSION_TOLERANCE:.0f} %: use smaller cells or a lower frequency"
+            f"{points:.1f} grid points in the shortest wavelength ({max_frequency / 1e3:.0f} kHz "
+            f"at {min_speed:.0f} m/s) make an error of {100 * error:.1f} % in the phase speed, "
+            f"more than {100 * DISPERSION_TOLERANCE:.0f} %: use smaller cells or a lower frequency"
         )
 
 
@@ -232,6 +239,7 @@ def design_grid(
     max_frequency: float,
     duration: float,
     speeds: tuple[float, float],
+    *,
     points_per_wavelength: float = 4.0,
     sponge: int = 20,
     margin: int = 5,

@@ -20,6 +20,9 @@ Map = npt.NDArray[np.float64]
 #: Duck, F. A. (1990), Physical Properties of Tissue, Academic Press, chapter 4, lists values.
 SPEED_BOUNDS = (1400.0, 1700.0)
 
+#: Difference of speeds of sound, in m/s, below which a cell counts as water.
+WATER_TOLERANCE = 1.0
+
 #: Side of a map whose file does not say how large its cells are, in m.
 DEFAULT_WIDTH = 0.15
 
@@ -82,6 +85,24 @@ class Phantom:
         sampled = ndimage.map_coordinates(contrast, places, order=1, mode="constant")
         return np.where(grid.radius < radius, self.water + sampled, self.water)
 
+    def fits(self, radius: float) -> bool:
+        """Whether there is only water beyond a distance from the middle.
+
+        Parameters
+        ----------
+        radius : float
+            In m.
+
+        Returns
+        -------
+        bool
+        """
+        rows, columns = self.speed.shape
+        y = (np.arange(rows) - (rows - 1) / 2) * self.spacing
+        x = (np.arange(columns) - (columns - 1) / 2) * self.spacing
+        outside = np.hypot(y[:, None], x[None, :]) > radius
+        return bool(np.all(np.abs(self.speed[outside] - self.water) <= WATER_TOLERANCE))
+
 
 def shepp_logan() -> Phantom:
     """Shepp-Logan head phantom of scikit-image with the speeds of sound of soft tissue.
@@ -128,6 +149,7 @@ def load(path: Path, width: float | None = None) -> Phantom:
     if not path.is_file():
         raise PhantomError(f"{path}: no such file: check the path given to --model")
     spacing: float | None = None
+    values: npt.NDArray[Any]
     try:
         if suffix == ".npy":
             values = np.load(path, allow_pickle=False)
@@ -139,7 +161,9 @@ def load(path: Path, width: float | None = None) -> Phantom:
         raise
     except Exception as error:  # each reader and decoder has errors of its own
         reason = " ".join(str(error).split())
-        raise PhantomError(f"{path}: cannot be read as {suffix}: {reason}: write the file again") from error
+        raise PhantomError(
+            f"{path}: cannot be read as {suffix}: {reason}: write the file again"
+        ) from error
     speed = _checked(values, path)
     if width is not None or spacing is None:
         spacing = (width or DEFAULT_WIDTH) / max(speed.shape)
@@ -152,7 +176,7 @@ def _read_hdf5(path: Path) -> tuple[npt.NDArray[Any], float | None]:
     maps: dict[str, Any] = {}
 
     def collect(name: str, item: object) -> None:
-        if isinstance(item, h5py.Dataset) and item.ndim == 2 and item.dtype.kind in "fiu":  # noqa: PLR2004
+        if isinstance(item, h5py.Dataset) and item.ndim == 2 and item.dtype.kind in "fiu":
             maps[name] = item
 
     with h5py.File(path, "r") as file:
@@ -173,7 +197,9 @@ def _read_hdf5(path: Path) -> tuple[npt.NDArray[Any], float | None]:
             return values, None
         spacings = np.ravel(file["space/spacing"]).astype(float)
         if not (np.all(spacings > 0) and np.ptp(spacings) <= 1e-6 * np.max(spacings)):
-            raise PhantomError(f"{path}: space/spacing must be positive, the same both ways, in m: {spacings}")
+            raise PhantomError(
+                f"{path}: space/spacing must be positive, the same both ways, in m: {spacings}"
+            )
         return values, float(spacings[0])
 
 
@@ -182,10 +208,10 @@ def _read_image(path: Path) -> npt.NDArray[Any]:
     picture = io.imread(path)
     full_scale = np.iinfo(picture.dtype).max if picture.dtype.kind in "ui" else 1.0
     grey = picture / full_scale
-    if picture.ndim == 3:  # noqa: PLR2004
+    if picture.ndim == 3:
         channels = picture.shape[2]
-        rgb = color.rgba2rgb(grey) if channels == 4 else grey  # noqa: PLR2004
-        grey = color.rgb2gray(rgb) if channels >= 3 else grey[..., 0]  # noqa: PLR2004
+        rgb = color.rgba2rgb(grey) if channels == 4 else grey
+        grey = color.rgb2gray(rgb) if channels >= 3 else grey[..., 0]
     speed: npt.NDArray[Any] = WATER_SPEED + (BRIGHTEST - WATER_SPEED) * np.clip(grey, 0, 1)
     return speed
 
@@ -193,14 +219,22 @@ def _read_image(path: Path) -> npt.NDArray[Any]:
 def _checked(values: npt.NDArray[Any], path: Path) -> Map:
     """Return the values as float64 if they can be speeds of sound in soft tissue."""
     if values.dtype.kind not in "fiu":
-        raise PhantomError(f"{path}: holds values of type {values.dtype}: store real numbers, in m/s")
-    if values.ndim != 2:  # noqa: PLR2004
-        raise PhantomError(f"{path}: holds an array of shape {values.shape}: give a map with two dimensions")
+        raise PhantomError(
+            f"{path}: holds values of type {values.dtype}: store real numbers, in m/s"
+        )
+    if values.ndim != 2:
+        raise PhantomError(
+            f"{path}: holds an array of shape {values.shape}: give a map with two dimensions"
+        )
     if min(values.shape) < SMALLEST_SIDE:
-        raise PhantomError(f"{path}: a map of {values.shape} cells is too small: give at least 8 x 8")
+        raise PhantomError(
+            f"{path}: a map of {values.shape} cells is too small: give at least 8 x 8"
+        )
     speed = values.astype(np.float64)
     if not np.all(np.isfinite(speed)):
-        raise PhantomError(f"{path}: holds NaN or infinite values: replace them by the speed of water, 1500")
+        raise PhantomError(
+            f"{path}: holds NaN or infinite values: replace them by the speed of water, 1500"
+        )
     low, high = float(speed.min()), float(speed.max())
     if low < SPEED_BOUNDS[0] or high > SPEED_BOUNDS[1]:
         hint = "give the speed of sound of soft tissue"

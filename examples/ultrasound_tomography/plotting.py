@@ -15,9 +15,6 @@ from matplotlib.axes import Axes
 from .acquisition import Ring
 from .tomography import Reconstruction
 
-#: Formats in which the figure can be written.
-FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
-
 
 def save_figure(path: Path, result: Reconstruction, ring: Ring, emitters: list[int]) -> None:
     """Draw a reconstruction.
@@ -25,7 +22,7 @@ def save_figure(path: Path, result: Reconstruction, ring: Ring, emitters: list[i
     Parameters
     ----------
     path : Path
-        File to write; its suffix, one of `FIGURE_SUFFIXES`, chooses the format.
+        File to write; its suffix chooses the format.
     result : Reconstruction
         What to draw.
     ring : Ring
@@ -34,7 +31,9 @@ def save_figure(path: Path, result: Reconstruction, ring: Ring, emitters: list[i
         Those that emit, drawn larger.
     """
     figure = plt.figure(figsize=(13, 8), layout="constrained")
-    panels = figure.subplot_mosaic([["true", "initial", "inverted"], ["misfit"] * 3], height_ratios=[3, 2])
+    panels = figure.subplot_mosaic(
+        [["true", "initial", "inverted"], ["misfit"] * 3], height_ratios=[3, 2]
+    )
     maps = {
         "true": ("True", result.true),
         "initial": (f"Initial: model error {100 * result.error_before:.1f} %", result.initial),
@@ -74,8 +73,14 @@ def _draw_misfits(axes: Axes, misfits: dict[float, list[float]]) -> None:
     """One line for each band, one after the other."""
     start = 0
     for frequency, values in misfits.items():
-        axes.semilogy(start + np.arange(len(values)), values, "o-", label=f"{frequency / 1e3:.0f} kHz")
+        axes.semilogy(
+            start + np.arange(len(values)), values, "o-", label=f"{frequency / 1e3:.0f} kHz"
+        )
         start += len(values)
-    axes.set(xlabel="Evaluated models", ylabel="Misfit / half the data's energy", title="Misfit")
+    axes.set(
+        xlabel="Iterations of all bands, each from its starting model",
+        ylabel="Misfit / half the data's energy",
+        title="Misfit",
+    )
     axes.grid(visible=True, which="both", alpha=0.3)
     axes.legend(title="Band")

@@ -56,9 +56,9 @@ class Experiment:
         Standard deviation of the filter on the gradient, in wavelengths in water.
     """
 
-    ring: Ring = Ring(radius=0.080, num_transducers=128)
+    ring: Ring
     num_shots: int = 16
-    iterations: int = 8
+    iterations: int = 10
     frequencies: tuple[float, ...] = (100e3, 180e3, 280e3)
     noise: float = 0.01
     seed: int = 0
@@ -117,7 +117,7 @@ class Reporter(Protocol):
     """Whoever tells the user how far the work is."""
 
     def advance(self, cost: float) -> None:
-        """Some cell updates are done."""
+        """Count cell updates that are done."""
 
     def say(self, text: str) -> None:
         """Print a line."""
@@ -143,7 +143,7 @@ def model_error(model: Map, true: Map, water: float) -> float:
 
 
 async def observe(
-    runtime: Any, solver: Any, true: Map, shots: Sequence[int], noise: float, seed: int
+    runtime: Any, solver: Any, true: Map, shots: Sequence[int], *, noise: float, seed: int
 ) -> list[Traces]:
     """Simulate the measurement: one shot at a time on each worker, noise added.
 
@@ -283,7 +283,9 @@ async def reconstruct(
             f"{grid.spacing * 1e3:.2f} mm, {grid.num_steps} time steps, {len(shots)} shots"
         )
         solver = Solver.remote(grid, experiment.ring, pulse, len=runtime.num_workers)
-        observed = await observe(runtime, solver, true, shots, experiment.noise, experiment.seed)
+        observed = await observe(
+            runtime, solver, true, shots, noise=experiment.noise, seed=experiment.seed
+        )
         cost = experiment.cost(frequency)
         reporter.advance(cost * len(shots))
         objective = WaveformMisfit(
@@ -303,10 +305,14 @@ async def reconstruct(
             bounds=SPEED_BOUNDS,
             iterations=experiment.iterations,
             first_change=experiment.first_change,
-            report=lambda iteration, misfit: reporter.say(f"  iteration {iteration:2d}  misfit {misfit:.3e}"),
+            report=lambda iteration, misfit: reporter.say(
+                f"  iteration {iteration:2d}  misfit {misfit:.3e}"
+            ),
         )
         misfits[frequency] = outcome.misfits
-        reporter.say(f"  relative model error {model_error(outcome.model, true, phantom.water):.3f}")
+        reporter.say(
+            f"  relative model error {model_error(outcome.model, true, phantom.water):.3f}"
+        )
         estimate = Phantom(outcome.model, grid.spacing, phantom.water)
     initial = np.full(grid.shape, phantom.water)
     return Reconstruction(

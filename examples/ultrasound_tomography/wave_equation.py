@@ -76,7 +76,9 @@ class WaveEquation:
         If the ring does not fit on the grid.
     """
 
-    def __init__(self, grid: Grid, ring: Ring, pulse: Pulse, dtype: npt.DTypeLike = np.float32) -> None:
+    def __init__(
+        self, grid: Grid, ring: Ring, pulse: Pulse, dtype: npt.DTypeLike = np.float32
+    ) -> None:
         self.grid = grid
         self.ring = ring
         self.pulse = pulse
@@ -107,8 +109,8 @@ class WaveEquation:
 
         # The Laplacian is kept in units of its weight for the nearest neighbours.
         self._scale = STENCIL[1] / grid.spacing**2
-        self._far_weight = self.dtype.type(STENCIL[2] / STENCIL[1])
-        self._centre_weight = self.dtype.type(2 * STENCIL[0] / STENCIL[1])
+        far, centre = STENCIL[2] / STENCIL[1], 2 * STENCIL[0] / STENCIL[1]
+        self._far_weight, self._centre_weight = np.array([far, centre], self.dtype)
 
     def forward(self, speed: Array, shot: int) -> Array:
         """Pressure that the transducers record for one shot.
@@ -177,7 +179,7 @@ class WaveEquation:
         emitter = self._weights[[shot], :].tocoo()
         source_cells = self._cells[emitter.coords[1]]
         # A point source has unit integral: 1 / spacing**2 in its cell.
-        drive = emitter.data / self.dtype.type(self._scale * self.grid.spacing**2)
+        drive = emitter.data / np.asarray(self._scale * self.grid.spacing**2, self.dtype)
         traces = np.empty((self.grid.num_steps, self._cells.size), self.dtype)
         laplacian = np.empty(self.grid.shape, self.dtype)
         for step, amplitude in enumerate(self._wavelet):
@@ -209,7 +211,9 @@ class WaveEquation:
         """Check a model and set the coefficients of the scheme for it."""
         grid = self.grid
         if np.shape(speed) != grid.shape:
-            raise ValueError(f"speed of sound of shape {np.shape(speed)}; the grid has {grid.shape}")
+            raise ValueError(
+                f"speed of sound of shape {np.shape(speed)}; the grid has {grid.shape}"
+            )
         slowest, fastest = float(np.min(speed)), float(np.max(speed))
         if not 0 < slowest <= fastest < np.inf:
             raise ValueError("the speed of sound must be positive and finite everywhere")
