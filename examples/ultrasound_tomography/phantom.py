@@ -9,8 +9,9 @@ from typing import Any
 import h5py
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 from scipy import ndimage
-from skimage import color, data, io
+from skimage import data
 
 from .grid import WATER_SPEED, Grid
 
@@ -31,6 +32,9 @@ DARKEST, BRIGHTEST = 1480.0, 1570.0
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 HDF5_SUFFIXES = (".h5", ".hdf5")
+
+#: Pillow's modes with more than eight bits, and the value that is white in each.
+DEEP_MODES = {"I;16": 65535, "I;16B": 65535, "I": 65535, "F": 1}
 
 SMALLEST_SIDE = 8
 
@@ -195,8 +199,9 @@ def _read_hdf5(path: Path) -> tuple[npt.NDArray[Any], float | None]:
         values = np.asarray(chosen)
         if "space/spacing" not in file:
             return values, None
-        spacings = np.ravel(file["space/spacing"]).astype(float)
-        if not (np.all(spacings > 0) and np.ptp(spacings) <= 1e-6 * np.max(spacings)):
+        spacings = np.ravel(file["space/spacing"])
+        numbers = spacings.size > 0 and spacings.dtype.kind in "fiu"
+        if not (numbers and np.all(spacings > 0) and np.ptp(spacings) <= 1e-6 * np.max(spacings)):
             raise PhantomError(
                 f"{path}: space/spacing must be positive, the same both ways, in m: {spacings}"
             )
@@ -205,13 +210,14 @@ def _read_hdf5(path: Path) -> tuple[npt.NDArray[Any], float | None]:
 
 def _read_image(path: Path) -> npt.NDArray[Any]:
     """Grey levels of a picture, as speeds between the water's and the brightest."""
-    picture = io.imread(path)
-    full_scale = np.iinfo(picture.dtype).max if picture.dtype.kind in "ui" else 1.0
-    grey = picture / full_scale
-    if picture.ndim == 3:
-        channels = picture.shape[2]
-        rgb = color.rgba2rgb(grey) if channels == 4 else grey
-        grey = color.rgb2gray(rgb) if channels >= 3 else grey[..., 0]
+    with Image.open(path) as picture:
+        if picture.mode in DEEP_MODES:
+            full_scale = DEEP_MODES[picture.mode]
+            grey = np.asarray(picture) / full_scale
+        else:
+            black = Image.new("RGBA", picture.size, "black")
+            flat = Image.alpha_composite(black, picture.convert("RGBA"))
+            grey = np.asarray(flat.convert("L")) / 255
     speed: npt.NDArray[Any] = WATER_SPEED + (BRIGHTEST - WATER_SPEED) * np.clip(grey, 0, 1)
     return speed
 

@@ -68,7 +68,7 @@ class Experiment:
     @property
     def imaging_radius(self) -> float:
         """Radius of the disc that is inverted, in m; the transducers stand in water."""
-        return 0.925 * self.ring.radius
+        return 0.95 * self.ring.radius
 
     def grid(self, pulse: Pulse) -> Grid:
         """Grid for a band: the slowest wave has time to cross the ring."""
