@@ -120,7 +120,7 @@ def make_parser() -> Parser:
     add(
         "--iterations",
         type=whole_number(1),
-        default=10,
+        default=12,
         metavar="N",
         help="updates of the model in each of the three frequency bands (default: %(default)s)",
     )

@@ -116,7 +116,7 @@ def shepp_logan() -> Phantom:
     Phantom
         400 cells across; skull, the brightest part, at `BRIGHTEST`; water around it.
     """
-    grey = data.shepp_logan_phantom()
+    grey = data.shepp_logan_phantom()  # type: ignore[no-untyped-call]
     speed = np.where(grey > 0, DARKEST + (BRIGHTEST - DARKEST) * grey, WATER_SPEED)
     # Only water surrounds the head; the dark regions inside it are the slowest tissue.
     inside = ndimage.binary_fill_holes(grey > 0)

@@ -51,8 +51,7 @@ def save_figure(path: Path, result: Reconstruction, ring: Ring, emitters: list[i
             interpolation="nearest",
         )
         _draw_ring(panels[name], ring, emitters)
-        panels[name].set(title=title, xlabel="x (mm)")
-    panels["true"].set_ylabel("y (mm)")
+        panels[name].set(title=title, xlabel="x (mm)", ylabel="y (mm)")
     shown = [panels[name] for name in maps]
     figure.colorbar(image, ax=shown, label="Speed of sound (m/s)", shrink=0.85)
     _draw_misfits(panels["misfit"], result.misfits)

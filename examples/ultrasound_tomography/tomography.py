@@ -29,7 +29,7 @@ Map = npt.NDArray[np.float64]
 Traces = npt.NDArray[np.float32]
 
 #: A gradient costs about as much as so many simulations.
-GRADIENT_COST = 3.0
+GRADIENT_COST = 2.5
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Experiment:
 
     ring: Ring
     num_shots: int = 16
-    iterations: int = 10
+    iterations: int = 12
     frequencies: tuple[float, ...] = (100e3, 180e3, 280e3)
     noise: float = 0.01
     seed: int = 0
