@@ -163,7 +163,29 @@ def test_os_exit_in_the_driver_leaves_nothing():
     )
 
 
-def test_methods_that_still_run_at_the_end_are_ended():
+def test_methods_that_still_run_at_the_end_have_time_to_end():
+    run_script(
+        """
+        import time
+        import mosaic
+        from tests.support.rendezvous import Flag
+
+        started, ended = Flag("started"), Flag("ended")
+
+        def work():
+            started.set()
+            time.sleep(0.5)  # the work
+            ended.set()
+
+        with mosaic.session(num_workers=1) as runtime:
+            task = runtime.submit(work)
+            started.wait()
+        assert ended.is_set()
+        """
+    )
+
+
+def test_methods_that_still_run_after_that_are_ended():
     run_script(
         """
         import mosaic

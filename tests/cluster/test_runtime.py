@@ -182,6 +182,12 @@ def test_num_threads_reaches_the_workers():
         assert task.wait() == "3"
 
 
+def test_more_threads_than_cores_leave_one_worker():
+    with mosaic.session(num_threads=1000) as runtime:
+        assert runtime.num_workers == 1
+        assert runtime.submit(abs, -1).wait() == 1
+
+
 @pytest.mark.parametrize("number", [0, -1, "two", 1.5], ids=repr)
 def test_impossible_numbers_of_workers(number):
     with (
