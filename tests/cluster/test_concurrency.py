@@ -87,6 +87,9 @@ class Waiter:
     def for_neighbour_blocking(self, neighbour):
         return neighbour.back("neighbour").wait()
 
+    def for_one_just_made(self):
+        return Echo.remote().back("just made").wait()
+
     def hello(self):
         return "hello"
 
@@ -222,6 +225,15 @@ async def test_blocking_on_a_neighbour_is_an_error(runtime):
     with pytest.raises((RuntimeError, mosaic.MosaicError), match=r"(?i)worker|deadlock|await"):
         await asyncio.wait_for(waiter.for_neighbour_blocking(echo).result(), 20)
     assert await waiter.hello().result() == "hello"
+
+
+async def test_blocking_on_one_just_made_ends(runtime):
+    # Wherever it is placed: a value from the other worker, an explanation from this one.
+    waiters = [Waiter.remote(runtime=runtime.workers[0]) for _ in range(4)]
+    for waiter in waiters:
+        task = waiter.for_one_just_made()
+        outcome = await asyncio.wait_for(asyncio.gather(task.result(), return_exceptions=True), 20)
+        assert outcome == ["just made"] or isinstance(outcome[0], RuntimeError | mosaic.MosaicError)
 
 
 async def test_blocking_on_another_worker_is_allowed(runtime):

@@ -111,6 +111,7 @@ async def test_options_do_not_reach_init(runtime):
 async def test_uid_can_be_chosen(runtime):
     proxy = Options.remote(uid="tess-options-mine")
     assert proxy.uid == "tess-options-mine"
+    assert proxy.given().tessera_id == "tess-options-mine"
     assert await proxy.given().result() == ((), {})
 
 
