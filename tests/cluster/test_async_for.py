@@ -108,18 +108,6 @@ async def test_a_slow_item_does_not_hold_the_others(runtime):
     assert ended[-1] == 0
 
 
-async def test_starts_before_it_is_awaited(runtime):
-    began = asyncio.Event()
-
-    @runtime.async_for([1])
-    async def loop(worker, item):
-        began.set()
-        return item
-
-    await asyncio.wait_for(began.wait(), 20)
-    assert await loop == [1]
-
-
 async def test_no_items(runtime):
     @runtime.async_for([])
     async def loop(worker, item):
@@ -128,25 +116,26 @@ async def test_no_items(runtime):
     assert await loop == []
 
 
-async def test_generators_are_taken_as_they_come(runtime):
-    taken = []
+async def test_generators(runtime):
+    @runtime.async_for((i for i in range(100)), (chr(97 + i % 26) for i in range(1000)))
+    async def loop(worker, number, letter):
+        return f"{number}{letter}"
 
-    def items():
-        for i in range(100):
-            taken.append(i)
-            yield i
+    results = await loop
+    assert len(results) == 100
+    assert results[:3] == ["0a", "1b", "2c"]
 
-    release = asyncio.Event()
 
-    @runtime.async_for(items())
+async def test_awaited_twice_it_ran_once(runtime):
+    calls = []
+
+    @runtime.async_for(range(3))
     async def loop(worker, item):
-        await release.wait()
+        calls.append(item)
         return item
 
-    await asyncio.sleep(0)
-    assert len(taken) <= 100
-    release.set()
-    assert await loop == list(range(100))
+    assert await loop == await loop == [0, 1, 2]
+    assert sorted(calls) == [0, 1, 2]
 
 
 async def test_an_exception_fails_the_loop(runtime):
@@ -273,17 +262,18 @@ async def test_both_ways_give_all_results(runtime, safe):
 
 
 async def test_two_loops_at_once(runtime):
-    busy = set()
+    events = [asyncio.Event(), asyncio.Event()]
 
     async def one(worker, item):
-        await asyncio.sleep(0)
+        events[item // 10].set()
+        await events[1 - item // 10].wait()
         return item
 
-    first = runtime.async_for(range(10))(one)
-    second = runtime.async_for(range(10, 20))(one)
-    assert await asyncio.wait_for(first, 20) == list(range(10))
-    assert await asyncio.wait_for(second, 20) == list(range(10, 20))
-    assert not busy
+    async def whole(items):
+        return await runtime.async_for(items)(one)
+
+    loops = asyncio.gather(whole(range(10)), whole(range(10, 20)))
+    assert await asyncio.wait_for(loops, 20) == [list(range(10)), list(range(10, 20))]
 
 
 async def test_unknown_options_are_refused(runtime):
