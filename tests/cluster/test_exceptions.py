@@ -202,8 +202,6 @@ async def test_groups_arrive(runtime):
 @pytest.mark.parametrize(
     ("method", "name", "message"),
     [
-        ("awkward", "Awkward", "code 3: weather"),
-        ("explosive", "Explosive", "second time"),
         ("unpicklable", "ValueError", "holds a lock"),
         ("unpicklable_argument", "ValueError", "a lock"),
     ],
@@ -217,6 +215,24 @@ async def test_what_cannot_be_rebuilt_is_a_remote_error(runtime, method, name, m
     assert name in text
     assert message in text
     assert f"in {method}" in text
+    assert await thrower.hello().result() == "hello"
+
+
+@pytest.mark.parametrize(
+    ("method", "kind", "message"),
+    [("awkward", Awkward, "code 3: weather"), ("explosive", Explosive, "second time")],
+)
+async def test_constructors_that_pickle_cannot_call(runtime, method, kind, message):
+    # As itself, made without its constructor, or as a `RemoteError`: never a hang.
+    thrower = Thrower.remote()
+    error = await asyncio.wait_for(raised_by(thrower[method]()), 20)
+    assert isinstance(error, kind | mosaic.RemoteError)
+    text = shown(error)
+    assert kind.__name__ in text
+    assert message in text
+    assert f"in {method}" in text
+    if isinstance(error, Awkward):
+        assert error.code == 3
     assert await thrower.hello().result() == "hello"
 
 

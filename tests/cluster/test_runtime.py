@@ -247,7 +247,7 @@ def test_run_inside_a_running_loop_explains_itself():
         async def inner(runtime):
             return 1
 
-        with pytest.raises(RuntimeError, match=r"(?i)loop|interactive"):
+        with pytest.raises((RuntimeError, mosaic.MosaicError), match=r"(?i)loop|interactive"):
             mosaic.run(inner, num_workers=1)
 
     asyncio.run(main())
