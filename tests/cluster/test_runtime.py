@@ -131,8 +131,7 @@ def test_what_a_runtime_tells():
 def test_getters():
     with mosaic.session(num_workers=2) as runtime:
         assert mosaic.get_worker("worker:0:1").uid == "worker:0:1"
-        assert mosaic.get_worker(0, 1).uid == "worker:0:1"
-        assert mosaic.get_node(0).uid == "node:0"
+        assert mosaic.get_node("node:0").uid == "node:0"
         assert mosaic.get_head().uid == "head"
         assert mosaic.get_monitor().uid == "monitor"
         assert mosaic.get_event_loop() is not None
