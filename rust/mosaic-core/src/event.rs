@@ -2,7 +2,7 @@
 
 use crate::call::{Call, Outcome, ReadyCall};
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
-use crate::payload::Reference;
+use crate::payload::{Payload, Reference};
 use crate::wire::Message;
 
 /// A new call, made by a program of this runtime.
@@ -50,6 +50,15 @@ pub enum Event<H> {
         /// Resolved by [`Action::Settle`].
         handle: H,
     },
+    /// A program kept a value here, as the result of a task of its own that has ended.
+    ValuePut {
+        /// The task.
+        task: TaskId,
+        /// The value.
+        value: Payload,
+    },
+    /// A program dropped the value of a task of its own: whoever asks for it from now on is told so.
+    ValueDropped(TaskId),
     /// A local handle to an object came into being (other than by submission).
     Retained(Reference),
     /// A local handle went: the one made by the submission, or one that was retained.
@@ -86,6 +95,8 @@ pub enum Event<H> {
         /// The worker, or why there is none.
         place: Result<RuntimeId, String>,
     },
+    /// This runtime ends: every handle that is not settled fails with this cause.
+    RuntimeStopped(String),
     /// No worker will join any more until told otherwise: whatever waits for one fails with this reason (head only).
     WorkersExhausted(String),
 }

@@ -1,1 +1,31 @@
-//! To come.
+//! The engine of the mosaic actor runtime: carries out what the rules in `mosaic-core` decide.
+//!
+//! | module | what it does |
+//! | --- | --- |
+//! | [`roles`] | head and worker, put together from the parts below |
+//! | [`engine`] | the I/O thread, the inbox, submissions, waits |
+//! | [`executor`] | the seam to whatever runs user code |
+//! | [`closures`] | an executor made of Rust closures, for programs and benches without Python |
+//! | [`cell`] | tasks as their holders see them, and who waits for them |
+//! | [`mailbox`] | completions to a foreign event loop, one wake-up a batch |
+//! | [`node`] | starts and watches the workers of this machine |
+//! | [`notice`] | what the program is told outside of any call |
+//! | [`auth`], [`directory`] | the secret, the handshake, the private directory |
+//!
+//! Nothing here knows Python.
+
+pub mod auth;
+pub mod cell;
+pub mod closures;
+pub mod directory;
+pub mod engine;
+pub mod executor;
+pub mod mailbox;
+pub mod lane;
+mod net;
+pub mod node;
+pub mod notice;
+mod peer;
+pub mod roles;
+pub mod signal;
+pub mod threads;

@@ -1,22 +1,29 @@
 //! The messages and their frames.
 //!
-//! A frame is a fixed prefix, a table of segment lengths, a msgpack header, the in-band body of the
-//! payload, and the payload's segments:
+//! A frame is a fixed prefix, a table of segment lengths, a msgpack header, the body, and the payload's
+//! segments; [`frame`] writes and reads it.
 //!
 //! ```text
 //! offset  size  field
 //!      0     1  protocol version
-//!      1     1  kind of message
+//!      1     1  kind of message, and in its top two bits the variant of its outcome
 //!      2     2  number of segments, n
 //!      4     4  header length, h
 //!      8     8  body length, b
 //!     16   8·n  segment lengths
 //!  16+8n     h  header (msgpack array)
-//!     ...    b  body
+//!     ...    b  body: references (17 bytes each), dependencies (msgpack array), the values that came
+//!               along with them, and the in-band bytes of the payload
 //!     ...       segments, one after another
 //! ```
 //!
+//! What may grow long (references, dependencies, values) is in the body, so that a header stays short.
 //! All integers are little-endian. Lengths are checked against [`Limits`] before anything is allocated.
+
+mod frame;
+mod header;
+
+pub use frame::{FrameReader, FrameWriter};
 
 use serde::{Deserialize, Serialize};
 
@@ -113,6 +120,34 @@ pub enum Message {
     Ping,
     /// Yes.
     Pong,
+}
+
+/// Why bytes could not be turned into a message, or a message into bytes. A connection on which it
+/// happened cannot be used any more.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum WireError {
+    /// The peer speaks another version.
+    #[error("protocol version {0}, expected {PROTOCOL_VERSION}")]
+    Version(u8),
+    /// No message has this number.
+    #[error("unknown kind of message {0:#x}")]
+    Kind(u8),
+    /// A length beyond its limit.
+    #[error("{what} of {length}, at most {limit} allowed")]
+    TooLong {
+        /// Of what.
+        what: &'static str,
+        /// What it claims.
+        length: u64,
+        /// What is allowed.
+        limit: u64,
+    },
+    /// Not what the kind of message asks for.
+    #[error("malformed frame: {0}")]
+    Malformed(&'static str),
+    /// The memory for a large part could not be had.
+    #[error("no memory for a segment of {0} bytes")]
+    Memory(u64),
 }
 
 /// Bounds on what a frame may claim.

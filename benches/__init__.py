@@ -1,0 +1,1 @@
+"""Measurements through the public interface; the Rust crates hold their own criterion benches."""

@@ -1,0 +1,136 @@
+"""How cost grows: calls among more and more tesserae, and more and more calls pending.
+
+The cost of a call must not depend on how many tesserae or tasks there are. Each step runs in a
+process of its own, so that memory of one does not hide in another.
+
+    tesserae   1 … 10,000 tesserae on two workers: made; then 10,000 calls spread over all of them
+    pending    1 k … 1 M calls waiting behind one that does not end: microseconds to submit one,
+               bytes in the caller for one, calls a second when the way is free
+
+usage: python -m benches.growth [--only tesserae|pending] [--largest N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import mosaic
+from benches.peers.measure import now, pss_mb
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / ".bench" / "growth.jsonl"
+TESSERAE = (1, 10, 100, 1_000, 10_000)
+PENDING = (1_000, 10_000, 100_000, 1_000_000)
+CALLS = 10_000
+STEP_LIMIT_S = 300
+
+
+@mosaic.tessera
+class Gate:
+    """Answers; or waits until somebody opens the gate."""
+
+    def nothing(self) -> None:
+        return None
+
+    def wait_at(self, gate: str) -> None:
+        """Block until the other end of a named pipe is opened and closed."""
+        Path(gate).read_bytes()
+
+
+async def measure_tesserae(runtime: mosaic.runtime.Runtime, count: int) -> dict[str, float]:
+    """Measure making that many tesserae, and calls spread over them."""
+    places = list(runtime.workers)
+    await Gate.remote().nothing()  # the first one pays for imports
+    start = now()
+    tesserae = [Gate.remote(runtime=places[i % len(places)]) for i in range(count)]
+    await mosaic.gather([tessera.nothing() for tessera in tesserae])
+    made = now() - start
+    start = now()
+    await mosaic.gather([tesserae[i % count].nothing() for i in range(CALLS)])
+    called = now() - start
+    return {"made_per_s": count / made, "call_us": called / CALLS * 1e6}
+
+
+async def measure_pending(runtime: mosaic.runtime.Runtime, count: int) -> dict[str, float]:
+    """Measure that many calls pending behind one that does not end."""
+    tessera = Gate.remote(runtime=next(iter(runtime.workers)))
+    await tessera.nothing()
+    with tempfile.TemporaryDirectory(prefix="growth-") as directory:
+        gate = str(Path(directory) / "gate")
+        os.mkfifo(gate)
+        blocked = tessera.wait_at(gate)
+        before = pss_mb([os.getpid()])
+        tasks = []
+        start = now()
+        try:
+            for _ in range(count):
+                tasks.append(tessera.nothing())
+        except mosaic.BackpressureError:
+            pass  # the bound was reached: the figures say how many that is
+        submitted = now() - start
+        after = pss_mb([os.getpid()])
+        start = now()
+        os.close(os.open(gate, os.O_WRONLY))  # at once: the other end waits for it
+        await blocked
+        await mosaic.gather(tasks)
+        drained = now() - start
+    return {
+        "accepted": len(tasks),
+        "submit_us": submitted / len(tasks) * 1e6,
+        "bytes_each": (after - before) * 2**20 / len(tasks),
+        "drained_per_s": len(tasks) / drained,
+    }
+
+
+STEPS = {"tesserae": (TESSERAE, measure_tesserae), "pending": (PENDING, measure_pending)}
+
+
+def step(name: str, count: int) -> None:
+    """Measure one step in this process and print its figures."""
+    measure = STEPS[name][1]
+    figures = mosaic.run(lambda runtime: measure(runtime, count), num_workers=2)
+    print(json.dumps({"step": name, "count": count, **figures}))
+
+
+def main() -> int:
+    """Go through the steps, each in a process of its own."""
+    parser = argparse.ArgumentParser(prog="python -m benches.growth")
+    parser.add_argument("--only", choices=STEPS)
+    parser.add_argument("--largest", type=int, default=1_000_000)
+    arguments = parser.parse_args()
+    RESULTS.parent.mkdir(exist_ok=True)
+    failed = 0
+    for name in [arguments.only] if arguments.only else STEPS:
+        for count in STEPS[name][0]:
+            if count > arguments.largest:
+                continue
+            # Imported, not run as the program: workers find `Gate` under this module's name.
+            program = f"from benches.growth import step; step({name!r}, {count})"
+            done = subprocess.run(
+                [sys.executable, "-c", program],
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                text=True,
+                timeout=STEP_LIMIT_S,
+                check=False,
+            )
+            if done.returncode:
+                failed += 1
+                print(f"{name:10} {count:>9,}  failed ({done.returncode})", file=sys.stderr)
+                continue
+            figures = json.loads(done.stdout.splitlines()[-1])
+            with RESULTS.open("a") as results:
+                results.write(json.dumps(figures) + "\n")
+            shown = "  ".join(f"{key} {figures[key]:,.4g}" for key in list(figures)[2:])
+            print(f"{name:10} {count:>9,}  {shown}", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,350 @@
+//! Frames to and from bytes.
+//!
+//! Owns the bytes that wait to be written to one peer, and those read from it that do not make a frame yet.
+//!
+//! - WIRE-1: nothing read makes the reader panic, loop for ever, or allocate more than its limits allow.
+//! - WIRE-2: a frame reads back as the message that was written, however the bytes were torn.
+//! - WIRE-3: a large body or segment is never copied on its way out; on its way in it is read into an
+//!   allocation of its own, except for what had come with the bytes before it.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use super::header::{self, Body, COPY_BELOW};
+use super::{Limits, Message, PROTOCOL_VERSION, WireError};
+use crate::call::Source;
+
+const PREFIX: usize = 16;
+/// From this length on, a part is written by reference: below it, copying costs less than another slice
+/// of a vectored write.
+const REFERENCE_FROM: usize = 16 << 10;
+/// From this length on, a part is read into an allocation of its own.
+const LARGE: usize = 64 << 10;
+/// How much the read buffer takes at a time.
+const READ: usize = 64 << 10;
+/// The read buffer is renewed when less than this is left of it.
+const LEAST: usize = 4 << 10;
+/// From this length on, the reader asks whether the memory is there before it takes it.
+const PROBE: u64 = 1 << 20;
+
+/// Messages on their way to one peer.
+#[derive(Default, Debug)]
+pub struct FrameWriter {
+    /// Finished chunks, oldest first.
+    chunks: VecDeque<Bytes>,
+    /// Small things, collected: written after the chunks.
+    tail: BytesMut,
+    /// Length of it all.
+    length: usize,
+}
+
+impl FrameWriter {
+    /// Nothing to write.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Bytes that wait to be written.
+    pub const fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Whether nothing waits.
+    pub const fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// Appends the frame of a message. On an error nothing is appended.
+    pub fn push(&mut self, message: &Message) -> Result<(), WireError> {
+        let limits = Limits::default();
+        let payload = header::payload_of(message);
+        let dependencies = header::dependencies_of(message);
+        let segments = payload.map_or(&[][..], |payload| &payload.segments);
+        let count = u16::try_from(segments.len()).unwrap_or(u16::MAX);
+        if count > limits.segments {
+            let (length, limit) = (segments.len() as u64, u64::from(limits.segments));
+            return Err(WireError::TooLong { what: "number of segments", length, limit });
+        }
+        let block = match dependencies {
+            [] => BytesMut::new(),
+            dependencies => header::encode_dependencies(dependencies)?,
+        };
+
+        let start = self.tail.len();
+        self.tail.reserve(PREFIX + 8 * segments.len());
+        self.tail.put_bytes(0, PREFIX);
+        for segment in segments {
+            self.tail.put_u64_le(segment.len() as u64);
+        }
+        let header_start = self.tail.len();
+        let written = header::encode(message, block.len(), &mut self.tail);
+        let header = (self.tail.len() - header_start) as u64;
+        let kind = match written {
+            Ok(kind) if header <= u64::from(limits.header) => kind,
+            written => {
+                self.tail.truncate(start);
+                written?;
+                return Err(WireError::TooLong { what: "header", length: header, limit: u64::from(limits.header) });
+            }
+        };
+        let values = dependencies.iter().filter_map(|dependency| match &dependency.source {
+            Source::Here(_, bytes) => Some(bytes),
+            _ => None,
+        });
+        let mut body = block.len() + values.clone().map(Bytes::len).sum::<usize>();
+        if let Some(payload) = payload {
+            body += header::references_length(&payload.references) + payload.body.len();
+        }
+        let mut prefix = &mut self.tail[start..start + PREFIX];
+        prefix.put_u8(PROTOCOL_VERSION);
+        prefix.put_u8(kind);
+        prefix.put_u16_le(count);
+        prefix.put_u32_le(header as u32);
+        prefix.put_u64_le(body as u64);
+        self.length += self.tail.len() - start;
+
+        if let Some(payload) = payload {
+            let before = self.tail.len();
+            header::encode_references(&payload.references, &mut self.tail);
+            self.tail.extend_from_slice(&block);
+            self.length += self.tail.len() - before;
+            values.for_each(|value| self.append(value));
+            self.append(&payload.body);
+            segments.iter().for_each(|segment| self.append(segment));
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, bytes: &Bytes) {
+        self.length += bytes.len();
+        if bytes.len() < REFERENCE_FROM {
+            self.tail.extend_from_slice(bytes);
+            return;
+        }
+        if !self.tail.is_empty() {
+            self.chunks.push_back(self.tail.split().freeze());
+        }
+        self.chunks.push_back(bytes.clone());
+    }
+
+    /// Fills `slices` with what is to be written next, for a vectored write; returns how many it filled.
+    pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let tail = Some(&*self.tail).filter(|tail| !tail.is_empty());
+        let parts = self.chunks.iter().map(|chunk| &**chunk).chain(tail);
+        let mut filled = 0;
+        for (slice, part) in slices.iter_mut().zip(parts) {
+            *slice = IoSlice::new(part);
+            filled += 1;
+        }
+        filled
+    }
+
+    /// Takes out the first `count` bytes: they are written.
+    pub fn advance(&mut self, count: usize) {
+        let mut left = count.min(self.length);
+        self.length -= left;
+        while left > 0 {
+            let Some(chunk) = self.chunks.front_mut() else {
+                self.tail.advance(left);
+                return;
+            };
+            if left < chunk.len() {
+                chunk.advance(left);
+                return;
+            }
+            left -= chunk.len();
+            self.chunks.pop_front();
+        }
+    }
+}
+
+/// A frame of which the header is here and the rest is not.
+#[derive(Debug)]
+struct Partial {
+    kind: u8,
+    header: Bytes,
+    /// Lengths of the body and of the segments.
+    lengths: Vec<u64>,
+    /// Those that are complete.
+    parts: Vec<Bytes>,
+    /// The part that is being read into its own allocation.
+    large: Option<BytesMut>,
+}
+
+/// Bytes from one peer, on their way to messages.
+#[derive(Debug)]
+pub struct FrameReader {
+    limits: Limits,
+    buffer: BytesMut,
+    /// How long the buffer must be for the next step.
+    needed: usize,
+    partial: Option<Partial>,
+    /// What was wrong; nothing is read after it.
+    broken: Option<WireError>,
+}
+
+/// What the fixed prefix says, checked.
+struct Prefix {
+    kind: u8,
+    segments: usize,
+    header: usize,
+    body: u64,
+}
+
+impl FrameReader {
+    /// Nothing read.
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, buffer: BytesMut::new(), needed: PREFIX, partial: None, broken: None }
+    }
+
+    /// Where to append the bytes read next: its spare capacity is never empty. Call [`Self::next`] until
+    /// it gives `None` before asking again.
+    pub fn target(&mut self) -> &mut BytesMut {
+        let large = self.partial.as_mut().and_then(|partial| partial.large.as_mut());
+        match large {
+            Some(large) if large.len() < large.capacity() => large,
+            _ => {
+                let missing = self.needed.saturating_sub(self.buffer.len());
+                if self.buffer.capacity() - self.buffer.len() < missing.max(LEAST) {
+                    self.buffer.reserve(missing.max(READ));
+                }
+                &mut self.buffer
+            }
+        }
+    }
+
+    /// The next message that is complete. After an error only errors come.
+    #[allow(clippy::should_implement_trait)] // it is not an iterator: `None` means "read more"
+    pub fn next(&mut self) -> Result<Option<Message>, WireError> {
+        if let Some(error) = &self.broken {
+            return Err(error.clone());
+        }
+        let result = self.step();
+        if let Err(error) = &result {
+            self.broken = Some(error.clone());
+            self.partial = None;
+            self.buffer = BytesMut::new();
+        }
+        result
+    }
+
+    fn step(&mut self) -> Result<Option<Message>, WireError> {
+        if self.partial.is_none() {
+            if self.buffer.len() < PREFIX {
+                self.needed = PREFIX;
+                return Ok(None);
+            }
+            let prefix = self.prefix()?;
+            let head = PREFIX + 8 * prefix.segments + prefix.header;
+            if prefix.segments == 0 && prefix.body < COPY_BELOW as u64 {
+                return self.short(&prefix, head + prefix.body as usize);
+            }
+            if self.buffer.len() < head {
+                self.needed = head;
+                return Ok(None);
+            }
+            self.partial = Some(self.begin(&prefix, head)?);
+        }
+        self.parts()
+    }
+
+    fn prefix(&self) -> Result<Prefix, WireError> {
+        let mut bytes = &self.buffer[..PREFIX];
+        let version = bytes.get_u8();
+        if version != PROTOCOL_VERSION {
+            return Err(WireError::Version(version));
+        }
+        let kind = bytes.get_u8();
+        let (segments, header, body) = (bytes.get_u16_le(), bytes.get_u32_le(), bytes.get_u64_le());
+        let check = |what, length, limit| match length {
+            length if length > limit => Err(WireError::TooLong { what, length, limit }),
+            _ => Ok(()),
+        };
+        check("number of segments", u64::from(segments), u64::from(self.limits.segments))?;
+        check("header", u64::from(header), u64::from(self.limits.header))?;
+        check("body", body, self.limits.payload)?;
+        Ok(Prefix { kind, segments: usize::from(segments), header: header as usize, body })
+    }
+
+    /// The usual case: a frame without segments that fits the buffer.
+    fn short(&mut self, prefix: &Prefix, length: usize) -> Result<Option<Message>, WireError> {
+        if self.buffer.len() < length {
+            self.needed = length;
+            return Ok(None);
+        }
+        let (header, body) = self.buffer[PREFIX..length].split_at(prefix.header);
+        let message = header::decode(prefix.kind, header, Body::Borrowed(body), Vec::new())?;
+        self.buffer.advance(length);
+        Ok(Some(message))
+    }
+
+    fn begin(&mut self, prefix: &Prefix, head: usize) -> Result<Partial, WireError> {
+        let mut bytes = self.buffer.split_to(head).freeze();
+        bytes.advance(PREFIX);
+        let mut lengths = Vec::with_capacity(1 + prefix.segments);
+        lengths.push(prefix.body);
+        let mut total = prefix.body;
+        for _ in 0..prefix.segments {
+            let length = bytes.get_u64_le();
+            total = total.saturating_add(length);
+            lengths.push(length);
+        }
+        if total > self.limits.payload {
+            return Err(WireError::TooLong { what: "payload", length: total, limit: self.limits.payload });
+        }
+        let parts = Vec::with_capacity(lengths.len());
+        Ok(Partial { kind: prefix.kind, header: bytes, lengths, parts, large: None })
+    }
+
+    fn parts(&mut self) -> Result<Option<Message>, WireError> {
+        let Some(partial) = &mut self.partial else { return Ok(None) };
+        while let Some(&length) = partial.lengths.get(partial.parts.len()) {
+            let Some(wanted) = usize::try_from(length).ok() else { return Err(WireError::Memory(length)) };
+            if wanted < LARGE {
+                if self.buffer.len() < wanted {
+                    self.needed = wanted;
+                    return Ok(None);
+                }
+                partial.parts.push(self.buffer.split_to(wanted).freeze());
+                continue;
+            }
+            let large = match &mut partial.large {
+                Some(large) => large,
+                none => {
+                    probe(length)?;
+                    none.insert(BytesMut::with_capacity(wanted))
+                }
+            };
+            let missing = wanted.saturating_sub(large.len()).min(self.buffer.len());
+            large.extend_from_slice(&self.buffer[..missing]);
+            self.buffer.advance(missing);
+            if large.len() < wanted {
+                self.needed = 0;
+                return Ok(None);
+            }
+            let Some(mut large) = partial.large.take() else { return Ok(None) };
+            if large.len() > wanted {
+                // The allocator gave more than was asked for, and the reader used it.
+                self.buffer.extend_from_slice(&large[wanted..]);
+                large.truncate(wanted);
+            }
+            partial.parts.push(large.freeze());
+        }
+        let Some(partial) = self.partial.take() else { return Ok(None) };
+        self.needed = PREFIX;
+        let mut parts = partial.parts;
+        let body = if parts.is_empty() { Bytes::new() } else { parts.remove(0) };
+        header::decode(partial.kind, &partial.header, Body::Owned(body), parts).map(Some)
+    }
+}
+
+/// A claim that cannot be met ends the connection, not the process.
+fn probe(length: u64) -> Result<(), WireError> {
+    let wanted = usize::try_from(length).map_err(|_| WireError::Memory(length))?;
+    if length >= PROBE && Vec::<u8>::new().try_reserve_exact(wanted).is_err() {
+        return Err(WireError::Memory(length));
+    }
+    Ok(())
+}

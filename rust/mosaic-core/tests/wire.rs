@@ -1,0 +1,305 @@
+//! Frames: round trips however torn, and bytes that no one of ours wrote.
+#![allow(clippy::unwrap_used)]
+
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use mosaic_core::call::{
+    Call, CallKind, Construction, Dependency, Failure, FailureKind, Outcome, Slot, Source,
+};
+use mosaic_core::event::Member;
+use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
+use mosaic_core::payload::{Payload, Reference};
+use mosaic_core::wire::{FrameReader, FrameWriter, Limits, Message, WireError};
+use proptest::prelude::*;
+
+fn runtime() -> impl Strategy<Value = RuntimeId> {
+    prop_oneof![0..5u32, any::<u32>()].prop_map(RuntimeId)
+}
+
+fn task() -> impl Strategy<Value = TaskId> {
+    (runtime(), any::<u64>()).prop_map(|(owner, sequence)| TaskId { owner, sequence })
+}
+
+fn tessera() -> impl Strategy<Value = TesseraId> {
+    (runtime(), any::<u64>()).prop_map(|(owner, sequence)| TesseraId { owner, sequence })
+}
+
+fn object() -> impl Strategy<Value = ObjectId> {
+    prop_oneof![task().prop_map(ObjectId::Task), tessera().prop_map(ObjectId::Tessera)]
+}
+
+/// Mostly short, at times around the lengths at which frames are treated differently.
+fn bytes() -> impl Strategy<Value = Bytes> {
+    let length = prop_oneof![
+        8 => 0..40usize,
+        2 => 1000..1100usize,
+        1 => (16 << 10) - 2..(16 << 10) + 2usize,
+        1 => (64 << 10) - 2..(64 << 10) + 2usize,
+        1 => 100_000..300_000usize,
+    ];
+    (length, any::<u8>()).prop_map(|(length, seed)| {
+        Bytes::from((0..length).map(|i| seed.wrapping_add((i % 251) as u8)).collect::<Vec<_>>())
+    })
+}
+
+fn payload() -> impl Strategy<Value = Payload> {
+    let reference =
+        (object(), runtime()).prop_map(|(object, authority)| Reference { object, authority });
+    let few = |max| prop_oneof![3 => Just(0..1usize), 1 => Just(0..max)];
+    let references = few(20).prop_flat_map(move |n| proptest::collection::vec(reference.clone(), n));
+    let segments = few(4).prop_flat_map(|n| proptest::collection::vec(bytes(), n));
+    (any::<u8>(), bytes(), segments, references)
+        .prop_map(|(format, body, segments, references)| Payload { format, body, segments, references })
+}
+
+fn failure() -> impl Strategy<Value = Failure> {
+    let kind = prop_oneof![
+        Just(FailureKind::Raised),
+        Just(FailureKind::Cancelled),
+        Just(FailureKind::TimedOut),
+        Just(FailureKind::Disconnected),
+        Just(FailureKind::Stopped),
+        Just(FailureKind::ObjectLost),
+        Just(FailureKind::Rejected),
+        Just(FailureKind::Internal),
+    ];
+    (kind, ".{0,20}", proptest::collection::vec(".{0,20}", 0..4), payload())
+        .prop_map(|(kind, message, context, detail)| Failure { kind, message, context, detail })
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    prop_oneof![
+        payload().prop_map(Outcome::Value),
+        (runtime(), any::<u64>()).prop_map(|(host, size)| Outcome::Stored { host, size }),
+        failure().prop_map(|failure| Outcome::Failed(Box::new(failure))),
+    ]
+}
+
+fn dependency() -> impl Strategy<Value = Dependency> {
+    let slot = prop_oneof![
+        any::<u16>().prop_map(Slot::Positional),
+        ".{0,8}".prop_map(Slot::Keyword),
+        Just(Slot::Order)
+    ];
+    let source = prop_oneof![
+        runtime().prop_map(Source::At),
+        (any::<u8>(), bytes()).prop_map(|(format, bytes)| Source::Here(format, bytes)),
+    ];
+    (slot, task(), proptest::collection::vec(any::<u8>(), 0..9), source)
+        .prop_map(|(slot, task, part, source)| Dependency { slot, task, part: part.into(), source })
+}
+
+fn call() -> impl Strategy<Value = Call> {
+    let kind = prop_oneof![
+        Just(CallKind::Construct),
+        Just(CallKind::Method),
+        Just(CallKind::GetAttribute),
+        Just(CallKind::GetAttributeNow),
+        Just(CallKind::SetAttribute),
+        Just(CallKind::Stop),
+        Just(CallKind::Function),
+        task().prop_map(CallKind::ResultMethod),
+    ];
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<u32>());
+    let dependencies = proptest::collection::vec(dependency(), 0..4);
+    (task(), tessera(), kind, ".{0,12}", flags, dependencies, payload()).prop_map(
+        |(task, tessera, kind, method, (coroutine, concurrent, restartable, retries), dependencies, arguments)| {
+            Call {
+                task,
+                tessera,
+                kind,
+                method: Arc::from(method),
+                coroutine,
+                retries,
+                construction: Construction { concurrent, restartable },
+                dependencies,
+                arguments,
+            }
+        },
+    )
+}
+
+fn member() -> impl Strategy<Value = Member> {
+    (runtime(), ".{0,12}", any::<u32>(), any::<bool>())
+        .prop_map(|(runtime, uid, pid, worker)| Member { runtime, uid, pid, worker })
+}
+
+fn message() -> impl Strategy<Value = Message> {
+    let place = || prop_oneof![runtime().prop_map(Ok), ".{0,12}".prop_map(Err)];
+    prop_oneof![
+        4 => call().prop_map(|call| Message::Call(Box::new(call))),
+        4 => (task(), outcome()).prop_map(|(task, outcome)| Message::Settled { task, outcome }),
+        2 => (task(), any::<bool>(), outcome())
+            .prop_map(|(task, value, outcome)| Message::Fetched { task, value, outcome }),
+        1 => task().prop_map(Message::Cancel),
+        1 => (task(), any::<bool>()).prop_map(|(task, value)| Message::Fetch { task, value }),
+        1 => object().prop_map(Message::Hold),
+        1 => object().prop_map(Message::HoldAcknowledged),
+        1 => object().prop_map(Message::Unpin),
+        1 => proptest::collection::vec(object(), 0..30).prop_map(Message::Release),
+        1 => tessera().prop_map(Message::Freed),
+        1 => tessera().prop_map(Message::Place),
+        1 => (tessera(), place()).prop_map(|(tessera, place)| Message::Placed { tessera, place }),
+        1 => tessera().prop_map(Message::Locate),
+        1 => (tessera(), place()).prop_map(|(tessera, place)| Message::Located { tessera, place }),
+        1 => member().prop_map(Message::Join),
+        1 => member().prop_map(Message::MemberJoined),
+        1 => (runtime(), ".{0,12}").prop_map(|(runtime, cause)| Message::MemberDied { runtime, cause }),
+        1 => runtime().prop_map(Message::Drained),
+        1 => runtime().prop_map(Message::DeathSettled),
+        1 => any::<u64>().prop_map(Message::Fence),
+        1 => any::<u64>().prop_map(Message::FencePassed),
+        1 => any::<u64>().prop_map(|grace_ms| Message::Shutdown { grace_ms }),
+        1 => Just(Message::Ping),
+        1 => Just(Message::Pong),
+    ]
+}
+
+fn drain(writer: &mut FrameWriter, step: usize) -> Vec<u8> {
+    let mut all = Vec::new();
+    while !writer.is_empty() {
+        let mut slices = [IoSlice::new(&[]); 3];
+        let filled = writer.slices(&mut slices);
+        assert!(filled > 0);
+        let before = all.len();
+        for slice in &slices[..filled] {
+            let room = step - (all.len() - before);
+            all.extend_from_slice(&slice[..slice.len().min(room)]);
+        }
+        assert!(all.len() > before);
+        writer.advance(all.len() - before);
+    }
+    all
+}
+
+/// Reads as a socket would: never more than the spare capacity, at most `step` at a time.
+fn read(bytes: &[u8], step: usize, limits: Limits) -> Result<Vec<Message>, WireError> {
+    let mut reader = FrameReader::new(limits);
+    let mut messages = Vec::new();
+    let mut left = bytes;
+    loop {
+        while let Some(message) = reader.next()? {
+            messages.push(message);
+        }
+        if left.is_empty() {
+            return Ok(messages);
+        }
+        let target: &mut BytesMut = reader.target();
+        let room = target.capacity() - target.len();
+        assert!(room > 0, "no room to read into");
+        let (now, later) = left.split_at(left.len().min(step).min(room));
+        target.extend_from_slice(now);
+        left = later;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    /// WIRE-2
+    #[test]
+    fn wire_2_frames_read_back_however_torn(
+        messages in proptest::collection::vec(message(), 1..8),
+        out in prop_oneof![1..100usize, Just(1 << 20)],
+        step in prop_oneof![13..200usize, 5_000..100_000usize, Just(1 << 20)],
+    ) {
+        let mut writer = FrameWriter::new();
+        for message in &messages {
+            writer.push(message).unwrap();
+        }
+        let length = writer.len();
+        let bytes = drain(&mut writer, out.max(64));
+        prop_assert_eq!(bytes.len(), length);
+        prop_assert_eq!(read(&bytes, step, Limits::default()).unwrap(), messages);
+    }
+
+    /// WIRE-1
+    #[test]
+    fn wire_1_garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300), step in 1..64usize) {
+        let _ = read(&bytes, step, Limits::default());
+        let mut framed = vec![1u8];
+        framed.extend_from_slice(&bytes);
+        let _ = read(&framed, step, Limits::default());
+    }
+
+    /// WIRE-1
+    #[test]
+    fn wire_1_damaged_frames_never_panic(
+        message in message(),
+        damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let mut writer = FrameWriter::new();
+        writer.push(&message).unwrap();
+        let mut bytes = drain(&mut writer, 1 << 20);
+        // Mostly the prefix and the header: that is where lengths and tags are.
+        for (index, value) in damage {
+            let reach = bytes.len().min(120);
+            bytes[index.index(reach)] = value;
+        }
+        let limits = Limits { payload: 64 << 20, ..Limits::default() };
+        let _ = read(&bytes, 1 << 20, limits);
+    }
+}
+
+/// WIRE-1
+#[test]
+fn wire_1_lengths_are_checked_before_anything_is_allocated() {
+    let frame = |segments: u16, header: u32, body: u64, lengths: &[u64]| {
+        let mut bytes = vec![1u8, 1];
+        bytes.extend_from_slice(&segments.to_le_bytes());
+        bytes.extend_from_slice(&header.to_le_bytes());
+        bytes.extend_from_slice(&body.to_le_bytes());
+        lengths.iter().for_each(|length| bytes.extend_from_slice(&length.to_le_bytes()));
+        bytes
+    };
+    let limits = Limits { header: 100, segments: 2, payload: 1000 };
+    for bytes in [
+        frame(3, 0, 0, &[]),
+        frame(0, 101, 0, &[]),
+        frame(0, 0, 1001, &[]),
+        frame(2, 0, 500, &[500, 1]),
+        frame(2, 0, 500, &[u64::MAX, u64::MAX]),
+    ] {
+        assert!(matches!(read(&bytes, 1000, limits), Err(WireError::TooLong { .. })));
+    }
+    let huge = frame(0, 0, 1 << 62, &[]);
+    let unlimited = Limits { payload: u64::MAX, ..limits };
+    assert_eq!(read(&huge, 1000, unlimited), Err(WireError::Memory(1 << 62)));
+}
+
+/// WIRE-3
+#[test]
+fn wire_3_large_segments_are_not_copied_out_and_are_alone_on_their_way_in() {
+    let segment = Bytes::from(vec![7u8; 1 << 20]);
+    let payload = Payload { segments: vec![segment.clone(), segment.clone()], ..Payload::default() };
+    let task = TaskId { owner: RuntimeId(1), sequence: 1 };
+    let mut writer = FrameWriter::new();
+    writer.push(&Message::Settled { task, outcome: Outcome::Value(payload) }).unwrap();
+    let mut slices = [IoSlice::new(&[]); 8];
+    let filled = writer.slices(&mut slices);
+    assert_eq!(slices[..filled].iter().filter(|slice| slice.as_ptr() == segment.as_ptr()).count(), 2);
+
+    let bytes = drain(&mut writer, 1 << 30);
+    let messages = read(&bytes, 50_000, Limits::default()).unwrap();
+    let [Message::Settled { outcome: Outcome::Value(payload), .. }] = <[_; 1]>::try_from(messages).unwrap() else {
+        panic!("not what was sent")
+    };
+    for segment in payload.segments {
+        assert!(segment.is_unique());
+        let at = segment.as_ptr();
+        let owned = Vec::from(segment);
+        assert_eq!(owned.as_ptr(), at);
+        assert_eq!(owned.len(), 1 << 20);
+    }
+}
+
+#[test]
+fn too_many_segments_are_refused_by_the_writer() {
+    let payload = Payload { segments: vec![Bytes::new(); 5000], ..Payload::default() };
+    let task = TaskId { owner: RuntimeId(1), sequence: 1 };
+    let mut writer = FrameWriter::new();
+    assert!(writer.push(&Message::Settled { task, outcome: Outcome::Value(payload) }).is_err());
+    assert!(writer.is_empty());
+}

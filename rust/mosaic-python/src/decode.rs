@@ -1,0 +1,257 @@
+//! Payloads back to Python values.
+
+use bytes::{Buf, Bytes, BytesMut};
+use mosaic_core::call::Slot;
+use mosaic_core::payload::Payload;
+use pyo3::exceptions::{PyIndexError, PyKeyError, PyLookupError, PyValueError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
+use std::cell::UnsafeCell;
+use std::ffi::c_int;
+
+use crate::encode::{MSGPACK, OPAQUE, PICKLE, TUPLE};
+use crate::hooks::{error, hooks};
+
+/// Memory that came from a peer, handed to Python: writable, and nobody else's.
+#[pyclass(frozen, module = "mosaic._core")]
+pub(crate) struct Segment {
+    bytes: UnsafeCell<BytesMut>,
+}
+
+// SAFETY: the bytes are reached only through exported buffers, whose users Python leaves to synchronise
+// themselves, as with any writable buffer; this module never touches them after construction.
+unsafe impl Sync for Segment {}
+
+impl Segment {
+    /// Takes the memory over if nobody else holds it, and copies it otherwise.
+    pub(crate) fn new(bytes: Bytes) -> Self {
+        let bytes = bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+        Self { bytes: UnsafeCell::new(bytes) }
+    }
+}
+
+#[pymethods]
+impl Segment {
+    // SAFETY: called by Python with a view to fill in; the memory lives as long as the object, which the view holds.
+    unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
+        // SAFETY: the `BytesMut` itself is never moved or resized after construction.
+        let (data, length) = unsafe {
+            let bytes = &mut *slf.get().bytes.get();
+            (bytes.as_mut_ptr(), bytes.len())
+        };
+        // SAFETY: `view` is Python's; it takes its own reference to the object.
+        let status =
+            unsafe { ffi::PyBuffer_FillInfo(view, slf.as_ptr(), data.cast(), length.cast_signed(), 0, flags) };
+        if status == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }
+    }
+}
+
+/// Decode one value.
+pub(crate) fn decode_value(py: Python<'_>, payload: Payload) -> PyResult<Bound<'_, PyAny>> {
+    match payload.format {
+        MSGPACK => Reader { py, bytes: &payload.body }.value(),
+        PICKLE => unpickle(py, payload),
+        OPAQUE => Err(error(py, "SerialisationError", &String::from_utf8_lossy(&payload.body))),
+        0 => Ok(py.None().into_bound(py)),
+        other => Err(PyValueError::new_err(format!("unknown encoding {other}"))),
+    }
+}
+
+fn unpickle(py: Python<'_>, payload: Payload) -> PyResult<Bound<'_, PyAny>> {
+    let buffers = PyList::empty(py);
+    for segment in payload.segments {
+        buffers.append(Bound::new(py, Segment::new(segment))?)?;
+    }
+    hooks(py)?.unpickle.bind(py).call1((PyBytes::new(py, &payload.body), buffers))
+}
+
+/// The positional and keyword arguments of a call.
+pub(crate) type Arguments<'py> = (Vec<Bound<'py, PyAny>>, Option<Bound<'py, PyDict>>);
+
+/// Decode the arguments of a call and put the values of its dependencies in their places.
+pub(crate) fn decode_arguments(
+    py: Python<'_>,
+    payload: Payload,
+    values: Vec<(Slot, Bytes, Payload)>,
+) -> PyResult<Arguments<'_>> {
+    let (mut args, mut kwargs) = match payload.format {
+        MSGPACK => {
+            let mut reader = Reader { py, bytes: &payload.body };
+            let count = reader.array_length()?;
+            let args = (0..count).map(|_| reader.value()).collect::<PyResult<Vec<_>>>()?;
+            let named = reader.map_length()?;
+            let kwargs = if named == 0 { None } else { Some(reader.dict(named)?) };
+            (args, kwargs)
+        }
+        _ => {
+            let (args, kwargs): (Bound<'_, PyTuple>, Bound<'_, PyDict>) = decode_value(py, payload)?.extract()?;
+            (args.iter().collect(), (!kwargs.is_empty()).then_some(kwargs))
+        }
+    };
+    for (slot, part, payload) in values {
+        if slot == Slot::Order {
+            continue;
+        }
+        let mut value = decode_value(py, payload)?;
+        if !part.is_empty() {
+            value = select_output(&value, &decode_part(py, &part)?)?;
+        }
+        match slot {
+            Slot::Positional(index) => match args.get_mut(usize::from(index)) {
+                Some(place) => *place = value,
+                None => return Err(PyValueError::new_err("a dependency has no place among the arguments")),
+            },
+            Slot::Keyword(name) => kwargs.get_or_insert_with(|| PyDict::new(py)).set_item(name, value)?,
+            Slot::Order => {}
+        }
+    }
+    Ok((args, kwargs))
+}
+
+/// What [`crate::task::Output::part`] made.
+fn decode_part<'py>(py: Python<'py>, part: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    let (format, body) = part.split_first().ok_or_else(truncated)?;
+    decode_value(py, Payload { format: *format, body: Bytes::copy_from_slice(body), ..Payload::default() })
+}
+
+/// One output of a result.
+#[pyfunction]
+pub(crate) fn select_output<'py>(value: &Bound<'py, PyAny>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = value.py();
+    if let Ok(tuple) = value.cast::<PyTuple>() {
+        let index: isize = key.extract().map_err(|_| {
+            PyKeyError::new_err(format!("the task returned a tuple of {}: its outputs have positions, not {key:?}", tuple.len()))
+        })?;
+        let length = tuple.len().cast_signed();
+        let place = if index < 0 { index + length } else { index };
+        if !(0..length).contains(&place) {
+            return Err(PyIndexError::new_err(format!("the task has {length} outputs, not an output {index}")));
+        }
+        return tuple.get_item(place.cast_unsigned());
+    }
+    if let Ok(dict) = value.cast::<PyDict>() {
+        if let Some(found) = dict.get_item(key)? {
+            return Ok(found);
+        }
+        let keys: Vec<String> = dict.keys().iter().take(10).map(|key| format!("{key:?}")).collect();
+        return Err(PyKeyError::new_err(format!("the task has no output {key:?}; it has {}", keys.join(", "))));
+    }
+    match key.extract::<i64>() {
+        Ok(0) => Ok(value.clone()),
+        _ => Err(PyErr::from_type(
+            py.get_type::<PyLookupError>(),
+            format!("the task has one output, 0, and not {key:?}: it returned {}", value.get_type().name()?),
+        )),
+    }
+}
+
+fn truncated() -> PyErr {
+    PyValueError::new_err("an encoded value ends too early")
+}
+
+/// Reads msgpack.
+struct Reader<'py, 'b> {
+    py: Python<'py>,
+    bytes: &'b [u8],
+}
+
+impl<'py, 'b> Reader<'py, 'b> {
+    fn take(&mut self, count: usize) -> PyResult<&'b [u8]> {
+        let (taken, rest) = self.bytes.split_at_checked(count).ok_or_else(truncated)?;
+        self.bytes = rest;
+        Ok(taken)
+    }
+
+    fn number(&mut self, width: usize) -> PyResult<usize> {
+        let mut bytes = self.take(width)?;
+        Ok(bytes.get_uint(width) as usize)
+    }
+
+    fn marker(&mut self) -> PyResult<u8> {
+        Ok(self.take(1)?[0])
+    }
+
+    fn array_length(&mut self) -> PyResult<usize> {
+        match self.marker()? {
+            marker @ 0x90..=0x9f => Ok(usize::from(marker & 0x0f)),
+            0xdc => self.number(2),
+            0xdd => self.number(4),
+            other => Err(PyValueError::new_err(format!("{other:#x} does not begin an array"))),
+        }
+    }
+
+    fn map_length(&mut self) -> PyResult<usize> {
+        match self.marker()? {
+            marker @ 0x80..=0x8f => Ok(usize::from(marker & 0x0f)),
+            0xde => self.number(2),
+            0xdf => self.number(4),
+            other => Err(PyValueError::new_err(format!("{other:#x} does not begin a map"))),
+        }
+    }
+
+    fn string(&mut self, length: usize) -> PyResult<Bound<'py, PyAny>> {
+        Ok(PyString::from_bytes(self.py, self.take(length)?)?.into_any())
+    }
+
+    fn binary(&mut self, length: usize) -> PyResult<Bound<'py, PyAny>> {
+        Ok(PyBytes::new(self.py, self.take(length)?).into_any())
+    }
+
+    fn list(&mut self, count: usize) -> PyResult<Bound<'py, PyAny>> {
+        let items = (0..count).map(|_| self.value()).collect::<PyResult<Vec<_>>>()?;
+        Ok(PyList::new(self.py, items)?.into_any())
+    }
+
+    fn dict(&mut self, count: usize) -> PyResult<Bound<'py, PyDict>> {
+        let dict = PyDict::new(self.py);
+        for _ in 0..count {
+            let key = self.value()?;
+            dict.set_item(key, self.value()?)?;
+        }
+        Ok(dict)
+    }
+
+    fn value(&mut self) -> PyResult<Bound<'py, PyAny>> {
+        let py = self.py;
+        Ok(match self.marker()? {
+            marker @ 0x00..=0x7f => PyInt::new(py, marker).into_any(),
+            marker @ 0xe0..=0xff => PyInt::new(py, marker.cast_signed()).into_any(),
+            0xc0 => py.None().into_bound(py),
+            0xc2 => false.into_pyobject(py)?.to_owned().into_any(),
+            0xc3 => true.into_pyobject(py)?.to_owned().into_any(),
+            0xcb => PyFloat::new(py, f64::from_bits(self.take(8)?.get_u64())).into_any(),
+            0xcf => PyInt::new(py, self.take(8)?.get_u64()).into_any(),
+            0xd3 => PyInt::new(py, self.take(8)?.get_i64()).into_any(),
+            marker @ 0xa0..=0xbf => self.string(usize::from(marker & 0x1f))?,
+            marker @ 0xd9..=0xdb => {
+                let length = self.number(1 << (marker - 0xd9))?;
+                self.string(length)?
+            }
+            marker @ 0xc4..=0xc6 => {
+                let length = self.number(1 << (marker - 0xc4))?;
+                self.binary(length)?
+            }
+            marker @ 0x90..=0x9f => self.list(usize::from(marker & 0x0f))?,
+            marker @ 0xdc..=0xdd => {
+                let count = self.number(2 << (marker - 0xdc))?;
+                self.list(count)?
+            }
+            marker @ 0x80..=0x8f => self.dict(usize::from(marker & 0x0f))?.into_any(),
+            marker @ 0xde..=0xdf => {
+                let count = self.number(2 << (marker - 0xde))?;
+                self.dict(count)?.into_any()
+            }
+            0xc9 => {
+                self.number(4)?;
+                if self.marker()?.cast_signed() != TUPLE {
+                    return Err(PyValueError::new_err("an unknown extension type"));
+                }
+                let count = self.array_length()?;
+                let items = (0..count).map(|_| self.value()).collect::<PyResult<Vec<_>>>()?;
+                PyTuple::new(py, items)?.into_any()
+            }
+            other => return Err(PyValueError::new_err(format!("{other:#x} does not begin a value"))),
+        })
+    }
+}

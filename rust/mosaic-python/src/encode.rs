@@ -1,0 +1,312 @@
+//! Python values to payloads.
+//!
+//! Exact built-in values travel as msgpack where no difference can be seen at the other end: `None`, `bool`,
+//! `int` of 64 bits, `float`, `str`, `bytes`, and lists, tuples and dicts of those in which no container
+//! occurs twice. Everything else is handed to the pickle hook whole. A tuple is the msgpack extension
+//! type 1 around an array.
+
+use std::cell::RefCell;
+
+use bytes::Bytes;
+use mosaic_core::call::{Dependency, Slot, Source};
+use mosaic_core::payload::{Payload, Reference};
+use pyo3::buffer::PyBuffer;
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyNone, PyString, PyTuple};
+
+use crate::hooks::hooks;
+use crate::task::{Output, Task};
+
+/// [`Payload::format`]: one msgpack value, or for arguments: the array of positional ones and the map of keyword ones.
+pub(crate) const MSGPACK: u8 = 1;
+/// [`Payload::format`]: a pickle; its out-of-band buffers are the segments.
+pub(crate) const PICKLE: u8 = 2;
+/// [`Payload::format`]: a value that cannot be encoded; the body says why.
+pub(crate) const OPAQUE: u8 = 3;
+
+/// The extension type of tuples.
+pub(crate) const TUPLE: i8 = 1;
+/// Containers beyond this depth are left to pickle.
+const DEEPEST: usize = 16;
+/// More containers than this in one value are left to pickle, which has a better memory for them.
+const MOST_CONTAINERS: usize = 64;
+
+thread_local! {
+    /// The references found by the encoder at work on this thread.
+    static FOUND: RefCell<Vec<Reference>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The value being pickled refers to this.
+pub(crate) fn note(reference: Reference) {
+    FOUND.with_borrow_mut(|found| {
+        if !found.contains(&reference) {
+            found.push(reference);
+        }
+    });
+}
+
+/// Why a value does not go as msgpack.
+pub(crate) struct NotPlain;
+
+/// Writes msgpack.
+struct Writer {
+    out: Vec<u8>,
+    containers: Vec<usize>,
+}
+
+impl Writer {
+    fn new() -> Self {
+        Self { out: Vec::with_capacity(64), containers: Vec::new() }
+    }
+
+    fn length(&mut self, count: usize, fix: Option<(u8, usize)>, eight: Option<u8>, sixteen: u8, thirty_two: u8) -> Result<(), NotPlain> {
+        match (fix, eight, u8::try_from(count), u16::try_from(count), u32::try_from(count)) {
+            (Some((base, most)), _, Ok(count), _, _) if usize::from(count) <= most => self.out.push(base | count),
+            (_, Some(marker), Ok(count), _, _) => self.out.extend([marker, count]),
+            (_, _, _, Ok(count), _) => {
+                self.out.push(sixteen);
+                self.out.extend(count.to_be_bytes());
+            }
+            (_, _, _, _, Ok(count)) => {
+                self.out.push(thirty_two);
+                self.out.extend(count.to_be_bytes());
+            }
+            _ => return Err(NotPlain),
+        }
+        Ok(())
+    }
+
+    fn array(&mut self, count: usize) -> Result<(), NotPlain> {
+        self.length(count, Some((0x90, 15)), None, 0xdc, 0xdd)
+    }
+
+    fn map(&mut self, count: usize) -> Result<(), NotPlain> {
+        self.length(count, Some((0x80, 15)), None, 0xde, 0xdf)
+    }
+
+    fn string(&mut self, text: &str) -> Result<(), NotPlain> {
+        self.length(text.len(), Some((0xa0, 31)), Some(0xd9), 0xda, 0xdb)?;
+        self.out.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+
+    fn integer(&mut self, value: &Bound<'_, PyInt>) -> Result<(), NotPlain> {
+        if let Ok(value) = value.extract::<i64>() {
+            match value {
+                0..=127 => self.out.push(value as u8),
+                -32..=-1 => self.out.push(value.cast_unsigned() as u8),
+                _ => {
+                    self.out.push(0xd3);
+                    self.out.extend(value.to_be_bytes());
+                }
+            }
+        } else {
+            let value = value.extract::<u64>().map_err(|_| NotPlain)?;
+            self.out.push(0xcf);
+            self.out.extend(value.to_be_bytes());
+        }
+        Ok(())
+    }
+
+    /// A container that occurs twice, or in itself, is pickle's to get right.
+    fn enter(&mut self, container: &Bound<'_, PyAny>, depth: usize) -> Result<(), NotPlain> {
+        let address = container.as_ptr() as usize;
+        if depth >= DEEPEST || self.containers.len() >= MOST_CONTAINERS || self.containers.contains(&address) {
+            return Err(NotPlain);
+        }
+        self.containers.push(address);
+        Ok(())
+    }
+
+    fn value(&mut self, value: &Bound<'_, PyAny>, depth: usize) -> Result<(), NotPlain> {
+        if value.is_exact_instance_of::<PyNone>() {
+            self.out.push(0xc0);
+        } else if let Ok(text) = value.cast_exact::<PyString>() {
+            let text = text.to_str().map_err(|_| NotPlain)?;
+            self.string(text)?;
+        } else if let Ok(value) = value.cast_exact::<PyInt>() {
+            self.integer(value)?;
+        } else if let Ok(value) = value.cast_exact::<PyFloat>() {
+            self.out.push(0xcb);
+            self.out.extend(value.value().to_be_bytes());
+        } else if let Ok(value) = value.cast_exact::<PyBool>() {
+            self.out.push(if value.is_true() { 0xc3 } else { 0xc2 });
+        } else if let Ok(bytes) = value.cast_exact::<PyBytes>() {
+            let bytes = bytes.as_bytes();
+            self.length(bytes.len(), None, Some(0xc4), 0xc5, 0xc6)?;
+            self.out.extend_from_slice(bytes);
+        } else if let Ok(list) = value.cast_exact::<PyList>() {
+            self.enter(value, depth)?;
+            self.array(list.len())?;
+            for item in list.iter() {
+                self.value(&item, depth + 1)?;
+            }
+        } else if let Ok(tuple) = value.cast_exact::<PyTuple>() {
+            if !tuple.is_empty() {
+                self.enter(value, depth)?;
+            }
+            self.out.push(0xc9);
+            let length_at = self.out.len();
+            self.out.extend([0, 0, 0, 0, TUPLE.cast_unsigned()]);
+            self.array(tuple.len())?;
+            for item in tuple.iter_borrowed() {
+                self.value(&item, depth + 1)?;
+            }
+            let length = u32::try_from(self.out.len() - length_at - 5).map_err(|_| NotPlain)?;
+            self.out[length_at..length_at + 4].copy_from_slice(&length.to_be_bytes());
+        } else if let Ok(dict) = value.cast_exact::<PyDict>() {
+            self.enter(value, depth)?;
+            self.map(dict.len())?;
+            for (key, item) in dict.iter() {
+                self.value(&key, depth + 1)?;
+                self.value(&item, depth + 1)?;
+            }
+        } else {
+            return Err(NotPlain);
+        }
+        Ok(())
+    }
+}
+
+/// Encode one value.
+pub(crate) fn encode_value(value: &Bound<'_, PyAny>) -> PyResult<Payload> {
+    let mut writer = Writer::new();
+    match writer.value(value, 0) {
+        Ok(()) => Ok(Payload { format: MSGPACK, body: writer.out.into(), ..Payload::default() }),
+        Err(NotPlain) => pickle(value),
+    }
+}
+
+/// Pickle a value, with the references found in it and a copy of its out-of-band buffers: a value is what
+/// it was at the call.
+fn pickle(value: &Bound<'_, PyAny>) -> PyResult<Payload> {
+    let py = value.py();
+    let outer = FOUND.take();
+    let pickled = hooks(py)?.pickle.bind(py).call1((value,));
+    let references = FOUND.replace(outer);
+    let (body, buffers): (Bound<'_, PyBytes>, Bound<'_, PyList>) = pickled?.extract()?;
+    let segments = buffers.iter().map(|buffer| copy_buffer(&buffer)).collect::<PyResult<_>>()?;
+    Ok(Payload { format: PICKLE, body: Bytes::copy_from_slice(body.as_bytes()), segments, references })
+}
+
+/// Large buffers are copied without the GIL.
+const LARGE: usize = 1 << 20;
+
+fn copy_buffer(object: &Bound<'_, PyAny>) -> PyResult<Bytes> {
+    let py = object.py();
+    // A pickle buffer in any contiguous order is plain bytes when asked for its raw form.
+    let raw = if object.hasattr(pyo3::intern!(py, "raw"))? { object.call_method0(pyo3::intern!(py, "raw"))? } else { object.clone() };
+    let buffer = PyBuffer::<u8>::get(&raw)?;
+    let length = buffer.len_bytes();
+    if length >= LARGE {
+        let address = buffer.buf_ptr() as usize;
+        // SAFETY: the buffer stays exported, hence in place, until `buffer` is dropped below; a program that
+        // writes to it from another thread during the call gets torn values, as it would with any copy.
+        let copy = py.detach(|| unsafe { std::slice::from_raw_parts(address as *const u8, length) }.to_vec());
+        drop(buffer);
+        return Ok(copy.into());
+    }
+    let mut copy = vec![0; length];
+    buffer.copy_to_slice(py, &mut copy)?;
+    Ok(copy.into())
+}
+
+/// Encode the arguments of a call, with `first` before the positional ones (the class of a construction, the
+/// function of a function call). Tasks and outputs among them become dependencies.
+pub(crate) fn encode_arguments(
+    first: Option<&Bound<'_, PyAny>>,
+    args: &Bound<'_, PyTuple>,
+    kwargs: Option<&Bound<'_, PyDict>>,
+) -> PyResult<(Payload, Vec<Dependency>)> {
+    let py = args.py();
+    let mut dependencies = Vec::new();
+    let named = kwargs.map_or(0, PyDictMethods::len);
+    if first.is_none() && !has_tasks(args, kwargs)
+        && let Some(body) = plain_arguments(args.iter_borrowed().map(|arg| arg.to_owned()), args.len(), kwargs, named)
+    {
+        return Ok((Payload { format: MSGPACK, body, ..Payload::default() }, dependencies));
+    }
+    let mut positional = Vec::with_capacity(args.len() + 1);
+    positional.extend(first.cloned());
+    for arg in args.iter() {
+        match dependency(&arg)? {
+            None => positional.push(arg),
+            Some(mut found) => {
+                if found.slot != Slot::Order {
+                    let index = u16::try_from(positional.len())
+                        .map_err(|_| pyo3::exceptions::PyTypeError::new_err("too many positional arguments"))?;
+                    found.slot = Slot::Positional(index);
+                    positional.push(py.None().into_bound(py));
+                }
+                dependencies.push(found);
+            }
+        }
+    }
+    let mut keyword = kwargs.cloned();
+    if let Some(kwargs) = kwargs
+        && kwargs.values().iter().any(|value| is_task(&value))
+    {
+        let kept = PyDict::new(py);
+        for (name, value) in kwargs.iter() {
+            match dependency(&value)? {
+                None => kept.set_item(name, value)?,
+                Some(mut found) => {
+                    if found.slot != Slot::Order {
+                        found.slot = Slot::Keyword(name.extract()?);
+                    }
+                    dependencies.push(found);
+                }
+            }
+        }
+        keyword = Some(kept);
+    }
+    let named = keyword.as_ref().map_or(0, PyDictMethods::len);
+    let count = positional.len();
+    if let Some(body) = plain_arguments(positional.iter().cloned(), count, keyword.as_ref(), named) {
+        return Ok((Payload { format: MSGPACK, body, ..Payload::default() }, dependencies));
+    }
+    let keyword = keyword.unwrap_or_else(|| PyDict::new(py));
+    let whole = (PyTuple::new(py, positional)?, keyword).into_pyobject(py)?;
+    Ok((pickle(whole.as_any())?, dependencies))
+}
+
+fn plain_arguments<'py>(
+    positional: impl Iterator<Item = Bound<'py, PyAny>>,
+    count: usize,
+    keyword: Option<&Bound<'py, PyDict>>,
+    named: usize,
+) -> Option<Bytes> {
+    let mut writer = Writer::new();
+    writer.array(count).ok()?;
+    for arg in positional {
+        writer.value(&arg, 0).ok()?;
+    }
+    writer.map(named).ok()?;
+    for (name, value) in keyword.into_iter().flat_map(PyDictMethods::iter) {
+        writer.value(&name, 0).ok()?;
+        writer.value(&value, 0).ok()?;
+    }
+    Some(writer.out.into())
+}
+
+fn is_task(value: &Bound<'_, PyAny>) -> bool {
+    value.is_instance_of::<Task>() || value.is_instance_of::<Output>()
+}
+
+fn has_tasks(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> bool {
+    args.iter_borrowed().any(|arg| is_task(&arg)) || kwargs.is_some_and(|kwargs| kwargs.values().iter().any(|value| is_task(&value)))
+}
+
+/// What an argument that stands for a task asks for; its slot is still to be set, unless it is only an order.
+fn dependency(value: &Bound<'_, PyAny>) -> PyResult<Option<Dependency>> {
+    let (task, part, slot) = if let Ok(task) = value.cast::<Task>() {
+        (task.get().cell().id, Bytes::new(), Slot::Positional(0))
+    } else if let Ok(output) = value.cast::<Output>() {
+        let output = output.get();
+        let slot = if output.done { Slot::Order } else { Slot::Positional(0) };
+        (output.task.bind(value.py()).get().cell().id, output.part(value.py())?, slot)
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(Dependency { slot, task, part, source: Source::Unresolved { authority: task.owner } }))
+}

@@ -1,0 +1,307 @@
+//! The engine of this process, as Python sees it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use mosaic_core::call::{Call, CallKind, Construction};
+use mosaic_core::event::{Report, Submission};
+use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
+use mosaic_core::payload::Reference;
+use mosaic_core::placement::LeastLoaded;
+use mosaic_runtime::cell::TaskCell;
+use mosaic_runtime::engine::{Engine, EngineConfig, EngineError};
+use mosaic_runtime::node::Launch;
+use mosaic_runtime::notice::Notice;
+use mosaic_runtime::roles::{self, WorkerSeat};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple, PyType};
+
+use crate::encode::{encode_arguments, encode_value};
+use crate::executor::PythonExecutor;
+use crate::hooks::error;
+use crate::loops::Loops;
+use crate::method::{TesseraRef, submit};
+use crate::task::{block, deadline, make_task};
+
+/// What everything of this process that belongs to one engine shares.
+pub(crate) struct Host {
+    pub(crate) engine: Engine,
+    pub(crate) executor: Arc<PythonExecutor>,
+    pub(crate) loops: Loops,
+}
+
+/// The engine of this process and the process that started it: a forked child has none.
+static CURRENT: Mutex<Option<(u32, Arc<Host>)>> = Mutex::new(None);
+
+fn current() -> std::sync::MutexGuard<'static, Option<(u32, Arc<Host>)>> {
+    CURRENT.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// The exception for an engine's refusal.
+pub(crate) fn engine_error(py: Python<'_>, refusal: &EngineError) -> PyErr {
+    let class = match refusal {
+        EngineError::Backpressure(_) => "BackpressureError",
+        EngineError::TimedOut => return pyo3::exceptions::PyTimeoutError::new_err(refusal.to_string()),
+        EngineError::Stopped => "RuntimeDisconnectedError",
+        EngineError::Interrupted | EngineError::NoWorkers(_) | EngineError::System(_) => "MosaicError",
+    };
+    error(py, class, &refusal.to_string())
+}
+
+impl Host {
+    fn install(engine: Engine, executor: Arc<PythonExecutor>) -> PyEngine {
+        let host = Arc::new(Self { engine, executor, loops: Loops::default() });
+        host.executor.belong_to(&host);
+        *current() = Some((std::process::id(), Arc::clone(&host)));
+        PyEngine { host }
+    }
+
+    /// Whether waiting here for a call on that tessera keeps the call itself from running.
+    pub(crate) fn waits_for_itself(&self, py: Python<'_>, tessera: TesseraId, blocking: bool) -> PyResult<bool> {
+        if self.engine.host_of(tessera) != Some(self.engine.runtime()) {
+            return Ok(false);
+        }
+        self.executor.blocks(py, tessera, blocking)
+    }
+}
+
+/// Return the engine of this process, if one runs.
+#[pyfunction]
+pub(crate) fn engine() -> Option<PyEngine> {
+    let current = current();
+    let (process, host) = current.as_ref()?;
+    (*process == std::process::id()).then(|| PyEngine { host: Arc::clone(host) })
+}
+
+/// Start the head: monitor and node agent in this process, workers as processes.
+#[pyfunction]
+#[pyo3(signature = (*, worker_command, worker_environment, num_workers, max_pending, stop_grace, foreign_strategy, least_loaded))]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn start_head(
+    py: Python<'_>,
+    worker_command: Vec<String>,
+    worker_environment: HashMap<String, String>,
+    num_workers: usize,
+    max_pending: usize,
+    stop_grace: f64,
+    foreign_strategy: bool,
+    least_loaded: bool,
+) -> PyResult<PyEngine> {
+    let config = EngineConfig { max_pending, foreign_strategy };
+    let launch = Launch {
+        command: worker_command,
+        environment: worker_environment.into_iter().collect(),
+        workers: num_workers,
+        grace: Duration::try_from_secs_f64(stop_grace)
+            .map_err(|_| pyo3::exceptions::PyValueError::new_err("stop_grace must be a positive number of seconds"))?,
+    };
+    let executor = PythonExecutor::new(py)?;
+    let seam: Arc<dyn mosaic_runtime::executor::Executor> = Arc::<PythonExecutor>::clone(&executor);
+    let engine = py.detach(|| roles::head(&config, launch, seam)).map_err(|error| engine_error(py, &error))?;
+    if least_loaded {
+        engine.set_strategy(Box::new(LeastLoaded::default()));
+    }
+    Ok(Host::install(engine, executor))
+}
+
+/// Join the head named in the environment, as the worker process that it started.
+#[pyfunction]
+pub(crate) fn join_worker(py: Python<'_>) -> PyResult<PyEngine> {
+    let executor = PythonExecutor::new(py)?;
+    let seam: Arc<dyn mosaic_runtime::executor::Executor> = Arc::<PythonExecutor>::clone(&executor);
+    let engine = py
+        .detach(|| roles::worker(WorkerSeat::from_environment()?, &EngineConfig::default(), seam))
+        .map_err(|error| engine_error(py, &error))?;
+    Ok(Host::install(engine, executor))
+}
+
+/// One process's engine.
+#[pyclass(frozen, name = "Engine", module = "mosaic._core")]
+pub(crate) struct PyEngine {
+    host: Arc<Host>,
+}
+
+fn tessera_id(raw: (u32, u64)) -> TesseraId {
+    TesseraId { owner: RuntimeId(raw.0), sequence: raw.1 }
+}
+
+#[pymethods]
+impl PyEngine {
+    #[getter]
+    fn uid(&self) -> &str {
+        self.host.engine.uid()
+    }
+
+    #[getter]
+    fn runtime(&self) -> u32 {
+        self.host.engine.runtime().0
+    }
+
+    #[getter]
+    fn directory(&self) -> std::path::PathBuf {
+        self.host.engine.directory()
+    }
+
+    #[getter]
+    fn pending(&self) -> usize {
+        self.host.engine.pending()
+    }
+
+    #[getter]
+    fn stopped(&self) -> bool {
+        self.host.engine.stopped()
+    }
+
+    #[pyo3(signature = (workers, timeout))]
+    fn wait_ready(&self, py: Python<'_>, workers: usize, timeout: Option<f64>) -> PyResult<()> {
+        let deadline = deadline(timeout);
+        block(py, || self.host.engine.wait_ready(workers, deadline))
+    }
+
+    fn members(&self) -> Vec<(u32, String, u32, bool)> {
+        let members = self.host.engine.members();
+        members.into_iter().map(|member| (member.runtime.0, member.uid, member.pid, member.worker)).collect()
+    }
+
+    fn add_worker(&self) {
+        self.host.engine.add_worker();
+    }
+
+    fn notices<'py>(&self, py: Python<'py>) -> PyResult<Option<Vec<Bound<'py, PyTuple>>>> {
+        let notices = Arc::clone(self.host.engine.notices());
+        let Some(taken) = py.detach(move || notices.take()) else { return Ok(None) };
+        taken.into_iter().map(|notice| notice_tuple(py, notice)).collect::<PyResult<_>>().map(Some)
+    }
+
+    #[pyo3(signature = (tessera, runtime, reason))]
+    fn chosen(&self, tessera: (u32, u64), runtime: Option<u32>, reason: String) {
+        self.host.engine.chosen(tessera_id(tessera), runtime.map(RuntimeId).ok_or(reason));
+    }
+
+    fn stop(&self, py: Python<'_>) {
+        py.detach(|| self.host.engine.stop());
+        self.host.loops.close(py);
+        self.host.executor.clear(py);
+        let mut current = current();
+        if current.as_ref().is_some_and(|(_, host)| Arc::ptr_eq(host, &self.host)) {
+            *current = None;
+        }
+    }
+
+    #[pyo3(signature = (cls, name, args, kwargs, *, place = None, concurrent = false, retries = 0, restarts = 0))]
+    #[allow(clippy::too_many_arguments)]
+    fn construct(
+        &self,
+        py: Python<'_>,
+        cls: &Bound<'_, PyType>,
+        name: &str,
+        args: &Bound<'_, PyTuple>,
+        kwargs: &Bound<'_, PyDict>,
+        place: Option<u32>,
+        concurrent: bool,
+        retries: u32,
+        restarts: u32,
+    ) -> PyResult<(TesseraRef, Py<PyAny>)> {
+        let (arguments, dependencies) = encode_arguments(Some(cls.as_any()), args, Some(kwargs))?;
+        let engine = &self.host.engine;
+        let (tessera, task) = (TesseraId { owner: engine.runtime(), sequence: engine.next_sequence() }, engine.next_task());
+        let class: Arc<str> = name.into();
+        let cell = TaskCell::new(task, tessera, "__init__".into(), Arc::clone(&class));
+        let call = Call {
+            task,
+            tessera,
+            kind: CallKind::Construct,
+            method: Arc::clone(&class),
+            coroutine: false,
+            retries,
+            construction: Construction { concurrent, restartable: restarts > 0 },
+            dependencies,
+            arguments,
+        };
+        let place = place.map(RuntimeId);
+        let submission =
+            Submission { handle: Arc::clone(&cell), call, host: None, place, restarts, resends: retries };
+        submit(py, &self.host, submission, None)?;
+        Ok((TesseraRef::new(&self.host, tessera, None, class), make_task(py, &self.host, cell)?))
+    }
+
+    fn functions(&self, runtime: u32) -> TesseraRef {
+        let runtime = RuntimeId(runtime);
+        TesseraRef::new(&self.host, TesseraId::functions(runtime), Some(runtime), "function".into())
+    }
+
+    fn borrow_tessera(&self, tessera: (u32, u64), host: u32, name: &str) -> TesseraRef {
+        let (tessera, host) = (tessera_id(tessera), RuntimeId(host));
+        self.host.engine.retain(Reference { object: ObjectId::Tessera(tessera), authority: host });
+        TesseraRef::new(&self.host, tessera, Some(host), name.into())
+    }
+
+    fn borrow_task(&self, py: Python<'_>, task: (u32, u64), tessera: (u32, u64), class: &str, method: &str) -> PyResult<Py<PyAny>> {
+        let task = TaskId { owner: RuntimeId(task.0), sequence: task.1 };
+        self.host.engine.retain(Reference { object: ObjectId::Task(task), authority: task.owner });
+        make_task(py, &self.host, self.host.engine.borrowed_cell(task, tessera_id(tessera), class, method))
+    }
+
+    fn put(&self, py: Python<'_>, value: &Bound<'_, PyAny>, name: &str) -> PyResult<Py<PyAny>> {
+        let payload = encode_value(value)?;
+        make_task(py, &self.host, self.host.engine.put(name.into(), payload))
+    }
+
+    fn discard(&self, task: (u32, u64)) {
+        self.host.engine.discard(TaskId { owner: RuntimeId(task.0), sequence: task.1 });
+    }
+
+    fn fence(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let cell = self.host.engine.fence().map_err(|error| engine_error(py, &error))?;
+        make_task(py, &self.host, cell)
+    }
+
+    fn run_main_lane(&self, py: Python<'_>) {
+        self.host.executor.run_main_lane(py);
+    }
+
+    fn wait_coroutine(&self, py: Python<'_>) -> bool {
+        self.host.executor.wait_coroutine(py)
+    }
+
+    fn attach_coroutine_lane(&self, py: Python<'_>, event_loop: Py<PyAny>, both: bool) -> PyResult<()> {
+        self.host.executor.attach(py, event_loop, both)
+    }
+
+    fn call_is_running(&self, py: Python<'_>) -> PyResult<Option<(u32, u64)>> {
+        let tessera = self.host.executor.running_tessera(py)?;
+        Ok(tessera.map(|tessera| (tessera.owner.0, tessera.sequence)))
+    }
+}
+
+fn notice_tuple(py: Python<'_>, notice: Notice) -> PyResult<Bound<'_, PyTuple>> {
+    match notice {
+        Notice::Output { uid, error, line } => {
+            let text = String::from_utf8_lossy(&line).into_owned();
+            ("output", uid, if error { "stderr" } else { "stdout" }, text).into_pyobject(py)
+        }
+        Notice::Report(report) => {
+            let (level, text) = describe(&report);
+            ("report", level, text).into_pyobject(py)
+        }
+        Notice::Unread { what, message } => {
+            let text = format!("{what} failed and nobody looked at it: {message}");
+            ("report", "error", text).into_pyobject(py)
+        }
+        Notice::Joined(uid) => ("joined", uid).into_pyobject(py),
+        Notice::Died { uid, cause } => ("died", uid, cause).into_pyobject(py),
+        Notice::Choose(tessera) => ("choose", tessera.owner.0, tessera.sequence).into_pyobject(py),
+        Notice::Ended(token) => ("done", token).into_pyobject(py),
+    }
+}
+
+/// A report as a level and a line for the log.
+pub(crate) fn describe(report: &Report) -> (&'static str, String) {
+    match report {
+        Report::Retried { what, attempt, of, message } => {
+            ("warning", format!("{what} failed and is run again (retry {attempt} of {of}): {message}"))
+        }
+        Report::Restarted { what, cause } => ("warning", format!("{what} is rebuilt: {cause}")),
+    }
+}

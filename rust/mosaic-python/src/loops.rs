@@ -1,0 +1,137 @@
+//! Completions into asyncio event loops: one mailbox a loop, drained on the loop's own thread.
+
+use std::os::fd::AsRawFd;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mosaic_runtime::mailbox::Mailbox;
+use mosaic_runtime::signal::Signal;
+use pyo3::prelude::*;
+use pyo3::types::PyWeakrefReference;
+use rustc_hash::FxHashMap;
+
+use crate::hooks::cached;
+
+/// Futures resolved before the loop gets another turn.
+const BUDGET: usize = 1024;
+
+/// One event loop's mailbox, and the futures that wait on it.
+#[pyclass(frozen, module = "mosaic._core")]
+pub(crate) struct LoopMailbox {
+    pub(crate) mailbox: Arc<Mailbox<u64>>,
+    event_loop: Py<PyWeakrefReference>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    next: u64,
+    futures: FxHashMap<u64, Py<PyAny>>,
+    backlog: Vec<u64>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[pymethods]
+impl LoopMailbox {
+    /// Resolve what has come; the loop calls this when the signal is readable.
+    fn __call__(&self, py: Python<'_>) -> PyResult<()> {
+        let mut batch = {
+            let mut inner = lock(&self.inner);
+            let mut batch = std::mem::take(&mut inner.backlog);
+            self.mailbox.drain(&mut batch);
+            if batch.len() > BUDGET {
+                inner.backlog = batch.split_off(BUDGET);
+                self.mailbox.rouse();
+            }
+            batch
+        };
+        let futures: Vec<_> = {
+            let mut inner = lock(&self.inner);
+            batch.drain(..).filter_map(|token| inner.futures.remove(&token)).collect()
+        };
+        for future in futures {
+            resolve(future.bind(py))?;
+        }
+        Ok(())
+    }
+}
+
+/// Resolve a future with None, unless its waiter gave up.
+pub(crate) fn resolve(future: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = future.py();
+    if !future.call_method0(pyo3::intern!(py, "done"))?.is_truthy()? {
+        future.call_method1(pyo3::intern!(py, "set_result"), (py.None(),))?;
+    }
+    Ok(())
+}
+
+impl LoopMailbox {
+    /// Have this future resolved when the token of the answer is pushed.
+    pub(crate) fn register(&self, future: Py<PyAny>) -> u64 {
+        let mut inner = lock(&self.inner);
+        inner.next += 1;
+        let token = inner.next;
+        inner.futures.insert(token, future);
+        token
+    }
+
+    /// Forget a future: what it would wait for is here already.
+    pub(crate) fn forget(&self, token: u64) {
+        let future = lock(&self.inner).futures.remove(&token);
+        drop(future);
+    }
+
+    fn serves(&self, event_loop: &Bound<'_, PyAny>) -> bool {
+        self.event_loop.bind(event_loop.py()).upgrade().is_some_and(|own| own.is(event_loop))
+    }
+}
+
+/// The mailboxes of all loops that ever waited for an engine.
+#[derive(Default)]
+pub(crate) struct Loops {
+    known: Mutex<FxHashMap<usize, Py<LoopMailbox>>>,
+}
+
+impl Loops {
+    /// The mailbox of the loop that runs on this thread; made when first asked for.
+    pub(crate) fn of_running_loop<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, LoopMailbox>)> {
+        let event_loop = cached!(py, "asyncio", "get_running_loop")?.call0()?;
+        let address = event_loop.as_ptr() as usize;
+        let known = lock(&self.known).get(&address).map(|mailbox| mailbox.clone_ref(py));
+        if let Some(mailbox) = known.filter(|mailbox| mailbox.get().serves(&event_loop)) {
+            return Ok((event_loop, mailbox.into_bound(py)));
+        }
+        let signal = Signal::new()?;
+        let descriptor = signal.as_raw_fd();
+        let mailbox = Bound::new(
+            py,
+            LoopMailbox {
+                mailbox: Arc::new(Mailbox::new(signal)),
+                event_loop: PyWeakrefReference::new(&event_loop)?.unbind(),
+                inner: Mutex::default(),
+            },
+        )?;
+        event_loop.call_method1(pyo3::intern!(py, "add_reader"), (descriptor, &mailbox))?;
+        let replaced = lock(&self.known).insert(address, mailbox.clone().unbind());
+        drop(replaced);
+        Ok((event_loop, mailbox))
+    }
+
+    /// Take the readers out of the loops that still are, so that their descriptors close.
+    pub(crate) fn close(&self, py: Python<'_>) {
+        let known = std::mem::take(&mut *lock(&self.known));
+        for mailbox in known.into_values() {
+            let mailbox = mailbox.into_bound(py);
+            let Some(event_loop) = mailbox.get().event_loop.bind(py).upgrade() else { continue };
+            let descriptor = mailbox.get().mailbox.wake().as_raw_fd();
+            // A loop that is closed has forgotten its readers already, and says so.
+            let closed = event_loop.call_method0("is_closed").and_then(|closed| closed.is_truthy()).unwrap_or(true);
+            if !closed {
+                let _ = mailbox.call0();
+                let _ = event_loop.call_method1("remove_reader", (descriptor,));
+            }
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! References to tesserae and the callables that call their methods: the caller's end of the call path.
+
+use std::sync::Arc;
+
+use mosaic_core::call::{Call, CallKind, Construction};
+use mosaic_core::event::Submission;
+use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
+use mosaic_core::payload::Reference;
+use mosaic_runtime::cell::TaskCell;
+use mosaic_runtime::engine::EngineError;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyFrozenSet, PyTuple};
+
+use crate::encode::{encode_arguments, note};
+use crate::engine::{Host, engine_error};
+use crate::hooks::cached;
+use crate::task::{block, deadline, make_task};
+
+/// A counted reference to a tessera.
+#[pyclass(frozen, weakref, module = "mosaic._core")]
+pub(crate) struct TesseraRef {
+    inner: Arc<Counted>,
+}
+
+/// What the reference and the callables made from it hold together.
+pub(crate) struct Counted {
+    pub(crate) host: Arc<Host>,
+    pub(crate) tessera: TesseraId,
+    /// Where it was known to live when the reference came here.
+    known: Option<RuntimeId>,
+    pub(crate) class: Arc<str>,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if !self.tessera.is_functions() {
+            self.host.engine.release(ObjectId::Tessera(self.tessera), true);
+        }
+    }
+}
+
+impl TesseraRef {
+    /// A reference that the engine counts already (a submission's, or one just retained).
+    pub(crate) fn new(host: &Arc<Host>, tessera: TesseraId, known: Option<RuntimeId>, class: Arc<str>) -> Self {
+        Self { inner: Arc::new(Counted { host: Arc::clone(host), tessera, known, class }) }
+    }
+}
+
+impl Counted {
+    fn runtime(&self) -> Option<RuntimeId> {
+        if self.tessera.is_functions() {
+            return Some(self.tessera.owner);
+        }
+        self.host.engine.host_of(self.tessera).or(self.known)
+    }
+}
+
+#[pymethods]
+impl TesseraRef {
+    #[getter]
+    fn id(&self) -> (u32, u64) {
+        (self.inner.tessera.owner.0, self.inner.tessera.sequence)
+    }
+
+    #[getter]
+    fn host(&self) -> Option<u32> {
+        self.inner.runtime().map(|runtime| runtime.0)
+    }
+
+    #[getter]
+    fn name(&self) -> &str {
+        &self.inner.class
+    }
+
+    #[pyo3(signature = (name, *, kind = "method", coroutine = false, reserved = None, retries = 0, resends = 0, timeout = None))]
+    #[allow(clippy::too_many_arguments)]
+    fn method(
+        &self,
+        name: &str,
+        kind: &str,
+        coroutine: bool,
+        reserved: Option<&Bound<'_, PyFrozenSet>>,
+        retries: u32,
+        resends: u32,
+        timeout: Option<f64>,
+    ) -> PyResult<RemoteMethod> {
+        let kind = match kind {
+            "method" => CallKind::Method,
+            "get" => CallKind::GetAttribute,
+            "get_now" => CallKind::GetAttributeNow,
+            "set" => CallKind::SetAttribute,
+            "stop" => CallKind::Stop,
+            "function" => CallKind::Function,
+            other => CallKind::ResultMethod(
+                result_kind(other).ok_or_else(|| PyValueError::new_err(format!("{other:?} is no kind of call")))?,
+            ),
+        };
+        Ok(RemoteMethod {
+            callee: Arc::clone(&self.inner),
+            name: name.into(),
+            kind,
+            coroutine,
+            reserved: reserved.cloned().map(Bound::unbind),
+            options: Options { retries, resends, timeout },
+        })
+    }
+
+    fn note(&self) -> PyResult<()> {
+        let Some(authority) = self.inner.runtime() else {
+            return Err(PyValueError::new_err("the tessera has no place yet: await the proxy before you send it elsewhere"));
+        };
+        note(Reference { object: ObjectId::Tessera(self.inner.tessera), authority });
+        Ok(())
+    }
+}
+
+/// `result:OWNER:SEQUENCE`
+fn result_kind(text: &str) -> Option<TaskId> {
+    let (owner, sequence) = text.strip_prefix("result:")?.split_once(':')?;
+    Some(TaskId { owner: RuntimeId(owner.parse().ok()?), sequence: sequence.parse().ok()? })
+}
+
+#[derive(Clone, Copy)]
+struct Options {
+    retries: u32,
+    resends: u32,
+    timeout: Option<f64>,
+}
+
+/// Calls one method of one tessera; returns tasks.
+#[pyclass(frozen, module = "mosaic._core")]
+pub(crate) struct RemoteMethod {
+    callee: Arc<Counted>,
+    name: Arc<str>,
+    kind: CallKind,
+    coroutine: bool,
+    /// Keywords that are mosaic's own.
+    reserved: Option<Py<PyFrozenSet>>,
+    options: Options,
+}
+
+#[pymethods]
+impl RemoteMethod {
+    #[getter]
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    #[pyo3(signature = (*args, **kwargs))]
+    fn __call__(&self, py: Python<'_>, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Py<PyAny>> {
+        let mut options = self.options;
+        let mut kwargs = kwargs.cloned();
+        if let (Some(given), Some(reserved)) = (&kwargs, &self.reserved) {
+            kwargs = Some(options.consume(given, reserved.bind(py))?);
+        }
+        let (args, first) = if self.kind == CallKind::Function {
+            let function = args.get_item(0)?;
+            (args.get_slice(1, args.len()), Some(function))
+        } else {
+            (args.clone(), None)
+        };
+        let (arguments, dependencies) = encode_arguments(first.as_ref(), &args, kwargs.as_ref())?;
+        let host = &self.callee.host;
+        let task = host.engine.next_task();
+        let cell = TaskCell::new(task, self.callee.tessera, Arc::clone(&self.name), Arc::clone(&self.callee.class));
+        let submission = Submission {
+            handle: Arc::clone(&cell),
+            call: Call {
+                task,
+                tessera: self.callee.tessera,
+                kind: self.kind,
+                method: Arc::clone(&self.name),
+                coroutine: self.coroutine,
+                retries: options.retries,
+                construction: Construction::default(),
+                dependencies,
+                arguments,
+            },
+            host: if self.callee.tessera.is_functions() { Some(self.callee.tessera.owner) } else { self.callee.known },
+            place: None,
+            restarts: 0,
+            resends: options.resends,
+        };
+        submit(py, host, submission, options.timeout)?;
+        make_task(py, host, cell)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<RemoteMethod {}.{}>", self.callee.class, self.name)
+    }
+}
+
+impl Options {
+    /// Take out of the keywords what is mosaic's.
+    fn consume<'py>(&mut self, given: &Bound<'py, PyDict>, reserved: &Bound<'py, PyFrozenSet>) -> PyResult<Bound<'py, PyDict>> {
+        let mut left = None;
+        for name in reserved.iter() {
+            let Some(value) = given.get_item(&name)? else { continue };
+            let left: &Bound<'_, PyDict> = match &left {
+                Some(left) => left,
+                None => left.insert(given.copy()?),
+            };
+            left.del_item(&name)?;
+            match name.extract::<&str>()? {
+                "max_retries" => self.retries = value.extract()?,
+                "timeout" => self.timeout = value.extract()?,
+                _ => {}
+            }
+        }
+        Ok(left.unwrap_or_else(|| given.clone()))
+    }
+}
+
+/// Hand a call to the engine. A thread with an event loop is refused beyond the limit of pending tasks;
+/// others wait for room.
+pub(crate) fn submit(
+    py: Python<'_>,
+    host: &Arc<Host>,
+    submission: Submission<Arc<TaskCell>>,
+    timeout: Option<f64>,
+) -> PyResult<()> {
+    let timeout = match timeout {
+        Some(seconds) => Some(
+            std::time::Duration::try_from_secs_f64(seconds)
+                .map_err(|_| PyValueError::new_err(format!("timeout must be a positive number of seconds, not {seconds}")))?,
+        ),
+        None => None,
+    };
+    let mut submission = Some(submission);
+    loop {
+        let Some(next) = submission.take() else { return Ok(()) };
+        match host.engine.submit(next, timeout) {
+            Ok(()) => return Ok(()),
+            Err((returned, EngineError::Backpressure(_)))
+                if !cached!(py, "asyncio", "_get_running_loop")?.call0()?.is_truthy()? =>
+            {
+                submission = Some(*returned);
+                block(py, || host.engine.wait_for_room(deadline(None)))?;
+            }
+            Err((_, error)) => return Err(engine_error(py, &error)),
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! What a program holds of a task: its end, its value, and who waits for them.
+//!
+//! The I/O thread ends a cell; any thread reads it. A cell's lock is held for a few instructions and is
+//! the innermost lock of the crate (`CELL-1`): waiters are woken after it is released.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use mosaic_core::call::{FailureKind, Outcome};
+use mosaic_core::id::{TaskId, TesseraId};
+
+use mosaic_core::payload::Payload;
+
+use crate::mailbox::Mailbox;
+use crate::signal::Signal;
+
+/// Somebody who waits for a cell.
+#[derive(Debug)]
+pub enum Waiter {
+    /// An event loop: the token goes into its mailbox.
+    Loop(Arc<Mailbox<u64>>, u64),
+    /// A blocked thread.
+    Thread(Arc<Signal>),
+    /// One of many tasks that somebody waits for together.
+    Group(Arc<Group>),
+    /// The program's notice thread: the token becomes a notice.
+    Notice(Arc<dyn Notify>, u64),
+}
+
+/// Takes the tokens of [`Waiter::Notice`].
+pub trait Notify: Send + Sync + std::fmt::Debug {
+    /// The task with this token has ended.
+    fn notify(&self, token: u64);
+}
+
+impl Waiter {
+    /// `failed` matters to groups only.
+    fn wake(self, failed: bool) {
+        match self {
+            Self::Loop(mailbox, token) => mailbox.push(token),
+            Self::Thread(signal) => signal.raise(),
+            Self::Group(group) => group.one_ended(failed),
+            Self::Notice(notify, token) => notify.notify(token),
+        }
+    }
+}
+
+/// Many tasks waited for at the cost of one: fires when all have ended, or when one has failed.
+#[derive(Debug)]
+pub struct Group {
+    remaining: AtomicUsize,
+    waiter: Mutex<Option<Waiter>>,
+}
+
+impl Group {
+    /// A group of `size` tasks. It must be given to exactly that many [`TaskCell::subscribe`] calls.
+    pub fn new(size: usize, waiter: Waiter) -> Arc<Self> {
+        Arc::new(Self { remaining: AtomicUsize::new(size), waiter: Mutex::new(Some(waiter)) })
+    }
+
+    fn one_ended(&self, failed: bool) {
+        if self.remaining.fetch_sub(1, Ordering::AcqRel) == 1 || failed {
+            let waiter = lock(&self.waiter).take();
+            if let Some(waiter) = waiter {
+                waiter.wake(failed);
+            }
+        }
+    }
+}
+
+/// What is awaited of a task.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// That it has ended.
+    End,
+    /// That its value is here, or that there will be none.
+    Value,
+}
+
+/// [`Payload::format`] of a value that was moved out.
+const TAKEN: u8 = u8::MAX;
+
+const PENDING: u8 = 0;
+const ENDED: u8 = 1;
+const VALUE_ASKED: u8 = 2;
+const COMPLETE: u8 = 3;
+
+/// One task, as its holders in this process see it.
+#[derive(Debug)]
+pub struct TaskCell {
+    /// The task.
+    pub id: TaskId,
+    /// The tessera that was called.
+    pub tessera: TesseraId,
+    /// The method.
+    pub method: Arc<str>,
+    /// The tessera's class, for display.
+    pub class: Arc<str>,
+    /// Made for a task that was passed to this process, rather than by the call itself.
+    pub borrowed: bool,
+    abandoned: AtomicBool,
+    reported: AtomicBool,
+    stage: AtomicU8,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    outcome: Option<Outcome>,
+    /// Encoded length of the value, once known.
+    size: Option<u64>,
+    waiters: Vec<(Stage, Waiter)>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl TaskCell {
+    /// A task that has not ended.
+    pub fn new(id: TaskId, tessera: TesseraId, method: Arc<str>, class: Arc<str>) -> Arc<Self> {
+        Arc::new(Self::make(id, tessera, method, class, false))
+    }
+
+    /// A task that was passed to this process.
+    pub fn borrowed(id: TaskId, tessera: TesseraId, method: Arc<str>, class: Arc<str>) -> Arc<Self> {
+        Arc::new(Self::make(id, tessera, method, class, true))
+    }
+
+    fn make(id: TaskId, tessera: TesseraId, method: Arc<str>, class: Arc<str>, borrowed: bool) -> Self {
+        Self {
+            id,
+            tessera,
+            method,
+            class,
+            borrowed,
+            abandoned: AtomicBool::new(false),
+            reported: AtomicBool::new(false),
+            stage: AtomicU8::new(PENDING),
+            inner: Mutex::default(),
+        }
+    }
+
+    /// Whether the task has ended.
+    pub fn ended(&self) -> bool {
+        self.stage.load(Ordering::Acquire) != PENDING
+    }
+
+    /// Whether what `stage` asks for is here.
+    pub fn reached(&self, stage: Stage) -> bool {
+        match stage {
+            Stage::End => self.ended(),
+            Stage::Value => self.stage.load(Ordering::Acquire) == COMPLETE,
+        }
+    }
+
+    /// Look at the outcome, if there is one yet. Do not call back into the crate from `look`.
+    pub fn look<R>(&self, look: impl FnOnce(Option<&Outcome>) -> R) -> R {
+        look(lock(&self.inner).outcome.as_ref())
+    }
+
+    /// How the task failed, if it did.
+    pub fn failure_kind(&self) -> Option<FailureKind> {
+        self.look(|outcome| match outcome {
+            Some(Outcome::Failed(failure)) => Some(failure.kind),
+            _ => None,
+        })
+    }
+
+    /// The task has ended, or its value has come. Returns whether this was the end.
+    pub fn resolve(&self, outcome: Outcome) -> bool {
+        let failed = matches!(outcome, Outcome::Failed(_));
+        let complete = !matches!(outcome, Outcome::Stored { .. });
+        let mut inner = lock(&self.inner);
+        let before = self.stage.load(Ordering::Acquire);
+        if before == COMPLETE || (before != PENDING && !complete) {
+            return false;
+        }
+        inner.size = match &outcome {
+            Outcome::Value(payload) => Some(payload.size() as u64),
+            Outcome::Stored { size, .. } => Some(*size),
+            Outcome::Failed(_) => None,
+        };
+        inner.outcome = Some(outcome);
+        self.stage.store(if complete { COMPLETE } else { ENDED }, Ordering::Release);
+        let mut waiters = std::mem::take(&mut inner.waiters);
+        if !complete {
+            inner.waiters = waiters.extract_if(.., |(stage, _)| *stage == Stage::Value).collect();
+        }
+        drop(inner);
+        for (_, waiter) in waiters {
+            waiter.wake(failed);
+        }
+        before == PENDING
+    }
+
+    /// Wake `waiter` when the stage is reached. Gives it back if that is so already.
+    pub fn subscribe(&self, stage: Stage, waiter: Waiter) -> Result<(), Waiter> {
+        let mut inner = lock(&self.inner);
+        if self.reached(stage) {
+            return Err(waiter);
+        }
+        inner.waiters.push((stage, waiter));
+        Ok(())
+    }
+
+    /// Wake a group waiter at once if the stage is reached already, else when it is.
+    pub fn subscribe_group(&self, stage: Stage, group: &Arc<Group>) {
+        if let Err(waiter) = self.subscribe(stage, Waiter::Group(Arc::clone(group))) {
+            waiter.wake(self.failure_kind().is_some());
+        }
+    }
+
+    /// Forget the waiters of a thread that gave up.
+    pub fn unsubscribe_thread(&self, signal: &Arc<Signal>) {
+        lock(&self.inner).waiters.retain(|(_, waiter)| !matches!(waiter, Waiter::Thread(own) if Arc::ptr_eq(own, signal)));
+    }
+
+    /// Move the value out, with the memory that came for it. Only one can have it.
+    pub fn take_value(&self) -> Option<Payload> {
+        match &mut lock(&self.inner).outcome {
+            Some(Outcome::Value(payload)) => {
+                let taken = std::mem::take(payload);
+                // What is left is empty and of no format.
+                payload.format = TAKEN;
+                (taken.format != TAKEN).then_some(taken)
+            }
+            _ => None,
+        }
+    }
+
+    /// Encoded length of the value in bytes, once known.
+    pub fn size(&self) -> Option<u64> {
+        lock(&self.inner).size
+    }
+
+    /// Whether its end should be let go of at once when nobody here wants it: its value is large, or more
+    /// than `plain` bytes.
+    pub fn is_precious(&self, plain: u8) -> bool {
+        self.look(|outcome| match outcome {
+            Some(Outcome::Value(payload)) => payload.format != plain,
+            Some(Outcome::Stored { .. }) => true,
+            Some(Outcome::Failed(_)) | None => false,
+        })
+    }
+
+    /// Its program's handle is gone without a look at how it ended. Returns whether its failure is to be told to people now.
+    pub fn abandon(&self) -> bool {
+        self.abandoned.store(true, Ordering::Release);
+        self.is_unread_failure()
+    }
+
+    /// Whether it failed, nobody can look any more, and nobody was told: true only once.
+    pub fn is_unread_failure(&self) -> bool {
+        self.abandoned.load(Ordering::Acquire)
+            && self.failure_kind().is_some_and(|kind| kind != FailureKind::Cancelled)
+            && !self.reported.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether the value has to be asked for; true only once, for the first who does.
+    pub fn must_ask_for_value(&self) -> bool {
+        self.stage.compare_exchange(ENDED, VALUE_ASKED, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}

@@ -1,0 +1,137 @@
+//! Completions on their way to a foreign event loop: one wake-up a batch.
+//!
+//! Any thread pushes; the loop's own thread drains. The producer raises the signal only if nobody has
+//! since the last drain; the drain clears the signal, then the flag, **then** takes the queue, so that
+//! an entry pushed at any moment is either taken by this drain or raises the signal again (`MAIL-1`).
+//! The queue's lock is held for a push or a swap and never while anything else runs.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// What wakes the consumer.
+pub trait Wake {
+    /// Make the consumer run its drain, now or later.
+    fn raise(&self);
+    /// Forget earlier wake-ups.
+    fn clear(&self);
+}
+
+impl Wake for crate::signal::Signal {
+    fn raise(&self) {
+        Self::raise(self);
+    }
+    fn clear(&self) {
+        Self::clear(self);
+    }
+}
+
+/// A queue of completions with one consumer.
+#[derive(Debug)]
+pub struct Mailbox<T, W = crate::signal::Signal> {
+    queue: Mutex<Vec<T>>,
+    signalled: AtomicBool,
+    wakes: AtomicU64,
+    wake: W,
+}
+
+impl<T, W: Wake> Mailbox<T, W> {
+    /// An empty mailbox that wakes its consumer through `wake`.
+    pub fn new(wake: W) -> Self {
+        Self { queue: Mutex::new(Vec::new()), signalled: AtomicBool::new(false), wakes: AtomicU64::new(0), wake }
+    }
+
+    /// Add an entry; wake the consumer unless it is about to look anyway.
+    pub fn push(&self, entry: T) {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
+        if !self.signalled.swap(true, Ordering::AcqRel) {
+            self.wakes.fetch_add(1, Ordering::Relaxed);
+            self.wake.raise();
+        }
+    }
+
+    /// Move everything that is there to the end of `batch`.
+    pub fn drain(&self, batch: &mut Vec<T>) {
+        self.wake.clear();
+        self.signalled.store(false, Ordering::Release);
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        if batch.is_empty() {
+            std::mem::swap(&mut *queue, batch);
+        } else {
+            batch.append(&mut queue);
+        }
+    }
+
+    /// Have the consumer drain again although nothing was pushed: it left part of a batch for later.
+    pub fn rouse(&self) {
+        if !self.signalled.swap(true, Ordering::AcqRel) {
+            self.wakes.fetch_add(1, Ordering::Relaxed);
+            self.wake.raise();
+        }
+    }
+
+    /// On the consumer's thread: a drain follows at once, nobody needs to wake it.
+    pub fn hold(&self) {
+        self.signalled.store(true, Ordering::Release);
+    }
+
+    /// What wakes the consumer.
+    pub fn wake(&self) -> &W {
+        &self.wake
+    }
+
+    /// How often the consumer was woken.
+    pub fn wakes(&self) -> u64 {
+        self.wakes.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+
+    #[derive(Default)]
+    struct Counter(AtomicUsize);
+    impl Wake for Counter {
+        fn raise(&self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+        fn clear(&self) {}
+    }
+
+    #[test]
+    fn a_batch_costs_one_wake_up() {
+        let mailbox = Mailbox::new(Counter::default());
+        for entry in 0..1000 {
+            mailbox.push(entry);
+        }
+        assert_eq!(mailbox.wake().0.load(Ordering::Relaxed), 1);
+        let mut batch = Vec::new();
+        mailbox.drain(&mut batch);
+        assert_eq!(batch, (0..1000).collect::<Vec<_>>());
+        mailbox.push(1);
+        assert_eq!(mailbox.wakes(), 2);
+    }
+
+    /// `MAIL-1`, with the real signal: a consumer that sleeps whenever the signal is down misses nothing.
+    #[test]
+    fn no_wake_up_is_lost_between_empty_and_disarm() {
+        let mailbox = Arc::new(Mailbox::new(crate::signal::Signal::new().expect("an eventfd")));
+        let producers: Vec<_> = (0..4)
+            .map(|_| {
+                let mailbox = Arc::clone(&mailbox);
+                std::thread::spawn(move || (0..20_000).for_each(|entry| mailbox.push(entry)))
+            })
+            .collect();
+        let mut batch: Vec<i32> = Vec::new();
+        while batch.len() < 80_000 {
+            assert!(mailbox.wake().wait(Some(std::time::Duration::from_secs(20))).expect("a poll"), "a wake-up was lost");
+            mailbox.drain(&mut batch);
+        }
+        for producer in producers {
+            producer.join().expect("a producer");
+        }
+        assert_eq!(batch.len(), 80_000);
+    }
+}

@@ -1,0 +1,137 @@
+//! Connections: made when first needed, authenticated before anything else, read in batches.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use mosaic_core::event::{Event, Member};
+use mosaic_core::id::RuntimeId;
+use mosaic_core::wire::{FrameReader, Limits, Message};
+use tokio::io::AsyncReadExt;
+use tokio::io::unix::AsyncFd;
+use tokio::net::unix::OwnedReadHalf;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+
+use crate::auth;
+use crate::engine::Shared;
+use crate::peer::Stream;
+
+/// Connections that may be in the handshake at a time; more wait in the listener's backlog.
+const HALF_OPEN: usize = 64;
+
+/// Accept connections until the engine ends.
+pub(crate) async fn listen(shared: Arc<Shared>, socket: std::os::unix::net::UnixListener) {
+    let Ok(listener) = UnixListener::from_std(socket) else { return };
+    let half_open = Arc::new(Semaphore::new(HALF_OPEN));
+    loop {
+        let Ok(permit) = Arc::clone(&half_open).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((mut stream, _)) => {
+                let shared = Arc::clone(&shared);
+                tokio::spawn(async move {
+                    let peer = auth::accept(&mut stream, shared.directory.secret()).await;
+                    drop(permit);
+                    match peer {
+                        Ok(from) => serve(shared, stream, from).await,
+                        Err(error) => shared.refused(&error),
+                    }
+                });
+            }
+            // Out of descriptors, most likely: whoever wants in keeps waiting in the backlog.
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+        }
+    }
+}
+
+/// Connect to a peer and serve the connection. When that fails the peer is dead, and the head will say so.
+pub(crate) async fn dial(shared: Arc<Shared>, to: RuntimeId) {
+    if let Ok(stream) = open(&shared, to).await {
+        serve(shared, stream, to).await;
+    }
+}
+
+async fn open(shared: &Shared, to: RuntimeId) -> Result<UnixStream, auth::AuthError> {
+    let mut stream = UnixStream::connect(shared.directory.socket(to)).await?;
+    auth::connect(&mut stream, shared.directory.secret(), shared.me).await?;
+    Ok(stream)
+}
+
+/// A worker's life line: connect to the head, say who this is, and end when the head does.
+pub(crate) async fn join(shared: Arc<Shared>) {
+    let stream = match open(&shared, RuntimeId::HEAD).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            shared.refused(&error);
+            return shared.head_lost();
+        }
+    };
+    if let Some(head) = shared.head_process.and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed())) {
+        // The connection may outlive the head in a process that it forked.
+        let shared = Arc::clone(&shared);
+        tokio::spawn(async move {
+            if process_ended(head).await.is_ok() {
+                shared.head_lost();
+            }
+        });
+    }
+    let me = Member { runtime: shared.me, uid: shared.uid.clone(), pid: std::process::id(), worker: true };
+    shared.send_first(RuntimeId::HEAD, &Message::Join(me));
+    serve(Arc::clone(&shared), stream, RuntimeId::HEAD).await;
+    shared.head_lost();
+}
+
+/// Returns when that process has ended, or at once where that cannot be watched.
+pub(crate) async fn process_ended(pid: rustix::process::Pid) -> io::Result<()> {
+    let watched = process_handle(pid)?;
+    AsyncFd::register(watched)?.readable().await?.retain_ready();
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+fn process_handle(pid: rustix::process::Pid) -> io::Result<OwnedFd> {
+    Ok(rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::NONBLOCK)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn process_handle(_: rustix::process::Pid) -> io::Result<OwnedFd> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Serve an authenticated connection until it closes.
+async fn serve(shared: Arc<Shared>, stream: UnixStream, from: RuntimeId) {
+    let (read, write) = stream.into_split();
+    let stream = Stream::new(write);
+    shared.connected(from, &stream);
+    let writing = async {
+        while stream.room().await.is_ok() {
+            shared.room(from);
+        }
+    };
+    tokio::select! {
+        result = read_frames(&shared, read, from) => shared.disconnected(from, result.err()),
+        () = writing => shared.disconnected(from, None),
+    }
+}
+
+/// Read frames and have them processed, a batch at a time.
+async fn read_frames(shared: &Shared, mut read: OwnedReadHalf, from: RuntimeId) -> io::Result<()> {
+    let mut reader = FrameReader::new(Limits::default());
+    let mut batch = Vec::new();
+    loop {
+        // The read that only part-fills the buffer tells tokio that the socket is empty: no second call for that.
+        if read.read_buf(&mut reader.target()).await? == 0 {
+            return Ok(());
+        }
+        while let Some(message) = reader.next().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))? {
+            if let Message::Shutdown { .. } = message {
+                shared.end("the runtime was stopped");
+                return Ok(());
+            }
+            batch.push(Event::MessageReceived { from, message });
+        }
+        if !batch.is_empty() {
+            shared.process(&mut batch);
+        }
+    }
+}

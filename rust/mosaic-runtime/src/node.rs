@@ -1,0 +1,311 @@
+//! A machine's agent: starts the workers, passes on what they print, sees them die, replaces them.
+//!
+//! Runs on the head's I/O thread. A worker's death is what the kernel says of its process (a pidfd), never a
+//! closed socket alone: the message to everyone names the exit code or the signal. What the worker sent
+//! before it died is read first.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use mosaic_core::event::Event;
+use mosaic_core::id::RuntimeId;
+use mosaic_core::wire::Message;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+use tokio::sync::Notify;
+
+use crate::engine::{Shared, lock};
+use crate::net::process_ended;
+use crate::notice::Notice;
+
+/// Environment of a worker: where the runtime's directory is.
+pub const DIRECTORY: &str = "MOSAIC_WORKER_DIRECTORY";
+/// Environment of a worker: its number.
+pub const RUNTIME: &str = "MOSAIC_WORKER_RUNTIME";
+/// Environment of a worker: its name.
+pub const UID: &str = "MOSAIC_WORKER_UID";
+/// Environment of a worker: the process id of the head, with which it ends.
+pub const HEAD: &str = "MOSAIC_WORKER_HEAD";
+
+/// Workers that may die before they have joined, one after another, until the node gives up.
+const FAILED_STARTS: u32 = 3;
+/// How long a dead process's connection and output may take to run dry; longer means that a process which
+/// it left behind holds them open.
+const RUN_DRY: Duration = Duration::from_millis(50);
+/// How long a worker that closed its connection may take to end before it is killed.
+const LINGER: Duration = Duration::from_secs(1);
+/// The last lines on standard error are kept for the message that a worker failed to start.
+const LAST_WORDS: usize = 2048;
+/// A longer line is passed on in pieces, in bytes.
+const LONGEST_LINE: usize = 1 << 20;
+
+/// How workers are started.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Environment on top of this process's own.
+    pub environment: Vec<(String, String)>,
+    /// How many to start at once.
+    pub workers: usize,
+    /// How long running methods may go on after the stop.
+    pub grace: Duration,
+}
+
+/// The agent.
+#[derive(Debug)]
+pub(crate) struct Node {
+    launch: Launch,
+    children: Mutex<BTreeMap<RuntimeId, Arc<Worker>>>,
+    next: AtomicU32,
+    failed_starts: AtomicU32,
+    gave_up: Mutex<Option<String>>,
+    stopping: AtomicBool,
+    all_gone: Notify,
+}
+
+#[derive(Debug)]
+struct Worker {
+    uid: String,
+    pid: Pid,
+    connection_closed: Notify,
+    last_words: Mutex<Vec<u8>>,
+}
+
+impl Node {
+    pub(crate) fn new(launch: Launch) -> Self {
+        Self {
+            launch,
+            children: Mutex::default(),
+            next: AtomicU32::new(1),
+            failed_starts: AtomicU32::new(0),
+            gave_up: Mutex::default(),
+            stopping: AtomicBool::new(false),
+            all_gone: Notify::new(),
+        }
+    }
+
+    /// Why no worker will be started any more, if so.
+    pub(crate) fn gave_up(&self) -> Option<String> {
+        lock(&self.gave_up).clone()
+    }
+
+    /// Start the workers.
+    pub(crate) fn start(&self, shared: &Arc<Shared>) {
+        for _ in 0..self.launch.workers {
+            self.add_worker(shared);
+        }
+    }
+
+    /// Start one worker more.
+    pub(crate) fn add_worker(&self, shared: &Arc<Shared>) {
+        if self.stopping.load(Ordering::Acquire) {
+            return;
+        }
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let runtime = RuntimeId(number);
+        let uid = format!("worker:0:{}", number - 1);
+        match self.spawn(shared, runtime, &uid) {
+            Ok(mut child) => {
+                let Some(pid) = Pid::from_raw(child.id().cast_signed()) else { return };
+                let worker = Arc::new(Worker {
+                    uid,
+                    pid,
+                    connection_closed: Notify::new(),
+                    last_words: Mutex::default(),
+                });
+                lock(&self.children).insert(runtime, Arc::clone(&worker));
+                let outputs = (child.stdout.take(), child.stderr.take());
+                let out = outputs.0.map(|out| tokio::spawn(pass_on(Arc::clone(shared), Arc::clone(&worker), out.into(), false)));
+                let err = outputs.1.map(|err| tokio::spawn(pass_on(Arc::clone(shared), Arc::clone(&worker), err.into(), true)));
+                tokio::spawn(watch(Arc::clone(shared), runtime, worker, child, [out, err]));
+            }
+            Err(error) => {
+                let program = self.launch.command.first().cloned().unwrap_or_default();
+                self.give_up(shared, format!("cannot start a worker with {program:?}: {error}"));
+            }
+        }
+    }
+
+    fn spawn(&self, shared: &Shared, runtime: RuntimeId, uid: &str) -> io::Result<Child> {
+        let [program, arguments @ ..] = &self.launch.command[..] else {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no command to start workers with"));
+        };
+        // A process group of their own: Ctrl-C at the terminal is the driver's, who tells the workers.
+        Command::new(program)
+            .args(arguments)
+            .envs(self.launch.environment.iter().map(|(name, value)| (name, value)))
+            .env(DIRECTORY, shared.directory.path())
+            .env(RUNTIME, runtime.0.to_string())
+            .env(UID, uid)
+            .env(HEAD, std::process::id().to_string())
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+    }
+
+    fn give_up(&self, shared: &Shared, reason: String) {
+        *lock(&self.gave_up) = Some(reason.clone());
+        shared.process_one(Event::WorkersExhausted(reason));
+        shared.wake_watchers();
+    }
+
+    /// A worker takes part: it did start.
+    pub(crate) fn joined(&self) {
+        self.failed_starts.store(0, Ordering::Relaxed);
+    }
+
+    /// The connection to a worker closed. Returns whether the node watches that runtime's process.
+    pub(crate) fn connection_closed(&self, runtime: RuntimeId) -> bool {
+        let Some(worker) = lock(&self.children).get(&runtime).cloned() else { return false };
+        worker.connection_closed.notify_one();
+        tokio::spawn(async move {
+            // A process that hangs while it exits must not keep those waiting who called it.
+            if let Ok(Err(_)) | Err(_) = tokio::time::timeout(LINGER, process_ended(worker.pid)).await {
+                let _ = kill_process(worker.pid, Signal::KILL);
+            }
+        });
+        true
+    }
+
+    /// Have the workers end, and wait until they have.
+    pub(crate) async fn stop(&self, shared: &Arc<Shared>) {
+        self.stopping.store(true, Ordering::Release);
+        let grace = self.launch.grace;
+        let workers: Vec<_> = lock(&self.children).iter().map(|(runtime, worker)| (*runtime, Arc::clone(worker))).collect();
+        for (runtime, worker) in &workers {
+            if shared.member(*runtime).is_some() {
+                shared.send(*runtime, &Message::Shutdown { grace_ms: grace.as_millis() as u64 });
+            } else {
+                let _ = kill_process(worker.pid, Signal::KILL);
+            }
+        }
+        let all_gone = async {
+            while !lock(&self.children).is_empty() {
+                self.all_gone.notified().await;
+            }
+        };
+        tokio::pin!(all_gone);
+        if tokio::time::timeout(grace, &mut all_gone).await.is_err() {
+            for worker in lock(&self.children).values() {
+                let _ = kill_process(worker.pid, Signal::KILL);
+            }
+            all_gone.await;
+        }
+    }
+}
+
+/// See a worker's process through to its end and settle what follows.
+async fn watch(
+    shared: Arc<Shared>,
+    runtime: RuntimeId,
+    worker: Arc<Worker>,
+    mut child: Child,
+    outputs: [Option<tokio::task::JoinHandle<()>>; 2],
+) {
+    let Some(node) = &shared.node else { return };
+    let status = match process_ended(worker.pid).await {
+        Ok(()) => child.wait(),
+        Err(_) => match tokio::task::spawn_blocking(move || child.wait()).await {
+            Ok(status) => status,
+            Err(error) => Err(io::Error::other(error)),
+        },
+    };
+    let joined = shared.member(runtime).is_some();
+    if joined {
+        let _ = tokio::time::timeout(RUN_DRY, worker.connection_closed.notified()).await;
+    }
+    let cause = format!("{} {}", worker.uid, describe(status));
+    if joined {
+        shared.process_one(Event::RuntimeDied { runtime, cause: cause.clone() });
+    }
+    for output in outputs.into_iter().flatten() {
+        let abort = output.abort_handle();
+        if tokio::time::timeout(RUN_DRY, output).await.is_err() {
+            abort.abort();
+        }
+    }
+    lock(&node.children).remove(&runtime);
+    node.all_gone.notify_one();
+    if node.stopping.load(Ordering::Acquire) {
+        return;
+    }
+    if !joined && node.failed_starts.fetch_add(1, Ordering::Relaxed) + 1 >= FAILED_STARTS {
+        let words = String::from_utf8_lossy(&lock(&worker.last_words)).trim().to_owned();
+        return node.give_up(&shared, format!("workers do not start: {cause} before it took part\n{words}"));
+    }
+    node.add_worker(&shared);
+}
+
+fn describe(status: io::Result<ExitStatus>) -> String {
+    match status {
+        Ok(status) => match (status.signal(), status.code()) {
+            (Some(signal), _) => format!("was killed by signal {signal} ({})", signal_name(signal)),
+            (None, Some(code)) => format!("exited with code {code}"),
+            (None, None) => "ended".into(),
+        },
+        Err(error) => format!("ended, and its status cannot be read: {error}"),
+    }
+}
+
+fn signal_name(number: i32) -> &'static str {
+    match number {
+        libc::SIGHUP => "SIGHUP",
+        libc::SIGINT => "SIGINT",
+        libc::SIGQUIT => "SIGQUIT",
+        libc::SIGILL => "SIGILL, an illegal instruction",
+        libc::SIGABRT => "SIGABRT, an abort",
+        libc::SIGBUS => "SIGBUS",
+        libc::SIGFPE => "SIGFPE",
+        libc::SIGKILL => "SIGKILL: by somebody, or by the system for want of memory",
+        libc::SIGSEGV => "SIGSEGV, a segmentation fault",
+        libc::SIGPIPE => "SIGPIPE",
+        libc::SIGALRM => "SIGALRM",
+        libc::SIGTERM => "SIGTERM",
+        libc::SIGXCPU => "SIGXCPU, its CPU time limit",
+        _ => "a signal",
+    }
+}
+
+/// Turn a worker's output into notices, a line each.
+async fn pass_on(shared: Arc<Shared>, worker: Arc<Worker>, from: std::os::fd::OwnedFd, error: bool) {
+    let Ok(mut pipe) = pipe::Receiver::from_owned_fd(from) else { return };
+    let mut buffer = Vec::new();
+    loop {
+        shared.notices.room().await;
+        let read = pipe.read_buf(&mut buffer).await;
+        let ended = !matches!(read, Ok(count) if count > 0);
+        let mut start = 0;
+        while let Some(length) = buffer[start..].iter().position(|&byte| byte == b'\n') {
+            say(&shared, &worker, error, &buffer[start..start + length]);
+            start += length + 1;
+        }
+        buffer.drain(..start);
+        if (ended && !buffer.is_empty()) || buffer.len() > LONGEST_LINE {
+            say(&shared, &worker, error, &buffer);
+            buffer.clear();
+        }
+        if ended {
+            return;
+        }
+    }
+}
+
+fn say(shared: &Shared, worker: &Worker, error: bool, line: &[u8]) {
+    if error {
+        let mut words = lock(&worker.last_words);
+        words.extend_from_slice(line);
+        words.push(b'\n');
+        let excess = words.len().saturating_sub(LAST_WORDS);
+        words.drain(..excess);
+    }
+    shared.tell(Notice::Output { uid: worker.uid.clone(), error, line: line.to_vec() });
+}

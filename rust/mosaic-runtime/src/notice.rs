@@ -1,0 +1,124 @@
+//! What the engine tells the program outside of any call: workers' output, deaths, lines for the log.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use mosaic_core::event::Report;
+use mosaic_core::id::TesseraId;
+use tokio::sync::Notify as Room;
+
+use crate::cell::Notify;
+
+/// One thing to tell.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Notice {
+    /// A line that a worker printed, without its end.
+    Output {
+        /// Who.
+        uid: String,
+        /// On standard error rather than standard output.
+        error: bool,
+        /// What.
+        line: Vec<u8>,
+    },
+    /// A line for the log.
+    Report(Report),
+    /// A task failed and nobody looked at it.
+    Unread {
+        /// "Solver.step"
+        what: String,
+        /// Its failure, one line.
+        message: String,
+    },
+    /// A runtime takes part.
+    Joined(String),
+    /// A runtime died.
+    Died {
+        /// Which.
+        uid: String,
+        /// How.
+        cause: String,
+    },
+    /// The program's own placement strategy is asked.
+    Choose(TesseraId),
+    /// A task that the program subscribed to has ended.
+    Ended(u64),
+}
+
+/// Output that waits in memory before workers are made to wait, in bytes.
+const ROOM: usize = 4 << 20;
+
+#[derive(Debug, Default)]
+struct Queue {
+    notices: VecDeque<Notice>,
+    bytes: usize,
+    closed: bool,
+}
+
+/// The notices on their way to the program's thread for them.
+#[derive(Debug, Default)]
+pub struct Notices {
+    queue: Mutex<Queue>,
+    filled: Condvar,
+    emptied: Room,
+}
+
+impl Notices {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Add one.
+    pub fn push(&self, notice: Notice) {
+        let mut queue = self.lock();
+        if let Notice::Output { line, .. } = &notice {
+            queue.bytes += line.len();
+        }
+        queue.notices.push_back(notice);
+        drop(queue);
+        self.filled.notify_one();
+    }
+
+    /// Wait until there is room for more output: the program reads slower than its workers print.
+    pub(crate) async fn room(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            {
+                let queue = self.lock();
+                if queue.bytes < ROOM || queue.closed {
+                    return;
+                }
+            }
+            emptied.await;
+        }
+    }
+
+    /// Block until there is something; `None` once closed and empty.
+    pub fn take(&self) -> Option<Vec<Notice>> {
+        let mut queue = self.lock();
+        while queue.notices.is_empty() {
+            if queue.closed {
+                return None;
+            }
+            queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        queue.bytes = 0;
+        let taken = queue.notices.drain(..).collect();
+        drop(queue);
+        self.emptied.notify_waiters();
+        Some(taken)
+    }
+
+    /// Nothing more will come.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.filled.notify_all();
+        self.emptied.notify_waiters();
+    }
+}
+
+impl Notify for Notices {
+    fn notify(&self, token: u64) {
+        self.push(Notice::Ended(token));
+    }
+}
