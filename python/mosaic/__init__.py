@@ -1,4 +1,4 @@
-"""Mosaic: actors for simulations. Classes become tesserae, which live in worker processes and are called through proxies.
+"""Mosaic: actors for simulations. Classes become tesserae, live in worker processes, are called through proxies.
 
 Names are imported when they are first asked for: workers start with little. An attribute that the module does not have
 is looked up on the current runtime: ``mosaic.get_worker()``.
@@ -88,7 +88,10 @@ def __getattr__(name: str) -> Any:
         found = current()
         if found is not None:
             return getattr(found, name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}, and there is no runtime to ask", name=name)
+        raise AttributeError(
+            f"module {__name__!r} has no attribute {name!r}, and there is no runtime to ask",
+            name=name,
+        )
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
 
 

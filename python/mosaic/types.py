@@ -85,7 +85,7 @@ class WarehouseObject(_core.Output, ProxyBase):
         """Free the value now, wherever it is; need not be awaited. Dropping twice is no error."""
         if not getattr(self, "_dropped", False):
             self._dropped = True
-            self.task.drop()
+            network.engine().discard(self.task.id)
         return _Done()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -111,8 +111,7 @@ class _Done:
     __slots__ = ()
 
     def __await__(self) -> Generator[Any, None, None]:
-        return None
-        yield
+        yield from ()
 
 
 _TUPLES = {"awaitable_types", "remote_types", "proxy_types"}
@@ -121,7 +120,16 @@ _TUPLES = {"awaitable_types", "remote_types", "proxy_types"}
 def __getattr__(name: str) -> Any:
     if name not in _TUPLES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
-    from mosaic.core import ArrayProxy, Task, TaskArrayProxy, TaskDone, TaskOutput, TaskProxy, Tessera, TesseraProxy
+    from mosaic.core import (
+        ArrayProxy,
+        Task,
+        TaskArrayProxy,
+        TaskDone,
+        TaskOutput,
+        TaskProxy,
+        Tessera,
+        TesseraProxy,
+    )
 
     space = globals()
     space["awaitable_types"] = (TaskProxy, TaskArrayProxy, TaskOutput, TaskDone, WarehouseObject)

@@ -19,9 +19,25 @@ if TYPE_CHECKING:
 _function_type = type(lambda: None)
 _module_type = type(sys)
 _builtin_type = type(len)
-_slot_types = (type(_function_type.__dict__["__code__"]), type(_function_type.__dict__["__globals__"]))
-_atoms = (int, float, complex, str, bytes, bool, type(None), type(Ellipsis), type(NotImplemented), range)
-_descriptor_modules = frozenset({"typing", "types", "dataclasses", "_abc", "abc", "enum", "functools", "re", "logging"})
+_slot_types = (
+    type(_function_type.__dict__["__code__"]),
+    type(_function_type.__dict__["__globals__"]),
+)
+_atoms = (
+    int,
+    float,
+    complex,
+    str,
+    bytes,
+    bool,
+    type(None),
+    type(Ellipsis),
+    type(NotImplemented),
+    range,
+)
+_descriptor_modules = frozenset(
+    {"typing", "types", "dataclasses", "_abc", "abc", "enum", "functools", "re", "logging"}
+)
 
 _PARTS_LIMIT = 4096
 
@@ -34,7 +50,11 @@ def importable(obj: Any) -> bool:
         return True
     module = getattr(obj, "__module__", None)
     name = getattr(obj, "__qualname__", None)
-    if not isinstance(module, str) or not isinstance(name, str) or module in {"__main__", "__mp_main__"}:
+    if (
+        not isinstance(module, str)
+        or not isinstance(name, str)
+        or module in {"__main__", "__mp_main__"}
+    ):
         return False
     found: Any = sys.modules.get(module)
     if found is None:
@@ -96,15 +116,13 @@ def load_class(token: str, payload: bytes) -> type:
 
         cls = loads(payload)
         _received[token] = cls
-        if cls not in _entries:
-            _entries[cls] = _Entry(None, token, payload)
-        elif _entries[cls].parts is None:
+        if cls not in _entries or _entries[cls].parts is None:
             _entries[cls] = _Entry(None, token, payload)
     return cls
 
 
 def _new_token() -> str:
-    global _prefix, _count  # noqa: PLW0603 - one counter a process
+    global _prefix, _count
     if not _prefix:
         import os
 
@@ -114,7 +132,11 @@ def _new_token() -> str:
 
 
 def _same(before: list[object] | None, now: list[object]) -> bool:
-    return before is not None and len(before) == len(now) and all(a is b for a, b in zip(before, now, strict=True))
+    return (
+        before is not None
+        and len(before) == len(now)
+        and all(a is b for a, b in zip(before, now, strict=True))
+    )
 
 
 def _collect_class(cls: type, parts: list[object], seen: set[int]) -> bool:
@@ -159,7 +181,10 @@ def _collect(value: Any, parts: list[object], seen: set[int]) -> bool:
         return all(_collect(item, parts, seen) for item in value)
     if kind is dict or kind.__name__ == "mappingproxy":
         parts.append(kind)
-        return all(_collect(key, parts, seen) and _collect(item, parts, seen) for key, item in value.items())
+        return all(
+            _collect(key, parts, seen) and _collect(item, parts, seen)
+            for key, item in value.items()
+        )
     module = kind.__module__
     if module in _descriptor_modules or getattr(kind, "_mosaic_injected", False):
         parts.append(value)
@@ -175,7 +200,12 @@ def _collect_function(function: Any, parts: list[object], seen: set[int]) -> boo
     seen.add(id(function))
     code = function.__code__
     parts.append(code)
-    for held in (function.__defaults__, function.__kwdefaults__, function.__annotations__, function.__dict__):
+    for held in (
+        function.__defaults__,
+        function.__kwdefaults__,
+        function.__annotations__,
+        function.__dict__,
+    ):
         if held and not _collect(held, parts, seen):
             return False
     for cell in function.__closure__ or ():
@@ -187,10 +217,8 @@ def _collect_function(function: Any, parts: list[object], seen: set[int]) -> boo
         if not _collect(content, parts, seen):
             return False
     space = function.__globals__
-    for name in _global_names(code):
-        if name in space and not _collect(space[name], parts, seen):
-            return False
-    return True
+    named = (space[name] for name in _global_names(code) if name in space)
+    return all(_collect(value, parts, seen) for value in named)
 
 
 _names_of: dict[Any, tuple[str, ...]] = {}

@@ -55,7 +55,7 @@ _value_pickler: type[Any] | None = None
 
 
 def _make_value_pickler() -> type[Any]:
-    global _value_pickler  # noqa: PLW0603 - made once, when first needed
+    global _value_pickler
     if _value_pickler is None:
         import cloudpickle
 

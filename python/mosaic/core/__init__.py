@@ -21,7 +21,8 @@ _HOMES = {
     "TesseraProxy": "proxy",
 }
 
-__all__ = ["RuntimeDisconnectedError", *_HOMES]
+__all__ = ["RuntimeDisconnectedError"]
+__all__ += list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -41,7 +41,9 @@ class ArrayProxy(ProxyBase):
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Make an array that forwards the operators of the user's class."""
         user = args[0] if args else kwargs.get("cls")
-        return object.__new__(methods.forwarding_class(cls, user) if isinstance(user, type) else cls)
+        return object.__new__(
+            methods.forwarding_class(cls, user) if isinstance(user, type) else cls
+        )
 
     def __init__(self, cls: type, proxies: list[TesseraProxy], safe: bool = True) -> None:
         self._cls = cls
@@ -57,10 +59,14 @@ class ArrayProxy(ProxyBase):
             There is none left.
         """
         alive = {number for number, _, _, _ in network.engine().members()}
-        living = [proxy for proxy in self._proxies if (host := proxy._ref.host) is None or host in alive]
+        living = [
+            proxy for proxy in self._proxies if (host := proxy._ref.host) is None or host in alive
+        ]
         if not living:
             names = ", ".join(str(proxy.runtime_id) for proxy in self._proxies)
-            raise RuntimeDisconnectedError(f"every element of this array of {self._cls.__name__} is dead (they were on {names})")
+            raise RuntimeDisconnectedError(
+                f"every element of this array of {self._cls.__name__} is dead (they were on {names})"
+            )
         return living
 
     def __getattr__(self, name: str) -> Any:
@@ -79,7 +85,9 @@ class ArrayProxy(ProxyBase):
 
     def get_attr(self, name: str, *, immediate: bool = False) -> ArrayAttribute:
         """Read an attribute of every element; awaited it gives the list."""
-        return ArrayAttribute([proxy.get_attr(name, immediate=immediate) for proxy in self._living()])
+        return ArrayAttribute(
+            [proxy.get_attr(name, immediate=immediate) for proxy in self._living()]
+        )
 
     def set_attr(self, name: str, value: object) -> TaskArrayProxy:
         """Set an attribute of every element; need not be awaited."""
@@ -99,7 +107,9 @@ class ArrayProxy(ProxyBase):
             if proxy.runtime_id == uid:
                 return proxy
         there = ", ".join(str(proxy.runtime_id) for proxy in self._proxies)
-        raise RuntimeDisconnectedError(f"no element of this array of {self._cls.__name__} lives on {uid} (they live on {there})")
+        raise RuntimeDisconnectedError(
+            f"no element of this array of {self._cls.__name__} lives on {uid} (they live on {there})"
+        )
 
     @property
     def uid(self) -> list[str]:
@@ -153,7 +163,9 @@ class ArrayProxy(ProxyBase):
                     raise
                 import warnings
 
-                warnings.warn(f"{proxy.uid} is left out of its array: {error}", RuntimeWarning, stacklevel=2)
+                warnings.warn(
+                    f"{proxy.uid} is left out of its array: {error}", RuntimeWarning, stacklevel=2
+                )
         self._living()
         return self
 
@@ -181,14 +193,17 @@ class ArrayProxy(ProxyBase):
         return iter(self._living())
 
     def __dir__(self) -> list[str]:
-        return sorted({*object.__dir__(self), *(name for name in dir(self._cls) if not name.startswith("_"))})
+        return sorted(
+            {*object.__dir__(self), *(name for name in dir(self._cls) if not name.startswith("_"))}
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild_array, (self._cls, self._proxies, self._safe)
 
     def __repr__(self) -> str:
         places = ", ".join(str(proxy.runtime_id) for proxy in self._proxies)
-        return f"<ArrayProxy object at {id(self):#x}, {len(self._proxies)} of {self._cls.__name__}, runtimes=[{places}]>"
+        kind = f"{len(self._proxies)} of {self._cls.__name__}"
+        return f"<ArrayProxy object at {id(self):#x}, {kind}, runtimes=[{places}]>"
 
 
 def _rebuild_array(cls: type, proxies: list[TesseraProxy], safe: bool) -> ArrayProxy:

@@ -17,14 +17,16 @@ if TYPE_CHECKING:
 
     Registered: TypeAlias = list[tuple[Callable[[Any], object], Any]]
 
-_tokens: dict[str, tuple[Any, Any]] = {}
+_tokens: dict[int, tuple[Any, Any]] = {}
 _count = 0
 
 watch_notices: Callable[[], None] | None = None
 """Set by `mosaic.runtime.notices`: makes sure that a thread reads notices."""
 
 
-def add(task: TaskProxy, registered: Registered, function: Callable[[Any], object], context: Any = None) -> None:
+def add(
+    task: TaskProxy, registered: Registered, function: Callable[[Any], object], context: Any = None
+) -> None:
     """Have a function called with the task once the task has ended."""
     if network.on_event_loop():
         import asyncio
@@ -49,13 +51,13 @@ def add(task: TaskProxy, registered: Registered, function: Callable[[Any], objec
 
 
 def _add_notice(task: TaskProxy, registered: Registered, function: Callable[[Any], object]) -> None:
-    global _count  # noqa: PLW0603 - one counter a process
+    global _count
     if watch_notices is None:
         import mosaic.runtime.notices  # noqa: F401 - sets `watch_notices`
-    assert watch_notices is not None
-    watch_notices()
+    if watch_notices is not None:
+        watch_notices()
     _count += 1
-    token = f"callback-{_count}"
+    token = _count
     _tokens[token] = (function, task)
     registered.append((function, token))
     task.subscribe_notice(token)
@@ -66,14 +68,14 @@ def remove(registered: Registered, function: Callable[[Any], object]) -> int:
     found = [entry for entry in registered if entry[0] == function]
     for entry in found:
         registered.remove(entry)
-        if isinstance(entry[1], str):
+        if isinstance(entry[1], int):
             _tokens.pop(entry[1], None)
         else:
             entry[1].cancel()
     return len(found)
 
 
-def fire(token: str) -> None:
+def fire(token: int) -> None:
     """Call what was registered under a token, on this thread."""
     found = _tokens.pop(token, None)
     if found is not None:

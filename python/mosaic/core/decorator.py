@@ -53,8 +53,8 @@ def tessera(*args: Any, **options: Any) -> Any:
     Returns
     -------
     type
-        The same class, with ``remote``, ``local``, ``parameter``, ``local_parameter`` and ``select_worker``. The options
-        can also be given to ``remote``, where they win.
+        The same class, with ``remote``, ``local``, ``parameter``, ``local_parameter`` and ``select_worker``. The
+        options can also be given to ``remote``, where they win.
 
     Raises
     ------
@@ -85,11 +85,14 @@ def tessera(*args: Any, **options: Any) -> Any:
         raise ValueError(f"{_USAGE}; without options leave out the brackets")
     unknown = options.keys() & {"uid", "len", "safe"}
     if unknown:
-        raise TypeError(f"{', '.join(sorted(unknown))} belongs to one tessera, not to a class: give it to remote()")
+        raise TypeError(
+            f"{', '.join(sorted(unknown))} belongs to one tessera, not to a class: give it to remote()"
+        )
     _options.check(options)
 
     def decorate(cls: T) -> T:
-        return _enrich(cls, options)
+        _enrich(cls, options)
+        return cls
 
     return decorate
 
@@ -101,7 +104,9 @@ def _enrich(cls: Any, options: dict[str, Any]) -> Any:
     try:
         setattr(cls, _OPTIONS, {**inherited, **options})
     except TypeError as error:
-        raise TypeError(f"{cls.__name__} cannot be decorated: {error}. Derive a class from it and decorate that") from None
+        raise TypeError(
+            f"{cls.__name__} cannot be decorated: {error}. Derive a class from it and decorate that"
+        ) from None
     clashes = []
     for name, function in _CLASS_METHODS.items():
         if _is_own(cls, name):
@@ -131,8 +136,11 @@ def _is_own(cls: type, name: str) -> bool:
     for base in cls.__mro__:
         if name in base.__dict__:
             found = base.__dict__[name]
-            return not (is_injected(found) or (isinstance(found, classmethod) and found.__func__ is _CLASS_METHODS.get(name)))
-        if name in base.__dict__.get("__annotations__", ()):
+            return not (
+                is_injected(found)
+                or (isinstance(found, classmethod) and found.__func__ is _CLASS_METHODS.get(name))
+            )
+        if name in base.__dict__.get("__annotations__", ()):  # noqa: RUF063 - without importing inspect
             return True
     return False
 
@@ -163,7 +171,9 @@ def _remote(cls: type, /, *args: Any, **kwargs: Any) -> Any:
     return _construct(cls, args, rest, options, place(options["runtime"]))
 
 
-def _remote_array(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]) -> Any:
+def _remote_array(
+    cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]
+) -> Any:
     from mosaic.core.array import ArrayProxy
     from mosaic.core.placement import spread
 
@@ -184,7 +194,13 @@ def _remote_array(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], opti
     return ArrayProxy(cls, proxies, options["safe"])
 
 
-def _construct(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any], place: int | None) -> Any:
+def _construct(
+    cls: type,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    options: dict[str, Any],
+    place: int | None,
+) -> Any:
     from mosaic.core.proxy import TesseraProxy
 
     uid = options["uid"]

@@ -45,7 +45,9 @@ def encode_exception(error: BaseException) -> tuple[str, bytes]:
     return line[:500], _plain_dumps((body, name, message, text, _where()), 5)
 
 
-def decode_failure(kind: str, message: str, context: list[str], detail: bytes | None) -> BaseException:
+def decode_failure(
+    kind: str, message: str, context: list[str], detail: bytes | None
+) -> BaseException:
     """Make the exception to raise for a task that failed.
 
     Parameters
@@ -60,7 +62,11 @@ def decode_failure(kind: str, message: str, context: list[str], detail: bytes | 
     detail : bytes, optional
         What `encode_exception` gave.
     """
-    error = _decode_detail(message, detail) if kind == "raised" and detail else _from_kind(kind, message)
+    error = (
+        _decode_detail(message, detail)
+        if kind == "raised" and detail
+        else _from_kind(kind, message)
+    )
     for line in context:
         error.add_note(f"needed as {line}")
     return error
@@ -134,10 +140,16 @@ class _Rebuilt:
 
     def __reduce__(self) -> tuple[Any, ...]:
         error = self.error
-        return rebuild_exception, (type(error), error.args, dict(getattr(error, "__dict__", None) or {}))
+        return rebuild_exception, (
+            type(error),
+            error.args,
+            dict(getattr(error, "__dict__", None) or {}),
+        )
 
 
-def rebuild_exception(cls: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]) -> BaseException:
+def rebuild_exception(
+    cls: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]
+) -> BaseException:
     """Make an exception from its class, arguments and attributes, without its ``__init__``."""
     error = cls.__new__(cls, *args)
     error.args = args
@@ -146,21 +158,23 @@ def rebuild_exception(cls: type[BaseException], args: tuple[Any, ...], state: di
 
 
 def _same(again: tuple[Any, ...], before: tuple[Any, ...]) -> bool:
+    """Tell whether the arguments of an exception came back as they were, as far as simple values show it."""
     if len(again) != len(before):
         return False
     for a, b in zip(again, before, strict=True):
-        if type(a) is not type(b):
-            return type(a).__qualname__ == type(b).__qualname__
-        try:
-            if isinstance(a, (str, int, float, bytes, bool, tuple)) and a != b and a == a and b == b:  # noqa: PLR0124 - NaN
-                return False
-        except Exception:
-            return True
+        if type(a).__qualname__ != type(b).__qualname__:
+            return False
+        if type(a) in {str, int, bytes, bool} and a != b:
+            return False
     return True
 
 
 def _type_name(cls: type) -> str:
-    return cls.__qualname__ if cls.__module__ in {"builtins", "__main__"} else f"{cls.__module__}.{cls.__qualname__}"
+    return (
+        cls.__qualname__
+        if cls.__module__ in {"builtins", "__main__"}
+        else f"{cls.__module__}.{cls.__qualname__}"
+    )
 
 
 def _message(error: BaseException) -> str:

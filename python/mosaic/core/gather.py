@@ -55,9 +55,6 @@ class GatherProxy:
             The time has passed; the tasks go on.
         """
         if self._plain:
-            for task in self._items:
-                if not task.ended:
-                    task._check_blocking()
             return _core.Gather(self._items, True).wait(timeout)
         return self._wait_each(timeout)
 
@@ -72,7 +69,9 @@ class GatherProxy:
             try:
                 values.append(item.wait(None if end is None else max(0.0, end - monotonic())))
             except Exception as error:
-                if not self._exceptions or (isinstance(error, TimeoutError) and end is not None and monotonic() >= end):
+                if not self._exceptions or (
+                    isinstance(error, TimeoutError) and end is not None and monotonic() >= end
+                ):
                     raise
                 values.append(error)
         return values
@@ -117,6 +116,10 @@ def gather(*tasks: Any, return_exceptions: bool = False) -> GatherProxy:
     ``values = await mosaic.gather(solver.run(shot) for shot in shots).result()``
     """
     items: Iterable[Any] = tasks
-    if len(tasks) == 1 and not isinstance(tasks[0], TaskProxy) and not hasattr(tasks[0], "__await__"):
+    if (
+        len(tasks) == 1
+        and not isinstance(tasks[0], TaskProxy)
+        and not hasattr(tasks[0], "__await__")
+    ):
         items = tasks[0]
     return GatherProxy(list(items), return_exceptions)

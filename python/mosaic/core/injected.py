@@ -31,7 +31,9 @@ class Injected:
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         if instance is None:
-            raise AttributeError(f"{owner!r} has no attribute {self.name!r}; its instances have", name=self.name)
+            raise AttributeError(
+                f"{owner!r} has no attribute {self.name!r}; its instances have", name=self.name
+            )
         return look_up(self.name, instance)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -45,7 +47,10 @@ def look_up(name: str, instance: object) -> Any:
 
         found = hosted(instance)
         if found is None:
-            raise AttributeError(f"{type(instance).__name__!r} object has no attribute '_tessera': it is not hosted", name=name)
+            raise AttributeError(
+                f"{type(instance).__name__!r} object has no attribute '_tessera': it is not hosted",
+                name=name,
+            )
         return found
     if name == "logger":
         from mosaic.utils.logger import logger
@@ -67,7 +72,18 @@ def look_up(name: str, instance: object) -> Any:
 
 
 INJECTED: dict[str, Injected] = {
-    name: Injected(name) for name in ("runtime", "comms", "loop", "head", "monitor", "node", "worker", "logger", "_tessera")
+    name: Injected(name)
+    for name in (
+        "runtime",
+        "comms",
+        "loop",
+        "head",
+        "monitor",
+        "node",
+        "worker",
+        "logger",
+        "_tessera",
+    )
 }
 
 

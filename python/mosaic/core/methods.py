@@ -15,20 +15,23 @@ if TYPE_CHECKING:
 RESERVED = frozenset({"eager", "runtime", "max_retries", "timeout"})
 """Keywords of a call that are mosaic's, unless the method declares a parameter of that name."""
 
-FORWARDED = frozenset(
-    f"__{name}__"
-    for name in (
-        "call add radd sub rsub mul rmul matmul rmatmul truediv rtruediv floordiv rfloordiv mod rmod divmod rdivmod"
-        " pow rpow lshift rlshift rshift rrshift and rand or ror xor rxor neg pos abs invert lt le gt ge"
-        " round floor ceil trunc reversed"
-    ).split()
-)
+_OPERATORS = """
+call add radd sub rsub mul rmul matmul rmatmul truediv rtruediv floordiv rfloordiv mod rmod divmod rdivmod pow rpow
+lshift rlshift rshift rrshift and rand or ror xor rxor neg pos abs invert lt le gt ge round floor ceil trunc reversed
+"""
+
+FORWARDED = frozenset(f"__{name}__" for name in _OPERATORS.split())
 """Operators that Python lets return anything: those that a class defines are forwarded as remote calls."""
 
 _CO_COROUTINE = 0x80 | 0x100
 
 _function_type = type(lambda: None)
-_method_descriptors = (type(str.join), type(object().__str__), type(object.__init__), type(dict.__dict__["fromkeys"]))
+_method_descriptors = (
+    type(str.join),
+    type(object().__str__),
+    type(object.__init__),
+    type(dict.__dict__["fromkeys"]),
+)
 
 
 class Method:
@@ -84,12 +87,20 @@ def describe(cls: type, name: str) -> Method | _Attribute | None:
 
 def is_closed(cls: type) -> bool:
     """Tell whether instances can have no attribute that the class does not know (``__slots__`` throughout)."""
-    return cls.__dictoffset__ == 0 and not hasattr(cls, "__getattr__") and cls.__getattribute__ is object.__getattribute__
+    return (
+        cls.__dictoffset__ == 0
+        and not hasattr(cls, "__getattr__")
+        and "__getattribute__" not in _names(cls)
+    )
 
 
 def missing(cls: type, name: str) -> AttributeError:
     """Return the error for a name that a class does not have."""
     return AttributeError(f"{cls.__name__!r} has no attribute {name!r}", name=name)
+
+
+def _names(cls: type) -> set[str]:
+    return {name for base in cls.__mro__ if base is not object for name in base.__dict__}
 
 
 def _lookup(cls: type, name: str) -> Any:
@@ -98,7 +109,7 @@ def _lookup(cls: type, name: str) -> Any:
         if name in space:
             return space[name]
     for base in cls.__mro__:
-        if name in base.__dict__.get("__annotations__", ()):
+        if name in base.__dict__.get("__annotations__", ()):  # noqa: RUF063 - without importing inspect
             return ATTRIBUTE
     return None
 
@@ -119,7 +130,11 @@ def _describe(cls: type, name: str) -> Method | _Attribute | None:
             return Method(name, False, RESERVED)
         if not callable(found):
             # functools.partialmethod is no callable but makes methods.
-            inner = getattr(found, "func", None) if type(found).__name__ in {"partialmethod", "singledispatchmethod"} else None
+            inner = (
+                getattr(found, "func", None)
+                if type(found).__name__ in {"partialmethod", "singledispatchmethod"}
+                else None
+            )
             if inner is None:
                 return ATTRIBUTE
             found = inner
@@ -131,11 +146,15 @@ def is_coroutine_function(function: Any) -> bool:
     function = _plain(function)
     code = getattr(function, "__code__", None)
     if code is None:
-        call = getattr(type(function), "__call__", None)
+        call = _type_call(function)
         code = getattr(call, "__code__", None)
         if code is None:
             return False
     return bool(code.co_flags & _CO_COROUTINE)
+
+
+def _type_call(function: Any) -> Any:
+    return getattr(type(function), "__call__", None)  # noqa: B004 - it is the function that is wanted
 
 
 def declared(function: Any) -> frozenset[str]:
@@ -149,7 +168,7 @@ def _parameters(function: Any) -> Iterator[str]:
         plain = _plain(function)
         code = getattr(plain, "__code__", None)
         if code is None:
-            code = getattr(getattr(type(plain), "__call__", None), "__code__", None)
+            code = getattr(_type_call(plain), "__code__", None)
         if code is not None:
             yield from code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
         function = getattr(plain, "__wrapped__", None)
@@ -172,7 +191,7 @@ def _plain(function: Any) -> Any:
 
 def forwarded(cls: type) -> list[str]:
     """Return the operators that a class defines and that proxies of it forward."""
-    names = set()
+    names: set[str] = set()
     for base in cls.__mro__:
         if base is not object:
             names.update(FORWARDED.intersection(base.__dict__))

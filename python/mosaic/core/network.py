@@ -27,7 +27,9 @@ def engine() -> Engine:
     """
     current = _core.engine()
     if current is None:
-        raise MosaicError("no mosaic runtime runs in this process: use mosaic.run(main), mosaic.init() or mosaic.session()")
+        raise MosaicError(
+            "no mosaic runtime runs in this process: use mosaic.run(main), mosaic.init() or mosaic.session()"
+        )
     return current
 
 

@@ -1,4 +1,4 @@
-"""The options of a tessera class and of one tessera: what they are, and how they are told from a class's own arguments."""
+"""The options of a tessera class and of one tessera, and how they are told from a class's own arguments."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def check(options: dict[str, Any]) -> None:
             if not hasattr(type(value), "__index__") or isinstance(value, bool):
                 raise TypeError(f"{name} must be a whole number, not {value!r}")
             if value < (1 if name == "len" else 0):
-                raise ValueError(f"{name} must not be less than {1 if name == 'len' else 0}, but is {value}")
+                raise ValueError(
+                    f"{name} must not be less than {1 if name == 'len' else 0}, but is {value}"
+                )
 
 
 def split(own: dict[str, Any], kwargs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

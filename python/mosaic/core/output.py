@@ -64,7 +64,9 @@ class TaskOutput(_core.Output, ProxyBase):
         return _rebuild_output, (type(self), self.task, self.key)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} object at {id(self):#x}, uid={self.uid}, state={self.state}>"
+        return (
+            f"<{type(self).__name__} object at {id(self):#x}, uid={self.uid}, state={self.state}>"
+        )
 
 
 class TaskDone(_core.Output, ProxyBase):
@@ -160,8 +162,8 @@ class TaskOutputGenerator:
 
 
 def _task(held: Any) -> TaskProxy:
-    task: TaskProxy = held._task if isinstance(held, TaskOutputGenerator) else held.task
-    return task
+    task: Any = held._task if isinstance(held, TaskOutputGenerator) else held.task
+    return task  # type: ignore[no-any-return]
 
 
 def _rebuild_output(cls: type[TaskOutput], task: _core.Task, key: object) -> TaskOutput:

@@ -62,7 +62,7 @@ def spread(count: int) -> list[int]:
 
 async def select_worker(runtime: object = None) -> str:
     """Return the uid of the worker that the strategy picks; a uid or runtime proxy given is answered by its uid."""
-    global _turn  # noqa: PLW0603 - round robin needs a turn
+    global _turn
     if runtime is not None:
         return network.uid_of(network.number_of(runtime))
     if strategy is not None:

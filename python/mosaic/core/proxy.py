@@ -47,7 +47,11 @@ class TesseraProxy(ProxyBase):
         return object.__new__(cls)
 
     def __init__(
-        self, cls: type, ref: TesseraRef | None = None, options: dict[str, Any] | None = None, built: _core.Task | None = None
+        self,
+        cls: type,
+        ref: TesseraRef | None = None,
+        options: dict[str, Any] | None = None,
+        built: _core.Task | None = None,
     ) -> None:
         if ref is None:
             raise MosaicError(f"a proxy is made by {cls.__name__}.remote(...)")
@@ -97,10 +101,14 @@ class TesseraProxy(ProxyBase):
         if name in self.__dict__ or name.startswith("_") or name in OWN_NAMES:
             object.__setattr__(self, name, value)
         else:
-            raise AttributeError(f"a proxy has no attributes of its own: use proxy.set_attr({name!r}, value)")
+            raise AttributeError(
+                f"a proxy has no attributes of its own: use proxy.set_attr({name!r}, value)"
+            )
 
     def __dir__(self) -> list[str]:
-        return sorted({*object.__dir__(self), *(name for name in dir(self._cls) if not name.startswith("_"))})
+        return sorted(
+            {*object.__dir__(self), *(name for name in dir(self._cls) if not name.startswith("_"))}
+        )
 
     def _send(self, name: str) -> RemoteMethod:
         """Return what calls a method, whatever its name."""
@@ -205,7 +213,7 @@ class TesseraProxy(ProxyBase):
         return Readiness(self._built)
 
     @classmethod
-    def remote_cls(cls) -> type:
+    def remote_cls(cls) -> Any:
         """Return the class of the hosting side, `Tessera`."""
         from mosaic.core.tessera import Tessera
 
@@ -278,13 +286,17 @@ class TesseraProxy(ProxyBase):
         return f"<TesseraProxy object at {id(self):#x}, uid={self.uid}, runtime={self.runtime_id}, state={self.state}>"
 
 
-OWN_NAMES = frozenset(name for base in TesseraProxy.__mro__[:-1] for name in base.__dict__ if not name.startswith("_"))
+OWN_NAMES = frozenset(
+    name for base in TesseraProxy.__mro__[:-1] for name in base.__dict__ if not name.startswith("_")
+)
 """Names on proxies that are mosaic's own; ``proxy["name"]`` reaches the user's."""
 
 _TRAVELLING = ("max_retries", "max_restarts", "uid")
 
 
-def _rebuild_proxy(cls: type, raw: RawId, host: int | None, name: str, options: dict[str, Any]) -> TesseraProxy:
+def _rebuild_proxy(
+    cls: type, raw: RawId, host: int, name: str, options: dict[str, Any]
+) -> TesseraProxy:
     ref = network.engine().borrow_tessera(raw, host, name)
     return TesseraProxy(cls, ref, options)
 
@@ -321,7 +333,11 @@ class Readiness:
     def result(self) -> bool:
         """Return True, or raise what ``__init__`` raised."""
         if self._built is not None:
-            failure = self._built.failure() if self._built.ended else MosaicError("the tessera does not exist yet")
+            failure = (
+                self._built.failure()
+                if self._built.ended
+                else MosaicError("the tessera does not exist yet")
+            )
             if failure is not None:
                 raise failure
         return True
@@ -339,14 +355,14 @@ class Stop:
         self._task = task
 
     def __await__(self) -> Generator[Any, None, None]:
-        try:
+        try:  # noqa: SIM105 - cheaper than contextlib
             yield from self._task.__await__()
         except TesseraStoppedError:
             pass
 
     def wait(self, timeout: float | None = None) -> None:
         """Block until the tessera has stopped."""
-        try:
+        try:  # noqa: SIM105 - cheaper than contextlib
             self._task.wait(timeout)
         except TesseraStoppedError:
             pass

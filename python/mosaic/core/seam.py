@@ -14,7 +14,9 @@ def _encode_exception(error: BaseException) -> tuple[str, bytes]:
     return encode_exception(error)
 
 
-def _decode_failure(kind: str, message: str, context: list[str], detail: bytes | None) -> BaseException:
+def _decode_failure(
+    kind: str, message: str, context: list[str], detail: bytes | None
+) -> BaseException:
     from mosaic.core.failure import decode_failure
 
     return decode_failure(kind, message, context, detail)

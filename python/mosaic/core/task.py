@@ -48,7 +48,7 @@ class TaskProxy(_core.Task, ProxyBase):
     once. A task given as an argument of another call is replaced by its value there.
     """
 
-    __slots__ = ("__weakref__", "_callbacks")
+    __slots__ = ("_callbacks",)
 
     _callbacks: callbacks.Registered
 
@@ -96,47 +96,12 @@ class TaskProxy(_core.Task, ProxyBase):
         """The living result, where it is: ``task.remote.method(*args)`` calls a method of it and returns a task."""
         return TaskRemote(self)
 
-    def wait(self, timeout: float | None = None) -> Any:
-        """Block until the value is here, and return it.
-
-        Parameters
-        ----------
-        timeout : float, optional
-            Seconds. The task goes on when they have passed.
-
-        Raises
-        ------
-        TimeoutError
-            The time has passed.
-        MosaicError
-            Waiting here could never end: this is the thread of an event loop, or a worker's own method waits for a
-            tessera of the same worker.
-        """
-        if not self.ended:
-            self._check_blocking()
-        return super().wait(timeout)
-
     def wait_done(self, timeout: float | None = None) -> None:
         """Block until the task has ended, and raise its failure; the value is not moved."""
-        if not self.ended:
-            self._check_blocking()
-            self.wait_ended(timeout)
+        self.wait_ended(timeout)
         failure = self.failure()
         if failure is not None:
             raise failure
-
-    def _check_blocking(self) -> None:
-        if network.on_event_loop():
-            raise MosaicError(
-                f"{self.uid}.wait() would block the event loop that this thread runs, which could then never end: "
-                "use 'await task.result()' here"
-            )
-        engine = _core.engine()
-        if engine is not None and self.host == engine.runtime and engine.call_is_running() is not None:
-            raise MosaicError(
-                f"{self.uid}.wait() is called inside {engine.uid} for a tessera of that same worker, which runs one plain "
-                "method at a time: the wait could never end. Make the method 'async def' and await the task"
-            )
 
     def cancelled(self) -> bool:
         """Tell whether the task was cancelled."""
@@ -183,7 +148,7 @@ class TaskProxy(_core.Task, ProxyBase):
 
     def __reduce__(self) -> tuple[Any, ...]:
         self.note()
-        return _rebuild_task, (self.id, self.tessera, self.tessera_name)
+        return _rebuild_task, (self.id, self.tessera, self.tessera_name, self.method)
 
     def __copy__(self) -> Self:
         return self
@@ -192,13 +157,11 @@ class TaskProxy(_core.Task, ProxyBase):
         return self
 
     def __repr__(self) -> str:
-        return (
-            f"<{type(self).__name__} object at {id(self):#x}, uid={self.uid}, runtime={self.runtime_id}, state={self.state}>"
-        )
+        return f"<{type(self).__name__} object at {id(self):#x}, uid={self.uid}, runtime={self.runtime_id}, state={self.state}>"
 
 
-def _rebuild_task(task: RawId, tessera: RawId, name: str) -> _core.Task:
-    return network.engine().borrow_task(task, tessera, name)
+def _rebuild_task(task: RawId, tessera: RawId, name: str, method: str) -> _core.Task:
+    return network.engine().borrow_task(task, tessera, name, method)
 
 
 class Arrival:
@@ -207,8 +170,8 @@ class Arrival:
     __slots__ = ()
 
     def __await__(self) -> Generator[Any, None, bool]:
+        yield from ()
         return True
-        yield
 
     def done(self) -> bool:
         """Tell that it is done."""
@@ -239,7 +202,9 @@ class TaskRemote:
         task = self._task
         host = task.host
         if host is None:
-            raise MosaicError(f"it is not decided yet where {task.uid} runs: await the task before calling methods of its result")
+            raise MosaicError(
+                f"it is not decided yet where {task.uid} runs: await it before calling methods of its result"
+            )
         owner, sequence = task.id
         return network.engine().functions(host).method(name, kind=f"result:{owner}:{sequence}")
 
@@ -270,9 +235,6 @@ class TaskArrayProxy(ProxyBase):
 
     def wait(self, timeout: float | None = None) -> list[Any]:
         """Block until all values are here, and return them."""
-        for task in self.tasks:
-            if not task.ended:
-                task._check_blocking()
         return _core.Gather(self.tasks, True).wait(timeout)
 
     @property
@@ -301,7 +263,7 @@ class TaskArrayProxy(ProxyBase):
 
     def cancel(self) -> bool:
         """Cancel each task that has not ended."""
-        return any([task.cancel() for task in self.tasks])
+        return [task.cancel() for task in self.tasks].count(True) > 0
 
     async def check_result(self) -> Self:
         """Wait for all, and raise the first failure."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from _weakref import ref as _weak
 
-from mosaic import _core
 from mosaic.core import network
 from mosaic.core.base import RemoteBase
 from mosaic.errors import MosaicError
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from mosaic._core import RawId
     from mosaic.core.proxy import TesseraProxy
     from mosaic.core.task import TaskProxy
-
-__all__ = ["ArrayProxy", "ParameterMixin", "PickleClass", "Tessera", "TesseraProxy", "tessera"]
 
 PREPARED = "_mosaic_prepared"
 """Keyword of a construction whose object has been made already (`Klass.local`): its key in `prepared`."""
@@ -63,7 +60,11 @@ class Tessera(RemoteBase):
     @property
     def uid(self) -> str:
         """The name of the tessera on the network."""
-        return self._chosen if self._chosen is not None else network.tessera_uid(self._cls.__name__, self._raw)
+        return (
+            self._chosen
+            if self._chosen is not None
+            else network.tessera_uid(self._cls.__name__, self._raw)
+        )
 
     @property
     def obj(self) -> Any:
@@ -111,7 +112,7 @@ class Tessera(RemoteBase):
         return {network.uid_of(self._raw[0])}
 
     @classmethod
-    def remote_cls(cls) -> type:
+    def remote_cls(cls) -> Any:
         """Return the class of the calling side, `TesseraProxy`."""
         from mosaic.core.proxy import TesseraProxy
 
@@ -192,7 +193,9 @@ class Tessera(RemoteBase):
         import logging
 
         name = method if isinstance(method, str) else getattr(method, "__name__", repr(method))
-        logging.getLogger("mosaic").error("%s.%s, called by %s, failed", self.uid, name, sender_id, exc_info=True)
+        logging.getLogger("mosaic").error(
+            "%s.%s, called by %s, failed", self.uid, name, sender_id, exc_info=True
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Elsewhere the hosting side is a proxy.
@@ -212,7 +215,7 @@ def build(raw: RawId, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 
 
 def register(raw: RawId, obj: object, uid: str | None) -> None:
-    """Remember that an object is hosted, as long as it lives; classes that allow no weak reference are not remembered."""
+    """Remember that an object is hosted, as long as it lives, where its class allows a weak reference."""
     key = id(obj)
 
     def gone(_: object) -> None:
@@ -236,7 +239,9 @@ def hosted(obj: object) -> Tessera | None:
     return found if found is not None and found.obj is obj else None
 
 
-def local(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]) -> Tessera:
+def local(
+    cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]
+) -> Tessera:
     """Host an object in this very process.
 
     Raises
@@ -258,7 +263,14 @@ def local(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: dic
         if options["uid"] is not None:
             extra[UID] = options["uid"]
         ref, _ = engine.construct(
-            cls, cls.__name__, (), extra, place=engine.runtime, concurrent=bool(options["is_async"]), retries=0, restarts=0
+            cls,
+            cls.__name__,
+            (),
+            extra,
+            place=engine.runtime,
+            concurrent=bool(options["is_async"]),
+            retries=0,
+            restarts=0,
         )
     except BaseException:
         prepared.pop(key, None)
@@ -273,7 +285,7 @@ def __getattr__(name: str) -> Any:
         from mosaic.core.decorator import tessera
 
         return tessera
-    if name in __all__:
+    if name in {"ArrayProxy", "ParameterMixin", "PickleClass", "TesseraProxy"}:
         import mosaic.core
 
         return getattr(mosaic.core, name)

@@ -33,7 +33,15 @@ class Settings:
     __slots__ = ("max_await", "max_deaths", "ordered", "progress", "retries", "safe", "timeout")
 
     def __init__(
-        self, safe: bool, timeout: float | None, max_await: int | None, ordered: bool, progress: bool, retries: int, max_deaths: int
+        self,
+        *,
+        safe: bool,
+        timeout: float | None,
+        max_await: int | None,
+        ordered: bool,
+        progress: bool,
+        retries: int,
+        max_deaths: int,
     ) -> None:
         if max_await is not None and max_await < 0:
             raise ValueError(f"max_await must not be negative, but is {max_await}")
@@ -89,7 +97,10 @@ class Loop:
         self._runtime = runtime
         self._function = function
         # Iterators would be empty the second time.
-        self._iterables = tuple(list(one) if iter(one) is one and settings.max_await is None else one for one in iterables)
+        self._iterables = tuple(
+            list(one) if iter(one) is one and settings.max_await is None else one
+            for one in iterables
+        )
         self._settings = settings
         self._results: list[Any] | None = None
         self.__name__ = getattr(function, "__name__", "loop")
@@ -100,7 +111,9 @@ class Loop:
 
     async def _await(self) -> list[Any]:
         if self._results is None:
-            self._results = await _Run(self._runtime, self._function, zip(*self._iterables, strict=False), self._settings).run()
+            self._results = await _Run(
+                self._runtime, self._function, zip(*self._iterables, strict=False), self._settings
+            ).run()
         return self._results
 
     def __call__(self, *args: Any, **kwargs: Any) -> Awaitable[Any]:
@@ -112,7 +125,11 @@ class _Run:
     """One run of a loop."""
 
     def __init__(
-        self, runtime: Runtime, function: Callable[..., Awaitable[Any]], items: Iterator[tuple[Any, ...]], settings: Settings
+        self,
+        runtime: Runtime,
+        function: Callable[..., Awaitable[Any]],
+        items: Iterator[tuple[Any, ...]],
+        settings: Settings,
     ) -> None:
         self._runtime = runtime
         self._function = function
@@ -126,7 +143,10 @@ class _Run:
 
     async def run(self) -> list[Any]:
         settings = self._settings
-        with Membership(self._runtime.engine) as membership, Progress(settings.progress) as self._progress:
+        with (
+            Membership(self._runtime.engine) as membership,
+            Progress(settings.progress) as self._progress,
+        ):
             try:
                 async with asyncio.timeout(settings.timeout):
                     await self._loop(membership)
@@ -143,7 +163,9 @@ class _Run:
     def _raise_fatal(self) -> None:
         if len(self._fatal) == 1:
             raise self._fatal[0]
-        raise RuntimeDisconnectedError("; ".join(str(error) for error in self._fatal)) from self._fatal[0]
+        raise RuntimeDisconnectedError(
+            "; ".join(str(error) for error in self._fatal)
+        ) from self._fatal[0]
 
     def _enough(self) -> bool:
         wanted = self._settings.max_await
@@ -214,7 +236,13 @@ class _Run:
                     self._again.append(item)
             elif item.failures < self._settings.retries and isinstance(error, Exception):
                 item.failures += 1
-                self._runtime.logger.warning("%s raised %r: retry %d of %d", item, error, item.failures, self._settings.retries)
+                self._runtime.logger.warning(
+                    "%s raised %r: retry %d of %d",
+                    item,
+                    error,
+                    item.failures,
+                    self._settings.retries,
+                )
                 self._again.append(item)
             else:
                 raise error
@@ -232,7 +260,9 @@ def is_lost(error: BaseException, worker: RuntimeProxy) -> bool:
     return deaths.is_death_of(error, worker.uid)
 
 
-async def _call(function: Callable[..., Awaitable[Any]], worker: RuntimeProxy, values: tuple[Any, ...]) -> Any:
+async def _call(
+    function: Callable[..., Awaitable[Any]], worker: RuntimeProxy, values: tuple[Any, ...]
+) -> Any:
     result = function(worker, *values)
     return await result if hasattr(type(result), "__await__") else result
 

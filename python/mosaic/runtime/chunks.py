@@ -27,7 +27,9 @@ def _function(token: str, payload: bytes | None) -> Callable[..., Any] | None:
     return function
 
 
-def run_chunk(token: str, payload: bytes | None, rows: list[tuple[Any, ...]], retries: int) -> tuple[float, list[Any]] | None:
+def run_chunk(
+    token: str, payload: bytes | None, rows: list[tuple[Any, ...]], retries: int
+) -> tuple[float, list[Any]] | None:
     """Call a function for every row.
 
     Parameters

@@ -13,7 +13,7 @@ _current: Runtime | None = None
 
 def current() -> Runtime | None:
     """Return the runtime of this process, None if there is none."""
-    global _current  # noqa: PLW0603 - it is what this module owns
+    global _current
     engine = _core.engine()
     if engine is None:
         # Nothing was started, it has been stopped, or this is the child of a fork.
@@ -27,5 +27,5 @@ def current() -> Runtime | None:
 
 def set_current(runtime: Runtime | None) -> None:
     """Make a runtime this process's."""
-    global _current  # noqa: PLW0603 - it is what this module owns
+    global _current
     _current = runtime

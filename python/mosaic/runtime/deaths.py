@@ -41,7 +41,9 @@ def is_death_of(error: BaseException, uid: str) -> bool:
 
 def fatal(what: str, deaths: int, last: BaseException) -> RuntimeDisconnectedError:
     """Return the error of an item that has killed as many workers as it may."""
-    error = RuntimeDisconnectedError(f"{what} was given up: {deaths} workers died running it, the last with: {last}")
+    error = RuntimeDisconnectedError(
+        f"{what} was given up: {deaths} workers died running it, the last with: {last}"
+    )
     error.__cause__ = last
     return error
 

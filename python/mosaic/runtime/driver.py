@@ -60,7 +60,10 @@ def clear_runtime() -> None:
 
 
 def run(
-    main: Callable[[Runtime], Any], *args: Any, asyncio_loop: asyncio.AbstractEventLoop | None = None, **options: Any
+    main: Callable[[Runtime], Any],
+    *args: Any,
+    asyncio_loop: asyncio.AbstractEventLoop | None = None,
+    **options: Any,
 ) -> Any:
     """Start the runtime, run ``await main(runtime)``, stop everything, return main's value.
 
@@ -94,7 +97,9 @@ def run(
     [1, 2, 3]
     """
     if _loop_runs():
-        raise MosaicError("mosaic.run() starts an event loop, but one runs already: use 'await mosaic.interactive(\"on\")'")
+        raise MosaicError(
+            "mosaic.run() starts an event loop, but one runs already: use 'await mosaic.interactive(\"on\")'"
+        )
     started = head.start(**options)
     grace: float | None = None
     try:
@@ -159,7 +164,8 @@ class Session:
         head.stop(_grace(kind))
 
     async def __aenter__(self) -> Runtime:
-        return await _off_loop(lambda: init(**self._options))
+        started: Runtime = await _off_loop(lambda: init(**self._options))
+        return started
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         await _off_loop(lambda: head.stop(_grace(kind)))

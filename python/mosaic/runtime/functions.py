@@ -25,7 +25,13 @@ def caller(engine: Engine, function: Callable[..., Any], worker: int) -> RemoteM
     )
 
 
-def submit(engine: Engine, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], runtime: object) -> Task:
+def submit(
+    engine: Engine,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    runtime: object,
+) -> Task:
     """Run a function on a worker; see `Runtime.submit`."""
     if not callable(function):
         raise TypeError(f"submit runs a function, not {function!r}")
@@ -34,7 +40,7 @@ def submit(engine: Engine, function: Callable[..., Any], args: tuple[Any, ...], 
 
 
 def _next() -> int:
-    global _turn  # noqa: PLW0603 - round robin needs a turn
+    global _turn
     if placement.strategy is not None:
         return placement.choose(placement.strategy)
     workers = network.workers()

@@ -47,8 +47,25 @@ _COMMAND = (
 )
 
 _ACCEPTED = frozenset(
-    "runtime_type runtime_indices address port parent_id parent_address parent_port monitor_address monitor_port"
-    " pubsub_port reuse_head profile node_list dump_init wait runtime_uid local_warehouse_uid".split()
+    [
+        "runtime_type",
+        "runtime_indices",
+        "address",
+        "port",
+        "parent_id",
+        "parent_address",
+        "parent_port",
+        "monitor_address",
+        "monitor_port",
+        "pubsub_port",
+        "reuse_head",
+        "profile",
+        "node_list",
+        "dump_init",
+        "wait",
+        "runtime_uid",
+        "local_warehouse_uid",
+    ]
 )
 """Keywords of old programs that mean nothing to a network on one machine."""
 
@@ -99,7 +116,11 @@ def start(
     if unknown:
         raise TypeError(f"mosaic.init has no option {', '.join(sorted(unknown))}")
     threads = _positive("num_threads", num_threads) if num_threads is not None else 1
-    workers = _positive("num_workers", num_workers) if num_workers is not None else default_workers(threads)
+    workers = (
+        _positive("num_workers", num_workers)
+        if num_workers is not None
+        else default_workers(threads)
+    )
     strategy = resolve(monitor_strategy)
     foreign = type(strategy) not in {RoundRobin, LeastLoaded}
     if log_level is not None:
@@ -108,7 +129,9 @@ def start(
         logger().set_level(log_level)
     with _lock:
         if _core.engine() is not None:
-            raise MosaicError("a mosaic runtime runs in this process already: mosaic.stop() it before starting another")
+            raise MosaicError(
+                "a mosaic runtime runs in this process already: mosaic.stop() it before starting another"
+            )
         network.forget()
         engine = _core.start_head(
             worker_command=worker_command(),

@@ -17,7 +17,7 @@ _worker_loop: asyncio.AbstractEventLoop | None = None
 
 def run_worker_loop(engine: Engine) -> None:
     """Run a worker's coroutine calls, on the calling thread, until the engine stops."""
-    global _worker_loop  # noqa: PLW0603 - one a process
+    global _worker_loop
     if not engine.wait_coroutine():
         return
     import asyncio
@@ -51,10 +51,14 @@ def ensure_lane(engine: Engine) -> None:
 
     Workers have their lanes from the start.
     """
-    global _attached  # noqa: PLW0603 - one a process
+    global _attached
     if engine.uid.startswith("worker"):
         return
-    if _attached is not None and _attached[0] is engine and not getattr(_attached[1], "is_closed", bool)():
+    if (
+        _attached is not None
+        and _attached[0] is engine
+        and not getattr(_attached[1], "is_closed", bool)()
+    ):
         return
     import asyncio
 

@@ -51,9 +51,20 @@ class MapSettings:
     __slots__ = ("chunksize", "max_deaths", "ordered", "progress", "retries", "window")
 
     def __init__(
-        self, chunksize: int | None, ordered: bool, progress: bool, retries: int, max_deaths: int, window: int | None
+        self,
+        *,
+        chunksize: int | None,
+        ordered: bool,
+        progress: bool,
+        retries: int,
+        max_deaths: int,
+        window: int | None,
     ) -> None:
-        for name, value in (("chunksize", chunksize), ("window", window), ("max_deaths", max_deaths)):
+        for name, value in (
+            ("chunksize", chunksize),
+            ("window", window),
+            ("max_deaths", max_deaths),
+        ):
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, but is {value}")
         self.chunksize = chunksize
@@ -69,7 +80,9 @@ class Chunk:
 
     __slots__ = ("deaths", "direct", "first", "rows")
 
-    def __init__(self, first: int, rows: list[tuple[Any, ...]], dead: int = 0, direct: bool = False) -> None:
+    def __init__(
+        self, first: int, rows: list[tuple[Any, ...]], dead: int = 0, direct: bool = False
+    ) -> None:
         self.first = first
         self.rows = rows
         self.deaths = dead
@@ -77,7 +90,10 @@ class Chunk:
 
     def split(self) -> list[Chunk]:
         """Return its items one by one, each with the death that they shared."""
-        return [Chunk(self.first + at, [row], self.deaths + 1, self.direct) for at, row in enumerate(self.rows)]
+        return [
+            Chunk(self.first + at, [row], self.deaths + 1, self.direct)
+            for at, row in enumerate(self.rows)
+        ]
 
     def __str__(self) -> str:
         return f"item {self.first} ({', '.join(deaths.short(value) for value in self.rows[0])})"
@@ -99,7 +115,11 @@ class Mapping:
     """
 
     def __init__(
-        self, runtime: Runtime, function: Callable[..., Any], iterables: tuple[Iterable[Any], ...], settings: MapSettings
+        self,
+        runtime: Runtime,
+        function: Callable[..., Any],
+        iterables: tuple[Iterable[Any], ...],
+        settings: MapSettings,
     ) -> None:
         if not callable(function):
             raise TypeError(f"map runs a function, not {function!r}")
@@ -195,7 +215,10 @@ class Mapping:
     # The run.
 
     async def _run(self) -> None:
-        with Membership(self._engine) as membership, Progress(self._settings.progress) as self._progress:
+        with (
+            Membership(self._engine) as membership,
+            Progress(self._settings.progress) as self._progress,
+        ):
             self._membership = membership
             try:
                 await self._supervise(membership)
@@ -206,7 +229,9 @@ class Mapping:
         if len(self._fatal) == 1:
             raise self._fatal[0]
         if self._fatal:
-            raise RuntimeDisconnectedError("; ".join(str(error) for error in self._fatal)) from self._fatal[0]
+            raise RuntimeDisconnectedError(
+                "; ".join(str(error) for error in self._fatal)
+            ) from self._fatal[0]
 
     async def _supervise(self, membership: Membership) -> None:
         """Have a pump for every living worker, until all items are settled."""
@@ -237,7 +262,12 @@ class Mapping:
                     raise error
 
     def _finished(self) -> bool:
-        return self._exhausted and not self._again and self._held is None and self._settled == self._taken
+        return (
+            self._exhausted
+            and not self._again
+            and self._held is None
+            and self._settled == self._taken
+        )
 
     def _take(self) -> Chunk | None:
         """Return the next chunk; None if there is none now."""
@@ -281,7 +311,9 @@ class Mapping:
     async def _pump(self, number: int, uid: str) -> None:
         functions = self._engine.functions(number)
         name = getattr(self._function, "__name__", type(self._function).__name__)
-        call = functions.method(name, kind="function", coroutine=self._coroutine, reserved=frozenset())
+        call = functions.method(
+            name, kind="function", coroutine=self._coroutine, reserved=frozenset()
+        )
         runner = chunks.run_chunk_async if self._coroutine else chunks.run_chunk
         retries = self._settings.retries
         small = len(self._payload) <= PAYLOAD_LIMIT
@@ -295,7 +327,9 @@ class Mapping:
                     else:
                         payload = self._payload if small or not known else None
                         known = True
-                        under_way.append((chunk, call(runner, self._token, payload, chunk.rows, retries)))
+                        under_way.append(
+                            (chunk, call(runner, self._token, payload, chunk.rows, retries))
+                        )
                 if not under_way:
                     if self._finished():
                         self._more.set()

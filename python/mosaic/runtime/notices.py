@@ -6,6 +6,7 @@ first who needs it. `stop` of the engine ends it after the last notice, so that 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import threading
@@ -14,9 +15,8 @@ from mosaic.core import callbacks, network, placement
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Iterable
-    from typing import Self
+    from typing import Any, Self
 
     from mosaic._core import Engine
 
@@ -29,7 +29,7 @@ _listeners: list[Callable[[str, str], None]] = []
 
 def watch(engine: Engine | None = None) -> None:
     """Make sure that a thread reads the notices of an engine."""
-    global _watched  # noqa: PLW0603 - guarded by the lock
+    global _watched
     engine = engine if engine is not None else network.engine()
     with _lock:
         if _watched is not None and _watched[0] is engine:
@@ -41,7 +41,7 @@ def watch(engine: Engine | None = None) -> None:
 
 def join(timeout: float) -> None:
     """Wait until the thread of a stopped engine has handed on what it had."""
-    global _watched  # noqa: PLW0603 - guarded by the lock
+    global _watched
     with _lock:
         watched, _watched = _watched, None
     if watched is not None and watched[1] is not threading.current_thread():
@@ -59,7 +59,7 @@ def _read(engine: Engine) -> None:
             _log(40, "a notice of the engine could not be handled", error=True)
 
 
-def _handle(engine: Engine, batch: Iterable[tuple[str, ...]]) -> None:
+def _handle(engine: Engine, batch: Iterable[tuple[Any, ...]]) -> None:
     stream = ""
     lines: list[str] = []
     for notice in batch:
@@ -83,9 +83,9 @@ def _handle(engine: Engine, batch: Iterable[tuple[str, ...]]) -> None:
         _write(stream, lines)
 
 
-def _handle_one(engine: Engine, kind: str, notice: tuple[str, ...]) -> None:
+def _handle_one(engine: Engine, kind: str, notice: tuple[Any, ...]) -> None:
     if kind == "done":
-        callbacks.fire(notice[1])
+        callbacks.fire(int(notice[1]))
     elif kind == "report":
         _log(_LEVELS.get(notice[1], 20), notice[2])
     elif kind in {"joined", "died"}:
@@ -105,7 +105,9 @@ def _choose(engine: Engine, tessera: tuple[int, int]) -> None:
         else:
             engine.chosen(tessera, placement.choose(strategy), "")
     except Exception as error:
-        engine.chosen(tessera, None, f"the placement strategy failed: {type(error).__name__}: {error}")
+        engine.chosen(
+            tessera, None, f"the placement strategy failed: {type(error).__name__}: {error}"
+        )
 
 
 def _write(name: str, lines: list[str]) -> None:
@@ -148,13 +150,9 @@ class Membership:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._event: asyncio.Event | None = None
         self.dead: set[str] = set()
 
     def __enter__(self) -> Self:
-        import asyncio
-
         self._loop = asyncio.get_running_loop()
         self._event = asyncio.Event()
         watch(self._engine)
@@ -167,17 +165,15 @@ class Membership:
     def _notice(self, kind: str, uid: str) -> None:
         if kind == "died":
             self.dead.add(uid)
-        if self._loop is not None and self._event is not None and not self._loop.is_closed():
+        if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._event.set)
 
     def wake(self) -> None:
         """Wake who waits, from the loop's own thread."""
-        assert self._event is not None
         self._event.set()
 
     async def changed(self) -> None:
         """Wait until something has changed since the last call."""
-        assert self._event is not None
         await self._event.wait()
         self._event.clear()
 
@@ -186,7 +182,7 @@ callbacks.watch_notices = watch
 
 
 def _forget_after_fork() -> None:
-    global _watched, _lock  # noqa: PLW0603 - the child has neither threads nor an engine
+    global _watched, _lock
     _watched = None
     _lock = threading.Lock()
     _listeners.clear()

@@ -49,7 +49,9 @@ class Progress:
         if stream is None:
             return
         try:
-            stream.write(f"\r{self._count} items, {seconds:.1f} s, {self._count / seconds:.1f} items/s{end}")
+            stream.write(
+                f"\r{self._count} items, {seconds:.1f} s, {self._count / seconds:.1f} items/s{end}"
+            )
             stream.flush()
         except (OSError, ValueError):
             self._shown = False

@@ -213,20 +213,31 @@ class Runtime(Base):
             async def loop(worker, shot):
                 return await solver.run(shot, runtime=worker).result()
 
+
             results = await loop
         """
         from mosaic.runtime.async_for import Loop, Settings
 
         if not iterables:
             raise TypeError("async_for needs something to iterate over")
-        settings = Settings(safe, timeout, max_await, ordered, progress, retries, max_deaths)
+        settings = Settings(
+            safe=safe,
+            timeout=timeout,
+            max_await=max_await,
+            ordered=ordered,
+            progress=progress,
+            retries=retries,
+            max_deaths=max_deaths,
+        )
 
         def decorate(function: Callable[..., Awaitable[Any]]) -> Loop:
             return Loop(self, function, iterables, settings)
 
         return decorate
 
-    def submit(self, function: Callable[..., Any], /, *args: Any, runtime: object = None, **kwargs: Any) -> Task:
+    def submit(
+        self, function: Callable[..., Any], /, *args: Any, runtime: object = None, **kwargs: Any
+    ) -> Task:
         """Run a plain or coroutine function on a worker.
 
         Parameters
@@ -282,7 +293,14 @@ class Runtime(Base):
         """
         from mosaic.runtime.mapping import Mapping, MapSettings
 
-        settings = MapSettings(chunksize, ordered, progress, retries, max_deaths, None)
+        settings = MapSettings(
+            chunksize=chunksize,
+            ordered=ordered,
+            progress=progress,
+            retries=retries,
+            max_deaths=max_deaths,
+            window=None,
+        )
         return await Mapping(self, function, iterables, settings).collect()
 
     async def imap(
@@ -306,7 +324,14 @@ class Runtime(Base):
         from mosaic.runtime.mapping import Mapping, MapSettings
 
         limit = window if window is not None else max(64, 16 * self.num_workers)
-        settings = MapSettings(chunksize, ordered, progress, retries, max_deaths, limit)
+        settings = MapSettings(
+            chunksize=chunksize,
+            ordered=ordered,
+            progress=progress,
+            retries=retries,
+            max_deaths=max_deaths,
+            window=limit,
+        )
         mapping = Mapping(self, function, iterables, settings)
         try:
             async for value in mapping.stream():
@@ -373,7 +398,9 @@ class Runtime(Base):
         """Free a stored value now; need not be awaited."""
         return ref.drop()
 
-    async def exec(self, uid: str, func: Callable[..., Any], func_args: Any = (), func_kwargs: Any = None) -> Any:
+    async def exec(
+        self, uid: str, func: Callable[..., Any], func_args: Any = (), func_kwargs: Any = None
+    ) -> Any:
         """Run a function on a value at the warehouse. Not available yet."""
         raise MosaicError("runtime.exec is not available yet")
 

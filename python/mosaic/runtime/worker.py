@@ -11,7 +11,7 @@ import sys
 
 def main() -> None:
     """Join the network named in the environment, run calls until it ends, and leave."""
-    import _signal
+    import _signal  # type: ignore[import-not-found]
     import _thread
 
     # Ctrl-C goes to the whole process group; it is the driver's to handle.
@@ -36,7 +36,7 @@ def main() -> None:
 def flush() -> None:
     """Write out what the program has printed."""
     for stream in (sys.stdout, sys.stderr):
-        try:
+        try:  # noqa: SIM105 - cheaper than contextlib
             stream.flush()
         except (AttributeError, OSError, ValueError):
             # Closed, or nobody reads any more.

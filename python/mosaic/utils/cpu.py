@@ -57,7 +57,9 @@ def cgroup_quota() -> float | None:
         if not controllers:
             found += _walk("/sys/fs/cgroup", path, v2=True)
         elif "cpu" in controllers.split(","):
-            found += _walk("/sys/fs/cgroup/cpu", path, v2=False) + _walk(f"/sys/fs/cgroup/{controllers}", path, v2=False)
+            found += _walk("/sys/fs/cgroup/cpu", path, v2=False) + _walk(
+                f"/sys/fs/cgroup/{controllers}", path, v2=False
+            )
     return min(found, default=None)
 
 
@@ -70,7 +72,9 @@ def _walk(root: str, path: str, *, v2: bool) -> list[float]:
         if v2:
             limit = parse_quota(_read(f"{folder}/cpu.max"), None, None)
         else:
-            limit = parse_quota(None, _read(f"{folder}/cpu.cfs_quota_us"), _read(f"{folder}/cpu.cfs_period_us"))
+            limit = parse_quota(
+                None, _read(f"{folder}/cpu.cfs_quota_us"), _read(f"{folder}/cpu.cfs_period_us")
+            )
         if limit is not None:
             found.append(limit)
         if not parts:

@@ -85,7 +85,7 @@ class LoggerManager:
         ValueError
             There is no such level.
         """
-        global log_level  # noqa: PLW0603 - programs read it as an attribute of the module
+        global log_level
         if isinstance(level, str):
             if level.lower() not in _NAMES:
                 raise ValueError(f"there is no log level {level!r} (known: {', '.join(_NAMES)})")
@@ -127,7 +127,7 @@ _manager: LoggerManager | None = None
 
 def logger() -> LoggerManager:
     """Return mosaic's logger; it works with and without a runtime."""
-    global _manager  # noqa: PLW0603 - one a process
+    global _manager
     if _manager is None:
         _manager = LoggerManager()
     return _manager
@@ -140,7 +140,7 @@ def default_logger() -> LoggerManager:
 
 def clear_logger() -> None:
     """Take mosaic's handler away and forget the level."""
-    global _manager  # noqa: PLW0603 - one a process
+    global _manager
     found = logging.getLogger("mosaic")
     for handler in list(found.handlers):
         if isinstance(handler, _Handler):
