@@ -157,7 +157,8 @@ class TaskProxy(_core.Task, ProxyBase):
         return self
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} object at {id(self):#x}, uid={self.uid}, runtime={self.runtime_id}, state={self.state}>"
+        where = f"runtime={self.runtime_id}, state={self.state}"
+        return f"<{type(self).__name__} object at {id(self):#x}, uid={self.uid}, {where}>"
 
 
 def _rebuild_task(task: RawId, tessera: RawId, name: str, method: str) -> _core.Task:

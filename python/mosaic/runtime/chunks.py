@@ -61,7 +61,9 @@ def run_chunk(
                 break
             except Exception as error:
                 attempt += 1
-                _failed(error, row, attempt, retries)
+                _note_failure(error, row, attempt, retries)
+                if attempt > retries:
+                    raise
     return perf_counter() - start, results
 
 
@@ -82,18 +84,20 @@ async def run_chunk_async(
                 break
             except Exception as error:
                 attempt += 1
-                _failed(error, row, attempt, retries)
+                _note_failure(error, row, attempt, retries)
+                if attempt > retries:
+                    raise
     return perf_counter() - start, results
 
 
-def _failed(error: Exception, row: tuple[Any, ...], attempt: int, retries: int) -> None:
-    """Log a retry, or raise when there are none left."""
+def _note_failure(error: Exception, row: tuple[Any, ...], attempt: int, retries: int) -> None:
+    """Log a retry, or tell which item it was when there are none left."""
     from mosaic.runtime.deaths import short
 
     arguments = ", ".join(short(value) for value in row)
     if attempt > retries:
         error.add_note(f"raised for the item ({arguments})")
-        raise error
+        return
     from mosaic.utils.logger import logger
 
     logger().warning("the item (%s) raised %r: retry %d of %d", arguments, error, attempt, retries)

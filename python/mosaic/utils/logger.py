@@ -11,7 +11,11 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypeAlias
+
+    _StreamHandler: TypeAlias = logging.StreamHandler[Any]
+else:
+    _StreamHandler = logging.StreamHandler
 
 PERF = 15
 """The level between debug and info."""
@@ -35,7 +39,7 @@ _NAMES = {
 _ENVIRONMENT = "MOSAIC_LOG_LEVEL"
 
 
-class _Handler(logging.StreamHandler[Any]):
+class _Handler(_StreamHandler):
     """Writes to what `sys.stderr` is at that moment, unless the root logger has handlers."""
 
     def __init__(self) -> None:
