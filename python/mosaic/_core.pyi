@@ -2,9 +2,9 @@
 
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from typing import Any, Self, final
+from typing import Any, Self, TypeAlias, final
 
-type RawId = tuple[int, int]
+RawId: TypeAlias = tuple[int, int]
 """Owner's runtime number and the sequence number within it."""
 
 PROTOCOL_VERSION: int
@@ -77,7 +77,7 @@ class Engine:
         """Runtime number, uid, process id and whether it is a worker, of all that live, this one too."""
     def add_worker(self) -> None:
         """Start one worker more (head only)."""
-    def notices(self) -> list[tuple[str, ...]] | None:
+    def notices(self) -> list[tuple[Any, ...]] | None:
         """Block until there is something to tell the program; None once the engine has stopped.
 
         ``("output", uid, "stdout" | "stderr", text)`` one line of a worker, without its end;
@@ -86,8 +86,11 @@ class Engine:
         """
     def chosen(self, tessera: RawId, runtime: int | None, reason: str) -> None:
         """Answer a ``choose`` notice."""
-    def stop(self) -> None:
-        """End the network (head) or leave it. Blocks until every process, thread and file of it is gone."""
+    def stop(self, grace: float | None = None) -> None:
+        """End the network (head) or leave it. Blocks until every process, thread and file of it is gone.
+
+        ``grace`` seconds instead of ``stop_grace`` for running methods.
+        """
     def construct(
         self,
         cls: type,
@@ -105,10 +108,12 @@ class Engine:
         """Return the tessera of a runtime that plain functions run on; call with kind ``function``."""
     def borrow_tessera(self, tessera: RawId, host: int, name: str) -> TesseraRef:
         """Return a reference to a tessera known from elsewhere."""
-    def borrow_task(self, task: RawId, tessera: RawId, name: str) -> Task:
+    def borrow_task(self, task: RawId, tessera: RawId, name: str, method: str) -> Task:
         """Return a task that was passed to this process."""
     def put(self, value: object, name: str) -> Task:
         """Return a task that has ended with this value."""
+    def discard(self, task: RawId) -> None:
+        """Drop the value of a task everywhere: whoever asks for it later gets ``object_lost``."""
     def fence(self) -> Task:
         """Return a task that ends when every task submitted so far on the network has."""
     def run_main_lane(self) -> None:
@@ -145,9 +150,9 @@ class TesseraRef:
     ) -> RemoteMethod:
         """Return a callable that calls this method.
 
-        ``kind`` is one of ``method``, ``get``, ``get_now``, ``set``, ``stop``, ``function``, ``result:O:S`` (a method of the
-        living result of task (O, S)). ``reserved`` are those of ``max_retries``, ``timeout``, ``eager`` and ``runtime`` that a
-        call may give as keywords for mosaic itself.
+        ``kind`` is one of ``method``, ``get``, ``get_now``, ``set``, ``stop``, ``function``, ``result:O:S`` (a method
+        of the living result of task (O, S)). ``reserved`` are those of ``max_retries``, ``timeout``, ``eager`` and
+        ``runtime`` that a call may give as keywords for mosaic itself.
         """
     def note(self) -> None:
         """Tell the encoder at work on this thread that the value being pickled refers to this tessera."""
@@ -193,7 +198,7 @@ class Task:
     def cancel(self) -> bool: ...
     def subscribe(self, future: Future[None]) -> None:
         """Have this future of the running loop resolved with None when the task has ended, well or not."""
-    def subscribe_notice(self, token: str) -> None:
+    def subscribe_notice(self, token: int) -> None:
         """Have a ``("done", token)`` notice sent when the task has ended."""
     def note(self) -> None:
         """Tell the encoder at work on this thread that the value being pickled refers to this task."""
@@ -201,7 +206,9 @@ class Task:
 class Output:
     """A reference to one output of a task, or to its end."""
 
-    def __new__(cls, task: Task, key: object = None, *, done: bool = False, whole: bool = False) -> Self: ...
+    def __new__(
+        cls, task: Task, key: object = None, *, done: bool = False, whole: bool = False
+    ) -> Self: ...
     @property
     def task(self) -> Task: ...
     @property
@@ -222,4 +229,7 @@ def decode(format: int, body: bytes, buffers: list[Any]) -> object:
     """Decode what `encode` made."""
 
 def select_output(value: object, key: object) -> object:
-    """Return one output of a result: a position of a tuple, a key of a dict, or 0 for anything else. Raises `LookupError`."""
+    """Return one output of a result: a position of a tuple, a key of a dict, or 0 for anything else.
+
+    Raises `LookupError`.
+    """

@@ -1,0 +1,99 @@
+"""Mosaic: actors for simulations. Classes become tesserae, live in worker processes, are called through proxies.
+
+Names are imported when they are first asked for: workers start with little. An attribute that the module does not have
+is looked up on the current runtime: ``mosaic.get_worker()``.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from mosaic.core.decorator import tessera
+    from mosaic.core.gather import gather
+    from mosaic.errors import (
+        AuthenticationError,
+        BackpressureError,
+        MemoryOverflowError,
+        MosaicError,
+        ObjectLostError,
+        RemoteError,
+        RuntimeDisconnectedError,
+        TesseraStoppedError,
+    )
+    from mosaic.runtime.driver import clear_runtime, init, interactive, run, session, stop
+    from mosaic.utils.logger import logger
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "AuthenticationError": "mosaic.errors",
+    "BackpressureError": "mosaic.errors",
+    "MemoryOverflowError": "mosaic.errors",
+    "MosaicError": "mosaic.errors",
+    "ObjectLostError": "mosaic.errors",
+    "RemoteError": "mosaic.errors",
+    "RuntimeDisconnectedError": "mosaic.errors",
+    "TesseraStoppedError": "mosaic.errors",
+    "clear_runtime": "mosaic.runtime.driver",
+    "gather": "mosaic.core.gather",
+    "init": "mosaic.runtime.driver",
+    "interactive": "mosaic.runtime.driver",
+    "logger": "mosaic.utils.logger",
+    "run": "mosaic.runtime.driver",
+    "session": "mosaic.runtime.driver",
+    "stop": "mosaic.runtime.driver",
+    "tessera": "mosaic.core.decorator",
+}
+
+_MODULES = frozenset({"comms", "core", "errors", "runtime", "types", "utils"})
+
+__all__ = [
+    "AuthenticationError",
+    "BackpressureError",
+    "MemoryOverflowError",
+    "MosaicError",
+    "ObjectLostError",
+    "RemoteError",
+    "RuntimeDisconnectedError",
+    "TesseraStoppedError",
+    "__version__",
+    "clear_runtime",
+    "gather",
+    "init",
+    "interactive",
+    "logger",
+    "run",
+    "session",
+    "stop",
+    "tessera",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is not None:
+        from importlib import import_module
+
+        value = globals()[name] = getattr(import_module(home), name)
+        return value
+    if name in _MODULES:
+        from importlib import import_module
+
+        return import_module(f"{__name__}.{name}")
+    if not name.startswith("_"):
+        from mosaic.runtime.current import current
+
+        found = current()
+        if found is not None:
+            return getattr(found, name)
+        raise AttributeError(
+            f"module {__name__!r} has no attribute {name!r}, and there is no runtime to ask",
+            name=name,
+        )
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})

@@ -1,0 +1,236 @@
+"""Which functions and classes travel by reference, and classes by value, pickled once and remembered.
+
+A class by value is sent as ``load_class(token, payload)``: the receiver unpickles a token once. The sender
+pickles the class again when anything that the pickle depends on has changed: its attributes, its methods' code,
+defaults and closures, and the globals they name. Where that cannot be told (an attribute that may change
+in place) nothing is remembered.
+
+A class that came from elsewhere goes on as it came, so that it is the same class at its origin.
+"""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_function_type = type(lambda: None)
+_module_type = type(sys)
+_builtin_type = type(len)
+_slot_types = (
+    type(_function_type.__dict__["__code__"]),
+    type(_function_type.__dict__["__globals__"]),
+)
+_atoms = (
+    int,
+    float,
+    complex,
+    str,
+    bytes,
+    bool,
+    type(None),
+    type(Ellipsis),
+    type(NotImplemented),
+    range,
+)
+_descriptor_modules = frozenset(
+    {"typing", "types", "dataclasses", "_abc", "abc", "enum", "functools", "re", "logging"}
+)
+
+_PARTS_LIMIT = 4096
+
+_importable: dict[int, object] = {}
+
+
+def importable(obj: Any) -> bool:
+    """Tell whether another process finds this function or class by its module and name."""
+    if _importable.get(id(obj)) is obj:
+        return True
+    module = getattr(obj, "__module__", None)
+    name = getattr(obj, "__qualname__", None)
+    if (
+        not isinstance(module, str)
+        or not isinstance(name, str)
+        or module in {"__main__", "__mp_main__"}
+    ):
+        return False
+    found: Any = sys.modules.get(module)
+    if found is None:
+        return False
+    for part in name.split("."):
+        found = getattr(found, part, None)
+        if found is None:
+            # None and NotImplemented's classes have no module that holds them; pickle knows them.
+            return module == "builtins" and isinstance(obj, type)
+    if found is not obj:
+        return False
+    _importable[id(obj)] = obj
+    return True
+
+
+class _Entry:
+    """A class by value, pickled; ``parts`` is what the pickle depends on, None if the class came from elsewhere."""
+
+    __slots__ = ("parts", "payload", "token")
+
+    def __init__(self, parts: list[object] | None, token: str, payload: bytes) -> None:
+        self.parts = parts
+        self.token = token
+        self.payload = payload
+
+
+_entries: dict[type, _Entry] = {}
+_received: dict[str, type] = {}
+_prefix = ""
+_count = 0
+
+
+def reduce_class(cls: type) -> tuple[Any, ...] | None:
+    """Return how to pickle a class by value, or None where it cannot be remembered."""
+    entry = _entries.get(cls)
+    if entry is not None and entry.parts is None:
+        return load_class, (entry.token, entry.payload)
+    parts: list[object] = []
+    try:
+        stable = _collect_class(cls, parts, set())
+    except RecursionError:
+        stable = False
+    if not stable:
+        return None
+    if entry is None or not _same(entry.parts, parts):
+        import cloudpickle
+
+        entry = _Entry(parts, _new_token(), cloudpickle.dumps(cls, protocol=5))
+        _entries[cls] = entry
+        _received[entry.token] = cls
+    return load_class, (entry.token, entry.payload)
+
+
+def load_class(token: str, payload: bytes) -> type:
+    """Rebuild a class from its pickle, once."""
+    cls = _received.get(token)
+    if cls is None:
+        from _pickle import loads
+
+        cls = loads(payload)
+        _received[token] = cls
+        if cls not in _entries or _entries[cls].parts is None:
+            _entries[cls] = _Entry(None, token, payload)
+    return cls
+
+
+def _new_token() -> str:
+    global _prefix, _count
+    if not _prefix:
+        import os
+
+        _prefix = os.urandom(8).hex()
+    _count += 1
+    return f"{_prefix}-{_count}"
+
+
+def _same(before: list[object] | None, now: list[object]) -> bool:
+    return (
+        before is not None
+        and len(before) == len(now)
+        and all(a is b for a, b in zip(before, now, strict=True))
+    )
+
+
+def _collect_class(cls: type, parts: list[object], seen: set[int]) -> bool:
+    """Gather by identity what a class's pickle depends on; False where it could change unseen."""
+    if importable(cls):
+        parts.append(cls)
+        return True
+    if id(cls) in seen:
+        return True
+    seen.add(id(cls))
+    parts.append(cls)
+    if not all(_collect_class(base, parts, seen) for base in cls.__bases__):
+        return False
+    for name, value in cls.__dict__.items():
+        if name in {"__dict__", "__weakref__", "_abc_impl"}:
+            continue
+        parts.append(name)
+        if not _collect(value, parts, seen):
+            return False
+    return True
+
+
+def _collect(value: Any, parts: list[object], seen: set[int]) -> bool:
+    if len(parts) > _PARTS_LIMIT:
+        return False
+    kind = type(value)
+    if kind in _atoms or kind is _module_type or kind is _builtin_type or kind in _slot_types:
+        parts.append(value)
+        return True
+    if kind is _function_type:
+        return _collect_function(value, parts, seen)
+    if isinstance(value, type):
+        return _collect_class(value, parts, seen)
+    if kind is staticmethod or kind is classmethod:
+        parts.append(value)
+        return _collect(value.__func__, parts, seen)
+    if kind is property:
+        parts.append(value)
+        return all(_collect(part, parts, seen) for part in (value.fget, value.fset, value.fdel))
+    if kind is tuple or kind is list or kind is frozenset or kind is set:
+        parts.append(kind)
+        return all(_collect(item, parts, seen) for item in value)
+    if kind is dict or kind.__name__ == "mappingproxy":
+        parts.append(kind)
+        return all(
+            _collect(key, parts, seen) and _collect(item, parts, seen)
+            for key, item in value.items()
+        )
+    module = kind.__module__
+    if module in _descriptor_modules or getattr(kind, "_mosaic_injected", False):
+        parts.append(value)
+        inner = getattr(value, "func", None)  # cached_property, partialmethod
+        return inner is None or _collect(inner, parts, seen)
+    return False
+
+
+def _collect_function(function: Any, parts: list[object], seen: set[int]) -> bool:
+    parts.append(function)
+    if id(function) in seen or importable(function):
+        return True
+    seen.add(id(function))
+    code = function.__code__
+    parts.append(code)
+    for held in (
+        function.__defaults__,
+        function.__kwdefaults__,
+        function.__annotations__,
+        function.__dict__,
+    ):
+        if held and not _collect(held, parts, seen):
+            return False
+    for cell in function.__closure__ or ():
+        try:
+            content = cell.cell_contents
+        except ValueError:
+            parts.append(None)
+            continue
+        if not _collect(content, parts, seen):
+            return False
+    space = function.__globals__
+    named = (space[name] for name in _global_names(code) if name in space)
+    return all(_collect(value, parts, seen) for value in named)
+
+
+_names_of: dict[Any, tuple[str, ...]] = {}
+
+
+def _global_names(code: Any) -> tuple[str, ...]:
+    """Return the names that a function's code, and the functions nested in it, may look up as globals."""
+    names = _names_of.get(code)
+    if names is None:
+        found = set(code.co_names)
+        for constant in code.co_consts:
+            if isinstance(constant, type(code)):
+                found.update(_global_names(constant))
+        names = _names_of[code] = tuple(sorted(found))
+    return names

@@ -1,0 +1,152 @@
+"""Values to bytes and back: pickle protocol 5 with out-of-band buffers, cloudpickle only where pickle refuses.
+
+Functions and classes that a worker cannot import (those of ``__main__`` and of notebooks, lambdas, closures)
+travel by value. A class by value is pickled once and remembered (`mosaic.comms.by_value`), a function
+sends the whole value through cloudpickle, so that what its parts share stays shared.
+
+Nothing here imports `pickle` or cloudpickle until they are needed: workers start with this module.
+"""
+
+from __future__ import annotations
+
+from _io import BytesIO
+from _pickle import Pickler, PicklingError, loads
+
+from mosaic.comms import by_value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pickle import PickleBuffer
+    from typing import Any
+
+PROTOCOL = 5
+
+IN_BAND_LIMIT = 2048
+"""Buffers of fewer bytes stay in the pickle: a segment of its own costs more than the copy."""
+
+_function_type = type(lambda: None)
+
+
+class _RefusedError(Exception):
+    """The value has a part that only cloudpickle can pickle."""
+
+
+class _FastPickler(Pickler):
+    """The C pickler, which stops at functions that must go by value."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        kind = type(obj)
+        if kind is _function_type:
+            if by_value.importable(obj):
+                return NotImplemented
+            raise _RefusedError
+        if kind is type or issubclass(kind, type):
+            if by_value.importable(obj):
+                return NotImplemented
+            reduced = by_value.reduce_class(obj)
+            if reduced is None:
+                raise _RefusedError
+            return reduced
+        return NotImplemented
+
+
+_value_pickler: type[Any] | None = None
+
+
+def _make_value_pickler() -> type[Any]:
+    global _value_pickler
+    if _value_pickler is None:
+        import cloudpickle
+
+        class ValuePickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]
+            """cloudpickle's pickler with remembered classes."""
+
+            def reducer_override(self, obj: Any) -> Any:
+                if isinstance(obj, type) and not by_value.importable(obj):
+                    reduced = by_value.reduce_class(obj)
+                    if reduced is not None:
+                        return reduced
+                return super().reducer_override(obj)
+
+        _value_pickler = ValuePickler
+    return _value_pickler
+
+
+def _dump(obj: object, buffer_callback: Callable[[PickleBuffer], Any] | None) -> bytes:
+    stream = BytesIO()
+    try:
+        _FastPickler(stream, PROTOCOL, buffer_callback=buffer_callback).dump(obj)
+    except (_RefusedError, PicklingError, TypeError, AttributeError):
+        pass
+    else:
+        return stream.getvalue()
+    return b""
+
+
+def serialise(obj: object) -> tuple[bytes, list[Any]]:
+    """Turn any value into bytes.
+
+    Parameters
+    ----------
+    obj : object
+        The value.
+
+    Returns
+    -------
+    bytes
+        The pickle.
+    list of pickle.PickleBuffer
+        The large contiguous buffers in it (arrays), not copied.
+
+    Raises
+    ------
+    pickle.PicklingError, TypeError
+        Neither pickle nor cloudpickle can pickle it.
+
+    Examples
+    --------
+    >>> body, buffers = serialise({"a": [1, 2]})
+    >>> deserialise(body, buffers)
+    {'a': [1, 2]}
+    """
+    buffers: list[Any] = []
+
+    def keep(buffer: PickleBuffer) -> bool:
+        # A true answer leaves the buffer in the pickle.
+        with buffer.raw() as view:
+            if view.nbytes < IN_BAND_LIMIT:
+                return True
+        buffers.append(buffer)
+        return False
+
+    body = _dump(obj, keep)
+    if not body:
+        buffers.clear()
+        stream = BytesIO()
+        _make_value_pickler()(stream, PROTOCOL, buffer_callback=keep).dump(obj)
+        body = stream.getvalue()
+    return body, buffers
+
+
+def deserialise(in_band: Any, buffers: Sequence[Any] = ()) -> Any:
+    """Rebuild the value that `serialise` took.
+
+    Parameters
+    ----------
+    in_band : bytes-like
+        The pickle.
+    buffers : sequence of bytes-like
+        Its buffers, in order. Arrays are built upon them without a copy.
+    """
+    return loads(in_band, buffers=buffers)
+
+
+def dumps(obj: object) -> bytes:
+    """Turn any value into one piece of bytes, buffers included."""
+    body = _dump(obj, None)
+    if not body:
+        stream = BytesIO()
+        _make_value_pickler()(stream, PROTOCOL).dump(obj)
+        body = stream.getvalue()
+    return body

@@ -1,0 +1,125 @@
+"""Wait for many tasks at the cost of one."""
+
+from __future__ import annotations
+
+from mosaic import _core
+from mosaic.core.output import TaskDone, TaskOutput
+from mosaic.core.task import TaskArrayProxy, TaskProxy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable
+    from typing import Any
+
+
+class GatherProxy:
+    """What `gather` returns: awaited it gives the list of tasks, `result` the list of values.
+
+    Parameters
+    ----------
+    items : list
+        Tasks, or anything that can be awaited.
+    return_exceptions : bool
+        Exceptions take the place of what failed, as in `asyncio.gather`.
+    """
+
+    __slots__ = ("_exceptions", "_items", "_plain")
+
+    def __init__(self, items: list[Any], return_exceptions: bool) -> None:
+        self._items = items
+        self._exceptions = return_exceptions
+        self._plain = not return_exceptions and all(isinstance(item, _core.Task) for item in items)
+
+    def __await__(self) -> Generator[Any, None, list[Any]]:
+        if self._plain:
+            return _core.Gather(self._items, False).__await__()
+        return self._collect(False).__await__()
+
+    async def result(self) -> list[Any]:
+        """Wait for all, and return the list of their values."""
+        if self._plain:
+            return await _core.Gather(self._items, True)
+        return await self._collect(True)
+
+    def wait(self, timeout: float | None = None) -> list[Any]:
+        """Block until all values are here, and return them.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds for all together.
+
+        Raises
+        ------
+        TimeoutError
+            The time has passed; the tasks go on.
+        """
+        if self._plain:
+            return _core.Gather(self._items, True).wait(timeout)
+        return self._wait_each(timeout)
+
+    def _wait_each(self, timeout: float | None) -> list[Any]:
+        from time import monotonic
+
+        end = None if timeout is None else monotonic() + timeout
+        values: list[Any] = []
+        for item in self._items:
+            if not hasattr(item, "wait"):
+                raise TypeError(f"{item!r} cannot be waited for in synchronous code")
+            try:
+                values.append(item.wait(None if end is None else max(0.0, end - monotonic())))
+            except Exception as error:
+                if not self._exceptions or (
+                    isinstance(error, TimeoutError) and end is not None and monotonic() >= end
+                ):
+                    raise
+                values.append(error)
+        return values
+
+    async def _collect(self, values: bool) -> list[Any]:
+        import asyncio
+
+        if not self._exceptions:
+            return list(await asyncio.gather(*(_one(item, values) for item in self._items)))
+        # What fails late must not end the wait for the others, and CancelledError of a task is a result here.
+        waiting = [asyncio.ensure_future(_one(item, values)) for item in self._items]
+        return list(await asyncio.gather(*waiting, return_exceptions=True))
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+
+async def _one(item: Any, values: bool) -> Any:
+    if values and isinstance(item, (_core.Task, TaskOutput, TaskDone, TaskArrayProxy, GatherProxy)):
+        return await item.result()
+    return await item
+
+
+def gather(*tasks: Any, return_exceptions: bool = False) -> GatherProxy:
+    """Wait for many tasks together.
+
+    Parameters
+    ----------
+    *tasks : TaskProxy, awaitable, or one iterable of them
+        What to wait for.
+    return_exceptions : bool
+        Give exceptions in place of what failed, instead of raising the first.
+
+    Returns
+    -------
+    GatherProxy
+        ``await`` gives what `asyncio.gather` would (tasks for tasks), ``await ….result()`` the values,
+        ``….wait(timeout)`` the values in synchronous code.
+
+    Examples
+    --------
+    ``values = await mosaic.gather(solver.run(shot) for shot in shots).result()``
+    """
+    items: Iterable[Any] = tasks
+    if (
+        len(tasks) == 1
+        and not isinstance(tasks[0], TaskProxy)
+        and not hasattr(tasks[0], "__await__")
+    ):
+        items = tasks[0]
+    return GatherProxy(list(items), return_exceptions)

@@ -1,0 +1,96 @@
+"""The names that instances of tessera classes get: `runtime`, `logger`, `_tessera` and their like.
+
+They are non-data descriptors: an instance that sets an attribute of that name has its own. Looked up on the class
+they raise `AttributeError`, so that a dataclass does not take them for defaults.
+"""
+
+from __future__ import annotations
+
+from mosaic.errors import MosaicError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Injected:
+    """One such name.
+
+    Parameters
+    ----------
+    name : str
+        A name that `look_up` knows.
+    """
+
+    __slots__ = ("name",)
+
+    _mosaic_injected = True
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        if instance is None:
+            raise AttributeError(
+                f"{owner!r} has no attribute {self.name!r}; its instances have", name=self.name
+            )
+        return look_up(self.name, instance)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _injected, (self.name,)
+
+
+def look_up(name: str, instance: object) -> Any:
+    """Return what an instance of a tessera class gets by one of these names."""
+    if name == "_tessera":
+        from mosaic.core.tessera import hosted
+
+        found = hosted(instance)
+        if found is None:
+            raise AttributeError(
+                f"{type(instance).__name__!r} object has no attribute '_tessera': it is not hosted",
+                name=name,
+            )
+        return found
+    if name == "logger":
+        from mosaic.utils.logger import logger
+
+        return logger()
+    from mosaic.runtime.current import current
+
+    runtime = current()
+    if name == "runtime":
+        return runtime
+    if runtime is None:
+        raise AttributeError(f"there is no {name!r} without a runtime", name=name)
+    if name == "comms":
+        return runtime
+    try:
+        return getattr(runtime, "get_event_loop" if name == "loop" else f"get_{name}")()
+    except MosaicError as error:
+        raise AttributeError(str(error), name=name) from error
+
+
+INJECTED: dict[str, Injected] = {
+    name: Injected(name)
+    for name in (
+        "runtime",
+        "comms",
+        "loop",
+        "head",
+        "monitor",
+        "node",
+        "worker",
+        "logger",
+        "_tessera",
+    )
+}
+
+
+def _injected(name: str) -> Injected:
+    return INJECTED[name]
+
+
+def is_injected(found: object) -> bool:
+    """Tell whether a class attribute is one of these."""
+    return isinstance(found, Injected)

@@ -1,0 +1,116 @@
+"""What this process knows of the network: its engine, and the names of the runtimes that take part.
+
+Imports nothing but the core, so that everything above may use it. `uid_of` remembers the names of
+runtimes that have died, so that a message can still name them.
+"""
+
+from __future__ import annotations
+
+from mosaic import _core
+from mosaic.errors import MosaicError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mosaic._core import Engine, RawId
+
+_names: dict[int, str] = {}
+_numbers: dict[str, int] = {}
+
+
+def engine() -> Engine:
+    """Return the engine of this process.
+
+    Raises
+    ------
+    MosaicError
+        No runtime has been started here.
+    """
+    current = _core.engine()
+    if current is None:
+        raise MosaicError(
+            "no mosaic runtime runs in this process: use mosaic.run(main), mosaic.init() or mosaic.session()"
+        )
+    return current
+
+
+def forget() -> None:
+    """Forget all names; another network is about to start."""
+    _names.clear()
+    _numbers.clear()
+
+
+def _refresh() -> None:
+    for number, uid, _, _ in engine().members():
+        _names[number] = uid
+        _numbers[uid] = number
+
+
+def uid_of(number: int) -> str:
+    """Return the uid of a runtime, such as ``worker:0:1``, given its number."""
+    uid = _names.get(number)
+    if uid is None:
+        _refresh()
+        uid = _names.get(number, f"runtime:{number}")
+    return uid
+
+
+def number_of(runtime: object) -> int:
+    """Return the number of a living runtime.
+
+    Parameters
+    ----------
+    runtime : str or RuntimeProxy
+        Its uid, or anything with an attribute ``uid``.
+
+    Raises
+    ------
+    MosaicError
+        No such runtime takes part.
+    """
+    uid = runtime if isinstance(runtime, str) else getattr(runtime, "uid", None)
+    if not isinstance(uid, str):
+        raise MosaicError(f"a runtime is named by its uid or a proxy of it, not by {runtime!r}")
+    number = _numbers.get(uid)
+    if number is None:
+        _refresh()
+        number = _numbers.get(uid)
+        if number is None:
+            known = ", ".join(sorted(_numbers)) or "none"
+            raise MosaicError(f"there is no runtime {uid!r} (known: {known})")
+    return number
+
+
+def workers() -> list[tuple[int, str]]:
+    """Return number and uid of each living worker, in the order of their indices."""
+    found = [(number, uid) for number, uid, _, worker in engine().members() if worker]
+    found.sort(key=lambda entry: (indices_of(entry[1]), entry[0]))
+    return found
+
+
+def indices_of(uid: str) -> tuple[int, ...]:
+    """Return the numbers in a uid: ``(0, 1)`` for ``worker:0:1``, ``()`` for ``head``."""
+    return tuple(int(part) for part in uid.split(":")[1:] if part.isdigit())
+
+
+def on_event_loop() -> bool:
+    """Tell whether an event loop runs on this very thread, without importing asyncio."""
+    import sys
+
+    events = sys.modules.get("asyncio.events")
+    return events is not None and events._get_running_loop() is not None
+
+
+def tessera_uid(name: str, raw: RawId) -> str:
+    """Return the uid of a tessera, such as ``tess-solver-0-2a``: class, owner, sequence in hexadecimal."""
+    return f"tess-{_lower(name)}-{raw[0]}-{raw[1]:x}"
+
+
+def task_uid(name: str, method: str, raw: RawId) -> str:
+    """Return the uid of a task, such as ``task-solver-step-0-1f``."""
+    return f"task-{_lower(name)}-{method}-{raw[0]}-{raw[1]:x}"
+
+
+def _lower(name: str) -> str:
+    from mosaic.utils.naming import snake_case
+
+    return snake_case(name.rpartition(".")[2])

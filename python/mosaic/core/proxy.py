@@ -1,0 +1,368 @@
+"""`TesseraProxy`: what a caller holds of a tessera.
+
+The first look-up of a method asks the user's class what it is and keeps a `mosaic._core.RemoteMethod` in the
+instance's dictionary, so that later look-ups are a plain dictionary hit and a call goes straight to the core.
+
+Mosaic's own names, listed in `OWN_NAMES`, win over the class's; ``proxy["name"]`` reaches those.
+"""
+
+from __future__ import annotations
+
+from mosaic import _core
+from mosaic.core import methods, network
+from mosaic.core.attribute import RemoteAttribute
+from mosaic.core.base import ProxyBase
+from mosaic.errors import MosaicError, TesseraStoppedError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from typing import Any, Self
+
+    from mosaic._core import RawId, RemoteMethod, TesseraRef
+
+_PROBES = ("_repr_", "_ipython_", "__")
+"""Beginnings of names that other libraries probe for: answered at once, never sent."""
+
+
+class TesseraProxy(ProxyBase):
+    """A reference to a tessera: calls of its methods are sent to the worker where it lives.
+
+    Made by ``Klass.remote(...)``; pickled and sent elsewhere it is a working proxy there. The tessera lives as long
+    as any process, message in flight or stored object refers to it.
+    """
+
+    _ref: TesseraRef
+    _cls: type
+    _options: dict[str, Any]
+    _uid: str | None
+    _built: _core.Task | None
+    _stopping: _core.Task | None
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Make a proxy that forwards the operators of the user's class, where the class is given."""
+        user = args[0] if args else kwargs.get("cls")
+        if isinstance(user, type):
+            return object.__new__(methods.forwarding_class(cls, user))
+        return object.__new__(cls)
+
+    def __init__(
+        self,
+        cls: type,
+        ref: TesseraRef | None = None,
+        options: dict[str, Any] | None = None,
+        built: _core.Task | None = None,
+    ) -> None:
+        if ref is None:
+            raise MosaicError(f"a proxy is made by {cls.__name__}.remote(...)")
+        space = self.__dict__
+        space["_ref"] = ref
+        space["_cls"] = cls
+        space["_options"] = options or {}
+        space["_built"] = built
+        space["_stopping"] = None
+
+    # Looking up methods and attributes of the remote object.
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith(_PROBES):
+            raise methods.missing(self._user_class(name), name)
+        cls = self._user_class(name)
+        found = methods.describe(cls, name)
+        if isinstance(found, methods.Method):
+            method = self.__dict__[name] = self._remote_method(name, found)
+            return method
+        if found is None and (name.startswith("_") or methods.is_closed(cls)):
+            raise methods.missing(cls, name)
+        return RemoteAttribute(self, name)
+
+    def _user_class(self, name: str) -> type:
+        cls = self.__dict__.get("_cls")
+        if cls is None:
+            # Half made: a copier or unpickler looks at it.
+            raise AttributeError(name)
+        return cls  # type: ignore[no-any-return]
+
+    def __getitem__(self, name: str) -> Any:
+        """Look up a method or attribute of the remote object, also one that mosaic's own names hide."""
+        if not isinstance(name, str):
+            raise TypeError(f'proxy["name"] takes the name of a method or attribute, not {name!r}')
+        found = methods.describe(self._cls, name)
+        if isinstance(found, methods.Method):
+            return self._send(name)
+        if found is None and methods.is_closed(self._cls):
+            raise methods.missing(self._cls, name)
+        return RemoteAttribute(self, name)
+
+    __iter__ = None
+    __contains__ = None
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in self.__dict__ or name.startswith("_") or name in OWN_NAMES:
+            object.__setattr__(self, name, value)
+        else:
+            raise AttributeError(
+                f"a proxy has no attributes of its own: use proxy.set_attr({name!r}, value)"
+            )
+
+    def __dir__(self) -> list[str]:
+        return sorted(
+            {*object.__dir__(self), *(name for name in dir(self._cls) if not name.startswith("_"))}
+        )
+
+    def _send(self, name: str) -> RemoteMethod:
+        """Return what calls a method, whatever its name."""
+        key = f"[{name}]"
+        method: RemoteMethod | None = self.__dict__.get(key)
+        if method is None:
+            found = methods.describe(self._cls, name)
+            method = self._remote_method(name, found if isinstance(found, methods.Method) else None)
+            self.__dict__[key] = method
+        return method
+
+    def _remote_method(self, name: str, found: methods.Method | None) -> RemoteMethod:
+        options = self._options
+        retries = options.get("max_retries", 0)
+        return self._ref.method(
+            name,
+            coroutine=found is not None and found.coroutine,
+            reserved=methods.RESERVED if found is None else found.reserved,
+            retries=retries,
+            resends=retries if options.get("max_restarts") else 0,
+        )
+
+    def get_attr(self, name: str, *, immediate: bool = False) -> RemoteAttribute:
+        """Read an attribute of the remote object; the read is sent now.
+
+        Parameters
+        ----------
+        name : str
+            The attribute.
+        immediate : bool
+            Read past a running call, instead of after the calls made before.
+
+        Returns
+        -------
+        RemoteAttribute
+            Awaited it gives the value, or raises `AttributeError`.
+        """
+        return RemoteAttribute(self, name, "get_now" if immediate else "get").send()
+
+    def set_attr(self, name: str, value: object) -> _core.Task:
+        """Set an attribute of the remote object, ordered after the calls made before; need not be awaited."""
+        return self._ref.method(name, kind="set")(value)
+
+    # The tessera itself.
+
+    @property
+    def uid(self) -> str:
+        """The name of the tessera on the network."""
+        uid: str | None = self._options.get("uid")
+        return uid if uid is not None else network.tessera_uid(self._ref.name, self._ref.id)
+
+    @property
+    def runtime_id(self) -> str | None:
+        """The uid of the runtime that hosts the tessera; None while that is not decided."""
+        host = self._ref.host
+        return None if host is None else network.uid_of(host)
+
+    @property
+    def remote_runtime(self) -> Any:
+        """A proxy of the runtime that hosts the tessera; None while that is not decided."""
+        from mosaic.runtime.proxies import RuntimeProxy
+
+        uid = self.runtime_id
+        return None if uid is None else RuntimeProxy(uid)
+
+    @property
+    def state(self) -> str:
+        """``pending``, ``listening``, ``stopped`` or ``failed``."""
+        built = self._built
+        if built is not None:
+            state = built.state
+            if state in {"failed", "cancelled"}:
+                return "failed"
+            if state != "done":
+                return "pending"
+        stopping = self._stopping
+        return "stopped" if stopping is not None and stopping.ended else "listening"
+
+    @property
+    def type(self) -> str:
+        """What this is: ``tessera_proxy``."""
+        return "tessera_proxy"
+
+    @property
+    def has_tessera(self) -> bool:
+        """Whether a tessera stands behind this object: yes."""
+        return True
+
+    @property
+    def is_parameter(self) -> bool:
+        """Whether the tessera is the root of a parameter."""
+        return False
+
+    @property
+    def collectable(self) -> bool:
+        """Whether the tessera is freed when the last reference to it goes."""
+        return True
+
+    @property
+    def init_future(self) -> Readiness:
+        """Awaited, it waits until the tessera exists."""
+        return Readiness(self._built)
+
+    @classmethod
+    def remote_cls(cls) -> Any:
+        """Return the class of the hosting side, `Tessera`."""
+        from mosaic.core.tessera import Tessera
+
+        return Tessera
+
+    @classmethod
+    def remote_type(cls) -> str:
+        """Return what the hosting side is: ``tessera``."""
+        return "tessera"
+
+    def init(self, *args: Any, **kwargs: Any) -> Self:
+        """Return the proxy: the tessera has been on its way since `remote` was called."""
+        return self
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        """Wait until the tessera exists; gives the proxy, or raises what ``__init__`` raised."""
+        built = self._built
+        if built is not None:
+            yield from built.__await__()
+        return self
+
+    async def select_worker(self, runtime: object = None) -> str:
+        """Return the uid of the worker that the placement strategy picks, or of the one given."""
+        from mosaic.core.placement import select_worker
+
+        return await select_worker(runtime)
+
+    def make_parameter(self, *args: Any, **kwargs: Any) -> Any:
+        """Make a parameter of the tessera."""
+        from mosaic.core.parameter import not_available
+
+        raise not_available()
+
+    def stop(self) -> Any:
+        """Free the remote object now, after the calls made before; calls made later fail.
+
+        Returns
+        -------
+        Stop
+            Need not be awaited; ``wait`` is for synchronous code.
+        """
+        stopping = self._stopping
+        if stopping is None:
+            stopping = self.__dict__["_stopping"] = self._ref.method("stop", kind="stop")()
+        return Stop(stopping)
+
+    # Being a reference.
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        ref = self._ref
+        ref.note()
+        options = {name: self._options[name] for name in _TRAVELLING if self._options.get(name)}
+        return _rebuild_proxy, (self._cls, ref.id, ref.host, ref.name, options)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, TesseraProxy):
+            return self._ref.id == other._ref.id
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._ref.id)
+
+    def __repr__(self) -> str:
+        return f"<TesseraProxy object at {id(self):#x}, uid={self.uid}, runtime={self.runtime_id}, state={self.state}>"
+
+
+OWN_NAMES = frozenset(
+    name for base in TesseraProxy.__mro__[:-1] for name in base.__dict__ if not name.startswith("_")
+)
+"""Names on proxies that are mosaic's own; ``proxy["name"]`` reaches the user's."""
+
+_TRAVELLING = ("max_retries", "max_restarts", "uid")
+
+
+def _rebuild_proxy(
+    cls: type, raw: RawId, host: int, name: str, options: dict[str, Any]
+) -> TesseraProxy:
+    ref = network.engine().borrow_tessera(raw, host, name)
+    return TesseraProxy(cls, ref, options)
+
+
+class Readiness:
+    """What `TesseraProxy.init_future` gives: done when the tessera exists.
+
+    Parameters
+    ----------
+    built : Task, optional
+        The construction; None where this process did not ask for it.
+    """
+
+    __slots__ = ("_built",)
+
+    def __init__(self, built: _core.Task | None) -> None:
+        self._built = built
+
+    def __await__(self) -> Generator[Any, None, bool]:
+        if self._built is not None:
+            yield from self._built.__await__()
+        return True
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until the tessera exists, in synchronous code."""
+        if self._built is not None:
+            self._built.wait(timeout)
+        return True
+
+    def done(self) -> bool:
+        """Tell whether the tessera exists or has failed to."""
+        return self._built is None or self._built.ended
+
+    def result(self) -> bool:
+        """Return True, or raise what ``__init__`` raised."""
+        if self._built is not None:
+            failure = (
+                self._built.failure()
+                if self._built.ended
+                else MosaicError("the tessera does not exist yet")
+            )
+            if failure is not None:
+                raise failure
+        return True
+
+    def set_result(self, value: object) -> None:
+        """Do nothing: the core tells when the tessera exists."""
+
+
+class Stop:
+    """What `TesseraProxy.stop` gives. Stopping what has failed or stopped already is no error."""
+
+    __slots__ = ("_task",)
+
+    def __init__(self, task: _core.Task) -> None:
+        self._task = task
+
+    def __await__(self) -> Generator[Any, None, None]:
+        try:  # noqa: SIM105 - cheaper than contextlib
+            yield from self._task.__await__()
+        except TesseraStoppedError:
+            pass
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Block until the tessera has stopped."""
+        try:  # noqa: SIM105 - cheaper than contextlib
+            self._task.wait(timeout)
+        except TesseraStoppedError:
+            pass

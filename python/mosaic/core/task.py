@@ -1,0 +1,281 @@
+"""Tasks as programs see them: `TaskProxy`, what `proxy.method()` returns.
+
+The handle itself, its waiting and its value are the core's `mosaic._core.Task`; here are the names around it.
+"""
+
+from __future__ import annotations
+
+from mosaic import _core
+from mosaic.core import callbacks, network
+from mosaic.core.base import ProxyBase, RemoteBase
+from mosaic.core.output import TaskDone, TaskOutput, TaskOutputGenerator
+from mosaic.errors import MosaicError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Generator
+    from typing import Any, Self
+
+    from mosaic._core import RawId
+
+__all__ = [
+    "Task",
+    "TaskArray",
+    "TaskArrayProxy",
+    "TaskDone",
+    "TaskOutput",
+    "TaskOutputGenerator",
+    "TaskProxy",
+]
+
+
+class Task(RemoteBase):
+    """The side of a task that runs it; queueing and running are the core's work."""
+
+    __slots__ = ()
+
+
+class TaskArray(RemoteBase):
+    """The side of an array's tasks that runs them."""
+
+    __slots__ = ()
+
+
+class TaskProxy(_core.Task, ProxyBase):
+    """One call: it has started already, whether it is awaited or not.
+
+    ``await task`` waits for its end and gives the task; ``await task.result()`` gives the value, which is fetched
+    once. A task given as an argument of another call is replaced by its value there.
+    """
+
+    __slots__ = ("_callbacks",)
+
+    _callbacks: callbacks.Registered
+
+    @property
+    def uid(self) -> str:
+        """The name of this task on the network."""
+        return network.task_uid(self.tessera_name, self.method, self.id)
+
+    @property
+    def tessera_id(self) -> str:
+        """The uid of the tessera that is called."""
+        return network.tessera_uid(self.tessera_name, self.tessera)
+
+    @property
+    def runtime_id(self) -> str | None:
+        """The uid of the runtime that runs the task; None while that is not decided."""
+        host = self.host
+        return None if host is None else network.uid_of(host)
+
+    @property
+    def outputs(self) -> TaskOutputGenerator:
+        """References to the outputs: positions of a tuple, keys of a dict, 0 for anything else."""
+        return TaskOutputGenerator(self)
+
+    @property
+    def done(self) -> TaskDone:
+        """A reference to the end of the task; called, it tells whether the task has ended."""
+        return TaskDone(self, done=True)
+
+    @property
+    def done_future(self) -> TaskDone:
+        """Awaited, it waits for the end of the task."""
+        return TaskDone(self, done=True)
+
+    @property
+    def init_future(self) -> Arrival:
+        """Awaited, it waits until the call is on its way.
+
+        Everything sent to the same worker afterwards arrives after the call.
+        """
+        return Arrival()
+
+    @property
+    def remote(self) -> TaskRemote:
+        """The living result, where it is: ``task.remote.method(*args)`` calls a method of it and returns a task."""
+        return TaskRemote(self)
+
+    def wait_done(self, timeout: float | None = None) -> None:
+        """Block until the task has ended, and raise its failure; the value is not moved."""
+        self.wait_ended(timeout)
+        failure = self.failure()
+        if failure is not None:
+            raise failure
+
+    def cancelled(self) -> bool:
+        """Tell whether the task was cancelled."""
+        return self.state == "cancelled"
+
+    def exception(self) -> BaseException | None:
+        """Return the exception of the ended task, None if it ended well.
+
+        Raises
+        ------
+        asyncio.InvalidStateError
+            The task has not ended.
+        """
+        if not self.ended:
+            from asyncio import InvalidStateError
+
+            raise InvalidStateError(f"{self.uid} has not ended yet")
+        return self.failure()
+
+    def add_done_callback(self, function: Callable[[Self], object], *, context: Any = None) -> None:
+        """Have ``function(task)`` called once the task has ended: by the running loop, or by a thread without one."""
+        try:
+            registered = self._callbacks
+        except AttributeError:
+            registered = self._callbacks = []
+        callbacks.add(self, registered, function, context)
+
+    def remove_done_callback(self, function: Callable[[Self], object]) -> int:
+        """Take a callback back; return how many there were."""
+        try:
+            registered = self._callbacks
+        except AttributeError:
+            return 0
+        return callbacks.remove(registered, function)
+
+    async def check_result(self) -> Self:
+        """Wait for the end and raise the failure, if there is one; the value is not moved."""
+        return await self
+
+    async def size(self) -> int:
+        """Wait for the end, and return the encoded size of the value in bytes."""
+        await self
+        return self.nbytes or 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self.note()
+        return _rebuild_task, (self.id, self.tessera, self.tessera_name, self.method)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __repr__(self) -> str:
+        where = f"runtime={self.runtime_id}, state={self.state}"
+        return f"<{type(self).__name__} object at {id(self):#x}, uid={self.uid}, {where}>"
+
+
+def _rebuild_task(task: RawId, tessera: RawId, name: str, method: str) -> _core.Task:
+    return network.engine().borrow_task(task, tessera, name, method)
+
+
+class Arrival:
+    """What `TaskProxy.init_future` gives: done from the start, since calls are sent in order at once."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, None, bool]:
+        yield from ()
+        return True
+
+    def done(self) -> bool:
+        """Tell that it is done."""
+        return True
+
+    def result(self) -> bool:
+        """Return True."""
+        return True
+
+    def set_result(self, value: object) -> None:
+        """Do nothing: it is done."""
+
+
+class TaskRemote:
+    """Calls methods of the living result of a task, where the result is."""
+
+    __slots__ = ("_task",)
+
+    def __init__(self, task: TaskProxy) -> None:
+        self._task = task
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}", name=name)
+        return self[name]
+
+    def __getitem__(self, name: str) -> Any:
+        task = self._task
+        host = task.host
+        if host is None:
+            raise MosaicError(
+                f"it is not decided yet where {task.uid} runs: await it before calling methods of its result"
+            )
+        owner, sequence = task.id
+        return network.engine().functions(host).method(name, kind=f"result:{owner}:{sequence}")
+
+    __iter__ = None
+
+
+class TaskArrayProxy(ProxyBase):
+    """The tasks of one call on every element of an array: one awaitable.
+
+    Parameters
+    ----------
+    tasks : list of TaskProxy
+        One an element, in the order of the elements.
+    """
+
+    __slots__ = ("__weakref__", "tasks")
+
+    def __init__(self, tasks: list[TaskProxy]) -> None:
+        self.tasks = tasks
+
+    def __await__(self) -> Generator[Any, None, list[Any]]:
+        """Wait for all; gives the list of tasks."""
+        return _core.Gather(self.tasks, False).__await__()
+
+    def result(self) -> Awaitable[list[Any]]:
+        """Return an awaitable of the list of values, in element order."""
+        return _core.Gather(self.tasks, True)
+
+    def wait(self, timeout: float | None = None) -> list[Any]:
+        """Block until all values are here, and return them."""
+        return _core.Gather(self.tasks, True).wait(timeout)
+
+    @property
+    def uid(self) -> list[str]:
+        """The uid of each task."""
+        return [task.uid for task in self.tasks]
+
+    @property
+    def runtime_id(self) -> list[str | None]:
+        """The uid of each runtime that runs one."""
+        return [task.runtime_id for task in self.tasks]
+
+    @property
+    def state(self) -> list[str]:
+        """The state of each task."""
+        return [task.state for task in self.tasks]
+
+    @property
+    def outputs(self) -> list[TaskOutputGenerator]:
+        """The outputs of each task."""
+        return [task.outputs for task in self.tasks]
+
+    def done(self) -> bool:
+        """Tell whether all have ended."""
+        return all(task.ended for task in self.tasks)
+
+    def cancel(self) -> bool:
+        """Cancel each task that has not ended."""
+        return [task.cancel() for task in self.tasks].count(True) > 0
+
+    async def check_result(self) -> Self:
+        """Wait for all, and raise the first failure."""
+        await self
+        return self
+
+    def __getitem__(self, index: int) -> TaskProxy:
+        return self.tasks[index]
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    def __repr__(self) -> str:
+        return f"<TaskArrayProxy object at {id(self):#x}, {len(self.tasks)} tasks>"

@@ -1,0 +1,292 @@
+"""The hosting side of a tessera: the living object, and the thin view of it that a program sees.
+
+Queueing, readiness and counting are the core's work. `build` makes the object when the core says so; the table
+of hosted objects is keyed by the object's identity and keeps none of them alive.
+"""
+
+from __future__ import annotations
+
+from _weakref import ref as _weak
+
+from mosaic.core import network
+from mosaic.core.base import RemoteBase
+from mosaic.errors import MosaicError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from mosaic._core import RawId
+    from mosaic.core.proxy import TesseraProxy
+    from mosaic.core.task import TaskProxy
+
+PREPARED = "_mosaic_prepared"
+"""Keyword of a construction whose object has been made already (`Klass.local`): its key in `prepared`."""
+
+UID = "_mosaic_uid"
+"""Keyword of a construction that carries the uid that the caller chose."""
+
+prepared: dict[int, object] = {}
+
+_hosted: dict[int, Tessera] = {}
+
+
+class Tessera(RemoteBase):
+    """A tessera as its host sees it.
+
+    Inside a method of a hosted object, ``self._tessera`` is this.
+
+    Parameters
+    ----------
+    raw : tuple of int
+        Its id: the owner's number and the sequence number.
+    obj : object
+        The living object; held weakly where its class allows it.
+    uid : str, optional
+        The uid that its maker chose.
+    """
+
+    def __init__(self, raw: RawId, obj: object, uid: str | None = None) -> None:
+        self._raw = raw
+        self._chosen = uid
+        self._cls = type(obj)
+        self._strong: object = None
+        try:
+            self._weak: Any = _weak(obj)
+        except TypeError:
+            self._weak = None
+        self._ref: Any = None
+
+    @property
+    def uid(self) -> str:
+        """The name of the tessera on the network."""
+        return (
+            self._chosen
+            if self._chosen is not None
+            else network.tessera_uid(self._cls.__name__, self._raw)
+        )
+
+    @property
+    def obj(self) -> Any:
+        """The living object; None when it has been freed."""
+        return self._weak() if self._weak is not None else None
+
+    @property
+    def state(self) -> str:
+        """``listening``, or ``stopped`` when the object has been freed."""
+        return "listening" if self._weak is None or self._weak() is not None else "stopped"
+
+    @property
+    def type(self) -> str:
+        """What this is: ``tessera``."""
+        return "tessera"
+
+    @property
+    def is_tessera(self) -> bool:
+        """Whether this is the hosting side of a tessera: yes."""
+        return True
+
+    @property
+    def has_tessera(self) -> bool:
+        """Whether a tessera stands behind this object: yes."""
+        return True
+
+    @property
+    def is_parameter(self) -> bool:
+        """Whether the object is the root of a parameter."""
+        return False
+
+    @property
+    def collectable(self) -> bool:
+        """Whether the object is freed when the last reference to it goes."""
+        return True
+
+    @property
+    def runtime_id(self) -> str:
+        """The uid of this runtime."""
+        return network.engine().uid
+
+    @property
+    def remote_runtime(self) -> set[str]:
+        """The uid of the runtime that asked for the tessera; who else holds proxies is counted by the core."""
+        return {network.uid_of(self._raw[0])}
+
+    @classmethod
+    def remote_cls(cls) -> Any:
+        """Return the class of the calling side, `TesseraProxy`."""
+        from mosaic.core.proxy import TesseraProxy
+
+        return TesseraProxy
+
+    @property
+    def proxy(self) -> TesseraProxy:
+        """A new proxy of this tessera, to call it or to give it to others."""
+        from mosaic.core.proxy import TesseraProxy
+
+        engine = network.engine()
+        ref = self._ref or engine.borrow_tessera(self._raw, engine.runtime, self._cls.__name__)
+        return TesseraProxy(self._cls, ref, {"uid": self._chosen} if self._chosen else {})
+
+    def keep(self, obj: object, ref: Any) -> None:
+        """Keep the object and the tessera alive as long as this view (`Klass.local`)."""
+        self._strong = obj
+        self._ref = ref
+
+    def make_parameter(self, *args: Any, **kwargs: Any) -> Any:
+        """Make a parameter of the tessera."""
+        from mosaic.core.parameter import not_available
+
+        raise not_available()
+
+    def get_attr(self, name: str) -> Any:
+        """Return an attribute of the object, now."""
+        return getattr(self._object(), name)
+
+    def set_attr(self, name: str, value: object) -> None:
+        """Set an attribute of the object, now."""
+        setattr(self._object(), name, value)
+
+    def _object(self) -> Any:
+        obj = self.obj
+        if obj is None:
+            from mosaic.errors import TesseraStoppedError
+
+            raise TesseraStoppedError(f"{self.uid} has been freed")
+        return obj
+
+    # The core queues and runs calls by itself; these names remain for programs that use them.
+
+    def queue_task(self, task: TaskProxy) -> None:
+        """Do nothing: the core has queued the task."""
+
+    def listen(self) -> None:
+        """Do nothing: a tessera listens from its start."""
+
+    async def listen_async(self) -> None:
+        """Do nothing: a tessera listens from its start."""
+
+    async def run_async(self) -> None:
+        """Do nothing: the core runs what is ready."""
+
+    async def call_safe(self, sender_id: str, method: Any, task: Any) -> Any:
+        """Call a method of the object, or a function, and log and raise what it raises.
+
+        Parameters
+        ----------
+        sender_id : str
+            The uid of the caller, for the log.
+        method : str or callable
+            What to call.
+        task : TaskProxy, optional
+            The task that stands for the call, for the log.
+        """
+        function = getattr(self._object(), method) if isinstance(method, str) else method
+        try:
+            result = function()
+            return await result if hasattr(result, "__await__") else result
+        except Exception:
+            self.send_exception(sender_id, method, task)
+            raise
+
+    def send_exception(self, sender_id: str, method: Any, task: Any) -> None:
+        """Log the exception being handled; the core sends it to the caller."""
+        import logging
+
+        name = method if isinstance(method, str) else getattr(method, "__name__", repr(method))
+        logging.getLogger("mosaic").error(
+            "%s.%s, called by %s, failed", self.uid, name, sender_id, exc_info=True
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Elsewhere the hosting side is a proxy.
+        return self.proxy.__reduce__()
+
+    def __repr__(self) -> str:
+        return f"<Tessera object at {id(self):#x}, uid={self.uid}, runtime={self.runtime_id}, state={self.state}>"
+
+
+def build(raw: RawId, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
+    """Make the living object of a tessera, for the core."""
+    uid = kwargs.pop(UID, None)
+    key = kwargs.pop(PREPARED, None)
+    obj = cls(*args, **kwargs) if key is None else prepared.pop(key)
+    register(raw, obj, uid)
+    return obj
+
+
+def register(raw: RawId, obj: object, uid: str | None) -> None:
+    """Remember that an object is hosted, as long as it lives, where its class allows a weak reference."""
+    key = id(obj)
+
+    def gone(_: object) -> None:
+        _hosted.pop(key, None)
+        _watched.pop(key, None)
+
+    try:
+        watched = _weak(obj, gone)
+    except TypeError:
+        return
+    _watched[key] = watched
+    _hosted[key] = Tessera(raw, obj, uid)
+
+
+_watched: dict[int, object] = {}
+
+
+def hosted(obj: object) -> Tessera | None:
+    """Return the hosting side of an object, if it is a tessera's."""
+    found = _hosted.get(id(obj))
+    return found if found is not None and found.obj is obj else None
+
+
+def local(
+    cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]
+) -> Tessera:
+    """Host an object in this very process.
+
+    Raises
+    ------
+    MosaicError
+        An array was asked for.
+    """
+    if options["len"] is not None:
+        raise MosaicError("Klass.local() makes one tessera: it takes no len")
+    engine = network.engine()
+    from mosaic.runtime.lanes import ensure_lane
+
+    ensure_lane(engine)
+    obj = cls(*args, **kwargs)
+    key = id(obj)
+    prepared[key] = obj
+    try:
+        extra: dict[str, Any] = {PREPARED: key}
+        if options["uid"] is not None:
+            extra[UID] = options["uid"]
+        ref, _ = engine.construct(
+            cls,
+            cls.__name__,
+            (),
+            extra,
+            place=engine.runtime,
+            concurrent=bool(options["is_async"]),
+            retries=0,
+            restarts=0,
+        )
+    except BaseException:
+        prepared.pop(key, None)
+        raise
+    view = Tessera(ref.id, obj, options["uid"])
+    view.keep(obj, ref)
+    return view
+
+
+def __getattr__(name: str) -> Any:
+    if name == "tessera":
+        from mosaic.core.decorator import tessera
+
+        return tessera
+    if name in {"ArrayProxy", "ParameterMixin", "PickleClass", "TesseraProxy"}:
+        import mosaic.core
+
+        return getattr(mosaic.core, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)

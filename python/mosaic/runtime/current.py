@@ -1,0 +1,31 @@
+"""Which runtime is this process's: set by who starts one, made on demand in a worker, none in a forked child."""
+
+from __future__ import annotations
+
+from mosaic import _core
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mosaic.runtime.runtime import Runtime
+
+_current: Runtime | None = None
+
+
+def current() -> Runtime | None:
+    """Return the runtime of this process, None if there is none."""
+    global _current
+    engine = _core.engine()
+    if engine is None:
+        # Nothing was started, it has been stopped, or this is the child of a fork.
+        _current = None
+    elif _current is None or _current.engine is not engine:
+        from mosaic.runtime.roles import role_of
+
+        _current = role_of(engine)
+    return _current
+
+
+def set_current(runtime: Runtime | None) -> None:
+    """Make a runtime this process's."""
+    global _current
+    _current = runtime

@@ -1,0 +1,219 @@
+"""The ways into mosaic: `run`, `init`, `stop`, `session`, `interactive`, `runtime`, `clear_runtime`."""
+
+from __future__ import annotations
+
+import asyncio
+
+from mosaic.core.methods import is_coroutine_function
+from mosaic.errors import MosaicError
+from mosaic.runtime import head
+from mosaic.runtime.current import current, set_current
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from mosaic.runtime.roles import Head
+    from mosaic.runtime.runtime import Runtime
+
+INTERRUPT_GRACE = 0.3
+"""Seconds that running methods get after Ctrl-C: the whole stop takes less than a second."""
+
+
+def init(*, asyncio_loop: asyncio.AbstractEventLoop | None = None, **options: Any) -> Head:
+    """Start the runtime; for synchronous scripts too, where tasks are waited for with ``task.wait()``.
+
+    Parameters
+    ----------
+    asyncio_loop : AbstractEventLoop, optional
+        Accepted and not needed: the running loop is always found.
+    **options
+        See `mosaic.runtime.head.start`: ``num_workers``, ``num_threads``, ``monitor_strategy``, ``log_level``, ….
+
+    Returns
+    -------
+    Runtime
+
+    Raises
+    ------
+    MosaicError
+        A runtime runs here already.
+    """
+    return head.start(**options)
+
+
+def stop(*_: object, **__: object) -> None:
+    """Stop the runtime; every process, thread and file of it is gone when this returns. Without one nothing happens."""
+    head.stop()
+
+
+def runtime() -> Runtime | None:
+    """Return the runtime of this process, None if there is none."""
+    return current()
+
+
+def clear_runtime() -> None:
+    """Stop and forget the runtime of this process, if there is one."""
+    head.stop()
+    set_current(None)
+
+
+def run(
+    main: Callable[[Runtime], Any],
+    *args: Any,
+    asyncio_loop: asyncio.AbstractEventLoop | None = None,
+    **options: Any,
+) -> Any:
+    """Start the runtime, run ``await main(runtime)``, stop everything, return main's value.
+
+    Parameters
+    ----------
+    main : callable
+        A coroutine function, or a plain one, which uses ``task.wait()``; takes the runtime.
+    *args
+        Further arguments of main.
+    asyncio_loop : AbstractEventLoop, optional
+        The loop to run on; it is left open. Default is a new one.
+    **options
+        See `init`.
+
+    Returns
+    -------
+    object
+        What main returned.
+
+    Raises
+    ------
+    MosaicError
+        A runtime, or an event loop, runs here already.
+
+    Examples
+    --------
+    >>> import mosaic
+    >>> async def main(runtime):
+    ...     return await runtime.map(abs, [-1, -2, 3])
+    >>> mosaic.run(main, num_workers=1)
+    [1, 2, 3]
+    """
+    if _loop_runs():
+        raise MosaicError(
+            "mosaic.run() starts an event loop, but one runs already: use 'await mosaic.interactive(\"on\")'"
+        )
+    started = head.start(**options)
+    grace: float | None = None
+    try:
+        if is_coroutine_function(main):
+            return _run(_call(main, started, args), asyncio_loop)
+        result = main(started, *args)
+        if hasattr(type(result), "__await__"):
+            return _run(_await(result), asyncio_loop)
+        return result
+    except KeyboardInterrupt:
+        grace = INTERRUPT_GRACE
+        raise
+    finally:
+        head.stop(grace)
+
+
+async def _call(main: Callable[..., Any], started: Runtime, args: tuple[Any, ...]) -> Any:
+    return await main(started, *args)
+
+
+async def _await(awaitable: Any) -> Any:
+    return await awaitable
+
+
+def _run(coroutine: Any, loop: asyncio.AbstractEventLoop | None) -> Any:
+    if loop is not None:
+        return loop.run_until_complete(coroutine)
+    return asyncio.run(coroutine)
+
+
+def _loop_runs() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+class Session:
+    """Starts the runtime at the beginning of a ``with`` or ``async with`` block, and stops it at the end.
+
+    Parameters
+    ----------
+    **options
+        See `init`.
+
+    Examples
+    --------
+    >>> import mosaic
+    >>> with mosaic.session(num_workers=1) as runtime:
+    ...     runtime.submit(max, 3, 7).wait()
+    7
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self._options = options
+
+    def __enter__(self) -> Runtime:
+        return init(**self._options)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        head.stop(_grace(kind))
+
+    async def __aenter__(self) -> Runtime:
+        started: Runtime = await _off_loop(lambda: init(**self._options))
+        return started
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        await _off_loop(lambda: head.stop(_grace(kind)))
+
+
+session = Session
+
+
+def _grace(kind: type[BaseException] | None) -> float | None:
+    interrupted = kind is not None and issubclass(kind, (KeyboardInterrupt, asyncio.CancelledError))
+    return INTERRUPT_GRACE if interrupted else None
+
+
+async def _off_loop(function: Callable[[], Any]) -> Any:
+    """Run what blocks on a thread, to its end even if the waiter is cancelled."""
+    future = asyncio.get_running_loop().run_in_executor(None, function)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await asyncio.wait([future])
+        raise
+
+
+async def interactive(switch: str = "on", **options: Any) -> Runtime | None:
+    """Start (``"on"``) or stop (``"off"``) the runtime within a running event loop, as a notebook has one.
+
+    Parameters
+    ----------
+    switch : str
+        ``on`` or ``off``.
+    **options
+        See `init`.
+
+    Returns
+    -------
+    Runtime or None
+        The runtime that was started.
+
+    Raises
+    ------
+    ValueError
+        The switch is neither.
+    """
+    if switch == "on":
+        options.setdefault("mode", "interactive")
+        started: Runtime = await _off_loop(lambda: init(**options))
+        return started
+    if switch == "off":
+        await _off_loop(head.stop)
+        return None
+    raise ValueError(f"mosaic.interactive takes 'on' or 'off', not {switch!r}")

@@ -1,0 +1,50 @@
+"""Plain functions on the workers: every runtime hosts, from its start, the tessera that they run on."""
+
+from __future__ import annotations
+
+from mosaic.core import methods, network, placement
+from mosaic.errors import RuntimeDisconnectedError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from mosaic._core import Engine, RemoteMethod, Task
+
+_turn = 0
+
+
+def caller(engine: Engine, function: Callable[..., Any], worker: int) -> RemoteMethod:
+    """Return what calls ``function`` on a worker; it takes the function as its first argument."""
+    return engine.functions(worker).method(
+        getattr(function, "__name__", type(function).__name__),
+        kind="function",
+        coroutine=methods.is_coroutine_function(function),
+        reserved=methods.RESERVED - methods.declared(function),
+    )
+
+
+def submit(
+    engine: Engine,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    runtime: object,
+) -> Task:
+    """Run a function on a worker; see `Runtime.submit`."""
+    if not callable(function):
+        raise TypeError(f"submit runs a function, not {function!r}")
+    worker = network.number_of(runtime) if runtime is not None else _next()
+    return caller(engine, function, worker)(function, *args, **kwargs)
+
+
+def _next() -> int:
+    global _turn
+    if placement.strategy is not None:
+        return placement.choose(placement.strategy)
+    workers = network.workers()
+    if not workers:
+        raise RuntimeDisconnectedError("no worker is left to run a function")
+    _turn += 1
+    return workers[(_turn - 1) % len(workers)][0]

@@ -1,0 +1,227 @@
+"""Starting and stopping a network from this process: `init`, `stop`, and what both need."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+
+from mosaic import _core
+from mosaic.core import network, placement
+from mosaic.core import seam as _seam  # noqa: F401 - tells the core what to work with
+from mosaic.errors import MosaicError
+from mosaic.runtime import notices
+from mosaic.runtime.current import current, set_current
+from mosaic.runtime.roles import Head
+from mosaic.runtime.strategy import LeastLoaded, RoundRobin, resolve
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from mosaic._core import Engine
+
+MAX_PENDING = 1 << 20
+"""Calls of one process that may be pending before `BackpressureError`."""
+
+START_TIMEOUT = 60.0
+"""Seconds in which the workers have to take part."""
+
+STOP_GRACE = 2.0
+"""Seconds that running methods get to end when the network stops."""
+
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+
+_COMMAND = (
+    "import os, sys; sys.path[:] = os.environ.pop('MOSAIC_SYS_PATH').split(os.pathsep); "
+    "from mosaic.runtime.worker import main; main()"
+)
+
+_ACCEPTED = frozenset(
+    [
+        "runtime_type",
+        "runtime_indices",
+        "address",
+        "port",
+        "parent_id",
+        "parent_address",
+        "parent_port",
+        "monitor_address",
+        "monitor_port",
+        "pubsub_port",
+        "reuse_head",
+        "profile",
+        "node_list",
+        "dump_init",
+        "wait",
+        "runtime_uid",
+        "local_warehouse_uid",
+    ]
+)
+"""Keywords of old programs that mean nothing to a network on one machine."""
+
+_lock = threading.Lock()
+
+
+def start(
+    *,
+    num_workers: int | None = None,
+    num_threads: int | None = None,
+    mode: str = "local",
+    monitor_strategy: object = "round-robin",
+    log_level: str | None = None,
+    timeout: float | None = None,
+    max_pending: int = MAX_PENDING,
+    stop_grace: float = STOP_GRACE,
+    **others: Any,
+) -> Head:
+    """Start a network with this process as its head, and wait until its workers take part.
+
+    Parameters
+    ----------
+    num_workers : int, optional
+        Default is what the machine has: the physical cores that this process may use, over ``num_threads``.
+    num_threads : int, optional
+        Threads that a worker's numerical libraries may use. Default 1.
+    mode : str
+        How the network came to be: ``local`` or ``interactive``.
+    monitor_strategy : str, MonitorStrategy
+        Where new tesserae go: ``round-robin``, ``least-loaded``, or a program's own.
+    log_level : str, optional
+        ``debug``, ``perf``, ``info``, ``warning`` or ``error``.
+    timeout : float, optional
+        Seconds in which the workers have to take part. Default 60.
+    max_pending : int
+        Calls of one process that may be pending before `BackpressureError`.
+    stop_grace : float
+        Seconds that running methods get to end when the network stops.
+
+    Raises
+    ------
+    MosaicError
+        A runtime runs here already, or the workers could not start.
+    TimeoutError
+        They did not start in time.
+    """
+    unknown = others.keys() - _ACCEPTED
+    if unknown:
+        raise TypeError(f"mosaic.init has no option {', '.join(sorted(unknown))}")
+    threads = _positive("num_threads", num_threads) if num_threads is not None else 1
+    workers = (
+        _positive("num_workers", num_workers)
+        if num_workers is not None
+        else default_workers(threads)
+    )
+    strategy = resolve(monitor_strategy)
+    foreign = type(strategy) not in {RoundRobin, LeastLoaded}
+    if log_level is not None:
+        from mosaic.utils.logger import logger
+
+        logger().set_level(log_level)
+    with _lock:
+        if _core.engine() is not None:
+            raise MosaicError(
+                "a mosaic runtime runs in this process already: mosaic.stop() it before starting another"
+            )
+        network.forget()
+        engine = _core.start_head(
+            worker_command=worker_command(),
+            worker_environment=_environment(threads, explicit=num_threads is not None),
+            num_workers=workers,
+            max_pending=max_pending,
+            stop_grace=stop_grace,
+            foreign_strategy=foreign,
+            least_loaded=isinstance(strategy, LeastLoaded),
+        )
+        placement.strategy = strategy.choose if foreign else None
+    notices.watch(engine)
+    try:
+        engine.wait_ready(workers, START_TIMEOUT if timeout is None else timeout)
+    except BaseException:
+        _stop_engine(engine, 0.0)
+        raise
+    runtime = Head(engine, mode=mode, num_threads=threads)
+    set_current(runtime)
+    return runtime
+
+
+def stop(grace: float | None = None) -> None:
+    """Stop the network that this process started; without one nothing happens.
+
+    Parameters
+    ----------
+    grace : float, optional
+        Seconds that running methods get to end. Default is ``stop_grace`` of the start.
+    """
+    engine = _core.engine()
+    if engine is not None:
+        _stop_engine(engine, grace)
+
+
+def _stop_engine(engine: Engine, grace: float | None) -> None:
+    try:
+        engine.stop(grace)
+    finally:
+        notices.join(5.0)
+        runtime = current()
+        if runtime is None or runtime.engine is engine:
+            set_current(None)
+        placement.strategy = None
+
+
+def worker_command() -> list[str]:
+    """Return the command that starts a worker: this interpreter, with the flags that change what programs mean."""
+    flags: list[str] = []
+    if sys.flags.optimize:
+        flags.append("-" + "O" * sys.flags.optimize)
+    if sys.flags.dev_mode:
+        flags += ["-X", "dev"]
+    for option in sys.warnoptions:
+        flags += ["-W", option]
+    return [sys.executable, *flags, "-c", _COMMAND]
+
+
+def _environment(threads: int, *, explicit: bool) -> dict[str, str]:
+    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    path = list(sys.path)
+    if package not in path:
+        path.append(package)
+    environment = {"MOSAIC_SYS_PATH": os.pathsep.join(path)}
+    for name in _THREADS:
+        if explicit or name not in os.environ:
+            environment[name] = str(threads)
+    return environment
+
+
+def default_workers(threads: int) -> int:
+    """Return how many workers fit: the physical cores that this process may use, over the threads of each."""
+    from mosaic.utils.cpu import physical_cpu_count
+
+    return max(1, physical_cpu_count() // threads)
+
+
+def _positive(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not hasattr(type(value), "__index__"):
+        raise TypeError(f"{name} must be a whole number, not {value!r}")
+    number: int = value.__index__()
+    if number < 1:
+        raise ValueError(f"{name} must be at least 1, but is {number}")
+    return number
+
+
+def _stop_at_exit() -> None:
+    engine = _core.engine()
+    if engine is not None and engine.uid == "head":
+        stop()
+
+
+atexit.register(_stop_at_exit)

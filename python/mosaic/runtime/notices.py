@@ -1,0 +1,191 @@
+"""What the engine has to tell the program: workers' output, deaths, reports, ends of tasks.
+
+One daemon thread an engine blocks in `Engine.notices`, without the GIL. It starts with the head; in a worker with the
+first who needs it. `stop` of the engine ends it after the last notice, so that no output is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+
+from mosaic.core import callbacks, network, placement
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any, Self
+
+    from mosaic._core import Engine
+
+_LEVELS = {"trace": 5, "debug": 10, "perf": 15, "info": 20, "warning": 30, "warn": 30, "error": 40}
+
+_lock = threading.Lock()
+_watched: tuple[Engine, threading.Thread] | None = None
+_listeners: list[Callable[[str, str], None]] = []
+
+
+def watch(engine: Engine | None = None) -> None:
+    """Make sure that a thread reads the notices of an engine."""
+    global _watched
+    engine = engine if engine is not None else network.engine()
+    with _lock:
+        if _watched is not None and _watched[0] is engine:
+            return
+        thread = threading.Thread(target=_read, args=(engine,), name="mosaic-notices", daemon=True)
+        _watched = (engine, thread)
+        thread.start()
+
+
+def join(timeout: float) -> None:
+    """Wait until the thread of a stopped engine has handed on what it had."""
+    global _watched
+    with _lock:
+        watched, _watched = _watched, None
+    if watched is not None and watched[1] is not threading.current_thread():
+        watched[1].join(timeout)
+
+
+def _read(engine: Engine) -> None:
+    while True:
+        batch = engine.notices()
+        if batch is None:
+            return
+        try:
+            _handle(engine, batch)
+        except Exception:
+            _log(40, "a notice of the engine could not be handled", error=True)
+
+
+def _handle(engine: Engine, batch: Iterable[tuple[Any, ...]]) -> None:
+    stream = ""
+    lines: list[str] = []
+    for notice in batch:
+        kind = notice[0]
+        if kind == "output":
+            _, uid, name, text = notice
+            if name != stream and lines:
+                _write(stream, lines)
+                lines = []
+            stream = name
+            lines.append(f"[{uid}] {text}\n")
+            continue
+        if lines:
+            _write(stream, lines)
+            lines = []
+        try:
+            _handle_one(engine, kind, notice)
+        except Exception:
+            _log(40, f"the notice {notice!r} could not be handled", error=True)
+    if lines:
+        _write(stream, lines)
+
+
+def _handle_one(engine: Engine, kind: str, notice: tuple[Any, ...]) -> None:
+    if kind == "done":
+        callbacks.fire(int(notice[1]))
+    elif kind == "report":
+        _log(_LEVELS.get(notice[1], 20), notice[2])
+    elif kind in {"joined", "died"}:
+        if kind == "died":
+            _log(30, notice[2])
+        for listener in list(_listeners):
+            listener(kind, notice[1])
+    elif kind == "choose":
+        _choose(engine, (int(notice[1]), int(notice[2])))
+
+
+def _choose(engine: Engine, tessera: tuple[int, int]) -> None:
+    try:
+        strategy = placement.strategy
+        if strategy is None:
+            engine.chosen(tessera, None, "there is no placement strategy any more")
+        else:
+            engine.chosen(tessera, placement.choose(strategy), "")
+    except Exception as error:
+        engine.chosen(
+            tessera, None, f"the placement strategy failed: {type(error).__name__}: {error}"
+        )
+
+
+def _write(name: str, lines: list[str]) -> None:
+    stream = getattr(sys, name, None)
+    if stream is None:
+        return
+    try:
+        stream.write("".join(lines))
+        stream.flush()
+    except (OSError, ValueError):
+        # The program closed its own output: there is nowhere left to show the workers'.
+        pass
+
+
+def _log(level: int, text: str, *, error: bool = False) -> None:
+    from mosaic.utils.logger import logger
+
+    logger().log(level, text, exc_info=error)
+
+
+def listen(listener: Callable[[str, str], None]) -> None:
+    """Have a function called, on the thread that reads notices, with ``joined`` or ``died`` and a uid."""
+    watch()
+    _listeners.append(listener)
+
+
+def unlisten(listener: Callable[[str, str], None]) -> None:
+    """Take a listener back."""
+    _listeners.remove(listener)
+
+
+class Membership:
+    """Wakes a coroutine whenever a runtime joins or dies; a context manager, used on a running loop.
+
+    Parameters
+    ----------
+    engine : Engine
+        The engine of this process.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.dead: set[str] = set()
+
+    def __enter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        self._event = asyncio.Event()
+        watch(self._engine)
+        _listeners.append(self._notice)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _listeners.remove(self._notice)
+
+    def _notice(self, kind: str, uid: str) -> None:
+        if kind == "died":
+            self.dead.add(uid)
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._event.set)
+
+    def wake(self) -> None:
+        """Wake who waits, from the loop's own thread."""
+        self._event.set()
+
+    async def changed(self) -> None:
+        """Wait until something has changed since the last call."""
+        await self._event.wait()
+        self._event.clear()
+
+
+callbacks.watch_notices = watch
+
+
+def _forget_after_fork() -> None:
+    global _watched, _lock
+    _watched = None
+    _lock = threading.Lock()
+    _listeners.clear()
+
+
+os.register_at_fork(after_in_child=_forget_after_fork)

@@ -1,0 +1,408 @@
+"""`Runtime`: what a program holds of the network; everything in it is a thin call on the engine."""
+
+from __future__ import annotations
+
+from mosaic.core import network
+from mosaic.core.base import Base
+from mosaic.errors import MosaicError
+from mosaic.runtime.proxies import RuntimeProxy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from typing import Any
+
+    from mosaic._core import Engine, Task
+    from mosaic.runtime.async_for import Loop
+    from mosaic.types import WarehouseObject
+
+
+class Runtime(Base):
+    """One process's view of the network.
+
+    Parameters
+    ----------
+    engine : Engine
+        The engine of this process.
+    mode : str
+        ``local``, ``cluster``, ``interactive`` or ``dynamic``.
+    num_threads : int
+        Threads that each worker may use.
+    """
+
+    def __init__(self, engine: Engine, *, mode: str = "local", num_threads: int = 1) -> None:
+        self.engine = engine
+        self.mode = mode
+        self.num_threads = num_threads
+        self._barrier_tasks: list[Callable[[], Awaitable[object]]] = []
+
+    # Who takes part.
+
+    @property
+    def uid(self) -> str:
+        """The name of this runtime: ``head``, ``worker:0:1``."""
+        return self.engine.uid
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """The numbers in the uid: ``(0, 1)`` for ``worker:0:1``."""
+        return network.indices_of(self.uid)
+
+    @property
+    def workers(self) -> list[RuntimeProxy]:
+        """The living workers, in the order of their indices."""
+        return [RuntimeProxy(uid) for _, uid in network.workers()]
+
+    @property
+    def num_workers(self) -> int:
+        """How many workers live."""
+        return len(network.workers())
+
+    @property
+    def nodes(self) -> list[RuntimeProxy]:
+        """The nodes that workers live on."""
+        found = sorted({network.indices_of(uid)[0] for _, uid in network.workers()})
+        return [RuntimeProxy(f"node:{index}") for index in found or [0]]
+
+    @property
+    def num_nodes(self) -> int:
+        """How many nodes workers live on."""
+        return len(self.nodes)
+
+    @property
+    def address(self) -> str:
+        """The address of this runtime; on one machine only Unix sockets are used."""
+        return "127.0.0.1"
+
+    @property
+    def port(self) -> int:
+        """The TCP port that this runtime listens on; 0 for none."""
+        return 0
+
+    @property
+    def logger(self) -> Any:
+        """The logger of mosaic."""
+        from mosaic.utils.logger import logger
+
+        return logger()
+
+    def get_worker(self, uid: str | None = None) -> Any:
+        """Return a worker by its uid; without one, this very worker, or None elsewhere."""
+        return self._get("worker", uid)
+
+    def get_node(self, uid: str | None = None) -> Any:
+        """Return a node by its uid; without one, the node of this runtime."""
+        if uid is None and not self.uid.startswith("node"):
+            return RuntimeProxy(f"node:{self.indices[0] if self.indices else 0}")
+        return self._get("node", uid)
+
+    def get_monitor(self) -> Any:
+        """Return the monitor."""
+        return self._get("monitor", "monitor")
+
+    def get_head(self) -> Any:
+        """Return the head."""
+        return self._get("head", "head")
+
+    def get_warehouse(self, uid: str | None = None) -> Any:
+        """Return a warehouse by its uid; without one, the main one."""
+        return self._get("warehouse", uid or "warehouse")
+
+    def get_local_warehouse(self) -> Any:
+        """Return the warehouse of this runtime's node."""
+        return RuntimeProxy(f"warehouse:{self.indices[0] if self.indices else 0}")
+
+    def get_workers(self) -> list[RuntimeProxy]:
+        """Return the living workers."""
+        return self.workers
+
+    def get_nodes(self) -> list[RuntimeProxy]:
+        """Return the nodes that workers live on."""
+        return self.nodes
+
+    def get_runtime(self) -> Runtime:
+        """Return this runtime."""
+        return self
+
+    def get_event_loop(self) -> Any:
+        """Return the running event loop."""
+        import asyncio
+
+        return asyncio.get_running_loop()
+
+    def _get(self, kind: str, uid: str | None) -> Any:
+        if uid == self.uid or (uid is None and self.uid.partition(":")[0] == kind):
+            return self
+        return None if uid is None else RuntimeProxy(uid)
+
+    async def wait_for_workers(self, count: int, timeout: float | None = None) -> None:
+        """Wait until that many workers take part.
+
+        Parameters
+        ----------
+        count : int
+            How many.
+        timeout : float, optional
+            Seconds.
+
+        Raises
+        ------
+        TimeoutError
+            The time has passed.
+        """
+        import asyncio
+
+        from mosaic.runtime.notices import Membership
+
+        with Membership(self.engine) as membership:
+            async with asyncio.timeout(timeout):
+                while self.num_workers < count:
+                    await membership.changed()
+
+    # Work for the workers.
+
+    def async_for(
+        self,
+        *iterables: Iterable[Any],
+        safe: bool = True,
+        timeout: float | None = None,
+        max_await: int | None = None,
+        ordered: bool = True,
+        progress: bool = False,
+        retries: int = 0,
+        max_deaths: int = 3,
+    ) -> Callable[[Callable[..., Awaitable[Any]]], Loop]:
+        """Call a coroutine function for every item, each with a worker of its own; a decorator.
+
+        Parameters
+        ----------
+        *iterables : iterable
+            Items; of several, one from each, as `zip` gives them.
+        safe : bool
+            The item of a worker that died is given to another.
+        timeout : float, optional
+            Seconds for the whole loop.
+        max_await : int, optional
+            End with that many results.
+        ordered : bool
+            Results in the order of the items, else in that of their ends.
+        progress : bool
+            Show how far the loop is, on standard error.
+        retries : int
+            How often an item that raised is tried again.
+        max_deaths : int
+            An item under which that many workers died fails; the others go on.
+
+        Returns
+        -------
+        decorator
+            The decorated name is awaited for the list of results.
+
+        Raises
+        ------
+        RuntimeDisconnectedError
+            On await: no worker is left, or an item was fatal to ``max_deaths`` workers.
+        TimeoutError
+            On await: the time has passed.
+
+        Examples
+        --------
+        ::
+
+            @runtime.async_for(shots)
+            async def loop(worker, shot):
+                return await solver.run(shot, runtime=worker).result()
+
+
+            results = await loop
+        """
+        from mosaic.runtime.async_for import Loop, Settings
+
+        if not iterables:
+            raise TypeError("async_for needs something to iterate over")
+        settings = Settings(
+            safe=safe,
+            timeout=timeout,
+            max_await=max_await,
+            ordered=ordered,
+            progress=progress,
+            retries=retries,
+            max_deaths=max_deaths,
+        )
+
+        def decorate(function: Callable[..., Awaitable[Any]]) -> Loop:
+            return Loop(self, function, iterables, settings)
+
+        return decorate
+
+    def submit(
+        self, function: Callable[..., Any], /, *args: Any, runtime: object = None, **kwargs: Any
+    ) -> Task:
+        """Run a plain or coroutine function on a worker.
+
+        Parameters
+        ----------
+        function : callable
+            Any that pickles; lambdas and closures too.
+        *args, **kwargs
+            Its arguments; tasks among them are replaced by their values. ``max_retries`` and ``timeout`` are
+            mosaic's unless the function declares them.
+        runtime : str or RuntimeProxy, optional
+            The worker; default is each in turn.
+
+        Returns
+        -------
+        TaskProxy
+        """
+        from mosaic.runtime.functions import submit
+
+        return submit(self.engine, function, args, kwargs, runtime)
+
+    async def map(
+        self,
+        function: Callable[..., Any],
+        *iterables: Iterable[Any],
+        chunksize: int | None = None,
+        ordered: bool = True,
+        progress: bool = False,
+        retries: int = 0,
+        max_deaths: int = 3,
+    ) -> list[Any]:
+        """Call a function for every item, on the workers.
+
+        Parameters
+        ----------
+        function : callable
+            Plain or coroutine function.
+        *iterables : iterable
+            Items; of several, one from each, as `zip` gives them.
+        chunksize : int, optional
+            Items that travel together; default is sized by the measured time of an item.
+        ordered : bool
+            Results in the order of the items, else in that of their ends.
+        progress : bool
+            Show how far it is, on standard error.
+        retries : int
+            How often an item that raised is tried again.
+        max_deaths : int
+            An item under which that many workers died fails; the others go on.
+
+        Returns
+        -------
+        list
+        """
+        from mosaic.runtime.mapping import Mapping, MapSettings
+
+        settings = MapSettings(
+            chunksize=chunksize,
+            ordered=ordered,
+            progress=progress,
+            retries=retries,
+            max_deaths=max_deaths,
+            window=None,
+        )
+        return await Mapping(self, function, iterables, settings).collect()
+
+    async def imap(
+        self,
+        function: Callable[..., Any],
+        *iterables: Iterable[Any],
+        chunksize: int | None = None,
+        ordered: bool = True,
+        progress: bool = False,
+        retries: int = 0,
+        max_deaths: int = 3,
+        window: int | None = None,
+    ) -> AsyncIterator[Any]:
+        """As `map`, giving results as they come; a slow reader holds the work back.
+
+        Parameters
+        ----------
+        window : int, optional
+            Items that may be under way or waiting to be read.
+        """
+        from mosaic.runtime.mapping import Mapping, MapSettings
+
+        limit = window if window is not None else max(64, 16 * self.num_workers)
+        settings = MapSettings(
+            chunksize=chunksize,
+            ordered=ordered,
+            progress=progress,
+            retries=retries,
+            max_deaths=max_deaths,
+            window=limit,
+        )
+        mapping = Mapping(self, function, iterables, settings)
+        try:
+            async for value in mapping.stream():
+                yield value
+        finally:
+            await mapping.close()
+
+    async def barrier(self, timeout: float | None = None) -> None:
+        """Wait until every task of the network submitted before has ended, well or not.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds.
+
+        Raises
+        ------
+        TimeoutError
+            The time has passed.
+        """
+        import asyncio
+
+        async with asyncio.timeout(timeout):
+            await self.engine.fence()
+            while self._barrier_tasks:
+                await self._barrier_tasks.pop(0)()
+
+    def register_barrier_task(self, function: Callable[[], Awaitable[object]]) -> None:
+        """Have a coroutine function awaited once, by the next `barrier` of this runtime."""
+        self._barrier_tasks.append(function)
+
+    # Values.
+
+    def put(self, obj: object, publish: bool = False) -> WarehouseObject:
+        """Store a value.
+
+        Parameters
+        ----------
+        obj : object
+            The value, as it is now: later changes of it are not seen.
+        publish : bool
+            Make it available on every node.
+
+        Returns
+        -------
+        WarehouseObject
+            Awaited it gives itself, once the value is stored.
+        """
+        from mosaic.types import WarehouseObject
+
+        return WarehouseObject(self.engine.put(obj, type(obj).__name__), whole=True)
+
+    async def get(self, ref: WarehouseObject) -> Any:
+        """Return a stored value.
+
+        Raises
+        ------
+        ObjectLostError
+            It was dropped or lost.
+        """
+        return await ref.value()
+
+    def drop(self, ref: WarehouseObject) -> Awaitable[None]:
+        """Free a stored value now; need not be awaited."""
+        return ref.drop()
+
+    async def exec(
+        self, uid: str, func: Callable[..., Any], func_args: Any = (), func_kwargs: Any = None
+    ) -> Any:
+        """Run a function on a value at the warehouse. Not available yet."""
+        raise MosaicError("runtime.exec is not available yet")
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} object at {id(self):#x}, uid={self.uid}, mode={self.mode}>"

@@ -1,0 +1,47 @@
+"""What a worker process runs: ``from mosaic.runtime.worker import main; main()``.
+
+It imports as little as it can: asyncio with the first coroutine call, cloudpickle with the first value that needs it.
+Plain methods run on the main thread, as compilers and plotting libraries want it.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Join the network named in the environment, run calls until it ends, and leave."""
+    import _signal  # type: ignore[import-not-found]
+    import _thread
+
+    # Ctrl-C goes to the whole process group; it is the driver's to handle.
+    _signal.signal(_signal.SIGINT, _ignore)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(line_buffering=True)
+
+    from mosaic import _core
+    from mosaic.core import seam  # noqa: F401 - tells the core what to work with
+    from mosaic.runtime.lanes import run_worker_loop, stop_worker_loop
+
+    engine = _core.join_worker()
+    _thread.start_new_thread(run_worker_loop, (engine,))
+    try:
+        engine.run_main_lane()
+    finally:
+        stop_worker_loop()
+        flush()
+
+
+def flush() -> None:
+    """Write out what the program has printed."""
+    for stream in (sys.stdout, sys.stderr):
+        try:  # noqa: SIM105 - cheaper than contextlib
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            # Closed, or nobody reads any more.
+            pass
+
+
+def _ignore(signal: int, frame: object) -> None:
+    pass

@@ -1,0 +1,138 @@
+"""References to stored values, and the tuples of classes that tell references from plain values."""
+
+from __future__ import annotations
+
+from mosaic import _core
+from mosaic.core import network
+from mosaic.core.base import ProxyBase
+from mosaic.errors import ObjectLostError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Generator
+    from typing import Any, Self
+
+
+class WarehouseObject(_core.Output, ProxyBase):
+    """A reference to a value in the warehouse; as an argument of a call it is replaced by the value, at the callee.
+
+    Examples
+    --------
+    ``ref = await runtime.put(array)``, ``value = await ref.value()``, ``await ref.drop()``.
+    """
+
+    __slots__ = ("_dropped",)
+
+    _dropped: bool
+
+    @property
+    def uid(self) -> str:
+        """The name of the value on the network."""
+        owner, sequence = self.task.id
+        return f"ware-{owner}-{sequence:x}"
+
+    @property
+    def warehouse_id(self) -> str | None:
+        """The uid of the runtime that holds the value."""
+        host = self.task.host
+        return network.uid_of(self.task.id[0] if host is None else host)
+
+    @property
+    def runtime_id(self) -> str | None:
+        """The uid of the runtime that holds the value."""
+        return self.warehouse_id
+
+    @property
+    def state(self) -> str:
+        """The state of the value's task."""
+        return self.task.state
+
+    def _check(self) -> None:
+        if getattr(self, "_dropped", False):
+            raise ObjectLostError(f"{self.uid} was dropped")
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        """Wait until the value is stored; gives this reference."""
+        self._check()
+        yield from self.task.__await__()
+        return self
+
+    async def value(self) -> Any:
+        """Return the value.
+
+        Raises
+        ------
+        ObjectLostError
+            It was dropped or lost.
+        """
+        self._check()
+        return await self.task.result()
+
+    result = value
+
+    def wait(self, timeout: float | None = None) -> Any:
+        """Block until the value is here, and return it."""
+        self._check()
+        return self.task.wait(timeout)
+
+    async def size(self) -> int:
+        """Return the encoded size of the value in bytes."""
+        self._check()
+        await self.task
+        return self.task.nbytes or 0
+
+    def drop(self, propagate: bool = True) -> Awaitable[None]:
+        """Free the value now, wherever it is; need not be awaited. Dropping twice is no error."""
+        if not getattr(self, "_dropped", False):
+            self._dropped = True
+            network.engine().discard(self.task.id)
+        return _Done()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self.task,)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, WarehouseObject) and other.task.id == self.task.id
+
+    def __hash__(self) -> int:
+        return hash(self.task.id)
+
+    def __repr__(self) -> str:
+        return f"<WarehouseObject object at {id(self):#x}, uid={self.uid}, warehouse={self.warehouse_id}>"
+
+
+def _rebuild(task: _core.Task) -> WarehouseObject:
+    return WarehouseObject(task, whole=True)
+
+
+class _Done:
+    """An awaitable that is done."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, None, None]:
+        yield from ()
+
+
+_TUPLES = {"awaitable_types", "remote_types", "proxy_types"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _TUPLES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+    from mosaic.core import (
+        ArrayProxy,
+        Task,
+        TaskArrayProxy,
+        TaskDone,
+        TaskOutput,
+        TaskProxy,
+        Tessera,
+        TesseraProxy,
+    )
+
+    space = globals()
+    space["awaitable_types"] = (TaskProxy, TaskArrayProxy, TaskOutput, TaskDone, WarehouseObject)
+    space["remote_types"] = (Tessera, Task)
+    space["proxy_types"] = (TesseraProxy, ArrayProxy, TaskProxy, TaskArrayProxy)
+    return space[name]
