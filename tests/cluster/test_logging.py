@@ -18,7 +18,7 @@ class Talker:
 
 async def test_levels_in_the_driver(runtime, caplog):
     logger = mosaic.logger()
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG, logger="mosaic"):
         for level in ("debug", "perf", "info", "warning", "warn", "error"):
             getattr(logger, level)(f"a message at {level}")
     levels = {r.getMessage(): r.levelno for r in caplog.records if "a message at" in r.getMessage()}

@@ -86,7 +86,7 @@ async def test_calls_behind_a_retried_one_keep_their_order(runtime, log):
 
 
 async def test_every_retry_is_logged(runtime, log, caplog):
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG, logger="mosaic"):
         assert await Patient.remote(log, 2).work().result() == "worked"
         messages = [r.getMessage() for r in caplog.records if "work" in r.getMessage()]
     retries = [m for m in messages if "retr" in m.lower() or "again" in m.lower()]

@@ -26,7 +26,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 def runner() -> Iterator[asyncio.Runner]:
     """One event loop for the async tests of a module."""
     with asyncio.Runner() as runner:
-        runner.run(asyncio.sleep(0))
+        # The thread of `asyncio.to_thread` lives as long as the loop.
+        runner.run(asyncio.to_thread(int))
         yield runner
 
 
@@ -39,7 +40,9 @@ def runtime(runner: asyncio.Runner) -> Iterator["mosaic.Runtime"]:
     """A network with two workers, shared by the tests of a module."""
     with mosaic.session(num_workers=2) as runtime:
         # The first wait on a loop makes that loop's mailbox, which lives as long as the loop.
+        # So does a thread's, for blocking waits.
         runner.run(_first_answer(runtime))
+        runtime.submit(int).wait()
         yield runtime
 
 
