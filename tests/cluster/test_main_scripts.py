@@ -127,7 +127,7 @@ def test_an_exception_in_main_is_shown_once():
         """,
         expect=1,
     )
-    assert err.count("what went wrong") == 1
+    assert err.count("LookupError: what went wrong") == 1
     assert err.count("Traceback") == 1
 
 

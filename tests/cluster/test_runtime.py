@@ -11,6 +11,17 @@ from tests.support.actors import Counter, Echo
 from tests.support.scripts import run_script
 
 
+def environment(name):
+    return os.environ.get(name)
+
+
+@pytest.fixture(autouse=True)
+def no_runtime_is_left():
+    """Keep a test that fails in the middle from failing the others."""
+    yield
+    mosaic.clear_runtime()
+
+
 def test_run_returns_mains_value():
     async def main(runtime):
         assert runtime is mosaic.runtime()
@@ -177,7 +188,7 @@ def test_default_number_of_workers_follows_the_affinity():
 
 def test_num_threads_reaches_the_workers():
     with mosaic.session(num_workers=1, num_threads=3) as runtime:
-        task = runtime.submit(os.environ.get, "OMP_NUM_THREADS")
+        task = runtime.submit(environment, "OMP_NUM_THREADS")
         assert task.wait() == "3"
 
 
@@ -207,7 +218,7 @@ def test_workers_share_directory_and_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("A_VARIABLE_OF_MINE", "its value")
     with mosaic.session(num_workers=1) as runtime:
         assert runtime.submit(os.getcwd).wait() == str(tmp_path)
-        assert runtime.submit(os.environ.get, "A_VARIABLE_OF_MINE").wait() == "its value"
+        assert runtime.submit(environment, "A_VARIABLE_OF_MINE").wait() == "its value"
 
 
 def test_no_tcp_port_on_one_host():
