@@ -93,22 +93,20 @@ def test_output_below_python_arrives_too():
         assert text in out + err
 
 
-def test_output_in_a_destructor_at_the_stop():
+def test_output_in_a_destructor_just_before_the_stop():
     out, err = run_script(
         """
         import mosaic
 
         @mosaic.tessera
         class Last:
-            def hello(self):
-                return 1
-
             def __del__(self):
                 print("last words", flush=True)
 
-        with mosaic.session(num_workers=1):
-            last = Last.remote()
-            last.hello().wait()
+        async def main(runtime):
+            await (await Last.remote()).stop()
+
+        mosaic.run(main, num_workers=1)
         """
     )
     assert "last words" in out
