@@ -12,10 +12,23 @@
 //! | [`call`] | what a call and its end look like |
 //! | [`wire`] | messages, frames, limits |
 //! | [`event`] | the interface: what happened, what to do |
+//! | [`machine`] | the state machine of one runtime; its module names the rules beside it |
+//! | [`placement`] | which worker a tessera goes to |
 #![forbid(unsafe_code)]
 
 pub mod call;
+mod death;
 pub mod event;
+mod fence;
+mod holding;
 pub mod id;
+pub mod machine;
+mod membership;
+mod outcome;
 pub mod payload;
+pub mod placement;
+mod refs;
+mod route;
+mod task;
+mod tessera;
 pub mod wire;

@@ -84,7 +84,9 @@ pub(crate) async fn join(shared: Arc<Shared>) {
 /// Returns when that process has ended, or at once where that cannot be watched.
 pub(crate) async fn process_ended(pid: rustix::process::Pid) -> io::Result<()> {
     let watched = process_handle(pid)?;
-    AsyncFd::register(watched)?.readable().await?.retain_ready();
+    // SAFETY: an owned descriptor stays open, and what it stands for the same, until `AsyncFd` closes it.
+    let watched = unsafe { AsyncFd::register(watched) }?;
+    watched.readable().await?.retain_ready();
     Ok(())
 }
 

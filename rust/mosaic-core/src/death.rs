@@ -1,0 +1,170 @@
+//! Joins and deaths: who is told, and everything that is settled at once when a runtime dies.
+
+use crate::event::{Action, Member};
+use crate::fence::Asker;
+use crate::id::{RuntimeId, TaskId};
+use crate::machine::Machine;
+use crate::route::{Place, disconnected};
+use crate::wire::Message;
+
+impl<H: Clone> Machine<H> {
+    /// Head: a runtime takes part from now on.
+    pub(crate) fn runtime_joined(&mut self, member: Member, actions: &mut Vec<Action<H>>) {
+        let newcomer = member.runtime;
+        let others: Vec<_> = self.members.living.values().cloned().collect();
+        if !self.members.joined(&member) {
+            return;
+        }
+        let head = Member { runtime: self.config.me, uid: "head".into(), pid: 0, worker: false };
+        self.send(newcomer, Message::MemberJoined(head), actions);
+        for other in others {
+            self.send(other.runtime, Message::MemberJoined(member.clone()), actions);
+            self.send(newcomer, Message::MemberJoined(other), actions);
+        }
+        if member.worker {
+            self.placement.joined(newcomer);
+        }
+        actions.push(Action::MemberJoined(member));
+        self.place_waiting(actions);
+    }
+
+    /// Others: the head says that a runtime takes part.
+    pub(crate) fn member_joined(&mut self, member: &Member, actions: &mut Vec<Action<H>>) {
+        if member.runtime != self.config.me && self.members.joined(member) {
+            actions.push(Action::MemberJoined(member.clone()));
+        }
+    }
+
+    /// A runtime is gone. Everything that depended on it is settled here and now.
+    pub(crate) fn runtime_died(&mut self, dead: RuntimeId, cause: &str, actions: &mut Vec<Action<H>>) {
+        let Some(member) = self.members.died(dead, cause) else { return };
+        actions.push(Action::MemberDied { member, cause: cause.to_owned() });
+        self.placement.died(dead);
+        self.releases.remove(&dead);
+        self.unplaced.retain(|(_, asker)| *asker != dead);
+        if self.is_head() {
+            let others: Vec<_> = self.members.living.keys().copied().collect();
+            self.members.settling.insert(dead, others.iter().copied().chain([self.config.me]).collect());
+            for other in others {
+                self.send(other, Message::MemberDied { runtime: dead, cause: cause.to_owned() }, actions);
+            }
+        }
+        let mut routes: Vec<_> = self
+            .routes
+            .iter()
+            .filter(|(tessera, route)| match route.place {
+                Place::At(host) => host == dead,
+                // Its owner was asked, who cannot answer any more.
+                Place::Asked => tessera.owner == dead,
+                _ => false,
+            })
+            .map(|(tessera, _)| *tessera)
+            .collect();
+        routes.sort_unstable();
+        for tessera in &routes {
+            self.route_lost(*tessera, cause, actions);
+        }
+        let mut sent: Vec<TaskId> = self
+            .tasks
+            .iter()
+            .filter(|(_, owned)| owned.host == Some(dead) && owned.outcome.is_none())
+            .map(|(task, _)| *task)
+            .collect();
+        sent.sort_unstable();
+        for task in sent {
+            self.end_task(task, disconnected(cause), actions);
+        }
+        self.to_pump.extend(routes);
+        self.fetches_fail(dead, cause, actions);
+        self.caller_died(dead, cause, actions);
+        for object in self.references.died(dead) {
+            self.object_unused(object, actions);
+        }
+        self.registrations_end(dead, actions);
+        self.fences.answered(dead, None);
+        self.check_fences(actions);
+        self.members.draining.push(dead);
+        self.check_draining(actions);
+        for settling in self.members.settling.values_mut() {
+            settling.remove(&dead);
+        }
+        self.check_settling(actions);
+    }
+
+    /// The authority of these objects died: nobody will count this runtime, and whoever waits to hear that need
+    /// not wait.
+    fn registrations_end(&mut self, dead: RuntimeId, actions: &mut Vec<Action<H>>) {
+        let mut orphans: Vec<_> = self
+            .references
+            .holdings
+            .iter()
+            .filter(|(_, holding)| holding.authority == dead && holding.registration == crate::refs::Registration::Asked)
+            .map(|(object, _)| *object)
+            .collect();
+        orphans.sort_unstable();
+        for object in orphans {
+            self.hold_acknowledged(object, actions);
+        }
+    }
+
+    /// Tell the head of those deaths after which nothing of ours is unregistered any more.
+    pub(crate) fn check_draining(&mut self, actions: &mut Vec<Action<H>>) {
+        if self.members.draining.is_empty() {
+            return;
+        }
+        let references = &self.references;
+        let drained: Vec<_> =
+            self.members.draining.extract_if(.., |dead| !references.awaits_registration_from(*dead)).collect();
+        for dead in drained {
+            self.send(RuntimeId::HEAD, Message::Drained(dead), actions);
+        }
+    }
+
+    /// Head: a member has registered everything that it had from the dead.
+    pub(crate) fn drained(&mut self, by: RuntimeId, dead: RuntimeId, actions: &mut Vec<Action<H>>) {
+        if let Some(waiting) = self.members.settling.get_mut(&dead) {
+            waiting.remove(&by);
+        }
+        self.check_settling(actions);
+    }
+
+    fn check_settling(&mut self, actions: &mut Vec<Action<H>>) {
+        let mut settled: Vec<_> =
+            self.members.settling.iter().filter(|(_, waiting)| waiting.is_empty()).map(|(dead, _)| *dead).collect();
+        settled.sort_unstable();
+        for dead in settled {
+            self.members.settling.remove(&dead);
+            let everyone: Vec<_> = self.members.living.keys().copied().chain([self.config.me]).collect();
+            for member in everyone {
+                self.send(member, Message::DeathSettled(dead), actions);
+            }
+        }
+    }
+
+    /// Nothing more of the dead runtime's can arrive anywhere: what only it held may go.
+    pub(crate) fn death_settled(&mut self, dead: RuntimeId, actions: &mut Vec<Action<H>>) {
+        for object in self.references.death_settled(dead) {
+            match object {
+                crate::id::ObjectId::Tessera(tessera) => self.free_if_unused(tessera, actions),
+                crate::id::ObjectId::Task(task) => self.forget_task_if_unused(task, actions),
+            }
+        }
+    }
+
+    /// This runtime ends: every handle is settled.
+    pub(crate) fn runtime_stopped(&mut self, cause: &str, actions: &mut Vec<Action<H>>) {
+        let outcome = disconnected(cause);
+        let mut unended: Vec<_> =
+            self.tasks.iter().filter(|(_, owned)| owned.outcome.is_none()).map(|(task, _)| *task).collect();
+        unended.sort_unstable();
+        for task in unended {
+            self.end_task(task, outcome.clone(), actions);
+        }
+        self.fetches_end(&outcome, actions);
+        for fence in std::mem::take(&mut self.fences.raised) {
+            if let Asker::Program { handle, .. } = fence.asker {
+                actions.push(Action::Settle { handle, outcome: outcome.clone() });
+            }
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! The state machine of one runtime: takes events, answers with actions.
+//!
+//! This module owns the tables and dispatches; the rules are beside it:
+//!
+//! | module | rules |
+//! | --- | --- |
+//! | [`crate::task`] | tasks that this runtime owns |
+//! | [`crate::route`] | where tesserae live, and the calls on their way to them |
+//! | [`crate::tessera`] | tesserae that this runtime hosts, and their queues |
+//! | [`crate::outcome`] | ends of tasks: kept, wanted, fetched |
+//! | [`crate::holding`], [`crate::refs`] | who refers to what |
+//! | [`crate::death`], [`crate::membership`] | who takes part, and what follows when one dies |
+//! | [`crate::placement`] | which worker a tessera goes to |
+//! | [`crate::fence`] | when all that was submitted before has ended |
+//!
+//! A message to oneself takes the same way as any other, without leaving the machine.
+
+use std::collections::VecDeque;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::call::{Failure, FailureKind, Outcome};
+use crate::event::{Action, Event, Member};
+use crate::fence::{Asker, Fences};
+use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
+use crate::membership::Membership;
+use crate::outcome::{Fetch, Wanter};
+use crate::payload::{Payload, Reference};
+use crate::placement::{Placement, Strategy};
+use crate::refs::References;
+use crate::route::Route;
+use crate::task::Owned;
+use crate::tessera::{Hosted, Inbound};
+use crate::wire::Message;
+
+/// What a machine is made with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// This runtime; the head if it is number 0.
+    pub me: RuntimeId,
+    /// Calls to one tessera that may be sent and not ended at a time.
+    pub window_calls: usize,
+    /// Bytes of arguments to one tessera that may be sent and not ended at a time, beyond the first call.
+    pub window_bytes: usize,
+    /// Results of at most this many bytes travel with the news that the task has ended.
+    pub inline_limit: usize,
+    /// Whether the program brings its own placement strategy (head only).
+    pub foreign_strategy: bool,
+}
+
+impl Config {
+    /// The usual limits.
+    pub const fn new(me: RuntimeId) -> Self {
+        Self {
+            me,
+            window_calls: 16 << 10,
+            window_bytes: 64 << 20,
+            inline_limit: 64 << 10,
+            foreign_strategy: false,
+        }
+    }
+}
+
+/// One runtime's rules and everything that they remember. `H` is whatever the caller wants back when a
+/// task ends.
+pub struct Machine<H> {
+    pub(crate) config: Config,
+    pub(crate) tasks: FxHashMap<TaskId, Owned<H>>,
+    pub(crate) routes: FxHashMap<TesseraId, Route>,
+    pub(crate) hosted: FxHashMap<TesseraId, Hosted>,
+    pub(crate) inbound: FxHashMap<TaskId, Inbound<H>>,
+    /// Calls that came before the construction of their tessera did, by another way.
+    pub(crate) early: FxHashMap<TesseraId, VecDeque<TaskId>>,
+    /// Fetches that came before the call that they ask for did, by another way.
+    pub(crate) expected: FxHashMap<TaskId, Vec<(bool, Wanter<H>)>>,
+    pub(crate) fetches: FxHashMap<(TaskId, bool), Fetch<H>>,
+    /// References inside values of tasks that were passed to this runtime.
+    pub(crate) borrowed: FxHashMap<TaskId, Vec<Reference>>,
+    pub(crate) references: References,
+    pub(crate) members: Membership,
+    pub(crate) placement: Placement,
+    pub(crate) fences: Fences<H>,
+    /// On the head: who waits for a worker, and for which tessera.
+    pub(crate) unplaced: Vec<(TesseraId, RuntimeId)>,
+    pub(crate) releases: FxHashMap<RuntimeId, Vec<ObjectId>>,
+    to_self: VecDeque<Message>,
+    /// Routes to look at again before the event is done with: a queue rather than a recursion, which a long
+    /// chain of tasks would take too deep.
+    pub(crate) to_pump: VecDeque<TesseraId>,
+}
+
+impl<H> std::fmt::Debug for Machine<H> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Machine").field("me", &self.config.me).field("tasks", &self.tasks.len()).finish_non_exhaustive()
+    }
+}
+
+impl<H: Clone> Machine<H> {
+    /// A machine that knows nobody but itself.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            tasks: FxHashMap::default(),
+            routes: FxHashMap::default(),
+            hosted: FxHashMap::default(),
+            inbound: FxHashMap::default(),
+            early: FxHashMap::default(),
+            expected: FxHashMap::default(),
+            fetches: FxHashMap::default(),
+            borrowed: FxHashMap::default(),
+            references: References::default(),
+            members: Membership::default(),
+            placement: Placement::default(),
+            fences: Fences::default(),
+            unplaced: Vec::new(),
+            releases: FxHashMap::default(),
+            to_self: VecDeque::new(),
+            to_pump: VecDeque::new(),
+        }
+    }
+
+    /// Whether this is the head.
+    pub(crate) fn is_head(&self) -> bool {
+        self.config.me == RuntimeId::HEAD
+    }
+
+    /// Use this strategy from now on (head only).
+    pub fn set_strategy(&mut self, strategy: Box<dyn Strategy + Send>) {
+        self.placement.set_strategy(strategy);
+    }
+
+    /// The others who take part, as far as this runtime knows.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.members.living.values()
+    }
+
+    /// Tasks of this runtime that it still remembers, ended or not.
+    pub fn remembered(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Tesserae that live here.
+    pub fn hosted(&self) -> usize {
+        self.hosted.len()
+    }
+
+    /// Whether nothing at all is remembered of tasks, tesserae and references.
+    pub fn is_blank(&self) -> bool {
+        self.tasks.is_empty()
+            && self.routes.is_empty()
+            && self.hosted.is_empty()
+            && self.inbound.is_empty()
+            && self.early.is_empty()
+            && self.expected.is_empty()
+            && self.fetches.is_empty()
+            && self.borrowed.is_empty()
+            && self.references.holdings.is_empty()
+            && self.references.holders.is_empty()
+    }
+
+    /// Something happened: append what to do about it.
+    pub fn handle(&mut self, event: Event<H>, actions: &mut Vec<Action<H>>) {
+        match event {
+            Event::CallSubmitted(submission) => self.call_submitted(*submission, actions),
+            Event::CallFinished { task, outcome } => self.call_finished(task, outcome, actions),
+            Event::MessageReceived { from, message } => self.message_received(from, message, actions),
+            Event::CancelRequested(task) => {
+                let failure = Failure::new(FailureKind::Cancelled, "the call was cancelled");
+                self.call_given_up(task, failure, actions);
+            }
+            Event::CallTimedOut(task) => {
+                let failure = Failure::new(FailureKind::TimedOut, "the call's time limit passed");
+                self.call_given_up(task, failure, actions);
+            }
+            Event::OutcomeWanted { task, want, handle } => self.outcome_wanted(task, want, handle, actions),
+            Event::ValuePut { task, value } => self.value_put(task, value, actions),
+            Event::ValueDropped(task) => self.value_dropped(task, actions),
+            Event::Retained(reference) => self.hold(reference, actions),
+            Event::Released(object) => self.drop_hold(object, actions),
+            Event::FenceRequested(handle) => self.fence_requested(handle, actions),
+            Event::RuntimeJoined(member) => self.runtime_joined(member, actions),
+            Event::RuntimeDied { runtime, cause } => self.runtime_died(runtime, &cause, actions),
+            Event::RuntimeStopped(cause) => self.runtime_stopped(&cause, actions),
+            Event::WorkerChosen { tessera, place } => self.worker_chosen(tessera, place, actions),
+            Event::WorkersExhausted(reason) => self.workers_exhausted(&reason, actions),
+        }
+        self.serve_self(actions);
+    }
+
+    /// The end of a batch of events: send what was saved up.
+    pub fn flush(&mut self, actions: &mut Vec<Action<H>>) {
+        while !self.releases.is_empty() {
+            for (to, objects) in std::mem::take(&mut self.releases) {
+                self.send(to, Message::Release(objects), actions);
+            }
+            self.serve_self(actions);
+        }
+    }
+
+    fn serve_self(&mut self, actions: &mut Vec<Action<H>>) {
+        loop {
+            if let Some(message) = self.to_self.pop_front() {
+                self.message_received(self.config.me, message, actions);
+            } else if let Some(tessera) = self.to_pump.pop_front() {
+                self.pump(tessera, actions);
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Send a message, to oneself too; to the dead nothing is sent.
+    pub(crate) fn send(&mut self, to: RuntimeId, message: Message, actions: &mut Vec<Action<H>>) {
+        if to == self.config.me {
+            self.to_self.push_back(message);
+        } else if self.members.cause(to).is_none() {
+            actions.push(Action::Send { to, message });
+        }
+    }
+
+    fn message_received(&mut self, from: RuntimeId, message: Message, actions: &mut Vec<Action<H>>) {
+        if from != self.config.me && self.members.cause(from).is_some() {
+            // Its death was announced: what it said is settled.
+            return;
+        }
+        match message {
+            Message::Call(call) => self.call_received(from, *call, actions),
+            Message::Settled { task, outcome } => self.task_settled(from, task, outcome, actions),
+            Message::Cancel(task) => self.cancel_received(task, actions),
+            Message::Fetch { task, value } => {
+                self.want(task, self.config.me, value, Wanter::Peer { to: from, value }, actions);
+            }
+            Message::Fetched { task, value, outcome } => self.outcome_fetched(from, task, value, outcome, actions),
+            Message::Hold(object) => {
+                self.references.add_holder(object, from);
+                self.send(from, Message::HoldAcknowledged(object), actions);
+            }
+            Message::HoldAcknowledged(object) => self.hold_acknowledged(object, actions),
+            Message::Unpin(object) => {
+                if self.references.unpin(object, from) {
+                    self.object_unused(object, actions);
+                }
+            }
+            Message::Release(objects) => {
+                for object in objects {
+                    self.released_by(from, object, actions);
+                }
+            }
+            Message::Freed(tessera) => self.tessera_freed(tessera),
+            Message::Place(tessera) => self.place(tessera, from, actions),
+            Message::Placed { tessera, place } => self.placed(tessera, place, actions),
+            Message::Locate(tessera) => self.locate(tessera, from, actions),
+            Message::Located { tessera, place } => self.located(tessera, place, actions),
+            Message::Join(member) => self.runtime_joined(member, actions),
+            Message::MemberJoined(member) => self.member_joined(&member, actions),
+            Message::MemberDied { runtime, cause } => self.runtime_died(runtime, &cause, actions),
+            Message::Drained(dead) => self.drained(from, dead, actions),
+            Message::DeathSettled(dead) => self.death_settled(dead, actions),
+            Message::Fence(number) => {
+                let unended = self.unended();
+                self.fences.raise(unended, Asker::Peer(from, number));
+                self.check_fences(actions);
+            }
+            Message::FencePassed(number) => {
+                self.fences.answered(from, Some(number));
+                self.check_fences(actions);
+            }
+            Message::Ping => self.send(from, Message::Pong, actions),
+            Message::Pong | Message::Shutdown { .. } => {}
+        }
+    }
+
+    fn unended(&self) -> FxHashSet<TaskId> {
+        self.tasks.iter().filter(|(_, owned)| owned.outcome.is_none()).map(|(task, _)| *task).collect()
+    }
+
+    fn fence_requested(&mut self, handle: H, actions: &mut Vec<Action<H>>) {
+        let members: Vec<_> = self.members.living.keys().copied().filter(|runtime| *runtime != self.config.me).collect();
+        let unended = self.unended();
+        let asker = Asker::Program { handle, unanswered: members.iter().copied().collect() };
+        let number = self.fences.raise(unended, asker);
+        for member in members {
+            self.send(member, Message::Fence(number), actions);
+        }
+        self.check_fences(actions);
+    }
+
+    pub(crate) fn check_fences(&mut self, actions: &mut Vec<Action<H>>) {
+        if self.fences.raised.is_empty() {
+            return;
+        }
+        for fence in self.fences.take_passed() {
+            match fence.asker {
+                Asker::Program { handle, .. } => {
+                    actions.push(Action::Settle { handle, outcome: Outcome::Value(Payload::default()) });
+                }
+                Asker::Peer(peer, number) => self.send(peer, Message::FencePassed(number), actions),
+            }
+        }
+    }
+
+    /// Panics where an invariant does not hold. For tests, after every step.
+    pub fn validate(&self) {
+        self.references.validate(self.config.me);
+        self.members.validate();
+        self.placement.validate();
+        self.validate_tasks();
+        self.validate_tesserae();
+        assert!(self.to_self.is_empty(), "a message to oneself was left lying");
+    }
+}

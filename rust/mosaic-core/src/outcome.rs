@@ -1,0 +1,249 @@
+//! Ends of tasks: kept where they came about, wanted elsewhere, fetched once.
+//!
+//! Whoever wants the end of a task is one of three: a program's handle, an argument of a call that waits here,
+//! or a peer. Each is told exactly once (`OUT-1`). However many want the same thing of the same task, it is
+//! fetched once.
+
+use bytes::Bytes;
+
+use crate::call::{Failure, FailureKind, Outcome, Slot};
+use crate::event::{Action, Want};
+use crate::id::{ObjectId, RuntimeId, TaskId};
+use crate::machine::Machine;
+use crate::tessera::Progress;
+use crate::wire::Message;
+
+/// Somebody who wants the end of a task.
+#[derive(Debug)]
+pub(crate) enum Wanter<H> {
+    Handle(H),
+    Argument { call: TaskId, slot: Slot, part: Bytes },
+    Peer { to: RuntimeId, value: bool },
+}
+
+/// A fetch under way.
+#[derive(Debug)]
+pub(crate) struct Fetch<H> {
+    from: RuntimeId,
+    wanters: Vec<Wanter<H>>,
+}
+
+impl<H: Clone> Machine<H> {
+    /// A program asks.
+    pub(crate) fn outcome_wanted(&mut self, task: TaskId, want: Want, handle: H, actions: &mut Vec<Action<H>>) {
+        let from = if task.owner == self.config.me { self.config.me } else { task.owner };
+        self.want(task, from, want == Want::Value, Wanter::Handle(handle), actions);
+    }
+
+    /// Have the end of a task, with its value or without, brought from a runtime that knows it.
+    pub(crate) fn want(
+        &mut self,
+        task: TaskId,
+        from: RuntimeId,
+        value: bool,
+        wanter: Wanter<H>,
+        actions: &mut Vec<Action<H>>,
+    ) {
+        let me = self.config.me;
+        if from == me {
+            return self.want_here(task, value, wanter, actions);
+        }
+        if let Some(cause) = self.members.cause(from) {
+            let message = format!("the result of {task:?} is lost: {cause}");
+            let outcome = Outcome::Failed(Failure::new(FailureKind::Disconnected, message));
+            return self.deliver(task, value, wanter, &outcome, actions);
+        }
+        if let Some(fetch) = self.fetches.get_mut(&(task, value)) {
+            fetch.wanters.push(wanter);
+            return;
+        }
+        self.fetches.insert((task, value), Fetch { from, wanters: vec![wanter] });
+        self.send(from, Message::Fetch { task, value }, actions);
+    }
+
+    fn want_here(&mut self, task: TaskId, value: bool, wanter: Wanter<H>, actions: &mut Vec<Action<H>>) {
+        if let Some(inbound) = self.inbound.get_mut(&task) {
+            let outcome = match &inbound.progress {
+                _ if inbound.cancelled => {
+                    Outcome::Failed(Failure::new(FailureKind::Cancelled, "the call was cancelled"))
+                }
+                Progress::Ended(outcome) => outcome.clone(),
+                _ => {
+                    inbound.wanters.push((value, wanter));
+                    return;
+                }
+            };
+            return self.deliver(task, value, wanter, &outcome, actions);
+        }
+        if task.owner == self.config.me {
+            let Some(owned) = self.tasks.get_mut(&task) else {
+                let failure = Failure::new(FailureKind::ObjectLost, format!("{task:?} is not known any more"));
+                return self.deliver(task, value, wanter, &Outcome::Failed(failure), actions);
+            };
+            match owned.outcome.clone() {
+                Some(outcome) => self.deliver_own(task, value, wanter, &outcome, actions),
+                None => owned.wanters.push((value, wanter)),
+            }
+            return;
+        }
+        if let Some(cause) = self.members.cause(task.owner) {
+            let outcome = Outcome::Failed(Failure::new(FailureKind::Disconnected, cause));
+            return self.deliver(task, value, wanter, &outcome, actions);
+        }
+        // The call is still on its way here.
+        self.expected.entry(task).or_default().push((value, wanter));
+    }
+
+    /// Hand the end of an own task to somebody who wants it: from where its value lies, if that is wanted.
+    pub(crate) fn deliver_own(
+        &mut self,
+        task: TaskId,
+        value: bool,
+        wanter: Wanter<H>,
+        outcome: &Outcome,
+        actions: &mut Vec<Action<H>>,
+    ) {
+        match (outcome, &wanter) {
+            // A peer fetches from there itself.
+            (Outcome::Stored { host, .. }, Wanter::Handle(_) | Wanter::Argument { .. }) if value => {
+                let host = *host;
+                if host == self.config.me && !self.inbound.contains_key(&task) {
+                    let failure = Failure::new(FailureKind::ObjectLost, format!("the value of {task:?} is lost"));
+                    return self.deliver(task, value, wanter, &Outcome::Failed(failure), actions);
+                }
+                self.want(task, host, true, wanter, actions);
+            }
+            _ => self.deliver(task, value, wanter, outcome, actions),
+        }
+    }
+
+    /// Hand the end of a task to somebody who wants it.
+    pub(crate) fn deliver(
+        &mut self,
+        task: TaskId,
+        value: bool,
+        wanter: Wanter<H>,
+        outcome: &Outcome,
+        actions: &mut Vec<Action<H>>,
+    ) {
+        match wanter {
+            Wanter::Handle(handle) => actions.push(Action::Settle { handle, outcome: outcome.clone() }),
+            Wanter::Argument { call, slot, part } => {
+                self.argument_came(call, slot, part, outcome.clone(), actions);
+                if let Some(tessera) = self.inbound.get(&call).map(|inbound| inbound.tessera) {
+                    self.advance(call, tessera, actions);
+                }
+            }
+            Wanter::Peer { to, value: wanted } => {
+                let outcome = self.for_travel(outcome, to, wanted || value);
+                self.send(to, Message::Fetched { task, value: wanted, outcome }, actions);
+            }
+        }
+    }
+
+    /// An outcome as a message to `to` carries it: large values stay here unless they were asked for. The
+    /// references in it are pinned until the receiver is counted.
+    pub(crate) fn for_travel(&mut self, outcome: &Outcome, to: RuntimeId, asked_for: bool) -> Outcome {
+        let me = self.config.me;
+        match outcome {
+            Outcome::Value(value) if !asked_for && value.size() > self.config.inline_limit => {
+                Outcome::Stored { host: me, size: value.size() as u64 }
+            }
+            Outcome::Value(value) => {
+                for reference in &value.references {
+                    self.references.pin(reference.object, to, me);
+                }
+                outcome.clone()
+            }
+            _ => outcome.clone(),
+        }
+    }
+
+    /// The answer to a fetch.
+    pub(crate) fn outcome_fetched(
+        &mut self,
+        from: RuntimeId,
+        task: TaskId,
+        value: bool,
+        outcome: Outcome,
+        actions: &mut Vec<Action<H>>,
+    ) {
+        let references = match &outcome {
+            Outcome::Value(value) => value.references.clone(),
+            _ => Vec::new(),
+        };
+        self.receive_references(from, &references, actions);
+        let Some(fetch) = self.fetches.remove(&(task, value)) else {
+            return self.drop_references(&references, actions);
+        };
+        let elsewhere = match &outcome {
+            Outcome::Stored { host, .. } if value && *host != from => Some(*host),
+            _ => None,
+        };
+        let mut for_program = false;
+        for wanter in fetch.wanters {
+            for_program |= matches!(wanter, Wanter::Handle(_));
+            match elsewhere {
+                Some(host) => self.want(task, host, value, wanter, actions),
+                None => self.deliver(task, value, wanter, &outcome, actions),
+            }
+        }
+        if !for_program || elsewhere.is_some() {
+            return self.drop_references(&references, actions);
+        }
+        // As long as the program has a handle on the task, what its value refers to stays.
+        if let Some(owned) = self.tasks.get_mut(&task) {
+            owned.references.extend(references);
+        } else if self.references.holdings.contains_key(&ObjectId::Task(task)) {
+            self.borrowed.entry(task).or_default().extend(references);
+        } else {
+            self.drop_references(&references, actions);
+        }
+    }
+
+    /// A runtime died: what was to be fetched from it will not come, and what was expected from it neither.
+    pub(crate) fn fetches_fail(&mut self, dead: RuntimeId, cause: &str, actions: &mut Vec<Action<H>>) {
+        let mut lost: Vec<_> =
+            self.fetches.iter().filter(|(_, fetch)| fetch.from == dead).map(|(key, _)| *key).collect();
+        lost.sort_unstable();
+        for (task, value) in lost {
+            let Some(fetch) = self.fetches.remove(&(task, value)) else { continue };
+            let kind = if self.tasks.contains_key(&task) { FailureKind::ObjectLost } else { FailureKind::Disconnected };
+            let outcome = Outcome::Failed(Failure::new(kind, format!("the result of {task:?} is lost: {cause}")));
+            for wanter in fetch.wanters {
+                self.deliver(task, value, wanter, &outcome, actions);
+            }
+        }
+        let mut orphans: Vec<_> = self.expected.keys().filter(|task| task.owner == dead).copied().collect();
+        orphans.sort_unstable();
+        for task in orphans {
+            let outcome = Outcome::Failed(Failure::new(FailureKind::Disconnected, cause));
+            for (value, wanter) in self.expected.remove(&task).unwrap_or_default() {
+                self.deliver(task, value, wanter, &outcome, actions);
+            }
+        }
+        // The dead want nothing any more.
+        let is_dead = |wanter: &Wanter<H>| matches!(wanter, Wanter::Peer { to, .. } if *to == dead);
+        for wanters in self.expected.values_mut() {
+            wanters.retain(|(_, wanter)| !is_dead(wanter));
+        }
+        self.expected.retain(|_, wanters| !wanters.is_empty());
+        for inbound in self.inbound.values_mut() {
+            inbound.wanters.retain(|(_, wanter)| !is_dead(wanter));
+        }
+        for owned in self.tasks.values_mut() {
+            owned.wanters.retain(|(_, wanter)| !is_dead(wanter));
+        }
+    }
+
+    /// This runtime ends: whoever still waits for a fetch is told.
+    pub(crate) fn fetches_end(&mut self, outcome: &Outcome, actions: &mut Vec<Action<H>>) {
+        for (_, fetch) in self.fetches.drain() {
+            for wanter in fetch.wanters {
+                if let Wanter::Handle(handle) = wanter {
+                    actions.push(Action::Settle { handle, outcome: outcome.clone() });
+                }
+            }
+        }
+    }
+}

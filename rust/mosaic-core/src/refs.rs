@@ -1,0 +1,192 @@
+//! Who refers to what: distributed reference counts for tesserae and tasks.
+//!
+//! Every object has one *authority* that knows who holds it: the host of a tessera, the owner of a task. A
+//! runtime is one holder however many handles it has; it counts those itself. A reference inside a message
+//! keeps its sender a holder (a *pin*) until the receiver is counted by the authority and says so; so there
+//! is no moment at which nobody is counted (`REF-1`). A count never goes below zero (`REF-2`). What only a
+//! dead runtime held goes when everybody has registered what they had received from it (`REF-3`).
+
+use rustc_hash::FxHashMap;
+
+use crate::id::{ObjectId, RuntimeId};
+
+/// Whether the authority counts this runtime as a holder.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Registration {
+    /// The tessera has no host yet that could count.
+    Unplaced,
+    /// The authority was asked.
+    Asked,
+    /// It counts this runtime; or this runtime is the authority.
+    Counted,
+}
+
+/// What this runtime holds of an object.
+#[derive(Debug)]
+pub(crate) struct Holding {
+    pub(crate) authority: RuntimeId,
+    pub(crate) registration: Registration,
+    /// Handles of programs, messages and values kept here that contain a reference.
+    pub(crate) local: usize,
+    /// Messages on their way, by receiver.
+    pub(crate) pins: Vec<(RuntimeId, usize)>,
+    /// Senders who wait to hear that this runtime is counted, once for each message.
+    pub(crate) unpin: Vec<RuntimeId>,
+}
+
+impl Holding {
+    pub(crate) fn is_unused(&self) -> bool {
+        self.local == 0 && self.pins.is_empty()
+    }
+}
+
+/// Those that an authority counts.
+#[derive(Debug, Default)]
+pub(crate) struct Holders {
+    pub(crate) living: Vec<RuntimeId>,
+    /// Dead ones whose messages may still register somebody.
+    pub(crate) ghosts: Vec<RuntimeId>,
+}
+
+/// Both sides' tables.
+#[derive(Debug, Default)]
+pub(crate) struct References {
+    pub(crate) holdings: FxHashMap<ObjectId, Holding>,
+    pub(crate) holders: FxHashMap<ObjectId, Holders>,
+}
+
+impl References {
+    /// One use more. Returns whether the authority is still to be asked to count this runtime.
+    pub(crate) fn hold(&mut self, object: ObjectId, authority: RuntimeId, registration: Registration) -> bool {
+        let mut new = false;
+        let holding = self.holdings.entry(object).or_insert_with(|| {
+            new = true;
+            Holding { authority, registration, local: 0, pins: Vec::new(), unpin: Vec::new() }
+        });
+        holding.local += 1;
+        new && registration == Registration::Asked
+    }
+
+    /// One use less. Returns whether that was the last.
+    pub(crate) fn drop_local(&mut self, object: ObjectId) -> bool {
+        let Some(holding) = self.holdings.get_mut(&object) else { return false };
+        holding.local = holding.local.saturating_sub(1);
+        holding.is_unused()
+    }
+
+    /// A message that contains the reference goes to `to`. A task of this runtime's own (`me`) is held by its
+    /// record, and has none here until it is sent somewhere.
+    pub(crate) fn pin(&mut self, object: ObjectId, to: RuntimeId, me: RuntimeId) {
+        let holding = self.holdings.entry(object).or_insert_with(|| Holding {
+            authority: me,
+            registration: Registration::Counted,
+            local: 0,
+            pins: Vec::new(),
+            unpin: Vec::new(),
+        });
+        match holding.pins.iter_mut().find(|(peer, _)| *peer == to) {
+            Some((_, count)) => *count += 1,
+            None => holding.pins.push((to, 1)),
+        }
+    }
+
+    /// The receiver of a message is counted. Returns whether nothing here uses the object any more.
+    pub(crate) fn unpin(&mut self, object: ObjectId, by: RuntimeId) -> bool {
+        let Some(holding) = self.holdings.get_mut(&object) else { return false };
+        let Some(place) = holding.pins.iter().position(|(peer, _)| *peer == by) else { return false };
+        holding.pins[place].1 -= 1;
+        if holding.pins[place].1 == 0 {
+            holding.pins.swap_remove(place);
+        }
+        holding.is_unused()
+    }
+
+    /// Count a holder.
+    pub(crate) fn add_holder(&mut self, object: ObjectId, holder: RuntimeId) {
+        let holders = self.holders.entry(object).or_default();
+        if !holders.living.contains(&holder) {
+            holders.living.push(holder);
+        }
+    }
+
+    /// A holder has let go. Returns whether nobody else is counted.
+    pub(crate) fn remove_holder(&mut self, object: ObjectId, holder: RuntimeId) -> bool {
+        let Some(holders) = self.holders.get_mut(&object) else { return true };
+        holders.living.retain(|own| *own != holder);
+        self.forget_if_empty(object)
+    }
+
+    /// Whether anybody is counted, dead ones whose messages may still arrive included.
+    pub(crate) fn has_holders(&self, object: ObjectId) -> bool {
+        self.holders.contains_key(&object)
+    }
+
+    fn forget_if_empty(&mut self, object: ObjectId) -> bool {
+        match self.holders.get(&object) {
+            Some(holders) if !holders.living.is_empty() || !holders.ghosts.is_empty() => false,
+            _ => {
+                self.holders.remove(&object);
+                true
+            }
+        }
+    }
+
+    /// A runtime died: its holds become ghosts, pins of messages to it vanish. Returns the objects that
+    /// nothing here uses any more.
+    pub(crate) fn died(&mut self, dead: RuntimeId) -> Vec<ObjectId> {
+        for holders in self.holders.values_mut() {
+            if let Some(place) = holders.living.iter().position(|own| *own == dead) {
+                holders.living.swap_remove(place);
+                holders.ghosts.push(dead);
+            }
+        }
+        let mut unused = Vec::new();
+        for (object, holding) in &mut self.holdings {
+            let before = holding.pins.len();
+            holding.pins.retain(|(peer, _)| *peer != dead);
+            if holding.pins.len() < before && holding.is_unused() {
+                unused.push(*object);
+            }
+        }
+        unused
+    }
+
+    /// Whether something received from the dead runtime is still to be registered.
+    pub(crate) fn awaits_registration_from(&self, dead: RuntimeId) -> bool {
+        self.holdings.values().any(|holding| holding.registration == Registration::Asked && holding.unpin.contains(&dead))
+    }
+
+    /// Nothing more of the dead runtime's can arrive. Returns what nobody is counted for any more.
+    pub(crate) fn death_settled(&mut self, dead: RuntimeId) -> Vec<ObjectId> {
+        let mut haunted = Vec::new();
+        for (object, holders) in &mut self.holders {
+            if let Some(place) = holders.ghosts.iter().position(|own| *own == dead) {
+                holders.ghosts.swap_remove(place);
+                haunted.push(*object);
+            }
+        }
+        haunted.retain(|object| self.forget_if_empty(*object));
+        haunted
+    }
+
+    pub(crate) fn validate(&self, me: RuntimeId) {
+        for (object, holding) in &self.holdings {
+            assert!(
+                !holding.is_unused() || holding.registration != Registration::Counted || holding.authority == me,
+                "REF-1: {object:?} is unused here and still counted with {:?}",
+                holding.authority
+            );
+            assert!(holding.pins.iter().all(|(_, count)| *count > 0), "REF-2: {object:?} has an empty pin");
+            assert!(
+                holding.registration == Registration::Asked || holding.unpin.is_empty(),
+                "REF-1: senders of {object:?} wait for a registration that nobody asked for"
+            );
+        }
+        for (object, holders) in &self.holders {
+            assert!(
+                !holders.living.is_empty() || !holders.ghosts.is_empty(),
+                "REF-2: {object:?} has an empty set of holders"
+            );
+        }
+    }
+}
