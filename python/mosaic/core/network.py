@@ -7,7 +7,7 @@ runtimes that have died, so that a message can still name them.
 from __future__ import annotations
 
 from mosaic import _core
-from mosaic.errors import MosaicError
+from mosaic.errors import MosaicError, RuntimeDisconnectedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,9 +40,20 @@ def forget() -> None:
 
 
 def _refresh() -> None:
-    for number, uid, _, _ in engine().members():
+    current = engine()
+    known = {0: "head", current.runtime: current.uid}
+    known.update((number, uid) for number, uid, _, _ in current.members())
+    for number, uid in known.items():
         _names[number] = uid
         _numbers[uid] = number
+
+
+def living() -> set[int]:
+    """Return the numbers of the runtimes that take part, this one among them."""
+    current = engine()
+    found = {number for number, _, _, _ in current.members()}
+    found.add(current.runtime)
+    return found
 
 
 def uid_of(number: int) -> str:
@@ -65,18 +76,23 @@ def number_of(runtime: object) -> int:
     Raises
     ------
     MosaicError
-        No such runtime takes part.
+        There is no such runtime.
+    RuntimeDisconnectedError
+        It has died.
     """
     uid = runtime if isinstance(runtime, str) else getattr(runtime, "uid", None)
     if not isinstance(uid, str):
         raise MosaicError(f"a runtime is named by its uid or a proxy of it, not by {runtime!r}")
     number = _numbers.get(uid)
-    if number is None:
+    alive = living()
+    if number is None or number not in alive:
         _refresh()
         number = _numbers.get(uid)
         if number is None:
             known = ", ".join(sorted(_numbers)) or "none"
             raise MosaicError(f"there is no runtime {uid!r} (known: {known})")
+        if number not in alive:
+            raise RuntimeDisconnectedError(f"{uid} does not take part any more")
     return number
 
 

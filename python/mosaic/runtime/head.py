@@ -12,7 +12,7 @@ from mosaic.core import network, placement
 from mosaic.core import seam as _seam  # noqa: F401 - tells the core what to work with
 from mosaic.errors import MosaicError
 from mosaic.runtime import lanes, notices
-from mosaic.runtime.current import current, set_current
+from mosaic.runtime.current import set_current
 from mosaic.runtime.roles import Head
 from mosaic.runtime.strategy import LeastLoaded, RoundRobin, resolve
 
@@ -168,6 +168,7 @@ def stop(grace: float | None = None) -> None:
 
 
 def _stop_engine(engine: Engine, grace: float | None) -> None:
+    notices.expect_deaths()
     try:
         if grace is None:
             engine.stop()
@@ -176,9 +177,7 @@ def _stop_engine(engine: Engine, grace: float | None) -> None:
     finally:
         lanes.release_lane()
         notices.join(5.0)
-        runtime = current()
-        if runtime is None or runtime.engine is engine:
-            set_current(None)
+        set_current(None)
         placement.strategy = None
 
 

@@ -56,7 +56,7 @@ def ensure_lane(engine: Engine) -> None:
     global _attached, _thread
     if engine.uid.startswith("worker"):
         return
-    if _attached is not None and _attached[0] is engine and not _attached[1].is_closed():
+    if _attached is not None and not _attached[0].stopped and not _attached[1].is_closed():
         return
     import asyncio
 
