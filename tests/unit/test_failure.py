@@ -130,7 +130,7 @@ def test_the_line_is_one_line():
     ],
 )
 def test_kinds_without_an_exception(kind, expected):
-    error = decode_failure(kind, "what happened", ["argument 0 of Solver.step"], None)
+    error = decode_failure(kind, "what happened", ["needed as argument 0 of Solver.step"], None)
     assert type(error) is expected
     assert "what happened" in str(error)
     assert error.__notes__ == ["needed as argument 0 of Solver.step"]

@@ -170,10 +170,7 @@ def stop(grace: float | None = None) -> None:
 def _stop_engine(engine: Engine, grace: float | None) -> None:
     notices.expect_deaths()
     try:
-        if grace is None:
-            engine.stop()
-        else:
-            engine.stop(grace)
+        engine.stop(grace)
     finally:
         lanes.release_lane()
         notices.join(5.0)
