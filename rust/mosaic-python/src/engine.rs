@@ -179,8 +179,10 @@ impl PyEngine {
         self.host.engine.chosen(tessera_id(tessera), runtime.map(RuntimeId).ok_or(reason));
     }
 
-    fn stop(&self, py: Python<'_>) {
-        py.detach(|| self.host.engine.stop());
+    #[pyo3(signature = (grace = None))]
+    fn stop(&self, py: Python<'_>, grace: Option<f64>) {
+        let grace = grace.and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok());
+        py.detach(|| self.host.engine.stop(grace));
         self.host.loops.close(py);
         self.host.executor.clear(py);
         let mut current = current();

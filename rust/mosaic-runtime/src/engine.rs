@@ -269,7 +269,15 @@ impl Engine {
 
     /// Who takes part, this runtime too.
     pub fn members(&self) -> Vec<Member> {
-        lock(&self.shared.state).machine.members().cloned().collect()
+        let shared = &self.shared;
+        let me = Member {
+            runtime: shared.me,
+            uid: shared.uid.clone(),
+            pid: std::process::id(),
+            worker: shared.me != RuntimeId::HEAD,
+        };
+        let others = lock(&shared.state).machine.members().cloned().collect::<Vec<_>>();
+        std::iter::once(me).chain(others.into_iter().filter(|member| member.runtime != shared.me)).collect()
     }
 
     /// A number for a new task or tessera of this runtime.
@@ -464,14 +472,16 @@ impl Engine {
 
     /// End it: workers first, then whatever waits, then the I/O thread. Blocks until all is gone; the second
     /// of two callers waits for the first.
-    pub fn stop(&self) {
+    ///
+    /// Running methods get `grace` to end, instead of what the head was started with.
+    pub fn stop(&self, grace: Option<Duration>) {
         let shared = &self.shared;
         let mut thread = lock(&shared.io_thread);
         let Some(running) = thread.take() else { return };
         let for_task = Arc::clone(shared);
         shared.io.spawn(async move {
             if let Some(node) = &for_task.node {
-                node.stop(&for_task).await;
+                node.stop(&for_task, grace).await;
             }
             for_task.end("the runtime was stopped");
         });
@@ -854,7 +864,9 @@ impl State {
                 }
                 Action::MemberDied { member, cause } => {
                     self.peers.remove(&member.runtime);
-                    shared.tell(Notice::Died { uid: member.uid, cause });
+                    if !shared.node.as_ref().is_some_and(Node::stopping) {
+                        shared.tell(Notice::Died { uid: member.uid, cause });
+                    }
                     shared.wake_watchers();
                 }
             }
