@@ -95,6 +95,9 @@ def _handle_one(engine: Engine, kind: str, notice: tuple[Any, ...]) -> None:
     if kind == "done":
         callbacks.fire(int(notice[1]))
     elif kind == "report":
+        if _leaving and "the runtime was stopped" in notice[2]:
+            # Calls that nobody waited for when the program stopped.
+            return
         _log(_LEVELS.get(notice[1], 20), notice[2])
     elif kind in {"joined", "died"}:
         if kind == "died" and not _leaving:
