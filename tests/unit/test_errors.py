@@ -13,6 +13,7 @@ BASES = {
     "ObjectLostError": LookupError,
     "RemoteError": RuntimeError,
     "RuntimeDisconnectedError": ConnectionError,
+    "SerialisationError": TypeError,
     "TesseraStoppedError": RuntimeError,
 }
 

@@ -10,9 +10,10 @@ from mosaic.utils import logger as module
 
 @pytest.fixture(autouse=True)
 def _level():
-    before = module.log_level
+    before = module.log_level, logging.getLogger("mosaic").level
     yield
-    mosaic.logger().set_level(before)
+    module.log_level = before[0]
+    logging.getLogger("mosaic").setLevel(before[1])
 
 
 def test_standard_handlers_see_the_messages(caplog):

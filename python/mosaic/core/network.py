@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _names: dict[int, str] = {}
 _numbers: dict[str, int] = {}
+_chosen: dict[RawId, str] = {}
 
 
 def engine() -> Engine:
@@ -37,6 +38,7 @@ def forget() -> None:
     """Forget all names; another network is about to start."""
     _names.clear()
     _numbers.clear()
+    _chosen.clear()
 
 
 def _refresh() -> None:
@@ -116,9 +118,15 @@ def on_event_loop() -> bool:
     return events is not None and events._get_running_loop() is not None
 
 
+def choose_uid(raw: RawId, uid: str) -> None:
+    """Remember the uid that a program chose for a tessera."""
+    _chosen[raw] = uid
+
+
 def tessera_uid(name: str, raw: RawId) -> str:
     """Return the uid of a tessera, such as ``tess-solver-0-2a``: class, owner, sequence in hexadecimal."""
-    return f"tess-{_lower(name)}-{raw[0]}-{raw[1]:x}"
+    chosen = _chosen.get(raw)
+    return chosen if chosen is not None else f"tess-{_lower(name)}-{raw[0]}-{raw[1]:x}"
 
 
 def task_uid(name: str, method: str, raw: RawId) -> str:
