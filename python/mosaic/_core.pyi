@@ -71,6 +71,9 @@ class Engine:
     @property
     def pending(self) -> int:
         """Tasks of this process that have not ended."""
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` was called here or the network has ended."""
     def wait_ready(self, workers: int, timeout: float | None) -> None:
         """Block until that many workers take part. Raises `TimeoutError`, or the reason why they cannot start."""
     def members(self) -> list[tuple[int, str, int, bool]]:

@@ -60,6 +60,8 @@ class TesseraProxy(ProxyBase):
         space["_cls"] = cls
         space["_options"] = options or {}
         space["_built"] = built
+        if self._options.get("uid"):
+            network.choose_uid(ref.id, self._options["uid"])
         space["_stopping"] = None
 
     # Looking up methods and attributes of the remote object.
@@ -264,14 +266,12 @@ class TesseraProxy(ProxyBase):
 
     def __reduce__(self) -> tuple[Any, ...]:
         ref = self._ref
+        host = _wait_for_host(ref)
         ref.note()
         options = {name: self._options[name] for name in _TRAVELLING if self._options.get(name)}
-        return _rebuild_proxy, (self._cls, ref.id, ref.host, ref.name, options)
+        return _rebuild_proxy, (self._cls, ref.id, host, ref.name, options)
 
     def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: object) -> Self:
         return self
 
     def __eq__(self, other: object) -> bool:
@@ -299,6 +299,27 @@ def _rebuild_proxy(
 ) -> TesseraProxy:
     ref = network.engine().borrow_tessera(raw, host, name)
     return TesseraProxy(cls, ref, options)
+
+
+PLACEMENT_TIMEOUT = 2.0
+"""Seconds that sending a proxy waits until it is decided where its tessera goes; usually some microseconds."""
+
+
+def _wait_for_host(ref: TesseraRef) -> int:
+    host = ref.host
+    if host is None:
+        from time import monotonic, sleep
+
+        end = monotonic() + PLACEMENT_TIMEOUT
+        pause = 0.0
+        while (host := ref.host) is None:
+            if monotonic() > end:
+                raise MosaicError(
+                    f"it is not decided yet where a new {ref.name} goes: await its proxy before sending it elsewhere"
+                )
+            sleep(pause)
+            pause = min(0.002, pause + 2e-5)
+    return host
 
 
 class Readiness:

@@ -164,10 +164,8 @@ impl<H: Clone> Machine<H> {
             Event::CallSubmitted(submission) => self.call_submitted(*submission, actions),
             Event::CallFinished { task, outcome } => self.call_finished(task, outcome, actions),
             Event::MessageReceived { from, message } => self.message_received(from, message, actions),
-            Event::CancelRequested(task) => {
-                let failure = Failure::new(FailureKind::Cancelled, "the call was cancelled");
-                self.call_given_up(task, failure, actions);
-            }
+            Event::CallRunsOn(task) => self.call_runs_on(task, actions),
+            Event::CancelRequested(task) => self.cancel_requested(task, actions),
             Event::CallTimedOut(task) => {
                 let failure = Failure::new(FailureKind::TimedOut, "the call's time limit passed");
                 self.call_given_up(task, failure, actions);

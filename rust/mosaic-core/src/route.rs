@@ -79,6 +79,11 @@ impl<H: Clone> Machine<H> {
         }
     }
 
+    /// Whether it is still to be decided where a tessera goes.
+    pub fn is_unplaced(&self, tessera: TesseraId) -> bool {
+        self.routes.get(&tessera).is_some_and(|route| matches!(route.place, Place::Asked))
+    }
+
     pub(crate) fn begin_route(&mut self, call: &Call, restarts: u32) {
         let mut route = Route::known(call.tessera, None);
         route.place = Place::Asked;
@@ -157,6 +162,7 @@ impl<H: Clone> Machine<H> {
             Err(reason) => Err(reason),
         };
         let answer = place.clone();
+        actions.push(Action::TesseraPlaced(tessera));
         match place {
             Ok(host) => {
                 route.place = Place::At(host);

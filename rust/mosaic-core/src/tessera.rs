@@ -483,7 +483,6 @@ impl<H: Clone> Machine<H> {
             Progress::Ended(_) => {}
             Progress::Waiting(call) => {
                 let construct = call.kind == CallKind::Construct;
-                inbound.cancelled = true;
                 let failure = Failure::new(FailureKind::Cancelled, "the call was cancelled");
                 if construct && let Some(hosted) = self.hosted.get_mut(&tessera) {
                     hosted.state = State::Failed(failure.clone());
@@ -491,15 +490,25 @@ impl<H: Clone> Machine<H> {
                 self.end_call(task, Outcome::Failed(failure), actions);
                 self.dispatch(tessera, actions);
             }
-            Progress::Running => {
-                inbound.cancelled = true;
-                let wanters = std::mem::take(&mut inbound.wanters);
-                actions.push(Action::Revoke(task));
-                let outcome = Outcome::Failed(Failure::new(FailureKind::Cancelled, "the call was cancelled"));
-                for (value, wanter) in wanters {
-                    self.deliver(task, value, wanter, &outcome, actions);
-                }
-            }
+            Progress::Running => actions.push(Action::Revoke(task)),
+        }
+    }
+
+    /// A plain call that was cancelled runs on: its caller need not wait for an end that will be dropped.
+    pub(crate) fn call_runs_on(&mut self, task: TaskId, actions: &mut Vec<Action<H>>) {
+        let Some(inbound) = self.inbound.get_mut(&task) else { return };
+        if inbound.cancelled || !matches!(inbound.progress, Progress::Running) {
+            return;
+        }
+        inbound.cancelled = true;
+        let (caller, released) = (inbound.caller, inbound.released);
+        let wanters = std::mem::take(&mut inbound.wanters);
+        let outcome = Outcome::Failed(Failure::new(FailureKind::Cancelled, "the call was cancelled while it ran"));
+        if !released {
+            self.send(caller, Message::Settled { task, outcome: outcome.clone() }, actions);
+        }
+        for (value, wanter) in wanters {
+            self.deliver(task, value, wanter, &outcome, actions);
         }
     }
 

@@ -144,13 +144,13 @@ impl PythonExecutor {
         match job {
             Job::Run(ready) => {
                 let (task, tessera) = (ready.call.task, ready.call.tessera);
-                let outcome = if self.is_revoked(task) {
-                    cancelled()
-                } else {
+                let outcome = if self.main.begin(task) {
                     let outer = RUNNING.replace(Some(tessera));
                     let outcome = self.run_plain(py, *ready);
                     RUNNING.set(outer);
                     outcome
+                } else {
+                    cancelled()
                 };
                 self.finish(task, outcome, last());
             }
@@ -171,7 +171,7 @@ impl PythonExecutor {
     }
 
     pub(crate) fn finish(&self, task: TaskId, outcome: Outcome, last: bool) {
-        self.main.ended(task);
+        self.main.end(task);
         if let Some(host) = self.host() {
             host.engine.finish(task, outcome, last);
         }
@@ -247,6 +247,7 @@ impl PythonExecutor {
                 CoroutineJob::Cancel(task) => {
                     let running = lock(&self.running).get(&task).map(|running| running.clone_ref(py));
                     if let Some(running) = running {
+                        self.main.end(task);
                         running.call_method0(py, pyo3::intern!(py, "cancel"))?;
                     }
                 }
@@ -443,9 +444,12 @@ impl Executor for PythonExecutor {
         }
     }
 
-    fn revoke(&self, task: TaskId) {
-        self.main.revoke(task);
+    fn revoke(&self, task: TaskId) -> bool {
+        if self.main.revoke(task) {
+            return true;
+        }
         self.coroutines.push(CoroutineJob::Cancel(task));
+        false
     }
 
     fn drop_tessera(&self, tessera: TesseraId) {

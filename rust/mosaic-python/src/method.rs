@@ -48,6 +48,21 @@ impl TesseraRef {
 }
 
 impl Counted {
+    /// Where it is counted: where it lives, for which the decision may have to be waited for; with its owner
+    /// if it lives nowhere.
+    fn place(&self, py: Python<'_>) -> PyResult<RuntimeId> {
+        if let Some(runtime) = self.runtime() {
+            return Ok(runtime);
+        }
+        let decided = std::sync::Mutex::new(None);
+        block(py, || {
+            *crate::task::lock(&decided) = self.host.engine.wait_placed(self.tessera, None)?;
+            Ok(())
+        })?;
+        let place = *crate::task::lock(&decided);
+        Ok(place.unwrap_or(self.tessera.owner))
+    }
+
     fn runtime(&self) -> Option<RuntimeId> {
         if self.tessera.is_functions() {
             return Some(self.tessera.owner);
@@ -66,6 +81,11 @@ impl TesseraRef {
     #[getter]
     fn host(&self) -> Option<u32> {
         self.inner.runtime().map(|runtime| runtime.0)
+    }
+
+    /// The runtime that hosts it; blocks until that is decided.
+    fn wait_placed(&self, py: Python<'_>) -> PyResult<u32> {
+        self.inner.place(py).map(|runtime| runtime.0)
     }
 
     #[getter]
@@ -106,10 +126,8 @@ impl TesseraRef {
         })
     }
 
-    fn note(&self) -> PyResult<()> {
-        let Some(authority) = self.inner.runtime() else {
-            return Err(PyValueError::new_err("the tessera has no place yet: await the proxy before you send it elsewhere"));
-        };
+    fn note(&self, py: Python<'_>) -> PyResult<()> {
+        let authority = self.inner.place(py)?;
         note(Reference { object: ObjectId::Tessera(self.inner.tessera), authority });
         Ok(())
     }

@@ -570,9 +570,12 @@ impl Gather {
             let Some(host) = self.ask(py, *stage) else { continue };
             let signal = host.engine.borrow_signal().map_err(|error| engine_error(py, &error))?;
             self.subscribe(py, *stage, Waiter::Thread(Arc::clone(&signal)));
+            let cells: Vec<_> = self.tasks.iter().map(|task| Arc::clone(task.get().cell())).collect();
             let waited = block(py, || {
-                let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-                if signal.wait(left)? { Ok(()) } else { Err(EngineError::TimedOut) }
+                host.engine.wait_for(&signal, deadline, || {
+                    let failed = || cells.iter().any(|cell| cell.failure_kind().is_some());
+                    (cells.iter().all(|cell| cell.reached(*stage)) || failed()).then_some(())
+                })
             });
             host.engine.return_signal(signal);
             waited?;

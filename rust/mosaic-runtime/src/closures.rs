@@ -67,12 +67,12 @@ impl Closures {
                 match job {
                     Job::Run(ready) => {
                         let task = ready.call.task;
-                        let outcome = if self.lane.is_revoked(task) {
-                            Outcome::Failed(Failure::new(FailureKind::Cancelled, "cancelled before it ran"))
-                        } else {
+                        let outcome = if self.lane.begin(task) {
                             self.run_call(&mut actors, &ready)
+                        } else {
+                            Outcome::Failed(Failure::new(FailureKind::Cancelled, "cancelled before it ran"))
                         };
-                        self.lane.ended(task);
+                        self.lane.end(task);
                         engine.finish(task, outcome, batch.is_empty() && self.lane.is_empty());
                     }
                     Job::DropTessera(tessera) => drop(actors.remove(&tessera)),
@@ -112,8 +112,8 @@ impl Executor for Closures {
     fn run(&self, calls: &mut Vec<ReadyCall>) {
         self.lane.push(calls.drain(..).map(|call| Job::Run(Box::new(call))));
     }
-    fn revoke(&self, task: TaskId) {
-        self.lane.revoke(task);
+    fn revoke(&self, task: TaskId) -> bool {
+        self.lane.revoke(task)
     }
     fn drop_tessera(&self, tessera: TesseraId) {
         self.lane.push([Job::DropTessera(tessera)]);

@@ -172,6 +172,8 @@ impl Engine {
         head_process: Option<u32>,
     ) -> Result<Self, EngineError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        // One is there from the start: a program's first wait opens no descriptor.
+        let signal = Arc::new(Signal::new()?);
         let rules = Rules { foreign_strategy: config.foreign_strategy, ..Rules::new(me) };
         let shared = Arc::new_cyclic(|myself| Shared {
             me,
@@ -195,7 +197,7 @@ impl Engine {
             sequence: AtomicU64::new(1),
             stopped: AtomicBool::new(false),
             watchers: Mutex::default(),
-            idle_signals: Mutex::default(),
+            idle_signals: Mutex::new(vec![signal]),
             timers: Mutex::default(),
             timers_changed: Notify::new(),
             io: runtime.handle().clone(),
@@ -293,6 +295,27 @@ impl Engine {
     /// Use this strategy to place tesserae (head).
     pub fn set_strategy(&self, strategy: Box<dyn Strategy + Send>) {
         lock(&self.shared.state).machine.set_strategy(strategy);
+    }
+
+    /// Make a call whose tessera is placed when this returns (on the head, unless a strategy of the program's
+    /// or the first worker is waited for).
+    pub fn submit_placed(
+        &self,
+        submission: Submission<Arc<TaskCell>>,
+    ) -> Result<(), (Box<Submission<Arc<TaskCell>>>, EngineError)> {
+        self.submit(submission, None)?;
+        self.shared.process_inbox();
+        Ok(())
+    }
+
+    /// Block until it is decided where a tessera of this runtime goes; `None` if nowhere.
+    pub fn wait_placed(&self, tessera: TesseraId, deadline: Option<Instant>) -> Result<Option<RuntimeId>, EngineError> {
+        self.shared.process_inbox();
+        self.watch(deadline, || {
+            let state = lock(&self.shared.state);
+            let host = state.machine.host_of(tessera);
+            (host.is_some() || !state.machine.is_unplaced(tessera) || self.stopped()).then_some(host)
+        })
     }
 
     /// Make a call. The cell is resolved when it ends.
@@ -425,6 +448,11 @@ impl Engine {
     /// A signal for a blocking wait of the caller's own making; to be given back with [`Engine::return_signal`].
     pub fn borrow_signal(&self) -> Result<Arc<Signal>, EngineError> {
         Ok(self.shared.borrow_signal()?)
+    }
+
+    /// Block until `done`, asked whenever the signal is raised.
+    pub fn wait_for<R>(&self, signal: &Signal, deadline: Option<Instant>, done: impl FnMut() -> Option<R>) -> Result<R, EngineError> {
+        self.shared.wait_until(signal, deadline, done)
     }
 
     /// Give back a signal.
@@ -709,14 +737,11 @@ impl Shared {
     }
 
     fn return_signal(&self, signal: Arc<Signal>) {
-        // One that somebody may still raise is not used again.
-        if Arc::strong_count(&signal) == 1 {
-            signal.clear();
-            lock(&self.idle_signals).push(signal);
-        }
+        // Somebody may still raise it: the next who waits on it looks whether it was for them.
+        signal.clear();
+        lock(&self.idle_signals).push(signal);
     }
 
-    #[allow(clippy::unused_self)]
     fn wait_until<R>(
         &self,
         signal: &Signal,
@@ -726,6 +751,9 @@ impl Shared {
         loop {
             if let Some(answer) = done() {
                 return Ok(answer);
+            }
+            if self.stopped.load(Ordering::Acquire) {
+                return done().ok_or(EngineError::Stopped);
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) || !signal.wait(left)? {
@@ -845,8 +873,12 @@ impl State {
                 Action::Settle { handle, outcome } => shared.settle(&handle, outcome),
                 Action::Revoke(task) => {
                     self.hand_over(shared);
-                    shared.executor.revoke(task);
+                    if shared.executor.revoke(task) {
+                        lock(&shared.inbox).push(Event::CallRunsOn(task));
+                        shared.inbox_filled.notify_one();
+                    }
                 }
+                Action::TesseraPlaced(_) => shared.wake_watchers(),
                 Action::DropTessera(tessera) => {
                     self.hand_over(shared);
                     shared.executor.drop_tessera(tessera);

@@ -10,7 +10,8 @@ pub trait Executor: Send + Sync + 'static {
     /// Run these, in this order (see [`mosaic_core::event::Action::Run`]); leaves the vector empty.
     fn run(&self, calls: &mut Vec<ReadyCall>);
     /// Do not start this call; cancel it if it is a running coroutine. Its end is still to be reported.
-    fn revoke(&self, task: TaskId);
+    /// Returns whether it is a plain call that runs already.
+    fn revoke(&self, task: TaskId) -> bool;
     /// Drop the living object of a tessera.
     fn drop_tessera(&self, tessera: TesseraId);
     /// Drop the living result of a task.

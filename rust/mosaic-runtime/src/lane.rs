@@ -34,8 +34,15 @@ struct Queue {
 pub struct Lane {
     queue: Mutex<Queue>,
     filled: Condvar,
-    revoked: Mutex<FxHashSet<TaskId>>,
+    revoked: Mutex<Revoked>,
     revocations: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Revoked {
+    tasks: FxHashSet<TaskId>,
+    /// What runs at the moment.
+    running: Option<TaskId>,
 }
 
 impl Lane {
@@ -54,27 +61,54 @@ impl Lane {
         }
     }
 
-    /// Mark a call as not wanted any more.
-    pub fn revoke(&self, task: TaskId) {
-        self.revoked.lock().unwrap_or_else(PoisonError::into_inner).insert(task);
-        self.revocations.fetch_add(1, Ordering::Release);
+    fn revoked(&self) -> std::sync::MutexGuard<'_, Revoked> {
+        self.revoked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a call is not wanted any more; asked once for each call, before it starts.
+    /// Mark a call as not wanted any more. Returns whether it runs already.
+    pub fn revoke(&self, task: TaskId) -> bool {
+        let mut revoked = self.revoked();
+        if revoked.running == Some(task) {
+            return true;
+        }
+        if revoked.tasks.insert(task) {
+            self.revocations.fetch_add(1, Ordering::Release);
+        }
+        false
+    }
+
+    /// A call is about to start. Returns whether it may: it was not revoked.
+    pub fn begin(&self, task: TaskId) -> bool {
+        let mut revoked = self.revoked();
+        if revoked.tasks.remove(&task) {
+            self.revocations.fetch_sub(1, Ordering::Release);
+            return false;
+        }
+        revoked.running = Some(task);
+        true
+    }
+
+    /// A call has ended.
+    pub fn end(&self, task: TaskId) {
+        let mut revoked = self.revoked();
+        if revoked.running == Some(task) {
+            revoked.running = None;
+        }
+        if revoked.tasks.remove(&task) {
+            self.revocations.fetch_sub(1, Ordering::Release);
+        }
+    }
+
+    /// Whether a call that runs elsewhere than on this lane was revoked before it began.
     pub fn is_revoked(&self, task: TaskId) -> bool {
         if self.revocations.load(Ordering::Acquire) == 0 {
             return false;
         }
-        let revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner).remove(&task);
-        if revoked {
+        let removed = self.revoked().tasks.remove(&task);
+        if removed {
             self.revocations.fetch_sub(1, Ordering::Release);
         }
-        revoked
-    }
-
-    /// A call has ended: forget a revocation that came too late.
-    pub fn ended(&self, task: TaskId) {
-        self.is_revoked(task);
+        removed
     }
 
     /// Whether nothing waits.
