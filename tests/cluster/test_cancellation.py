@@ -186,15 +186,16 @@ def test_cancelled_error_in_synchronous_code(runtime, flag):
     cancelled.wait()
 
 
-async def test_a_coroutine_that_ignores_cancellation_does_not_hold_the_waiter(runtime, flag):
+async def test_a_coroutine_that_ignores_cancellation(runtime, flag):
     started, release = flag("started"), flag("release")
     careful = Careful.remote()
     task = careful.stubborn(started, release)
     await started.wait_async()
     task.cancel()
     release.set()
-    with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(task.result(), 20)
+    # As with asyncio's own tasks it may win; nobody hangs.
+    outcome = await asyncio.wait_for(asyncio.gather(task.result(), return_exceptions=True), 20)
+    assert outcome == ["done anyway"] or isinstance(outcome[0], asyncio.CancelledError)
     assert await careful.hello().result() == "hello"
 
 

@@ -228,7 +228,8 @@ async def test_stored_values_survive_the_worker_that_put_them(fresh):
     await told(doomed.die())
     with_error = asyncio.gather(reference.value(), return_exceptions=True)
     (outcome,) = await asyncio.wait_for(with_error, BOUND)
-    assert outcome == "kept" or isinstance(outcome, mosaic.ObjectLostError)
+    # Small values may live with the process that put them; the error says what is lost and why.
+    assert outcome == "kept" or isinstance(outcome, mosaic.ObjectLostError), repr(outcome)
 
 
 async def test_many_deaths_one_after_another(fresh):
