@@ -137,6 +137,8 @@ class TesseraRef:
     @property
     def host(self) -> int | None:
         """The runtime that hosts it; None while that is not decided."""
+    def wait_placed(self) -> int:
+        """Return the runtime that hosts it; block until that is decided. Its owner if it lives nowhere."""
     @property
     def name(self) -> str:
         """The name of its class, for display."""
@@ -180,6 +182,8 @@ class Task:
     def tessera_name(self) -> str: ...
     @property
     def host(self) -> int | None: ...
+    def wait_placed(self) -> int:
+        """Return the runtime that runs it; block until that is decided."""
     @property
     def method(self) -> str: ...
     @property

@@ -201,11 +201,7 @@ class TaskRemote:
 
     def __getitem__(self, name: str) -> Any:
         task = self._task
-        host = task.host
-        if host is None:
-            raise MosaicError(
-                f"it is not decided yet where {task.uid} runs: await it before calling methods of its result"
-            )
+        host = task.wait_placed()
         owner, sequence = task.id
         return network.engine().functions(host).method(name, kind=f"result:{owner}:{sequence}")
 

@@ -79,6 +79,11 @@ impl<H: Clone> Machine<H> {
         }
     }
 
+    /// The runtime that runs a task of this one's, once it was sent there.
+    pub fn runner_of(&self, task: TaskId) -> Option<RuntimeId> {
+        self.tasks.get(&task)?.host
+    }
+
     /// Whether it is still to be decided where a tessera goes.
     pub fn is_unplaced(&self, tessera: TesseraId) -> bool {
         self.routes.get(&tessera).is_some_and(|route| matches!(route.place, Place::Asked))

@@ -95,7 +95,10 @@ impl<H: Clone> Machine<H> {
                 alone: false,
             };
             self.hosted.insert(tessera, hosted);
-            self.references.add_holder(ObjectId::Tessera(tessera), from);
+            if from != self.config.me {
+                // This runtime's own hold stands for itself.
+                self.references.add_holder(ObjectId::Tessera(tessera), from);
+            }
         }
         let mut dependencies = std::mem::take(&mut call.dependencies);
         let uses = match kind {
@@ -494,7 +497,7 @@ impl<H: Clone> Machine<H> {
         }
     }
 
-    /// A plain call that was cancelled runs on: its caller need not wait for an end that will be dropped.
+    /// A call that was cancelled runs already: its caller is told, and its end will be dropped.
     pub(crate) fn call_runs_on(&mut self, task: TaskId, actions: &mut Vec<Action<H>>) {
         let Some(inbound) = self.inbound.get_mut(&task) else { return };
         if inbound.cancelled || !matches!(inbound.progress, Progress::Running) {

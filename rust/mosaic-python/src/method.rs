@@ -54,13 +54,7 @@ impl Counted {
         if let Some(runtime) = self.runtime() {
             return Ok(runtime);
         }
-        let decided = std::sync::Mutex::new(None);
-        block(py, || {
-            *crate::task::lock(&decided) = self.host.engine.wait_placed(self.tessera, None)?;
-            Ok(())
-        })?;
-        let place = *crate::task::lock(&decided);
-        Ok(place.unwrap_or(self.tessera.owner))
+        self.host.wait_placed(py, self.tessera)
     }
 
     fn runtime(&self) -> Option<RuntimeId> {
@@ -221,7 +215,10 @@ impl Options {
             };
             left.del_item(&name)?;
             match name.extract::<&str>()? {
-                "max_retries" => self.retries = value.extract()?,
+                "max_retries" => {
+                    self.retries = value.extract()?;
+                    self.resends = self.retries;
+                }
                 "timeout" => self.timeout = value.extract()?,
                 _ => {}
             }

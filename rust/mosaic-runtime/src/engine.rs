@@ -26,7 +26,7 @@ use tokio::sync::Notify;
 
 use crate::cell::{Stage, TaskCell, Waiter};
 use crate::directory::Directory;
-use crate::executor::Executor;
+use crate::executor::{Executor, Revoked};
 use crate::net;
 use crate::node::Node;
 use crate::notice::{Notice, Notices};
@@ -35,6 +35,8 @@ use crate::roles::WorkerSeat;
 use crate::signal::Signal;
 use crate::threads;
 
+/// Signals that are kept for the next thread that blocks.
+const IDLE_SIGNALS: usize = 4;
 /// Events that may wait for the next batch before the I/O thread is woken for them.
 const LAZY_EVENTS: usize = 256;
 
@@ -44,6 +46,9 @@ pub enum EngineError {
     /// It has stopped.
     #[error("the runtime has stopped")]
     Stopped,
+    /// It belongs to the process that this one was forked from.
+    #[error("this process was forked from one with a runtime, which does not go along: start one of its own here")]
+    Forked,
     /// Too many tasks have not ended.
     #[error("{0} tasks have not ended yet: await some of them, or raise `max_pending`")]
     Backpressure(usize),
@@ -114,7 +119,8 @@ pub(crate) struct Shared {
     idle_signals: Mutex<Vec<Arc<Signal>>>,
     timers: Mutex<Timers>,
     timers_changed: Notify,
-    pub(crate) io: tokio::runtime::Handle,
+    /// The I/O thread's runtime, as long as it runs.
+    io: Mutex<Option<tokio::runtime::Handle>>,
     myself: Weak<Shared>,
     io_thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     /// For a worker process: the process of the head, with which it ends.
@@ -200,12 +206,13 @@ impl Engine {
             idle_signals: Mutex::new(vec![signal]),
             timers: Mutex::default(),
             timers_changed: Notify::new(),
-            io: runtime.handle().clone(),
+            io: Mutex::new(Some(runtime.handle().clone())),
             myself: Weak::clone(myself),
             io_thread: Mutex::default(),
             head_process,
             ended: Notify::new(),
         });
+        threads::notice_forks();
         let socket = std::os::unix::net::UnixListener::bind(shared.directory.socket(me))?;
         socket.set_nonblocking(true)?;
         let engine = Self { shared };
@@ -329,6 +336,9 @@ impl Engine {
     ) -> Result<(), (Box<Submission<Arc<TaskCell>>>, EngineError)> {
         let shared = &self.shared;
         let submission = Box::new(submission);
+        if threads::forked() {
+            return Err((submission, EngineError::Forked));
+        }
         if shared.stopped.load(Ordering::Acquire) {
             return Err((submission, EngineError::Stopped));
         }
@@ -385,6 +395,12 @@ impl Engine {
         lock(&self.shared.state).machine.host_of(tessera)
     }
 
+    /// The runtime that runs a task, as far as this one knows.
+    pub fn runner_of(&self, task: TaskId, tessera: TesseraId) -> Option<RuntimeId> {
+        let state = lock(&self.shared.state);
+        state.machine.runner_of(task).or_else(|| state.machine.host_of(tessera))
+    }
+
     /// A cell for a task that was passed to this process.
     pub fn borrowed_cell(&self, task: TaskId, tessera: TesseraId, class: &str, method: &str) -> Arc<TaskCell> {
         TaskCell::borrowed(task, tessera, method.into(), class.into())
@@ -433,6 +449,9 @@ impl Engine {
     pub fn wait(&self, cell: &Arc<TaskCell>, stage: Stage, deadline: Option<Instant>) -> Result<(), EngineError> {
         if cell.reached(stage) {
             return Ok(());
+        }
+        if threads::forked() {
+            return Err(EngineError::Forked);
         }
         let signal = self.shared.borrow_signal()?;
         if cell.subscribe(stage, Waiter::Thread(Arc::clone(&signal))).is_err() {
@@ -491,7 +510,7 @@ impl Engine {
     /// Start one worker more (head).
     pub fn add_worker(&self) {
         let shared = Arc::clone(&self.shared);
-        self.shared.io.spawn(async move {
+        self.shared.spawn(async move {
             if let Some(node) = &shared.node {
                 node.add_worker(&shared);
             }
@@ -504,16 +523,23 @@ impl Engine {
     /// Running methods get `grace` to end, instead of what the head was started with.
     pub fn stop(&self, grace: Option<Duration>) {
         let shared = &self.shared;
+        if threads::forked() {
+            return;
+        }
         let mut thread = lock(&shared.io_thread);
         let Some(running) = thread.take() else { return };
         let for_task = Arc::clone(shared);
-        shared.io.spawn(async move {
+        shared.spawn(async move {
             if let Some(node) = &for_task.node {
                 node.stop(&for_task, grace).await;
             }
             for_task.end("the runtime was stopped");
         });
         let _ = running.join();
+        // Whoever still holds a task or a proxy holds no descriptor with it.
+        drop(lock(&shared.io).take());
+        lock(&shared.idle_signals).clear();
+        shared.directory.leave();
         if shared.me == RuntimeId::HEAD {
             shared.directory.remove();
         }
@@ -523,6 +549,9 @@ impl Engine {
 impl Shared {
     /// Have the event processed by this thread, if nobody else is at it.
     fn post_now(&self, event: Event<Arc<TaskCell>>) {
+        if threads::forked() {
+            return;
+        }
         match self.state.try_lock() {
             Ok(mut state) => {
                 state.take_inbox(self);
@@ -535,6 +564,9 @@ impl Shared {
 
     /// Have the event processed by the I/O thread.
     pub(crate) fn post(&self, event: Event<Arc<TaskCell>>) {
+        if threads::forked() {
+            return;
+        }
         if self.stopped.load(Ordering::Acquire) {
             return self.refuse(event);
         }
@@ -546,6 +578,9 @@ impl Shared {
 
     /// Have the event processed with the next batch, whenever that is.
     fn post_lazily(&self, event: Event<Arc<TaskCell>>) {
+        if threads::forked() {
+            return;
+        }
         if self.stopped.load(Ordering::Acquire) {
             return;
         }
@@ -566,6 +601,12 @@ impl Shared {
             _ => return,
         };
         self.settle(&cell, Outcome::Failed(Failure::new(FailureKind::Disconnected, "the runtime has stopped")));
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(io) = &*lock(&self.io) {
+            io.spawn(task);
+        }
     }
 
     fn process_inbox(&self) {
@@ -739,7 +780,10 @@ impl Shared {
     fn return_signal(&self, signal: Arc<Signal>) {
         // Somebody may still raise it: the next who waits on it looks whether it was for them.
         signal.clear();
-        lock(&self.idle_signals).push(signal);
+        let mut idle = lock(&self.idle_signals);
+        if idle.len() < IDLE_SIGNALS && !self.stopped.load(Ordering::Acquire) {
+            idle.push(signal);
+        }
     }
 
     fn wait_until<R>(
@@ -832,7 +876,8 @@ impl State {
     fn send(&mut self, to: RuntimeId, message: &Message, shared: &Shared) {
         let peer = self.peers.entry(to).or_insert_with(|| {
             if let Some(shared) = shared.myself.upgrade() {
-                shared.io.clone().spawn(net::dial(shared, to));
+                let dialling = net::dial(Arc::clone(&shared), to);
+                shared.spawn(dialling);
             }
             Peer::default()
         });
@@ -873,10 +918,15 @@ impl State {
                 Action::Settle { handle, outcome } => shared.settle(&handle, outcome),
                 Action::Revoke(task) => {
                     self.hand_over(shared);
-                    if shared.executor.revoke(task) {
-                        lock(&shared.inbox).push(Event::CallRunsOn(task));
-                        shared.inbox_filled.notify_one();
-                    }
+                    let event = match shared.executor.revoke(task) {
+                        Revoked::Running => Event::CallRunsOn(task),
+                        Revoked::Prevented => {
+                            let failure = Failure::new(FailureKind::Cancelled, "the call was cancelled before it ran");
+                            Event::CallFinished { task, outcome: Outcome::Failed(failure) }
+                        }
+                    };
+                    lock(&shared.inbox).push(event);
+                    shared.inbox_filled.notify_one();
                 }
                 Action::TesseraPlaced(_) => shared.wake_watchers(),
                 Action::DropTessera(tessera) => {

@@ -1,16 +1,17 @@
 //! A queue of calls for one thread: the main lane of an executor.
 //!
-//! The engine pushes batches; one thread takes everything that is there. A call that was revoked while it
-//! waits is still handed out, marked: its end has to be reported.
+//! The engine pushes batches; one thread takes everything that is there. Every call passes `begin`, under the
+//! lock that `revoke` takes too: a call is either prevented or has begun, never both (`LANE-1`).
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use mosaic_core::call::ReadyCall;
 use mosaic_core::id::{TaskId, TesseraId};
 use rustc_hash::FxHashSet;
+
+use crate::executor::Revoked;
 
 /// Something for the lane to do.
 #[derive(Debug)]
@@ -34,15 +35,15 @@ struct Queue {
 pub struct Lane {
     queue: Mutex<Queue>,
     filled: Condvar,
-    revoked: Mutex<Revoked>,
-    revocations: AtomicUsize,
+    begun: Mutex<Begun>,
 }
 
 #[derive(Debug, Default)]
-struct Revoked {
-    tasks: FxHashSet<TaskId>,
-    /// What runs at the moment.
-    running: Option<TaskId>,
+struct Begun {
+    /// Calls that must not begin.
+    revoked: FxHashSet<TaskId>,
+    /// Calls that have begun and not ended: one of the lane's own, and coroutines.
+    running: FxHashSet<TaskId>,
 }
 
 impl Lane {
@@ -61,54 +62,33 @@ impl Lane {
         }
     }
 
-    fn revoked(&self) -> std::sync::MutexGuard<'_, Revoked> {
-        self.revoked.lock().unwrap_or_else(PoisonError::into_inner)
+    fn begun(&self) -> std::sync::MutexGuard<'_, Begun> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Mark a call as not wanted any more. Returns whether it runs already.
-    pub fn revoke(&self, task: TaskId) -> bool {
-        let mut revoked = self.revoked();
-        if revoked.running == Some(task) {
-            return true;
+    /// A call is not wanted any more.
+    pub fn revoke(&self, task: TaskId) -> Revoked {
+        let mut begun = self.begun();
+        if begun.running.contains(&task) {
+            return Revoked::Running;
         }
-        if revoked.tasks.insert(task) {
-            self.revocations.fetch_add(1, Ordering::Release);
-        }
-        false
+        begun.revoked.insert(task);
+        Revoked::Prevented
     }
 
-    /// A call is about to start. Returns whether it may: it was not revoked.
+    /// A call is about to begin, on this lane or as a coroutine. Returns whether it may.
     pub fn begin(&self, task: TaskId) -> bool {
-        let mut revoked = self.revoked();
-        if revoked.tasks.remove(&task) {
-            self.revocations.fetch_sub(1, Ordering::Release);
+        let mut begun = self.begun();
+        if begun.revoked.remove(&task) {
             return false;
         }
-        revoked.running = Some(task);
+        begun.running.insert(task);
         true
     }
 
     /// A call has ended.
     pub fn end(&self, task: TaskId) {
-        let mut revoked = self.revoked();
-        if revoked.running == Some(task) {
-            revoked.running = None;
-        }
-        if revoked.tasks.remove(&task) {
-            self.revocations.fetch_sub(1, Ordering::Release);
-        }
-    }
-
-    /// Whether a call that runs elsewhere than on this lane was revoked before it began.
-    pub fn is_revoked(&self, task: TaskId) -> bool {
-        if self.revocations.load(Ordering::Acquire) == 0 {
-            return false;
-        }
-        let removed = self.revoked().tasks.remove(&task);
-        if removed {
-            self.revocations.fetch_sub(1, Ordering::Release);
-        }
-        removed
+        self.begun().running.remove(&task);
     }
 
     /// Whether nothing waits.
