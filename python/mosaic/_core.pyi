@@ -137,6 +137,8 @@ class TesseraRef:
     @property
     def host(self) -> int | None:
         """The runtime that hosts it; None while that is not decided."""
+    def wait_placed(self) -> int:
+        """Block until it is decided which runtime hosts it, and return that."""
     @property
     def name(self) -> str:
         """The name of its class, for display."""

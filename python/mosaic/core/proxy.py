@@ -266,7 +266,7 @@ class TesseraProxy(ProxyBase):
 
     def __reduce__(self) -> tuple[Any, ...]:
         ref = self._ref
-        host = _wait_for_host(ref)
+        host = ref.wait_placed()
         ref.note()
         options = {name: self._options[name] for name in _TRAVELLING if self._options.get(name)}
         return _rebuild_proxy, (self._cls, ref.id, host, ref.name, options)
@@ -299,27 +299,6 @@ def _rebuild_proxy(
 ) -> TesseraProxy:
     ref = network.engine().borrow_tessera(raw, host, name)
     return TesseraProxy(cls, ref, options)
-
-
-PLACEMENT_TIMEOUT = 2.0
-"""Seconds that sending a proxy waits until it is decided where its tessera goes; usually some microseconds."""
-
-
-def _wait_for_host(ref: TesseraRef) -> int:
-    host = ref.host
-    if host is None:
-        from time import monotonic, sleep
-
-        end = monotonic() + PLACEMENT_TIMEOUT
-        pause = 0.0
-        while (host := ref.host) is None:
-            if monotonic() > end:
-                raise MosaicError(
-                    f"it is not decided yet where a new {ref.name} goes: await its proxy before sending it elsewhere"
-                )
-            sleep(pause)
-            pause = min(0.002, pause + 2e-5)
-    return host
 
 
 class Readiness:

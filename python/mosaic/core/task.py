@@ -186,6 +186,27 @@ class Arrival:
         """Do nothing: it is done."""
 
 
+PLACEMENT_TIMEOUT = 2.0
+"""Seconds that `TaskProxy.remote` waits until it is decided where the task runs; usually some microseconds."""
+
+
+def _wait_for_host(task: TaskProxy) -> int:
+    host = task.host
+    if host is None:
+        from time import monotonic, sleep
+
+        end = monotonic() + PLACEMENT_TIMEOUT
+        pause = 0.0
+        while (host := task.host) is None:
+            if monotonic() > end:
+                raise MosaicError(
+                    f"it is not decided yet where {task.uid} runs: await it before calling its result"
+                )
+            sleep(pause)
+            pause = min(0.002, pause + 2e-5)
+    return host
+
+
 class TaskRemote:
     """Calls methods of the living result of a task, where the result is."""
 
@@ -201,11 +222,7 @@ class TaskRemote:
 
     def __getitem__(self, name: str) -> Any:
         task = self._task
-        host = task.host
-        if host is None:
-            raise MosaicError(
-                f"it is not decided yet where {task.uid} runs: await it before calling methods of its result"
-            )
+        host = _wait_for_host(task)
         owner, sequence = task.id
         return network.engine().functions(host).method(name, kind=f"result:{owner}:{sequence}")
 

@@ -125,10 +125,10 @@ class Runtime(Base):
         return self
 
     def get_event_loop(self) -> Any:
-        """Return the running event loop."""
-        import asyncio
+        """Return an event loop with the names that old programs use: the running one, or one by itself."""
+        from mosaic.utils.event_loop import EventLoop
 
-        return asyncio.get_running_loop()
+        return EventLoop()
 
     def _get(self, kind: str, uid: str | None) -> Any:
         if uid == self.uid or (uid is None and self.uid.partition(":")[0] == kind):
@@ -155,9 +155,15 @@ class Runtime(Base):
         from mosaic.runtime.notices import Membership
 
         with Membership(self.engine) as membership:
-            async with asyncio.timeout(timeout):
-                while self.num_workers < count:
-                    await membership.changed()
+            try:
+                async with asyncio.timeout(timeout):
+                    while self.num_workers < count:
+                        await membership.changed()
+            except TimeoutError:
+                found = self.num_workers
+                raise TimeoutError(
+                    f"{found} of {count} workers take part after {timeout} s"
+                ) from None
 
     # Work for the workers.
 
