@@ -17,6 +17,24 @@ if TYPE_CHECKING:
     from mosaic.types import WarehouseObject
 
 
+class StoppedEngine:
+    """Takes the place of the engine of a runtime that has been stopped.
+
+    Parameters
+    ----------
+    uid : str
+        The name that the runtime had.
+    """
+
+    stopped = True
+
+    def __init__(self, uid: str) -> None:
+        self.uid = uid
+
+    def __getattr__(self, name: str) -> Any:
+        raise MosaicError(f"the runtime {self.uid} has been stopped")
+
+
 class Runtime(Base):
     """One process's view of the network.
 
@@ -35,6 +53,11 @@ class Runtime(Base):
         self.mode = mode
         self.num_threads = num_threads
         self._barrier_tasks: list[Callable[[], Awaitable[object]]] = []
+
+    def leave(self) -> None:
+        """Let go of the engine, which has stopped: what it held open is closed, whoever still holds this object."""
+        stopped: Any = StoppedEngine(self.engine.uid)
+        self.engine = stopped
 
     # Who takes part.
 
