@@ -301,10 +301,6 @@ def _rebuild_proxy(
     return TesseraProxy(cls, ref, options)
 
 
-PLACEMENT_TIMEOUT = 2.0
-"""Seconds that sending a proxy waits until it is decided where its tessera goes; usually some microseconds."""
-
-
 class Readiness:
     """What `TesseraProxy.init_future` gives: done when the tessera exists.
 

@@ -9,7 +9,6 @@ from mosaic import _core
 from mosaic.core import callbacks, network
 from mosaic.core.base import ProxyBase, RemoteBase
 from mosaic.core.output import TaskDone, TaskOutput, TaskOutputGenerator
-from mosaic.errors import MosaicError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -184,6 +183,10 @@ class Arrival:
 
     def set_result(self, value: object) -> None:
         """Do nothing: it is done."""
+
+
+PLACEMENT_TIMEOUT = 2.0
+"""Seconds that `TaskProxy.remote` waits until it is decided where the task runs; usually some microseconds."""
 
 
 class TaskRemote:

@@ -26,6 +26,8 @@ def current() -> Runtime | None:
 
 
 def set_current(runtime: Runtime | None) -> None:
-    """Make a runtime this process's."""
+    """Make a runtime this process's; the one before lets go of its engine."""
     global _current
+    if _current is not None and _current is not runtime:
+        _current.leave()
     _current = runtime
