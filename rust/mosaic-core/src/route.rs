@@ -334,7 +334,10 @@ impl<H: Clone> Machine<H> {
         match self.references.holdings.get(&object) {
             Some(holding) if holding.is_unused() => self.object_unused(object, actions),
             Some(_) => {}
-            None => self.forget_route_if_idle(tessera),
+            None => {
+                self.forget_route_if_idle(tessera);
+                self.free_if_unused(tessera, actions);
+            }
         }
     }
 
@@ -421,7 +424,10 @@ impl<H: Clone> Machine<H> {
         actions.push(Action::Report(report));
         route.restarts_left -= 1;
         route.place = Place::Asked;
-        self.requeue(tessera, construction);
+        let is_queued = owned.host.is_none() && owned.outcome.is_none();
+        if !is_queued {
+            self.requeue(tessera, construction);
+        }
         self.ask_for_place(tessera, actions);
         true
     }

@@ -323,6 +323,8 @@ impl<H: Clone> Machine<H> {
             || matches!(hosted.state, State::Building)
             || self.references.has_holders(object)
             || self.references.holdings.contains_key(&object)
+            // A call of this runtime's own, on its way from here to here.
+            || self.routes.get(&tessera).is_some_and(|route| route.sent_calls > 0)
         {
             return;
         }
