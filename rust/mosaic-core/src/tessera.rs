@@ -124,6 +124,7 @@ impl<H: Clone> Machine<H> {
             hosted.skipping.push(task);
         } else if kind != CallKind::Construct {
             hosted.lines.entry(caller).or_default().calls.push_back(task);
+            self.offer(caller, tessera);
         }
     }
 

@@ -86,6 +86,10 @@ impl Truth {
     }
 
     pub(crate) fn value_came_about(&mut self, task: TaskId, at: RuntimeId, references: &[Reference], inline: bool) {
+        if self.calls.get(&task).is_some_and(|call| call.settled) {
+            // It was given up before.
+            return;
+        }
         let references = references.iter().map(|reference| reference.object).collect();
         self.values.insert(task, ValueTruth { at, inline, references });
     }

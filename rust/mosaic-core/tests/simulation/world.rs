@@ -207,6 +207,9 @@ impl World {
             && let Some(call) = self.truth.calls.get_mut(&task)
         {
             call.settled = true;
+            if matches!(outcome, Outcome::Failed(_)) {
+                self.truth.values.remove(&task);
+            }
         }
         if let Some(node) = self.nodes.get_mut(&at) {
             node.program.told(task, outcome);
