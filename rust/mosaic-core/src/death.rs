@@ -21,6 +21,12 @@ impl<H: Clone> Machine<H> {
             self.send(other.runtime, Message::MemberJoined(member.clone()), actions);
             self.send(newcomer, Message::MemberJoined(other), actions);
         }
+        let mut dead: Vec<_> = self.members.dead.iter().collect();
+        dead.sort_unstable();
+        let dead: Vec<_> = dead.into_iter().map(|(runtime, cause)| (*runtime, cause.clone())).collect();
+        for (runtime, cause) in dead {
+            self.send(newcomer, Message::MemberDied { runtime, cause }, actions);
+        }
         if member.worker {
             self.placement.joined(newcomer);
         }
@@ -37,8 +43,13 @@ impl<H: Clone> Machine<H> {
 
     /// A runtime is gone. Everything that depended on it is settled here and now.
     pub(crate) fn runtime_died(&mut self, dead: RuntimeId, cause: &str, actions: &mut Vec<Action<H>>) {
-        let Some(member) = self.members.died(dead, cause) else { return };
-        actions.push(Action::MemberDied { member, cause: cause.to_owned() });
+        if self.members.cause(dead).is_some() {
+            return;
+        }
+        // Those who died before this runtime joined are no members: others may still speak of them.
+        if let Some(member) = self.members.died(dead, cause) {
+            actions.push(Action::MemberDied { member, cause: cause.to_owned() });
+        }
         self.placement.died(dead);
         self.releases.remove(&dead);
         self.unplaced.retain(|(_, asker)| *asker != dead);
@@ -62,7 +73,7 @@ impl<H: Clone> Machine<H> {
             .collect();
         routes.sort_unstable();
         for tessera in &routes {
-            self.route_lost(*tessera, cause, actions);
+            self.route_lost(*tessera, dead, cause, actions);
         }
         let mut sent: Vec<TaskId> = self
             .tasks
@@ -75,12 +86,12 @@ impl<H: Clone> Machine<H> {
             self.end_task(task, disconnected(cause), actions);
         }
         self.to_pump.extend(routes);
+        self.authority_died(dead, actions);
         self.fetches_fail(dead, cause, actions);
         self.caller_died(dead, cause, actions);
         for object in self.references.died(dead) {
             self.object_unused(object, actions);
         }
-        self.registrations_end(dead, actions);
         self.fences.answered(dead, None);
         self.check_fences(actions);
         self.members.draining.push(dead);
@@ -89,22 +100,6 @@ impl<H: Clone> Machine<H> {
             settling.remove(&dead);
         }
         self.check_settling(actions);
-    }
-
-    /// The authority of these objects died: nobody will count this runtime, and whoever waits to hear that need
-    /// not wait.
-    fn registrations_end(&mut self, dead: RuntimeId, actions: &mut Vec<Action<H>>) {
-        let mut orphans: Vec<_> = self
-            .references
-            .holdings
-            .iter()
-            .filter(|(_, holding)| holding.authority == dead && holding.registration == crate::refs::Registration::Asked)
-            .map(|(object, _)| *object)
-            .collect();
-        orphans.sort_unstable();
-        for object in orphans {
-            self.hold_acknowledged(object, actions);
-        }
     }
 
     /// Tell the head of those deaths after which nothing of ours is unregistered any more.
@@ -143,6 +138,7 @@ impl<H: Clone> Machine<H> {
 
     /// Nothing more of the dead runtime's can arrive anywhere: what only it held may go.
     pub(crate) fn death_settled(&mut self, dead: RuntimeId, actions: &mut Vec<Action<H>>) {
+        self.death_of_host_settled(dead, actions);
         for object in self.references.death_settled(dead) {
             match object {
                 crate::id::ObjectId::Tessera(tessera) => self.free_if_unused(tessera, actions),
@@ -160,7 +156,7 @@ impl<H: Clone> Machine<H> {
         for task in unended {
             self.end_task(task, outcome.clone(), actions);
         }
-        self.fetches_end(&outcome, actions);
+        self.wanters_end(&outcome, actions);
         for fence in std::mem::take(&mut self.fences.raised) {
             if let Asker::Program { handle, .. } = fence.asker {
                 actions.push(Action::Settle { handle, outcome: outcome.clone() });

@@ -2,31 +2,67 @@
 //! tables of [`crate::refs`].
 
 use crate::event::Action;
-use crate::id::{ObjectId, RuntimeId};
+use crate::id::{ObjectId, RuntimeId, TesseraId};
 use crate::machine::Machine;
 use crate::payload::Reference;
 use crate::refs::Registration;
+use crate::route::Place;
 use crate::wire::Message;
 
 impl<H: Clone> Machine<H> {
     /// One more use of an object here.
     pub(crate) fn hold(&mut self, reference: Reference, actions: &mut Vec<Action<H>>) {
         let Reference { object, authority } = reference;
-        let me = self.config.me;
         if let ObjectId::Task(task) = object
             && let Some(owned) = self.tasks.get_mut(&task)
         {
             owned.handles += 1;
             return;
         }
-        let registration = if authority == me || self.members.cause(authority).is_some() {
-            Registration::Counted
-        } else {
-            Registration::Asked
-        };
-        if self.references.hold(object, authority, registration) {
-            self.send(authority, Message::Hold(object), actions);
+        if let Some(holding) = self.references.holdings.get_mut(&object) {
+            holding.local += 1;
+            return;
         }
+        let me = self.config.me;
+        let (authority, registration) = match object {
+            ObjectId::Tessera(tessera) if tessera.owner == me => self.own_authority(tessera, authority),
+            _ if authority == me => (me, Registration::Counted),
+            _ if self.members.cause(authority).is_none() => (authority, Registration::Asked),
+            // The tessera may have been built again; its owner knows.
+            ObjectId::Tessera(tessera) if self.members.cause(tessera.owner).is_none() => {
+                (authority, Registration::Astray)
+            }
+            _ => (me, Registration::Counted),
+        };
+        self.references.hold(object, authority, registration);
+        match (object, registration) {
+            (_, Registration::Asked) => self.ask_to_be_counted(object, authority, actions),
+            (ObjectId::Tessera(tessera), Registration::Astray) => self.find(tessera, authority, actions),
+            (ObjectId::Tessera(tessera), Registration::Unplaced) => self.rebuild_if_astray(tessera, actions),
+            _ => {}
+        }
+    }
+
+    /// Who counts the holders of a tessera of this runtime's own, whatever others believe.
+    fn own_authority(&self, tessera: TesseraId, believed: RuntimeId) -> (RuntimeId, Registration) {
+        let me = self.config.me;
+        let at = match self.routes.get(&tessera).map(|route| (&route.place, route.restarts_left)) {
+            Some((Place::At(host), _)) => *host,
+            Some((Place::Asked, _) | (Place::Astray(_), 1..)) => return (me, Registration::Unplaced),
+            Some((Place::Lost(_) | Place::Astray(_), _)) => me,
+            None if self.members.cause(believed).is_some() => me,
+            None => believed,
+        };
+        (at, if at == me { Registration::Counted } else { Registration::Asked })
+    }
+
+    /// Have this runtime counted as a holder. What was saved up for the authority goes first: among it may be that
+    /// the same object was let go of.
+    pub(crate) fn ask_to_be_counted(&mut self, object: ObjectId, authority: RuntimeId, actions: &mut Vec<Action<H>>) {
+        if let Some(objects) = self.releases.remove(&authority) {
+            self.send(authority, Message::Release(objects), actions);
+        }
+        self.send(authority, Message::Hold(object), actions);
     }
 
     /// One use less.
@@ -42,10 +78,9 @@ impl<H: Clone> Machine<H> {
         }
     }
 
-    pub(crate) fn drop_references(&mut self, references: &[Reference], actions: &mut Vec<Action<H>>) {
-        for reference in references {
-            self.drop_hold(reference.object, actions);
-        }
+    /// One use less of each, before this event is done with. Not at once: what they refer to may be a long chain.
+    pub(crate) fn drop_references(&mut self, references: impl IntoIterator<Item = Reference>) {
+        self.to_drop.extend(references.into_iter().map(|reference| reference.object));
     }
 
     /// A message with references came: the value that they are in is kept here from now on.
@@ -54,33 +89,23 @@ impl<H: Clone> Machine<H> {
         for &reference in references {
             self.hold(reference, actions);
             let object = reference.object;
-            let holding = self.references.holdings.get_mut(&object);
             if from == me {
                 if self.references.unpin(object, me) {
                     self.object_unused(object, actions);
                 }
-            } else if let Some(holding) = holding.filter(|holding| holding.registration == Registration::Asked) {
-                holding.unpin.push(from);
-            } else {
+            } else if !self.references.counted_later(object, from) {
                 self.send(from, Message::Unpin(object), actions);
             }
         }
     }
 
-    /// The authority counts this runtime now.
+    /// The authority counts this runtime now, or there is none any more.
     pub(crate) fn hold_acknowledged(&mut self, object: ObjectId, actions: &mut Vec<Action<H>>) {
-        let Some(holding) = self.references.holdings.get_mut(&object) else { return };
-        if holding.registration != Registration::Asked {
-            return;
-        }
-        holding.registration = Registration::Counted;
-        let unused = holding.is_unused();
-        for sender in std::mem::take(&mut holding.unpin) {
+        let Some(senders) = self.references.counted(object) else { return };
+        for sender in senders {
             self.send(sender, Message::Unpin(object), actions);
         }
-        if unused {
-            self.object_unused(object, actions);
-        }
+        self.object_unused(object, actions);
         self.check_draining(actions);
     }
 
@@ -111,10 +136,39 @@ impl<H: Clone> Machine<H> {
             }
             ObjectId::Task(task) => {
                 if let Some(references) = self.borrowed.remove(&task) {
-                    self.drop_references(&references, actions);
+                    self.drop_references(references);
                 }
                 self.forget_task_if_unused(task, actions);
             }
+        }
+    }
+
+    /// The runtime that counted holders of these objects died: a tessera may be built again elsewhere, and
+    /// whoever waits to hear that this runtime is counted waits for that; of the rest nobody counts anything.
+    pub(crate) fn authority_died(&mut self, dead: RuntimeId, actions: &mut Vec<Action<H>>) {
+        let me = self.config.me;
+        for object in self.references.counted_by(dead) {
+            match object {
+                // Its route has seen to it.
+                ObjectId::Tessera(tessera) if tessera.owner == me && self.routes.contains_key(&tessera) => {}
+                ObjectId::Tessera(tessera) if tessera.owner != me && self.members.cause(tessera.owner).is_none() => {
+                    self.references.moves(object, dead);
+                    self.find(tessera, dead, actions);
+                }
+                _ => self.nobody_counts(object, actions),
+            }
+        }
+    }
+
+    /// What this runtime holds of an object is its own business from now on.
+    pub(crate) fn nobody_counts(&mut self, object: ObjectId, actions: &mut Vec<Action<H>>) {
+        let me = self.config.me;
+        let Some(holding) = self.references.holdings.get_mut(&object) else { return };
+        holding.authority = me;
+        if holding.registration == Registration::Counted {
+            self.object_unused(object, actions);
+        } else {
+            self.hold_acknowledged(object, actions);
         }
     }
 

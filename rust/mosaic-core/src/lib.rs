@@ -22,6 +22,7 @@ pub mod event;
 mod fence;
 mod holding;
 pub mod id;
+mod inbound;
 pub mod machine;
 mod membership;
 mod outcome;

@@ -6,7 +6,8 @@
 //! | --- | --- |
 //! | [`crate::task`] | tasks that this runtime owns |
 //! | [`crate::route`] | where tesserae live, and the calls on their way to them |
-//! | [`crate::tessera`] | tesserae that this runtime hosts, and their queues |
+//! | [`crate::tessera`] | tesserae that this runtime hosts, and whose turn it is |
+//! | [`crate::inbound`] | calls that came here: arguments, run, result |
 //! | [`crate::outcome`] | ends of tasks: kept, wanted, fetched |
 //! | [`crate::holding`], [`crate::refs`] | who refers to what |
 //! | [`crate::death`], [`crate::membership`] | who takes part, and what follows when one dies |
@@ -23,14 +24,15 @@ use crate::call::{Failure, FailureKind, Outcome};
 use crate::event::{Action, Event, Member};
 use crate::fence::{Asker, Fences};
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
+use crate::inbound::Inbound;
 use crate::membership::Membership;
-use crate::outcome::{Fetch, Wanter};
+use crate::outcome::{Argument, Fetch, Wanter};
 use crate::payload::{Payload, Reference};
 use crate::placement::{Placement, Strategy};
 use crate::refs::References;
 use crate::route::Route;
 use crate::task::Owned;
-use crate::tessera::{Hosted, Inbound};
+use crate::tessera::Hosted;
 use crate::wire::Message;
 
 /// What a machine is made with.
@@ -87,6 +89,12 @@ pub struct Machine<H> {
     /// Routes to look at again before the event is done with: a queue rather than a recursion, which a long
     /// chain of tasks would take too deep.
     pub(crate) to_pump: VecDeque<TesseraId>,
+    /// The same for tesserae hosted here.
+    pub(crate) to_dispatch: VecDeque<TesseraId>,
+    /// The same for ends of tasks that are arguments of calls here.
+    pub(crate) to_deliver: VecDeque<(Argument, Outcome)>,
+    /// The same for references that are not needed any more.
+    pub(crate) to_drop: VecDeque<ObjectId>,
 }
 
 impl<H> std::fmt::Debug for Machine<H> {
@@ -116,6 +124,9 @@ impl<H: Clone> Machine<H> {
             releases: FxHashMap::default(),
             to_self: VecDeque::new(),
             to_pump: VecDeque::new(),
+            to_dispatch: VecDeque::new(),
+            to_deliver: VecDeque::new(),
+            to_drop: VecDeque::new(),
         }
     }
 
@@ -156,6 +167,24 @@ impl<H: Clone> Machine<H> {
             && self.borrowed.is_empty()
             && self.references.holdings.is_empty()
             && self.references.holders.is_empty()
+    }
+
+    /// How much is remembered of what, for people who look for a leak.
+    pub fn describe(&self) -> String {
+        format!(
+            "tasks {:?}, routes {:?}, hosted {:?}, inbound {:?}, early {:?}, expected {:?}, fetches {:?}, borrowed {:?}, \
+             holdings {:?}, holders {:?}",
+            self.tasks.keys(),
+            self.routes,
+            self.hosted,
+            self.inbound.keys(),
+            self.early,
+            self.expected.keys(),
+            self.fetches.keys(),
+            self.borrowed,
+            self.references.holdings,
+            self.references.holders,
+        )
     }
 
     /// Something happened: append what to do about it.
@@ -199,8 +228,18 @@ impl<H: Clone> Machine<H> {
         loop {
             if let Some(message) = self.to_self.pop_front() {
                 self.message_received(self.config.me, message, actions);
+            } else if let Some((argument, outcome)) = self.to_deliver.pop_front() {
+                let Argument { call, slot, part } = argument;
+                self.argument_came(call, slot, part, outcome, actions);
+                if let Some(tessera) = self.inbound.get(&call).map(|inbound| inbound.tessera) {
+                    self.advance(call, tessera, actions);
+                }
+            } else if let Some(tessera) = self.to_dispatch.pop_front() {
+                self.dispatch(tessera, actions);
             } else if let Some(tessera) = self.to_pump.pop_front() {
                 self.pump(tessera, actions);
+            } else if let Some(object) = self.to_drop.pop_front() {
+                self.drop_hold(object, actions);
             } else {
                 return;
             }
@@ -244,9 +283,9 @@ impl<H: Clone> Machine<H> {
                     self.released_by(from, object, actions);
                 }
             }
-            Message::Freed(tessera) => self.tessera_freed(tessera),
+            Message::Freed(tessera) => self.tessera_freed(tessera, from, actions),
             Message::Place(tessera) => self.place(tessera, from, actions),
-            Message::Placed { tessera, place } => self.placed(tessera, place, actions),
+            Message::Placed { tessera, place } => self.placed(tessera, place, true, actions),
             Message::Locate(tessera) => self.locate(tessera, from, actions),
             Message::Located { tessera, place } => self.located(tessera, place, actions),
             Message::Join(member) => self.runtime_joined(member, actions),
@@ -254,6 +293,7 @@ impl<H: Clone> Machine<H> {
             Message::MemberDied { runtime, cause } => self.runtime_died(runtime, &cause, actions),
             Message::Drained(dead) => self.drained(from, dead, actions),
             Message::DeathSettled(dead) => self.death_settled(dead, actions),
+            Message::Discard(task) => self.value_dropped(task, actions),
             Message::Fence(number) => {
                 let unended = self.unended();
                 self.fences.raise(unended, Asker::Peer(from, number));
@@ -264,7 +304,7 @@ impl<H: Clone> Machine<H> {
                 self.check_fences(actions);
             }
             Message::Ping => self.send(from, Message::Pong, actions),
-            Message::Pong | Message::Shutdown { .. } => {}
+            Message::Pong | Message::Shutdown { .. } | Message::Note { .. } => {}
         }
     }
 
@@ -299,7 +339,11 @@ impl<H: Clone> Machine<H> {
 
     /// Panics where an invariant does not hold. For tests, after every step.
     pub fn validate(&self) {
-        self.references.validate(self.config.me);
+        let is_busy = |object| match object {
+            ObjectId::Tessera(tessera) => self.routes.get(&tessera).is_some_and(|route| !route.queue.is_empty()),
+            ObjectId::Task(_) => false,
+        };
+        self.references.validate(self.config.me, is_busy);
         self.members.validate();
         self.placement.validate();
         self.validate_tasks();

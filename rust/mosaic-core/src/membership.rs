@@ -27,11 +27,10 @@ impl Membership {
         !self.dead.contains_key(&member.runtime) && self.living.insert(member.runtime, member.clone()).is_none()
     }
 
-    /// Returns the member, if that is news.
+    /// Returns the member, if it was known.
     pub(crate) fn died(&mut self, runtime: RuntimeId, cause: &str) -> Option<Member> {
-        let member = self.living.remove(&runtime)?;
         self.dead.insert(runtime, cause.to_owned());
-        Some(member)
+        self.living.remove(&runtime)
     }
 
     /// How a runtime died, if it did.

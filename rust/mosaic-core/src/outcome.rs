@@ -10,15 +10,25 @@ use crate::call::{Failure, FailureKind, Outcome, Slot};
 use crate::event::{Action, Want};
 use crate::id::{ObjectId, RuntimeId, TaskId};
 use crate::machine::Machine;
-use crate::tessera::Progress;
+use crate::inbound::{Progress, cancelled};
 use crate::wire::Message;
 
 /// Somebody who wants the end of a task.
 #[derive(Debug)]
 pub(crate) enum Wanter<H> {
     Handle(H),
-    Argument { call: TaskId, slot: Slot, part: Bytes },
+    Argument(Argument),
     Peer { to: RuntimeId, value: bool },
+    /// Those who expect the call of that task: if it has not come when its owner answers, it has come and gone.
+    Expectation,
+}
+
+/// An argument of a call that waits here.
+#[derive(Debug)]
+pub(crate) struct Argument {
+    pub(crate) call: TaskId,
+    pub(crate) slot: Slot,
+    pub(crate) part: Bytes,
 }
 
 /// A fetch under way.
@@ -64,9 +74,7 @@ impl<H: Clone> Machine<H> {
     fn want_here(&mut self, task: TaskId, value: bool, wanter: Wanter<H>, actions: &mut Vec<Action<H>>) {
         if let Some(inbound) = self.inbound.get_mut(&task) {
             let outcome = match &inbound.progress {
-                _ if inbound.cancelled => {
-                    Outcome::Failed(Failure::new(FailureKind::Cancelled, "the call was cancelled"))
-                }
+                _ if inbound.cancelled => cancelled(),
                 Progress::Ended(outcome) => outcome.clone(),
                 _ => {
                     inbound.wanters.push((value, wanter));
@@ -90,8 +98,13 @@ impl<H: Clone> Machine<H> {
             let outcome = Outcome::Failed(Failure::new(FailureKind::Disconnected, cause));
             return self.deliver(task, value, wanter, &outcome, actions);
         }
-        // The call is still on its way here.
-        self.expected.entry(task).or_default().push((value, wanter));
+        // The call is still on its way here; or its result was let go of before this was asked. The owner's
+        // answer comes behind the call.
+        let expected = self.expected.entry(task).or_default();
+        expected.push((value, wanter));
+        if expected.len() == 1 {
+            self.want(task, task.owner, false, Wanter::Expectation, actions);
+        }
     }
 
     /// Hand the end of an own task to somebody who wants it: from where its value lies, if that is wanted.
@@ -105,7 +118,7 @@ impl<H: Clone> Machine<H> {
     ) {
         match (outcome, &wanter) {
             // A peer fetches from there itself.
-            (Outcome::Stored { host, .. }, Wanter::Handle(_) | Wanter::Argument { .. }) if value => {
+            (Outcome::Stored { host, .. }, Wanter::Handle(_) | Wanter::Argument(_)) if value => {
                 let host = *host;
                 if host == self.config.me && !self.inbound.contains_key(&task) {
                     let failure = Failure::new(FailureKind::ObjectLost, format!("the value of {task:?} is lost"));
@@ -128,10 +141,20 @@ impl<H: Clone> Machine<H> {
     ) {
         match wanter {
             Wanter::Handle(handle) => actions.push(Action::Settle { handle, outcome: outcome.clone() }),
-            Wanter::Argument { call, slot, part } => {
-                self.argument_came(call, slot, part, outcome.clone(), actions);
-                if let Some(tessera) = self.inbound.get(&call).map(|inbound| inbound.tessera) {
-                    self.advance(call, tessera, actions);
+            Wanter::Argument(argument) => {
+                if let Outcome::Value(value) = outcome {
+                    for reference in &value.references {
+                        self.hold(*reference, actions);
+                    }
+                }
+                self.to_deliver.push_back((argument, outcome.clone()));
+            }
+            Wanter::Expectation => {
+                let message = format!("the result of {task:?} was let go of");
+                let lost = Outcome::Failed(Failure::new(FailureKind::ObjectLost, message));
+                let lost = if matches!(outcome, Outcome::Failed(_)) { outcome } else { &lost };
+                for (value, wanter) in self.expected.remove(&task).unwrap_or_default() {
+                    self.deliver(task, value, wanter, lost, actions);
                 }
             }
             Wanter::Peer { to, value: wanted } => {
@@ -174,7 +197,7 @@ impl<H: Clone> Machine<H> {
         };
         self.receive_references(from, &references, actions);
         let Some(fetch) = self.fetches.remove(&(task, value)) else {
-            return self.drop_references(&references, actions);
+            return self.drop_references(references);
         };
         let elsewhere = match &outcome {
             Outcome::Stored { host, .. } if value && *host != from => Some(*host),
@@ -189,7 +212,7 @@ impl<H: Clone> Machine<H> {
             }
         }
         if !for_program || elsewhere.is_some() {
-            return self.drop_references(&references, actions);
+            return self.drop_references(references);
         }
         // As long as the program has a handle on the task, what its value refers to stays.
         if let Some(owned) = self.tasks.get_mut(&task) {
@@ -197,7 +220,7 @@ impl<H: Clone> Machine<H> {
         } else if self.references.holdings.contains_key(&ObjectId::Task(task)) {
             self.borrowed.entry(task).or_default().extend(references);
         } else {
-            self.drop_references(&references, actions);
+            self.drop_references(references);
         }
     }
 
@@ -236,13 +259,14 @@ impl<H: Clone> Machine<H> {
         }
     }
 
-    /// This runtime ends: whoever still waits for a fetch is told.
-    pub(crate) fn fetches_end(&mut self, outcome: &Outcome, actions: &mut Vec<Action<H>>) {
-        for (_, fetch) in self.fetches.drain() {
-            for wanter in fetch.wanters {
-                if let Wanter::Handle(handle) = wanter {
-                    actions.push(Action::Settle { handle, outcome: outcome.clone() });
-                }
+    /// This runtime ends: every handle that still waits for the end of a task is settled.
+    pub(crate) fn wanters_end(&mut self, outcome: &Outcome, actions: &mut Vec<Action<H>>) {
+        let fetched = self.fetches.drain().flat_map(|(_, fetch)| fetch.wanters);
+        let expected = self.expected.drain().flat_map(|(_, wanters)| wanters).map(|(_, wanter)| wanter);
+        let running = self.inbound.values_mut().flat_map(|inbound| inbound.wanters.drain(..)).map(|(_, wanter)| wanter);
+        for wanter in fetched.chain(expected).chain(running) {
+            if let Wanter::Handle(handle) = wanter {
+                actions.push(Action::Settle { handle, outcome: outcome.clone() });
             }
         }
     }

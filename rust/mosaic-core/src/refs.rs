@@ -4,7 +4,8 @@
 //! runtime is one holder however many handles it has; it counts those itself. A reference inside a message
 //! keeps its sender a holder (a *pin*) until the receiver is counted by the authority and says so; so there
 //! is no moment at which nobody is counted (`REF-1`). A count never goes below zero (`REF-2`). What only a
-//! dead runtime held goes when everybody has registered what they had received from it (`REF-3`).
+//! dead runtime held goes when everybody has registered what they had received from it (`REF-3`). When the
+//! host of a tessera dies, holders register with the next one; until they have, its owner holds it (`REF-4`).
 
 use rustc_hash::FxHashMap;
 
@@ -13,8 +14,10 @@ use crate::id::{ObjectId, RuntimeId};
 /// Whether the authority counts this runtime as a holder.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Registration {
-    /// The tessera has no host yet that could count.
+    /// The tessera has no host yet that could count; whoever builds it will count its owner, this runtime.
     Unplaced,
+    /// The host that counted died, and the owner was asked for another.
+    Astray,
     /// The authority was asked.
     Asked,
     /// It counts this runtime; or this runtime is the authority.
@@ -32,9 +35,15 @@ pub(crate) struct Holding {
     pub(crate) pins: Vec<(RuntimeId, usize)>,
     /// Senders who wait to hear that this runtime is counted, once for each message.
     pub(crate) unpin: Vec<RuntimeId>,
+    /// Hosts that counted this runtime, and died before another one did.
+    moved_from: Vec<RuntimeId>,
 }
 
 impl Holding {
+    fn new(authority: RuntimeId, registration: Registration) -> Self {
+        Self { authority, registration, local: 0, pins: Vec::new(), unpin: Vec::new(), moved_from: Vec::new() }
+    }
+
     pub(crate) fn is_unused(&self) -> bool {
         self.local == 0 && self.pins.is_empty()
     }
@@ -53,18 +62,68 @@ pub(crate) struct Holders {
 pub(crate) struct References {
     pub(crate) holdings: FxHashMap<ObjectId, Holding>,
     pub(crate) holders: FxHashMap<ObjectId, Holders>,
+    /// For each runtime, how often it is named in `unpin` and `moved_from`: what has to be registered before
+    /// its death is over.
+    awaited: FxHashMap<RuntimeId, usize>,
 }
 
 impl References {
-    /// One use more. Returns whether the authority is still to be asked to count this runtime.
-    pub(crate) fn hold(&mut self, object: ObjectId, authority: RuntimeId, registration: Registration) -> bool {
-        let mut new = false;
-        let holding = self.holdings.entry(object).or_insert_with(|| {
-            new = true;
-            Holding { authority, registration, local: 0, pins: Vec::new(), unpin: Vec::new() }
-        });
+    /// One use more.
+    pub(crate) fn hold(&mut self, object: ObjectId, authority: RuntimeId, registration: Registration) {
+        let holding = self.holdings.entry(object).or_insert_with(|| Holding::new(authority, registration));
         holding.local += 1;
-        new && registration == Registration::Asked
+        if registration == Registration::Astray && holding.moved_from.is_empty() {
+            holding.moved_from.push(authority);
+            *self.awaited.entry(authority).or_default() += 1;
+        }
+    }
+
+    /// `sender` is to be told when this runtime is counted. False if it is already.
+    pub(crate) fn counted_later(&mut self, object: ObjectId, sender: RuntimeId) -> bool {
+        let holding = self.holdings.get_mut(&object);
+        match holding.filter(|holding| matches!(holding.registration, Registration::Asked | Registration::Astray)) {
+            Some(holding) => {
+                holding.unpin.push(sender);
+                *self.awaited.entry(sender).or_default() += 1;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// This runtime is counted, or need not be. Returns those who waited to hear that, if it was not so before.
+    pub(crate) fn counted(&mut self, object: ObjectId) -> Option<Vec<RuntimeId>> {
+        let holding = self.holdings.get_mut(&object)?;
+        if holding.registration == Registration::Counted {
+            return None;
+        }
+        holding.registration = Registration::Counted;
+        let senders = std::mem::take(&mut holding.unpin);
+        for runtime in std::mem::take(&mut holding.moved_from).iter().chain(&senders) {
+            if let Some(count) = self.awaited.get_mut(runtime) {
+                *count -= 1;
+                if *count == 0 {
+                    self.awaited.remove(runtime);
+                }
+            }
+        }
+        Some(senders)
+    }
+
+    /// The host that counted this runtime died; its owner is asked for another.
+    pub(crate) fn moves(&mut self, object: ObjectId, dead: RuntimeId) {
+        let Some(holding) = self.holdings.get_mut(&object) else { return };
+        holding.registration = Registration::Astray;
+        holding.moved_from.push(dead);
+        *self.awaited.entry(dead).or_default() += 1;
+    }
+
+    /// The objects that a runtime counts this one for.
+    pub(crate) fn counted_by(&self, authority: RuntimeId) -> Vec<ObjectId> {
+        let held = self.holdings.iter().filter(|(_, holding)| holding.authority == authority);
+        let mut objects: Vec<_> = held.map(|(object, _)| *object).collect();
+        objects.sort_unstable();
+        objects
     }
 
     /// One use less. Returns whether that was the last.
@@ -77,13 +136,7 @@ impl References {
     /// A message that contains the reference goes to `to`. A task of this runtime's own (`me`) is held by its
     /// record, and has none here until it is sent somewhere.
     pub(crate) fn pin(&mut self, object: ObjectId, to: RuntimeId, me: RuntimeId) {
-        let holding = self.holdings.entry(object).or_insert_with(|| Holding {
-            authority: me,
-            registration: Registration::Counted,
-            local: 0,
-            pins: Vec::new(),
-            unpin: Vec::new(),
-        });
+        let holding = self.holdings.entry(object).or_insert_with(|| Holding::new(me, Registration::Counted));
         match holding.pins.iter_mut().find(|(peer, _)| *peer == to) {
             Some((_, count)) => *count += 1,
             None => holding.pins.push((to, 1)),
@@ -151,9 +204,9 @@ impl References {
         unused
     }
 
-    /// Whether something received from the dead runtime is still to be registered.
+    /// Whether something received from the dead runtime, or counted by it, is still to be registered.
     pub(crate) fn awaits_registration_from(&self, dead: RuntimeId) -> bool {
-        self.holdings.values().any(|holding| holding.registration == Registration::Asked && holding.unpin.contains(&dead))
+        self.awaited.contains_key(&dead)
     }
 
     /// Nothing more of the dead runtime's can arrive. Returns what nobody is counted for any more.
@@ -169,19 +222,29 @@ impl References {
         haunted
     }
 
-    pub(crate) fn validate(&self, me: RuntimeId) {
+    /// `is_busy` tells whether calls to a tessera wait here, which keep it even if nothing else does.
+    pub(crate) fn validate(&self, me: RuntimeId, is_busy: impl Fn(ObjectId) -> bool) {
+        let mut awaited: FxHashMap<RuntimeId, usize> = FxHashMap::default();
         for (object, holding) in &self.holdings {
             assert!(
-                !holding.is_unused() || holding.registration != Registration::Counted || holding.authority == me,
+                !holding.is_unused() || holding.registration != Registration::Counted || is_busy(*object),
                 "REF-1: {object:?} is unused here and still counted with {:?}",
                 holding.authority
             );
             assert!(holding.pins.iter().all(|(_, count)| *count > 0), "REF-2: {object:?} has an empty pin");
             assert!(
-                holding.registration == Registration::Asked || holding.unpin.is_empty(),
+                matches!(holding.registration, Registration::Asked | Registration::Astray) || holding.unpin.is_empty(),
                 "REF-1: senders of {object:?} wait for a registration that nobody asked for"
             );
+            assert!(
+                holding.authority != me || matches!(holding.registration, Registration::Counted | Registration::Unplaced),
+                "REF-1: {object:?} is to be counted by this runtime itself"
+            );
+            for runtime in holding.unpin.iter().chain(&holding.moved_from) {
+                *awaited.entry(*runtime).or_default() += 1;
+            }
         }
+        assert_eq!(awaited, self.awaited, "REF-3: registrations are counted right");
         for (object, holders) in &self.holders {
             assert!(
                 !holders.living.is_empty() || !holders.ghosts.is_empty(),

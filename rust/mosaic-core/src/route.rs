@@ -38,8 +38,13 @@ pub(crate) struct Route {
     /// The task of the construction, where this runtime made it.
     pub(crate) construction: Option<TaskId>,
     pub(crate) restarts_left: u32,
-    /// Who wants to know where it is, once that is decided.
+    /// Who wants to know where it is, once its construction is on its way.
     askers: Vec<RuntimeId>,
+    /// The hosts that died: this runtime holds the tessera once for each until whoever else held it has
+    /// registered with the next host.
+    lost_with: Vec<RuntimeId>,
+    /// The task that the next call depends on, which is not sent yet.
+    pub(crate) blocked_on: Option<TaskId>,
 }
 
 impl Route {
@@ -59,6 +64,8 @@ impl Route {
             construction: None,
             restarts_left: 0,
             askers: Vec::new(),
+            lost_with: Vec::new(),
+            blocked_on: None,
         }
     }
 
@@ -87,6 +94,14 @@ impl<H: Clone> Machine<H> {
     /// Whether it is still to be decided where a tessera goes.
     pub fn is_unplaced(&self, tessera: TesseraId) -> bool {
         self.routes.get(&tessera).is_some_and(|route| matches!(route.place, Place::Asked))
+    }
+
+    /// The runtimes that are counted as holders of a tessera that this one hosts, itself included if it is one.
+    pub fn holders_of(&self, tessera: TesseraId) -> Vec<RuntimeId> {
+        let object = ObjectId::Tessera(tessera);
+        let own = self.references.holdings.get(&object).filter(|holding| holding.authority == self.config.me);
+        let others = self.references.holders.get(&object).into_iter().flat_map(|holders| holders.living.iter().copied());
+        own.map(|_| self.config.me).into_iter().chain(others).collect()
     }
 
     pub(crate) fn begin_route(&mut self, call: &Call, restarts: u32) {
@@ -153,110 +168,178 @@ impl<H: Clone> Machine<H> {
         }
     }
 
-    /// It is decided where a tessera of this runtime goes.
-    pub(crate) fn placed(&mut self, tessera: TesseraId, place: Result<RuntimeId, String>, actions: &mut Vec<Action<H>>) {
-        let Some(route) = self.routes.get_mut(&tessera) else { return };
-        if !matches!(route.place, Place::Asked) {
-            return;
-        }
-        let place = match place {
-            Ok(host) => match self.members.cause(host) {
-                Some(cause) => Err(cause.to_owned()),
-                None => Ok(host),
-            },
-            Err(reason) => Err(reason),
+    /// It is decided where a tessera of this runtime goes: by the head, or by the program.
+    pub(crate) fn placed(
+        &mut self,
+        tessera: TesseraId,
+        place: Result<RuntimeId, String>,
+        by_head: bool,
+        actions: &mut Vec<Action<H>>,
+    ) {
+        let Some(route) = self.routes.get_mut(&tessera).filter(|route| matches!(route.place, Place::Asked)) else {
+            // It is not wanted any more.
+            return self.send(RuntimeId::HEAD, Message::Freed(tessera), actions);
         };
-        let answer = place.clone();
-        actions.push(Action::TesseraPlaced(tessera));
         match place {
-            Ok(host) => {
+            Ok(host) if self.members.cause(host).is_none() => {
                 route.place = Place::At(host);
+                actions.push(Action::TesseraPlaced(tessera));
                 // The host counts the runtime that a construction comes from.
                 if let Some(holding) = self.references.holdings.get_mut(&ObjectId::Tessera(tessera)) {
                     holding.authority = host;
                     holding.registration = Registration::Counted;
                 }
+                self.pump(tessera, actions);
             }
-            Err(reason) => {
-                route.restarts_left = 0;
-                route.place = Place::Lost(Failure::new(FailureKind::Disconnected, reason));
-                self.tessera_is_lost(tessera);
+            // It died meanwhile, and the head knows.
+            Ok(_) if by_head => self.ask_for_place(tessera, actions),
+            Ok(host) => {
+                let cause = self.members.cause(host).unwrap_or_default().to_owned();
+                self.lose(tessera, Failure::new(FailureKind::Disconnected, cause), actions);
             }
+            Err(reason) => self.lose(tessera, Failure::new(FailureKind::Disconnected, reason), actions),
         }
-        if let Some(route) = self.routes.get_mut(&tessera) {
-            for asker in std::mem::take(&mut route.askers) {
-                self.send(asker, Message::Located { tessera, place: answer.clone() }, actions);
-            }
-        }
-        self.pump(tessera, actions);
     }
 
-    /// Nobody counts holders of a lost tessera: the hold here is this runtime's own business.
-    pub(crate) fn tessera_is_lost(&mut self, tessera: TesseraId) {
-        let me = self.config.me;
-        if let Some(holding) = self.references.holdings.get_mut(&ObjectId::Tessera(tessera)) {
-            holding.authority = me;
-            holding.registration = Registration::Counted;
+    /// There is no such tessera any more: everybody who waits for it is told, and nobody counts its holders.
+    pub(crate) fn lose(&mut self, tessera: TesseraId, failure: Box<Failure>, actions: &mut Vec<Action<H>>) {
+        let Some(route) = self.routes.get_mut(&tessera) else { return };
+        if tessera.owner == self.config.me {
+            let reason = failure.message.clone();
+            route.place = Place::Lost(failure);
+            self.answer_askers(tessera, &Err(reason), actions);
+            self.let_go_of_construction(tessera, actions);
+        } else {
+            route.place = Place::Lost(failure);
         }
+        actions.push(Action::TesseraPlaced(tessera));
+        self.to_pump.push_back(tessera);
+        self.nobody_counts(ObjectId::Tessera(tessera), actions);
+    }
+
+    /// A tessera of this runtime will not be built again.
+    fn let_go_of_construction(&mut self, tessera: TesseraId, actions: &mut Vec<Action<H>>) {
+        let Some(route) = self.routes.get_mut(&tessera) else { return };
+        route.restarts_left = 0;
+        for _ in std::mem::take(&mut route.lost_with) {
+            self.to_drop.push_back(ObjectId::Tessera(tessera));
+        }
+        let Some(task) = route.construction else { return };
+        if self.tasks.get(&task).is_some_and(|owned| owned.outcome.is_some()) {
+            self.drop_call(task, actions);
+            self.forget_task_if_unused(task, actions);
+        }
+    }
+
+    pub(crate) fn answer_askers(
+        &mut self,
+        tessera: TesseraId,
+        place: &Result<RuntimeId, String>,
+        actions: &mut Vec<Action<H>>,
+    ) {
+        let askers = self.routes.get_mut(&tessera).map(|route| std::mem::take(&mut route.askers));
+        for asker in askers.into_iter().flatten() {
+            self.send(asker, Message::Located { tessera, place: place.clone() }, actions);
+        }
+    }
+
+    /// The host of a tessera that this runtime holds or calls died: ask its owner for the next one.
+    pub(crate) fn find(&mut self, tessera: TesseraId, dead: RuntimeId, actions: &mut Vec<Action<H>>) {
+        let cause = self.members.cause(dead).unwrap_or_default().to_owned();
+        let route = self.routes.entry(tessera).or_insert_with(|| Route::known(tessera, None));
+        match &route.place {
+            Place::At(host) if *host == dead => route.place = Place::Astray(cause),
+            Place::At(host) => {
+                let host = *host;
+                return self.register_with(tessera, host, actions);
+            }
+            _ => {}
+        }
+        self.ask_where(tessera, actions);
+    }
+
+    /// The tessera lives there: be counted there.
+    fn register_with(&mut self, tessera: TesseraId, host: RuntimeId, actions: &mut Vec<Action<H>>) {
+        let object = ObjectId::Tessera(tessera);
+        let Some(holding) = self.references.holdings.get_mut(&object) else { return };
+        if holding.authority == host {
+            return;
+        }
+        holding.authority = host;
+        if host == self.config.me {
+            return self.hold_acknowledged(object, actions);
+        }
+        holding.registration = Registration::Asked;
+        self.ask_to_be_counted(object, host, actions);
     }
 
     /// Ask the owner where a tessera is whose host died.
     pub(crate) fn ask_where(&mut self, tessera: TesseraId, actions: &mut Vec<Action<H>>) {
         let me = self.config.me;
         let Some(route) = self.routes.get_mut(&tessera) else { return };
-        let Place::Astray(cause) = &route.place else { return };
-        if tessera.owner == me || self.members.cause(tessera.owner).is_some() {
-            route.place = Place::Lost(Failure::new(FailureKind::Disconnected, cause.clone()));
-            self.tessera_is_lost(tessera);
-            self.to_pump.push_back(tessera);
+        if !matches!(route.place, Place::Astray(_)) {
             return;
         }
-        route.place = Place::Asked;
+        if tessera.owner == me && self.rebuild(tessera, actions) {
+            return;
+        }
+        let Some(route) = self.routes.get_mut(&tessera) else { return };
+        let Place::Astray(cause) = std::mem::replace(&mut route.place, Place::Asked) else { return };
+        if tessera.owner == me || self.members.cause(tessera.owner).is_some() {
+            return self.lose(tessera, Failure::new(FailureKind::Disconnected, cause), actions);
+        }
         self.send(tessera.owner, Message::Locate(tessera), actions);
     }
 
     /// A holder or a would-be host asks where a tessera of this runtime is.
     pub(crate) fn locate(&mut self, tessera: TesseraId, asker: RuntimeId, actions: &mut Vec<Action<H>>) {
-        let place = match self.routes.get_mut(&tessera).map(|route| (route.place.clone(), route)) {
-            Some((Place::At(host), _)) => Ok(host),
-            Some((Place::Asked, route)) => {
-                route.askers.push(asker);
-                return;
-            }
-            Some((Place::Lost(failure), _)) => Err(failure.message),
-            Some((Place::Astray(cause), _)) => Err(cause),
+        self.rebuild_if_astray(tessera, actions);
+        let is_sent = self.construction_is_sent(tessera);
+        let place = match self.routes.get_mut(&tessera) {
+            Some(route) => match &route.place {
+                Place::At(host) if is_sent => Ok(*host),
+                Place::Asked | Place::At(_) => return route.askers.push(asker),
+                Place::Lost(failure) => Err(failure.message.clone()),
+                Place::Astray(cause) => Err(cause.clone()),
+            },
             None => Err("it does not exist any more".into()),
         };
         self.send(asker, Message::Located { tessera, place }, actions);
     }
 
+    /// Whether whatever is sent to the host now comes there after the construction.
+    fn construction_is_sent(&self, tessera: TesseraId) -> bool {
+        let construction = self.routes.get(&tessera).and_then(|route| route.construction);
+        construction
+            .and_then(|task| self.tasks.get(&task))
+            .is_none_or(|owned| owned.host.is_some() || owned.outcome.is_some())
+    }
+
     /// The owner says where a tessera is.
     pub(crate) fn located(&mut self, tessera: TesseraId, place: Result<RuntimeId, String>, actions: &mut Vec<Action<H>>) {
-        if let Err(reason) = &place {
-            self.early_calls_fail(tessera, reason, actions);
+        let me = self.config.me;
+        match &place {
+            Err(reason) => self.early_calls_fail(tessera, reason, actions),
+            // The construction would have come before this.
+            Ok(host) if *host == me => self.early_calls_fail(tessera, "it does not exist any more", actions),
+            Ok(_) => {}
         }
         let Some(route) = self.routes.get_mut(&tessera) else { return };
-        if !matches!(route.place, Place::Asked) || tessera.owner == self.config.me {
+        if !matches!(route.place, Place::Asked) || tessera.owner == me {
             return;
         }
         match place {
-            Ok(host) if self.members.cause(host).is_none() => {
-                route.place = Place::At(host);
-                let object = ObjectId::Tessera(tessera);
-                if let Some(holding) = self.references.holdings.get_mut(&object) {
-                    holding.authority = host;
-                    holding.registration = Registration::Asked;
-                    self.send(host, Message::Hold(object), actions);
+            Ok(host) => match self.members.cause(host).map(str::to_owned) {
+                None => {
+                    route.place = Place::At(host);
+                    self.register_with(tessera, host, actions);
                 }
-            }
-            Ok(host) => {
-                let cause = self.members.cause(host).unwrap_or_default().to_owned();
-                route.place = Place::Astray(cause);
-            }
-            Err(reason) => {
-                route.place = Place::Lost(Failure::new(FailureKind::Disconnected, reason));
-                self.tessera_is_lost(tessera);
-            }
+                Some(cause) => {
+                    route.place = Place::Astray(cause);
+                    return self.ask_where(tessera, actions);
+                }
+            },
+            Err(reason) => self.lose(tessera, Failure::new(FailureKind::Disconnected, reason), actions),
         }
         self.pump(tessera, actions);
     }
@@ -271,7 +354,10 @@ impl<H: Clone> Machine<H> {
         match self.references.holdings.get(&object) {
             Some(holding) if holding.is_unused() => self.object_unused(object, actions),
             Some(_) => {}
-            None => self.forget_route_if_idle(tessera),
+            None => {
+                self.forget_route_if_idle(tessera);
+                self.free_if_unused(tessera, actions);
+            }
         }
     }
 
@@ -283,42 +369,91 @@ impl<H: Clone> Machine<H> {
     }
 
     /// The host has freed a tessera: it will not be built again.
-    pub(crate) fn tessera_freed(&mut self, tessera: TesseraId) {
+    pub(crate) fn tessera_freed(&mut self, tessera: TesseraId, by: RuntimeId, actions: &mut Vec<Action<H>>) {
         if self.is_head() {
             self.placement.freed(tessera);
         }
-        if let Some(route) = self.routes.get_mut(&tessera) {
-            route.restarts_left = 0;
-            let call = route.construction.and_then(|task| self.tasks.get_mut(&task)).and_then(|owned| owned.call.take());
-            drop(call);
+        let freed = |route: &&mut Route| matches!(route.place, Place::At(host) if host == by);
+        if tessera.owner == self.config.me && self.routes.get_mut(&tessera).filter(freed).is_some() {
+            self.let_go_of_construction(tessera, actions);
             self.forget_route_if_idle(tessera);
         }
     }
 
     /// The host of a tessera died: build it again, or say that it is lost.
-    pub(crate) fn route_lost(&mut self, tessera: TesseraId, cause: &str, actions: &mut Vec<Action<H>>) {
+    pub(crate) fn route_lost(&mut self, tessera: TesseraId, dead: RuntimeId, cause: &str, actions: &mut Vec<Action<H>>) {
         let me = self.config.me;
         let Some(route) = self.routes.get_mut(&tessera) else { return };
-        let construction = route.construction.filter(|task| self.tasks.get(task).is_some_and(|owned| owned.call.is_some()));
-        if let Some(task) = construction.filter(|_| route.restarts_left > 0) {
-            route.restarts_left -= 1;
-            route.place = Place::Asked;
-            if let Some(holding) = self.references.holdings.get_mut(&ObjectId::Tessera(tessera)) {
-                holding.registration = Registration::Unplaced;
-                holding.authority = me;
+        let lost = tessera.is_functions() || self.members.cause(tessera.owner).is_some();
+        if lost || tessera.owner == me && route.restarts_left == 0 {
+            return self.lose(tessera, Failure::new(FailureKind::Disconnected, cause), actions);
+        }
+        route.place = Place::Astray(cause.to_owned());
+        self.requeue_repeatable(tessera);
+        if tessera.owner == me {
+            if let Some(route) = self.routes.get_mut(&tessera) {
+                route.lost_with.push(dead);
             }
-            self.rebuild(tessera, task, cause, actions);
-        } else if tessera.owner == me || tessera.is_functions() || self.members.cause(tessera.owner).is_some() {
-            route.restarts_left = 0;
-            route.place = Place::Lost(Failure::new(FailureKind::Disconnected, cause));
-            self.tessera_is_lost(tessera);
-        } else {
-            route.place = Place::Astray(cause.to_owned());
+            let object = ObjectId::Tessera(tessera);
+            let held = self.references.holdings.contains_key(&object);
+            self.references.hold(object, me, Registration::Unplaced);
+            self.hold_acknowledged(object, actions);
+            if let Some(holding) = self.references.holdings.get_mut(&object) {
+                holding.authority = me;
+                holding.registration = Registration::Unplaced;
+            }
+            if held || self.routes.get(&tessera).is_some_and(|route| !route.queue.is_empty()) {
+                self.rebuild_if_astray(tessera, actions);
+            }
         }
     }
 
-    /// Put the construction and the calls that may be repeated back into the queue, in their order.
-    fn rebuild(&mut self, tessera: TesseraId, construction: TaskId, cause: &str, actions: &mut Vec<Action<H>>) {
+    /// Whoever else held a tessera when that host died has registered with its next host, or has asked for it.
+    pub(crate) fn death_of_host_settled(&mut self, dead: RuntimeId, actions: &mut Vec<Action<H>>) {
+        let lost = self.routes.iter().filter(|(_, route)| route.lost_with.contains(&dead));
+        let mut lost: Vec<_> = lost.map(|(tessera, _)| *tessera).collect();
+        lost.sort_unstable();
+        for tessera in lost {
+            let Some(route) = self.routes.get_mut(&tessera) else { continue };
+            if let Place::Astray(cause) = &route.place {
+                // Nobody has.
+                let failure = Failure::new(FailureKind::Disconnected, cause.clone());
+                self.lose(tessera, failure, actions);
+            } else {
+                route.lost_with.retain(|own| *own != dead);
+                self.to_drop.push_back(ObjectId::Tessera(tessera));
+            }
+        }
+    }
+
+    /// Somebody wants a tessera of this runtime of which nobody was known to want it.
+    pub(crate) fn rebuild_if_astray(&mut self, tessera: TesseraId, actions: &mut Vec<Action<H>>) {
+        let astray = |route: &Route| matches!(route.place, Place::Astray(_));
+        if tessera.owner == self.config.me && self.routes.get(&tessera).is_some_and(astray) {
+            self.ask_where(tessera, actions);
+        }
+    }
+
+    /// Build a tessera of this runtime again, if that may be done.
+    fn rebuild(&mut self, tessera: TesseraId, actions: &mut Vec<Action<H>>) -> bool {
+        let Some(route) = self.routes.get_mut(&tessera).filter(|route| route.restarts_left > 0) else { return false };
+        let Place::Astray(cause) = &route.place else { return false };
+        let Some(construction) = route.construction else { return false };
+        let Some(owned) = self.tasks.get(&construction).filter(|owned| owned.call.is_some()) else { return false };
+        let report = Report::Restarted { what: owned.method.to_string(), cause: cause.clone() };
+        actions.push(Action::Report(report));
+        route.restarts_left -= 1;
+        route.place = Place::Asked;
+        let is_queued = owned.host.is_none() && owned.outcome.is_none();
+        if !is_queued {
+            self.requeue(tessera, construction);
+        }
+        self.ask_for_place(tessera, actions);
+        true
+    }
+
+    /// Put the calls that may be repeated back into the queue, in their order.
+    fn requeue_repeatable(&mut self, tessera: TesseraId) {
         let mut again: Vec<_> = self
             .tasks
             .iter()
@@ -327,27 +462,23 @@ impl<H: Clone> Machine<H> {
             .map(|(task, _)| *task)
             .collect();
         again.sort_unstable();
-        let what = self.tasks.get(&construction).map(|owned| owned.method.to_string()).unwrap_or_default();
-        actions.push(Action::Report(Report::Restarted { what, cause: cause.to_owned() }));
         for task in again.iter().rev() {
             self.requeue(tessera, *task);
         }
-        self.requeue(tessera, construction);
-        self.ask_for_place(tessera, actions);
     }
 
     fn requeue(&mut self, tessera: TesseraId, task: TaskId) {
         let (Some(owned), Some(route)) = (self.tasks.get_mut(&task), self.routes.get_mut(&tessera)) else { return };
-        if owned.outcome.is_none() {
+        if owned.outcome.is_none() && owned.host.is_some() {
             route.sent_calls -= 1;
             route.sent_bytes -= owned.size;
-        } else {
-            // The construction had ended once; what counts from now on is whether it does again.
-            owned.outcome = None;
         }
+        // A construction had ended once; what counts from now on is whether it does again.
+        owned.outcome = None;
         owned.resends = owned.resends.saturating_sub(1);
         owned.host = None;
         route.queue.push_front(task);
+        route.blocked_on = None;
     }
 }
 

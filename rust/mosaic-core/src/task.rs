@@ -99,7 +99,7 @@ impl<H: Clone> Machine<H> {
         }
         if kind == CallKind::Construct {
             match place {
-                Some(worker) => self.placed(tessera, Ok(worker), actions),
+                Some(worker) => self.placed(tessera, Ok(worker), false, actions),
                 None => self.ask_for_place(tessera, actions),
             }
         } else {
@@ -134,15 +134,15 @@ impl<H: Clone> Machine<H> {
     }
 
     pub(crate) fn value_dropped(&mut self, task: TaskId, actions: &mut Vec<Action<H>>) {
-        let Some(owned) = self.tasks.get_mut(&task) else { return };
-        if owned.outcome.is_none() {
-            return;
+        if task.owner != self.config.me {
+            return self.send(task.owner, Message::Discard(task), actions);
         }
+        let Some(owned) = self.tasks.get_mut(&task).filter(|owned| owned.outcome.is_some()) else { return };
         let failure = Failure::new(FailureKind::ObjectLost, format!("the value of {} was dropped", owned.method));
         owned.outcome = Some(Outcome::Failed(failure));
         let references = std::mem::take(&mut owned.references);
         let host = owned.host.take();
-        self.drop_references(&references, actions);
+        self.drop_references(references);
         if let Some(host) = host {
             self.release(host, ObjectId::Task(task));
         }
@@ -157,11 +157,14 @@ impl<H: Clone> Machine<H> {
                 route.queue.pop_front();
                 continue;
             };
+            if route.blocked_on.is_some() {
+                return;
+            }
             let host = match &route.place {
                 Place::At(host) => {
                     let host = *host;
                     if let Some(cause) = self.members.cause(host).map(str::to_owned) {
-                        self.route_lost(tessera, &cause, actions);
+                        self.route_lost(tessera, host, &cause, actions);
                         continue;
                     }
                     host
@@ -225,6 +228,9 @@ impl<H: Clone> Machine<H> {
                     if let Some(owned) = self.tasks.get_mut(&dependency.task) {
                         owned.unblocks.push(tessera);
                     }
+                    if let Some(route) = self.routes.get_mut(&tessera) {
+                        route.blocked_on = Some(dependency.task);
+                    }
                     if let Some(owned) = self.tasks.get_mut(&task) {
                         owned.call = Some(call);
                     }
@@ -255,7 +261,8 @@ impl<H: Clone> Machine<H> {
         route.sent_calls += 1;
         route.sent_bytes += owned.size;
         owned.host = Some(host);
-        let kept = owned.resends > 0 || route.restarts_left > 0 && owned.kind == CallKind::Construct;
+        let builds = owned.kind == CallKind::Construct;
+        let kept = owned.resends > 0 || route.restarts_left > 0 && builds;
         let Some(call) = owned.call.take() else { return };
         if kept {
             owned.call = Some(call.clone());
@@ -267,9 +274,22 @@ impl<H: Clone> Machine<H> {
         }
         self.send(host, Message::Call(call), actions);
         if !kept {
-            self.drop_references(&references, actions);
+            self.drop_references(references);
         }
-        self.to_pump.extend(unblocks);
+        if builds {
+            self.answer_askers(tessera, &Ok(host), actions);
+        }
+        self.unblock(unblocks);
+    }
+
+    /// What these routes waited for has happened.
+    fn unblock(&mut self, routes: Vec<TesseraId>) {
+        for tessera in routes {
+            if let Some(route) = self.routes.get_mut(&tessera) {
+                route.blocked_on = None;
+            }
+            self.to_pump.push_back(tessera);
+        }
     }
 
     pub(crate) fn task_settled(&mut self, from: RuntimeId, task: TaskId, outcome: Outcome, actions: &mut Vec<Action<H>>) {
@@ -284,7 +304,7 @@ impl<H: Clone> Machine<H> {
                 self.end_task(task, outcome, actions);
             }
             // It was cancelled, or its time passed, meanwhile.
-            _ => self.drop_references(&references, actions),
+            _ => self.drop_references(references),
         }
     }
 
@@ -303,20 +323,10 @@ impl<H: Clone> Machine<H> {
     /// The program does not wait for a call any longer, whatever becomes of it.
     pub(crate) fn call_given_up(&mut self, task: TaskId, failure: Box<Failure>, actions: &mut Vec<Action<H>>) {
         let Some(owned) = self.tasks.get(&task).filter(|owned| owned.outcome.is_none()) else { return };
-        let (kind, tessera, host) = (owned.kind, owned.tessera, owned.host);
-        match host {
-            Some(host) => self.send(host, Message::Cancel(task), actions),
-            None => {
-                if kind == CallKind::Construct
-                    && let Some(route) = self.routes.get_mut(&tessera)
-                {
-                    route.place = Place::Lost(failure.clone());
-                    self.tessera_is_lost(tessera);
-                }
-            }
+        if let Some(host) = owned.host {
+            self.send(host, Message::Cancel(task), actions);
         }
         self.end_task(task, Outcome::Failed(failure), actions);
-        self.to_pump.push_back(tessera);
     }
 
     /// `TASK-1`: the only way for a task to end.
@@ -328,14 +338,9 @@ impl<H: Clone> Machine<H> {
         if let Some(handle) = owned.handle.take() {
             actions.push(Action::Settle { handle, outcome: outcome.clone() });
         }
-        let (tessera, sent) = (owned.tessera, owned.host.is_some());
+        let (tessera, sent, builds) = (owned.tessera, owned.host.is_some(), owned.kind == CallKind::Construct);
         let wanters = std::mem::take(&mut owned.wanters);
-        let dependencies = std::mem::take(&mut owned.dependencies);
         let unblocks = std::mem::take(&mut owned.unblocks);
-        // A construction is kept for the restarts that may come.
-        let restartable = self.routes.get(&tessera).is_some_and(|route| route.restarts_left > 0);
-        let kept = owned.kind == CallKind::Construct && restartable && sent;
-        let call = if kept { None } else { owned.call.take() };
         owned.outcome = Some(outcome.clone());
         if sent && let Some(route) = self.routes.get_mut(&tessera) {
             route.sent_calls -= 1;
@@ -344,17 +349,50 @@ impl<H: Clone> Machine<H> {
         for (value, wanter) in wanters {
             self.deliver_own(task, value, wanter, &outcome, actions);
         }
+        if !self.may_build_again(task) || !sent {
+            self.drop_call(task, actions);
+        }
+        if builds && !sent && let Outcome::Failed(failure) = outcome {
+            self.never_built(tessera, failure, actions);
+        }
+        self.fences.ended(task);
+        self.check_fences(actions);
+        self.unblock(unblocks);
+        self.forget_task_if_unused(task, actions);
+        if let Some(route) = self.routes.get_mut(&tessera) {
+            // Whatever it waited for, the call that did may be this one.
+            route.blocked_on = None;
+            self.to_pump.push_back(tessera);
+        }
+    }
+
+    /// A construction ended before it was sent.
+    fn never_built(&mut self, tessera: TesseraId, failure: Box<Failure>, actions: &mut Vec<Action<H>>) {
+        if self.routes.get(&tessera).is_some_and(|route| matches!(route.place, Place::At(_))) {
+            self.send(RuntimeId::HEAD, Message::Freed(tessera), actions);
+        }
+        self.lose(tessera, failure, actions);
+    }
+
+    /// Whether a task is the construction of a tessera that will be built again if its host dies.
+    fn may_build_again(&self, task: TaskId) -> bool {
+        let Some(owned) = self.tasks.get(&task) else { return false };
+        owned.kind == CallKind::Construct
+            && owned.call.is_some()
+            && self.routes.get(&owned.tessera).is_some_and(|route| route.restarts_left > 0)
+    }
+
+    /// A call will not be sent again: what it refers to and depends on is not needed for it any more.
+    pub(crate) fn drop_call(&mut self, task: TaskId, actions: &mut Vec<Action<H>>) {
+        let Some(owned) = self.tasks.get_mut(&task) else { return };
+        let call = owned.call.take();
+        let dependencies = std::mem::take(&mut owned.dependencies);
         if let Some(call) = call {
-            self.drop_references(&call.arguments.references, actions);
+            self.drop_references(call.arguments.references);
         }
         for dependency in dependencies {
             self.drop_hold(ObjectId::Task(dependency), actions);
         }
-        self.fences.ended(task);
-        self.check_fences(actions);
-        self.to_pump.extend(unblocks);
-        self.forget_task_if_unused(task, actions);
-        self.to_pump.push_back(tessera);
     }
 
     /// Forget an ended task that nobody can ask for any more.
@@ -366,23 +404,23 @@ impl<H: Clone> Machine<H> {
             || !owned.wanters.is_empty()
             || self.references.holdings.contains_key(&object)
             || self.references.has_holders(object)
+            || self.may_build_again(task)
         {
             return;
         }
+        self.drop_call(task, actions);
         let Some(owned) = self.tasks.remove(&task) else { return };
         if let Some(host) = owned.host {
             self.release(host, object);
         }
-        self.drop_references(&owned.references, actions);
-        if let Some(call) = owned.call {
-            self.drop_references(&call.arguments.references, actions);
-        }
+        self.drop_references(owned.references);
     }
 
     pub(crate) fn validate_tasks(&self) {
         for (task, owned) in &self.tasks {
             let ended = owned.outcome.is_some();
-            assert!(ended || owned.handle.is_some(), "TASK-1: {task:?} has not ended and nobody would be told");
+            let again = owned.kind == CallKind::Construct;
+            assert!(ended || owned.handle.is_some() || again, "TASK-1: {task:?} has not ended and nobody would be told");
             assert!(!ended || owned.wanters.is_empty(), "TASK-1: {task:?} has ended and somebody still waits for it");
             assert!(
                 ended || owned.host.is_some() || self.routes.get(&owned.tessera).is_some_and(|route| route.queue.contains(task)),

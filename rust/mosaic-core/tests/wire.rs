@@ -45,10 +45,9 @@ fn bytes() -> impl Strategy<Value = Bytes> {
 }
 
 fn payload() -> impl Strategy<Value = Payload> {
-    let reference =
-        (object(), runtime()).prop_map(|(object, authority)| Reference { object, authority });
+    let reference = || (object(), runtime()).prop_map(|(object, authority)| Reference { object, authority });
     let few = |max| prop_oneof![3 => Just(0..1usize), 1 => Just(0..max)];
-    let references = few(20).prop_flat_map(move |n| proptest::collection::vec(reference.clone(), n));
+    let references = few(20).prop_flat_map(move |n| proptest::collection::vec(reference(), n));
     let segments = few(4).prop_flat_map(|n| proptest::collection::vec(bytes(), n));
     (any::<u8>(), bytes(), segments, references)
         .prop_map(|(format, body, segments, references)| Payload { format, body, segments, references })

@@ -300,9 +300,11 @@ fn has_tasks(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> b
 /// What an argument that stands for a task asks for; its slot is still to be set, unless it is only an order.
 fn dependency(value: &Bound<'_, PyAny>) -> PyResult<Option<Dependency>> {
     let (task, part, slot) = if let Ok(task) = value.cast::<Task>() {
+        task.get().cell().read();
         (task.get().cell().id, Bytes::new(), Slot::Positional(0))
     } else if let Ok(output) = value.cast::<Output>() {
         let output = output.get();
+        output.task.bind(value.py()).get().cell().read();
         let slot = if output.done { Slot::Order } else { Slot::Positional(0) };
         (output.task.bind(value.py()).get().cell().id, output.part(value.py())?, slot)
     } else {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mosaic_core::call::{Call, CallKind, Construction};
-use mosaic_core::event::{Report, Submission};
+use mosaic_core::event::Submission;
 use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::payload::Reference;
 use mosaic_core::placement::LeastLoaded;
@@ -241,7 +241,7 @@ impl PyEngine {
         let submission =
             Submission { handle: Arc::clone(&cell), call, host: None, place, restarts, resends: retries };
         submit(py, &self.host, submission, None)?;
-        Ok((TesseraRef::new(&self.host, tessera, None, class), make_task(py, &self.host, cell)?))
+        Ok((TesseraRef::to_new(&self.host, &cell), make_task(py, &self.host, cell)?))
     }
 
     fn functions(&self, runtime: u32) -> TesseraRef {
@@ -275,6 +275,18 @@ impl PyEngine {
         make_task(py, &self.host, cell)
     }
 
+    fn holders(&self, tessera: (u32, u64)) -> Vec<u32> {
+        self.host.engine.holders_of(tessera_id(tessera)).into_iter().map(|runtime| runtime.0).collect()
+    }
+
+    fn __eq__(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.host, &other.host)
+    }
+
+    fn __hash__(&self) -> usize {
+        Arc::as_ptr(&self.host) as usize
+    }
+
     fn run_main_lane(&self, py: Python<'_>) {
         self.host.executor.run_main_lane(py);
     }
@@ -299,27 +311,11 @@ fn notice_tuple(py: Python<'_>, notice: Notice) -> PyResult<Bound<'_, PyTuple>> 
             let text = String::from_utf8_lossy(&line).into_owned();
             ("output", uid, if error { "stderr" } else { "stdout" }, text).into_pyobject(py)
         }
-        Notice::Report(report) => {
-            let (level, text) = describe(&report);
-            ("report", level, text).into_pyobject(py)
-        }
-        Notice::Unread { what, message } => {
-            let text = format!("{what} failed and nobody looked at it: {message}");
-            ("report", "error", text).into_pyobject(py)
-        }
+        Notice::Log { uid, level, text } => ("report", level, text, uid).into_pyobject(py),
+        Notice::Exhausted(reason) => ("exhausted", reason).into_pyobject(py),
         Notice::Joined(uid) => ("joined", uid).into_pyobject(py),
         Notice::Died { uid, cause } => ("died", uid, cause).into_pyobject(py),
         Notice::Choose(tessera) => ("choose", tessera.owner.0, tessera.sequence).into_pyobject(py),
         Notice::Ended(token) => ("done", token).into_pyobject(py),
-    }
-}
-
-/// A report as a level and a line for the log.
-pub(crate) fn describe(report: &Report) -> (&'static str, String) {
-    match report {
-        Report::Retried { what, attempt, of, message } => {
-            ("warning", format!("{what} failed and is run again (retry {attempt} of {of}): {message}"))
-        }
-        Report::Restarted { what, cause } => ("warning", format!("{what} is rebuilt: {cause}")),
     }
 }

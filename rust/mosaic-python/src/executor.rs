@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use mosaic_core::call::{CallKind, Failure, FailureKind, Outcome, ReadyCall};
-use mosaic_core::event::Report;
 use mosaic_core::id::{TaskId, TesseraId};
 use mosaic_core::payload::Payload;
 use mosaic_runtime::executor::{Executor, Revoked};
@@ -24,7 +23,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::coroutine::CallCoroutine;
 use crate::decode::{decode_arguments, decode_value};
 use crate::encode::{MSGPACK, OPAQUE, encode_value};
-use crate::engine::{Host, describe};
+use crate::engine::Host;
 use crate::hooks::{cached, hooks};
 use crate::task::lock;
 
@@ -472,11 +471,6 @@ impl Executor for PythonExecutor {
                 self.coroutines.rouse();
             }
         }
-    }
-
-    fn report(&self, report: Report) {
-        let (level, text) = describe(&report);
-        self.warn(&format!("{level}: {text}"));
     }
 
     fn warn(&self, message: &str) {

@@ -30,6 +30,8 @@ pub(crate) struct Counted {
     /// Where it was known to live when the reference came here.
     known: Option<RuntimeId>,
     pub(crate) class: Arc<str>,
+    /// Its construction, where this process made it: a call that follows tells of its failure.
+    built: Option<Arc<TaskCell>>,
 }
 
 impl Drop for Counted {
@@ -43,7 +45,14 @@ impl Drop for Counted {
 impl TesseraRef {
     /// A reference that the engine counts already (a submission's, or one just retained).
     pub(crate) fn new(host: &Arc<Host>, tessera: TesseraId, known: Option<RuntimeId>, class: Arc<str>) -> Self {
-        Self { inner: Arc::new(Counted { host: Arc::clone(host), tessera, known, class }) }
+        Self { inner: Arc::new(Counted { host: Arc::clone(host), tessera, known, class, built: None }) }
+    }
+
+    /// A reference to a tessera that this construction builds.
+    pub(crate) fn to_new(host: &Arc<Host>, built: &Arc<TaskCell>) -> Self {
+        let (tessera, class) = (built.tessera, Arc::clone(&built.class));
+        let built = Some(Arc::clone(built));
+        Self { inner: Arc::new(Counted { host: Arc::clone(host), tessera, known: None, class, built }) }
     }
 }
 
@@ -173,6 +182,9 @@ impl RemoteMethod {
             (args.clone(), None)
         };
         let (arguments, dependencies) = encode_arguments(first.as_ref(), &args, kwargs.as_ref())?;
+        if let Some(built) = &self.callee.built {
+            built.read();
+        }
         let host = &self.callee.host;
         let task = host.engine.next_task();
         let cell = TaskCell::new(task, self.callee.tessera, Arc::clone(&self.name), Arc::clone(&self.callee.class));

@@ -100,6 +100,7 @@ pub struct TaskCell {
     pub borrowed: bool,
     abandoned: AtomicBool,
     reported: AtomicBool,
+    read: AtomicBool,
     stage: AtomicU8,
     inner: Mutex<Inner>,
 }
@@ -136,6 +137,7 @@ impl TaskCell {
             borrowed,
             abandoned: AtomicBool::new(false),
             reported: AtomicBool::new(false),
+            read: AtomicBool::new(false),
             stage: AtomicU8::new(PENDING),
             inner: Mutex::default(),
         }
@@ -244,6 +246,11 @@ impl TaskCell {
         })
     }
 
+    /// Somebody is told of its failure by another way: a call that depends on it.
+    pub fn read(&self) {
+        self.read.store(true, Ordering::Release);
+    }
+
     /// Its program's handle is gone without a look at how it ended. Returns whether its failure is to be told to people now.
     pub fn abandon(&self) -> bool {
         self.abandoned.store(true, Ordering::Release);
@@ -253,6 +260,7 @@ impl TaskCell {
     /// Whether it failed, nobody can look any more, and nobody was told: true only once.
     pub fn is_unread_failure(&self) -> bool {
         self.abandoned.load(Ordering::Acquire)
+            && !self.read.load(Ordering::Acquire)
             && self.failure_kind().is_some_and(|kind| kind != FailureKind::Cancelled)
             && !self.reported.swap(true, Ordering::AcqRel)
     }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mosaic_core::call::{CallKind, Failure, FailureKind, Outcome, ReadyCall};
-use mosaic_core::event::Report;
 use mosaic_core::id::{TaskId, TesseraId};
 use mosaic_core::payload::Payload;
 use rustc_hash::FxHashMap;
@@ -118,7 +117,6 @@ impl Executor for Closures {
         self.lane.push([Job::DropTessera(tessera)]);
     }
     fn drop_result(&self, _: TaskId) {}
-    fn report(&self, _: Report) {}
     fn warn(&self, _: &str) {}
     fn stop(&self) {
         self.lane.stop();

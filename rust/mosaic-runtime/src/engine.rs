@@ -109,6 +109,8 @@ pub(crate) struct Shared {
     max_pending: usize,
     state: Mutex<State>,
     inbox: Mutex<Vec<Event<Arc<TaskCell>>>>,
+    /// Lines for the head's log.
+    notes: Mutex<Vec<Message>>,
     signalled: AtomicBool,
     inbox_filled: Notify,
     pending: AtomicUsize,
@@ -197,6 +199,7 @@ impl Engine {
                 dirty: Vec::new(),
             }),
             inbox: Mutex::default(),
+            notes: Mutex::default(),
             signalled: AtomicBool::new(false),
             inbox_filled: Notify::new(),
             pending: AtomicUsize::new(0),
@@ -399,6 +402,12 @@ impl Engine {
     pub fn runner_of(&self, task: TaskId, tessera: TesseraId) -> Option<RuntimeId> {
         let state = lock(&self.shared.state);
         state.machine.runner_of(task).or_else(|| state.machine.host_of(tessera))
+    }
+
+    /// The runtimes that are counted as holders of a tessera that this one hosts.
+    pub fn holders_of(&self, tessera: TesseraId) -> Vec<RuntimeId> {
+        self.shared.process_inbox();
+        lock(&self.shared.state).machine.holders_of(tessera)
     }
 
     /// A cell for a task that was passed to this process.
@@ -656,10 +665,27 @@ impl Shared {
             Some(Outcome::Failed(failure)) => failure.message.clone(),
             _ => String::new(),
         });
+        self.log("error", format!("{what} failed and nobody looked at it: {message}"));
+    }
+
+    /// Have a line put into the program's log, on the head.
+    fn log(&self, level: &str, text: String) {
+        let (level, uid) = (level.to_owned(), self.uid.clone());
         if self.node.is_some() {
-            self.notices.push(Notice::Unread { what, message });
+            self.notices.push(Notice::Log { uid, level, text });
         } else {
-            self.executor.warn(&format!("{what} failed and nobody looked at it: {message}"));
+            // Past the rules and not under their lock: the next batch takes it along.
+            lock(&self.notes).push(Message::Note { level, text });
+            if !self.signalled.swap(true, Ordering::AcqRel) {
+                self.inbox_filled.notify_one();
+            }
+        }
+    }
+
+    /// A worker has something for the log.
+    pub(crate) fn note_from(&self, from: RuntimeId, level: String, text: String) {
+        if let Some(member) = self.member(from) {
+            self.tell(Notice::Log { uid: member.uid, level, text });
         }
     }
 
@@ -858,6 +884,9 @@ impl State {
     fn finish_batch(&mut self, shared: &Shared) {
         self.machine.flush(&mut self.actions);
         self.carry_out(shared);
+        for note in std::mem::take(&mut *lock(&shared.notes)) {
+            self.send(RuntimeId::HEAD, &note, shared);
+        }
         self.hand_over(shared);
         for to in self.dirty.drain(..) {
             if let Some(peer) = self.peers.get_mut(&to) {
@@ -935,8 +964,10 @@ impl State {
                 }
                 Action::DropResult(task) => shared.executor.drop_result(task),
                 Action::ChooseWorker(tessera) => shared.tell(Notice::Choose(tessera)),
-                Action::Report(report) if shared.node.is_some() => shared.tell(Notice::Report(report)),
-                Action::Report(report) => shared.executor.report(report),
+                Action::Report(report) => {
+                    let (level, text) = crate::notice::describe(&report);
+                    shared.log(level, text);
+                }
                 Action::MemberJoined(member) => {
                     if let Some(node) = &shared.node {
                         node.joined();

@@ -130,6 +130,10 @@ async fn read_frames(shared: &Shared, mut read: OwnedReadHalf, from: RuntimeId) 
                 shared.end("the runtime was stopped");
                 return Ok(());
             }
+            if let Message::Note { level, text } = message {
+                shared.note_from(from, level, text);
+                continue;
+            }
             batch.push(Event::MessageReceived { from, message });
         }
         if !batch.is_empty() {

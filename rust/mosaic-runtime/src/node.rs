@@ -159,6 +159,7 @@ impl Node {
 
     fn give_up(&self, shared: &Shared, reason: String) {
         *lock(&self.gave_up) = Some(reason.clone());
+        shared.tell(Notice::Exhausted(reason.clone()));
         shared.process_one(Event::WorkersExhausted(reason));
         shared.wake_watchers();
     }

@@ -1,0 +1,201 @@
+//! What an observer of the whole network knows, and the promises it checks by that.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mosaic_core::call::{CallKind, FailureKind, Outcome, ReadyCall};
+use mosaic_core::event::Submission;
+use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
+use mosaic_core::payload::Reference;
+use mosaic_core::wire::Message;
+
+/// A call, as its caller made it.
+pub(crate) struct CallTruth {
+    pub(crate) tessera: TesseraId,
+    pub(crate) kind: CallKind,
+    pub(crate) coroutine: bool,
+    resends: u32,
+    needs: Vec<ObjectId>,
+    pub(crate) settled: bool,
+    /// Where it has ended, be its caller told or not.
+    pub(crate) ended: Option<RuntimeId>,
+}
+
+/// A value that came about.
+pub(crate) struct ValueTruth {
+    pub(crate) at: RuntimeId,
+    pub(crate) inline: bool,
+    references: Vec<ObjectId>,
+}
+
+/// Everything that was observed.
+#[derive(Default)]
+pub(crate) struct Truth {
+    /// When each object came into being: values refer to what is older only, since cycles of references are
+    /// never freed.
+    pub(crate) births: BTreeMap<ObjectId, usize>,
+    /// Handles that wait for their settlement: whose, and for which task.
+    pub(crate) unsettled: BTreeMap<u64, (RuntimeId, Option<TaskId>)>,
+    pub(crate) calls: BTreeMap<TaskId, CallTruth>,
+    pub(crate) values: BTreeMap<TaskId, ValueTruth>,
+    pub(crate) concurrent: BTreeSet<TesseraId>,
+    stopped: BTreeSet<TesseraId>,
+    /// Living objects: where.
+    pub(crate) living: BTreeSet<(TesseraId, RuntimeId)>,
+    /// Calls started, by attempt.
+    started: BTreeMap<(TaskId, u32), u32>,
+    last: BTreeMap<(TesseraId, RuntimeId, RuntimeId), u64>,
+    /// Calls that run now.
+    running: BTreeMap<(TesseraId, RuntimeId), Vec<TaskId>>,
+}
+
+impl Truth {
+    pub(crate) fn submitted(&mut self, at: RuntimeId, submission: &Submission<u64>) {
+        let call = &submission.call;
+        self.expect(submission.handle, at, Some(call.task));
+        let mut needs = Vec::new();
+        if call.kind != CallKind::Construct {
+            needs.push(ObjectId::Tessera(call.tessera));
+        }
+        needs.extend(call.arguments.references.iter().map(|reference| reference.object));
+        needs.extend(call.dependencies.iter().map(|dependency| ObjectId::Task(dependency.task)));
+        let truth = CallTruth {
+            tessera: call.tessera,
+            kind: call.kind,
+            coroutine: call.coroutine,
+            resends: submission.resends + submission.restarts,
+            needs,
+            settled: false,
+            ended: None,
+        };
+        self.calls.insert(call.task, truth);
+        if call.construction.concurrent {
+            self.concurrent.insert(call.tessera);
+        }
+    }
+
+    pub(crate) fn expect(&mut self, handle: u64, at: RuntimeId, task: Option<TaskId>) {
+        assert!(self.unsettled.insert(handle, (at, task)).is_none());
+    }
+
+    /// OUT-1, TASK-1: nobody is told twice.
+    pub(crate) fn settled(&mut self, handle: u64, at: RuntimeId) -> Option<TaskId> {
+        let expected = self.unsettled.remove(&handle);
+        let (whose, task) = expected.unwrap_or_else(|| panic!("OUT-1: handle {handle} is settled twice"));
+        assert_eq!(whose, at);
+        task
+    }
+
+    pub(crate) fn value_came_about(&mut self, task: TaskId, at: RuntimeId, references: &[Reference], inline: bool) {
+        if self.calls.get(&task).is_some_and(|call| call.settled) {
+            // It was given up before.
+            return;
+        }
+        let references = references.iter().map(|reference| reference.object).collect();
+        self.values.insert(task, ValueTruth { at, inline, references });
+    }
+
+    /// TESS-1, TESS-2, as the executor sees them.
+    pub(crate) fn starts(&mut self, at: RuntimeId, ready: &ReadyCall) {
+        let (call, caller) = (&ready.call, ready.caller);
+        let task = call.task;
+        let times = self.started.entry((task, ready.attempt)).or_default();
+        *times += 1;
+        let resends = self.calls[&task].resends;
+        assert!(*times <= 1 + resends, "TESS-1: {task:?} started {times} times");
+        let tessera = call.tessera;
+        if tessera.is_functions() {
+            return;
+        }
+        if call.kind != CallKind::Construct {
+            assert!(self.living.contains(&(tessera, at)), "{task:?} runs on {tessera:?}, which is not there");
+        }
+        if self.concurrent.contains(&tessera) || call.kind == CallKind::GetAttributeNow {
+            return;
+        }
+        let last = self.last.entry((tessera, at, caller)).or_default();
+        assert!(
+            *last < task.sequence || *last == task.sequence && ready.attempt > 0,
+            "TESS-1: {task:?} of {tessera:?} starts after call {last} of the same caller"
+        );
+        *last = task.sequence;
+        let running = self.running.entry((tessera, at)).or_default();
+        assert!(running.is_empty(), "TESS-2: {task:?} starts while {running:?} runs on {tessera:?}");
+        running.push(task);
+    }
+
+    pub(crate) fn ends(&mut self, at: RuntimeId, ready: &ReadyCall, outcome: &Outcome) {
+        let call = &ready.call;
+        if let Some(running) = self.running.get_mut(&(call.tessera, at)) {
+            running.retain(|task| *task != call.task);
+        }
+        let again = matches!(outcome, Outcome::Failed(failure) if failure.kind == FailureKind::Raised);
+        if !again || ready.attempt >= call.retries {
+            self.has_ended(call.task, at);
+        }
+        if call.kind == CallKind::Construct && matches!(outcome, Outcome::Value(_)) {
+            self.living.insert((call.tessera, at));
+        }
+    }
+
+    pub(crate) fn has_ended(&mut self, task: TaskId, at: RuntimeId) {
+        if let Some(call) = self.calls.get_mut(&task) {
+            call.ended = Some(at);
+        }
+    }
+
+    pub(crate) fn crashed(&mut self, dead: RuntimeId) {
+        self.living.retain(|(_, at)| *at != dead);
+        self.unsettled.retain(|_, (whose, _)| *whose != dead);
+        self.values.retain(|task, value| task.owner != dead && (value.inline || value.at != dead));
+        for (task, call) in &mut self.calls {
+            call.settled |= task.owner == dead;
+            call.ended = call.ended.filter(|at| *at != dead);
+        }
+    }
+
+    /// The object of a tessera is dropped: nobody who lives may be able to reach it. `roots` are the programs'
+    /// handles and the messages on their way.
+    pub(crate) fn tessera_dropped(&mut self, tessera: TesseraId, at: RuntimeId, stop: bool, roots: &BTreeSet<ObjectId>) {
+        assert!(self.living.remove(&(tessera, at)), "{tessera:?} is dropped at {at:?}, where it is not");
+        if stop {
+            self.stopped.insert(tessera);
+            return;
+        }
+        let reached = self.reachable(roots);
+        assert!(
+            !reached.contains(&ObjectId::Tessera(tessera)) || self.stopped.contains(&tessera),
+            "REF-1: {tessera:?} is dropped at {at:?}, and somebody can reach it"
+        );
+    }
+
+    /// From the handles and messages, through unended calls and values.
+    pub(crate) fn reachable(&self, roots: &BTreeSet<ObjectId>) -> BTreeSet<ObjectId> {
+        let mut reached = roots.clone();
+        for call in self.calls.values().filter(|call| !call.settled && call.ended.is_none()) {
+            reached.extend(&call.needs);
+        }
+        let mut open: Vec<_> = reached.iter().copied().collect();
+        while let Some(object) = open.pop() {
+            let ObjectId::Task(task) = object else { continue };
+            for inner in self.values.get(&task).into_iter().flat_map(|value| &value.references) {
+                if reached.insert(*inner) {
+                    open.push(*inner);
+                }
+            }
+        }
+        reached
+    }
+}
+
+/// What a message on its way refers to.
+pub(crate) fn mentioned(message: &Message, into: &mut BTreeSet<ObjectId>) {
+    let value = |outcome: &Outcome, into: &mut BTreeSet<ObjectId>| {
+        if let Outcome::Value(value) = outcome {
+            into.extend(value.references.iter().map(|reference| reference.object));
+        }
+    };
+    match message {
+        Message::Settled { outcome, .. } | Message::Fetched { outcome, .. } => value(outcome, into),
+        _ => {}
+    }
+}

@@ -1,0 +1,357 @@
+//! The network: machines, links that keep their order each and no order among them, crashes.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use mosaic_core::call::{CallKind, Outcome};
+use mosaic_core::event::{Action, Event, Member};
+use mosaic_core::id::{ObjectId, RuntimeId, TaskId};
+use mosaic_core::machine::{Config, Machine};
+use mosaic_core::payload::Payload;
+use mosaic_core::placement::LeastLoaded;
+use mosaic_core::wire::Message;
+
+use crate::executor::Lanes;
+use crate::program::Program;
+use crate::rng::Rng;
+use crate::truth::{Truth, mentioned};
+
+/// Values beyond this length stay with their host.
+pub(crate) const INLINE: usize = 16;
+
+/// One runtime.
+pub(crate) struct Node {
+    pub(crate) machine: Machine<u64>,
+    pub(crate) alive: bool,
+    pub(crate) program: Program,
+    pub(crate) lanes: Lanes,
+    unflushed: bool,
+}
+
+/// All of it.
+pub(crate) struct World {
+    pub(crate) rng: Rng,
+    pub(crate) nodes: BTreeMap<RuntimeId, Node>,
+    links: BTreeMap<(RuntimeId, RuntimeId), VecDeque<Message>>,
+    pub(crate) truth: Truth,
+    /// Deaths that the head has not seen.
+    unseen: Vec<RuntimeId>,
+    next_handle: u64,
+    next_runtime: u32,
+    pub(crate) stops: bool,
+    log: Option<VecDeque<String>>,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, log: bool) -> Self {
+        let mut world = Self {
+            rng: Rng::new(seed),
+            nodes: BTreeMap::new(),
+            links: BTreeMap::new(),
+            truth: Truth::default(),
+            unseen: Vec::new(),
+            next_handle: 0,
+            next_runtime: 0,
+            stops: false,
+            log: log.then(VecDeque::new),
+        };
+        world.add_node();
+        if world.rng.chance(50)
+            && let Some(head) = world.nodes.get_mut(&RuntimeId::HEAD)
+        {
+            head.machine.set_strategy(Box::new(LeastLoaded::default()));
+        }
+        for _ in 0..2 + world.rng.below(3) {
+            world.join();
+        }
+        world
+    }
+
+    pub(crate) fn note(&mut self, line: impl FnOnce() -> String) {
+        if let Some(log) = &mut self.log {
+            log.push_back(line());
+        }
+    }
+
+    pub(crate) fn print_log(&self, last: usize) {
+        for line in self.log.iter().flat_map(|log| log.iter().skip(log.len().saturating_sub(last))) {
+            eprintln!("{line}");
+        }
+    }
+
+    fn add_node(&mut self) -> RuntimeId {
+        let me = RuntimeId(self.next_runtime);
+        self.next_runtime += 1;
+        let window_calls = 1 + self.rng.below(4);
+        let config = Config { window_calls, window_bytes: 200, inline_limit: INLINE, ..Config::new(me) };
+        let node = Node {
+            machine: Machine::new(config),
+            alive: true,
+            program: Program::default(),
+            lanes: Lanes::default(),
+            unflushed: false,
+        };
+        self.nodes.insert(me, node);
+        me
+    }
+
+    fn join(&mut self) {
+        let runtime = self.add_node();
+        let member = Member { runtime, uid: format!("worker:{}", runtime.0), pid: runtime.0, worker: true };
+        if self.rng.chance(50) {
+            self.links.entry((runtime, RuntimeId::HEAD)).or_default().push_back(Message::Join(member));
+        } else {
+            self.happens(RuntimeId::HEAD, Event::RuntimeJoined(member));
+        }
+    }
+
+    fn crash(&mut self, dead: RuntimeId) {
+        self.note(|| format!("{dead:?} crashes"));
+        if let Some(node) = self.nodes.get_mut(&dead) {
+            node.alive = false;
+            node.program = Program::default();
+            node.lanes = Lanes::default();
+        }
+        for ((from, to), messages) in &mut self.links {
+            if *to == dead {
+                messages.clear();
+            } else if *from == dead {
+                messages.truncate(self.rng.below(messages.len() + 1));
+            }
+        }
+        self.truth.crashed(dead);
+        self.unseen.push(dead);
+    }
+
+    pub(crate) fn handle(&mut self) -> u64 {
+        self.next_handle += 1;
+        self.next_handle
+    }
+
+    pub(crate) fn living(&self) -> Vec<RuntimeId> {
+        self.nodes.iter().filter(|(_, node)| node.alive).map(|(runtime, _)| *runtime).collect()
+    }
+
+    pub(crate) fn workers(&self) -> Vec<RuntimeId> {
+        self.living().into_iter().filter(|runtime| *runtime != RuntimeId::HEAD).collect()
+    }
+
+    /// Feed one event to a machine and carry out its actions.
+    pub(crate) fn happens(&mut self, at: RuntimeId, event: Event<u64>) {
+        self.note(|| format!("{at:?} <- {event:?}"));
+        let mut actions = Vec::new();
+        let flush = self.rng.chance(50);
+        let Some(node) = self.nodes.get_mut(&at) else { return };
+        node.machine.handle(event, &mut actions);
+        node.machine.validate();
+        node.unflushed = !flush;
+        if flush {
+            node.machine.flush(&mut actions);
+            node.machine.validate();
+        }
+        self.carry_out(at, actions);
+    }
+
+    fn flush(&mut self, at: RuntimeId) {
+        let mut actions = Vec::new();
+        let Some(node) = self.nodes.get_mut(&at) else { return };
+        node.unflushed = false;
+        node.machine.flush(&mut actions);
+        node.machine.validate();
+        self.carry_out(at, actions);
+    }
+
+    fn carry_out(&mut self, at: RuntimeId, actions: Vec<Action<u64>>) {
+        // What was decided together is on its way together: a look at the whole comes after the sends.
+        let mut dropped = Vec::new();
+        for action in actions {
+            self.note(|| format!("    {at:?} -> {action:?}"));
+            match action {
+                Action::Send { to, message } => {
+                    if let Message::Settled { task, .. } = &message {
+                        self.truth.has_ended(*task, at);
+                    }
+                    if self.nodes.get(&to).is_some_and(|node| node.alive) {
+                        self.links.entry((at, to)).or_default().push_back(message);
+                    }
+                }
+                Action::Run(ready) => {
+                    let Some(node) = self.nodes.get_mut(&at) else { continue };
+                    node.lanes.handed_over(ready);
+                }
+                Action::Revoke(task) => {
+                    let Some(node) = self.nodes.get_mut(&at) else { continue };
+                    node.lanes.revoked(task);
+                }
+                Action::DropTessera(tessera) => dropped.push(tessera),
+                Action::DropResult(task) => {
+                    if self.truth.values.get(&task).is_some_and(|value| !value.inline && value.at == at) {
+                        self.truth.values.remove(&task);
+                    }
+                }
+                Action::Settle { handle, outcome } => self.settled(at, handle, &outcome),
+                Action::ChooseWorker(_) => panic!("no foreign strategy is plugged in"),
+                Action::TesseraPlaced(_) | Action::MemberJoined(_) | Action::MemberDied { .. } | Action::Report(_) => {}
+            }
+        }
+        for tessera in dropped {
+            let roots = self.roots();
+            // A stop that has run drops the object whoever refers to it.
+            let stop = self.truth.calls.values().any(|call| call.kind == CallKind::Stop && call.tessera == tessera);
+            self.truth.tessera_dropped(tessera, at, stop, &roots);
+        }
+    }
+
+    fn settled(&mut self, at: RuntimeId, handle: u64, outcome: &Outcome) {
+        let Some(task) = self.truth.settled(handle, at) else { return };
+        if task.owner == at
+            && let Some(call) = self.truth.calls.get_mut(&task)
+        {
+            call.settled = true;
+            if matches!(outcome, Outcome::Failed(_)) {
+                self.truth.values.remove(&task);
+            }
+        }
+        if let Some(node) = self.nodes.get_mut(&at) {
+            node.program.told(task, outcome);
+        }
+    }
+
+    /// What programs hold and messages mention.
+    fn roots(&self) -> BTreeSet<ObjectId> {
+        let mut roots = BTreeSet::new();
+        for node in self.nodes.values().filter(|node| node.alive) {
+            node.program.held(&mut roots);
+        }
+        let alive = |runtime: &RuntimeId| self.nodes.get(runtime).is_some_and(|node| node.alive);
+        for ((from, _), messages) in &self.links {
+            if alive(from) {
+                messages.iter().for_each(|message| mentioned(message, &mut roots));
+            }
+        }
+        roots
+    }
+
+    /// Deliver one message of a random link. False if there is none.
+    fn deliver(&mut self) -> bool {
+        let full: Vec<_> = self.links.iter().filter(|(_, messages)| !messages.is_empty()).map(|(link, _)| *link).collect();
+        let Some((from, to)) = self.rng.pick(&full) else { return false };
+        let Some(message) = self.links.get_mut(&(from, to)).and_then(VecDeque::pop_front) else { return false };
+        self.happens(to, Event::MessageReceived { from, message });
+        true
+    }
+
+    /// The head sees one of the deaths. False if there is none.
+    fn see_death(&mut self) -> bool {
+        if self.unseen.is_empty() {
+            return false;
+        }
+        let runtime = self.unseen.swap_remove(self.rng.below(self.unseen.len()));
+        self.happens(RuntimeId::HEAD, Event::RuntimeDied { runtime, cause: format!("{runtime:?} was killed") });
+        true
+    }
+
+    fn flush_somebody(&mut self) -> bool {
+        let lazy: Vec<_> = self.nodes.iter().filter(|(_, node)| node.alive && node.unflushed).map(|(at, _)| *at).collect();
+        let Some(at) = self.rng.pick(&lazy) else { return false };
+        self.flush(at);
+        true
+    }
+
+    /// One random step of a run with programs and, if `faults`, crashes.
+    pub(crate) fn step(&mut self, faults: bool) {
+        let living = self.living();
+        let Some(at) = self.rng.pick(&living) else { return };
+        match self.rng.below(100) {
+            0..45 => drop(self.deliver()),
+            45..67 => drop(self.execute(at)),
+            67..95 => self.program(at),
+            95..97 => drop(self.flush_somebody()),
+            97 => drop(self.see_death()),
+            98 if faults && at != RuntimeId::HEAD && self.workers().len() > 1 => self.crash(at),
+            _ if faults && self.next_runtime < 12 && self.rng.chance(30) => self.join(),
+            _ => {}
+        }
+    }
+
+    /// Let everything that is under way come to its end, in a random order.
+    pub(crate) fn settle_down(&mut self) {
+        for step in 0.. {
+            assert!(step < 200_000, "the network does not come to rest");
+            let living = self.living();
+            let busy: Vec<_> = living.into_iter().filter(|at| self.nodes[at].lanes.is_busy()).collect();
+            let moved = match self.rng.below(4) {
+                0 => self.rng.pick(&busy).is_some_and(|at| self.execute(at)),
+                1 => self.rng.chance(20) && self.see_death(),
+                2 => self.flush_somebody(),
+                _ => self.deliver(),
+            };
+            let idle = !moved
+                && busy.is_empty()
+                && self.unseen.is_empty()
+                && self.links.values().all(VecDeque::is_empty)
+                && !self.nodes.values().any(|node| node.alive && node.unflushed);
+            if idle {
+                return;
+            }
+        }
+    }
+
+    /// The whole life of a network.
+    pub(crate) fn run(&mut self) {
+        let faults = self.rng.chance(70);
+        let steps = 60 + self.rng.below(500);
+        for _ in 0..steps {
+            self.step(faults);
+        }
+        if self.rng.chance(10) {
+            let living = self.living();
+            let Some(at) = self.rng.pick(&living) else { return };
+            self.happens(at, Event::RuntimeStopped("the runtime was stopped".into()));
+            let left: Vec<_> = self.truth.unsettled.values().filter(|(whose, _)| *whose == at).collect();
+            assert!(left.is_empty(), "{at:?} has stopped and did not settle {left:?}");
+            self.stops = true;
+            return;
+        }
+        self.settle_down();
+        if self.workers().is_empty() {
+            self.happens(RuntimeId::HEAD, Event::WorkersExhausted("no worker is left".into()));
+            self.settle_down();
+        }
+        assert!(
+            self.truth.unsettled.is_empty(),
+            "a wait does not end: {:?}",
+            self.truth.unsettled.iter().map(|(handle, (at, task))| (handle, at, task)).collect::<Vec<_>>()
+        );
+        self.release_everything();
+        for (runtime, node) in self.nodes.iter().filter(|(_, node)| node.alive) {
+            assert!(node.machine.is_blank(), "{runtime:?} remembers something: {}", node.machine.describe());
+        }
+        assert!(self.truth.living.is_empty(), "objects are left: {:?}", self.truth.living);
+    }
+
+    fn release_everything(&mut self) {
+        loop {
+            self.settle_down();
+            let living = self.living();
+            let mut any = false;
+            for at in living {
+                let objects = self.nodes.get_mut(&at).map(|node| node.program.let_go()).unwrap_or_default();
+                any |= !objects.is_empty();
+                for object in objects {
+                    self.happens(at, Event::Released(object));
+                    if self.rng.chance(30) {
+                        self.deliver();
+                    }
+                }
+            }
+            if !any {
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn put_value(&mut self, at: RuntimeId, task: TaskId, value: Payload) {
+        self.truth.value_came_about(task, at, &value.references, true);
+        self.happens(at, Event::ValuePut { task, value });
+    }
+}
