@@ -124,6 +124,9 @@ class Mapping:
         self._suspects: deque[Chunk] = deque()
         self._results: deque[tuple[int, list[Any]]] = deque()
         self._fatal: list[BaseException] = []
+        self._failed: tuple[int, Exception] | None = None
+        # Results in the order of the items: a failure waits for what comes before it.
+        self._in_turn = False
         self._pumps: dict[str, tuple[Pump, asyncio.Task[None]]] = {}
         self._background: set[asyncio.Task[None]] = set()
         self.more = asyncio.Event()
@@ -142,6 +145,7 @@ class Mapping:
 
     async def stream(self) -> AsyncIterator[Any]:
         """Give results as they come; `close` must be called afterwards."""
+        self._in_turn = self.settings.ordered
         self._main = asyncio.ensure_future(self._run())
         self._main.add_done_callback(lambda _: self._arrived.set())
         early: dict[int, list[Any]] = {}
@@ -166,8 +170,8 @@ class Mapping:
                 if self._results:
                     continue
                 failed = self._main.exception() if not self._main.cancelled() else None
-                for first in sorted(early):
-                    # Behind an item that was given up.
+                # What is behind an item that was given up; not behind one that failed.
+                for first in sorted(early) if self._failed is None else ():
                     for value in early[first]:
                         yield value
                 if failed is not None:
@@ -202,6 +206,8 @@ class Mapping:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+        if self._failed is not None:
+            raise self._failed[1]
         if len(self._fatal) == 1:
             raise self._fatal[0]
         if self._fatal:
@@ -218,6 +224,8 @@ class Mapping:
                     task = asyncio.ensure_future(pump.run())
                     task.add_done_callback(lambda _: membership.wake())
                     self._pumps[uid] = pump, task
+            if self.finished():
+                return
             if any(not task.done() for _, task in self._pumps.values()):
                 await membership.changed()
             else:
@@ -239,7 +247,12 @@ class Mapping:
         task.add_done_callback(self._background.discard)
 
     def finished(self) -> bool:
-        """Tell whether every item is settled."""
+        """Tell whether every item is settled, or those before one that failed are."""
+        if self._failed is not None:
+            place = self._failed[0]
+            waiting = [*self._again, *self._suspects]
+            waiting += [sent.chunk for pump in self.pumps() for sent in pump.under_way]
+            return not self._in_turn or all(chunk.first > place for chunk in waiting)
         return (
             self._exhausted
             and not self._again
@@ -266,6 +279,8 @@ class Mapping:
             return self._suspects.popleft() if first else None
         if self._again:
             return self._again.popleft()
+        if self._failed is not None:
+            return None
         if self._exhausted and self._held is None:
             return None
         size = self._size
@@ -331,8 +346,14 @@ class Mapping:
         self.more.set()
         self._wake_if_finished()
 
+    def fail(self, place: int, error: Exception) -> None:
+        """End with the failure of an item."""
+        if self._failed is None or place < self._failed[0]:
+            self._failed = place, error
+        self._wake_if_finished()
+
     def _wake_if_finished(self) -> None:
-        if self._exhausted and self.finished():
+        if (self._exhausted or self._failed is not None) and self.finished():
             self.more.set()
             self._membership.wake()
 

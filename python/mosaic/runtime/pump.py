@@ -136,10 +136,12 @@ class Pump:
                 try:
                     answer = await sent.task.result()
                 except Exception as error:
-                    if not deaths.is_death_of(error, self._uid):
-                        raise
-                    await self._lose(error)
-                    return
+                    if deaths.is_death_of(error, self._uid):
+                        await self._lose(error)
+                        return
+                    self.under_way.popleft()
+                    mapping.fail(sent.chunk.first, error)
+                    continue
                 self.under_way.popleft()
                 self._take_in(sent, answer)
         finally:
