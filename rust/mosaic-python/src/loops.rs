@@ -14,7 +14,7 @@ use crate::hooks::cached;
 const BUDGET: usize = 1024;
 
 /// One event loop's mailbox, and the futures that wait on it.
-#[pyclass(frozen, module = "mosaic._core")]
+#[pyclass(frozen, weakref, module = "mosaic._core")]
 pub(crate) struct LoopMailbox {
     pub(crate) mailbox: Arc<Mailbox<u64>>,
     event_loop: Py<PyWeakrefReference>,
@@ -94,10 +94,11 @@ impl LoopMailbox {
     }
 }
 
-/// The mailboxes of all loops that ever waited for an engine.
+/// The mailboxes of the loops that wait for an engine, by the loop's address. Each is kept alive by its loop,
+/// whose reader it is, so that its descriptor closes with the loop.
 #[derive(Default)]
 pub(crate) struct Loops {
-    known: Mutex<FxHashMap<usize, Py<LoopMailbox>>>,
+    known: Mutex<FxHashMap<usize, Py<PyWeakrefReference>>>,
 }
 
 impl Loops {
@@ -106,10 +107,11 @@ impl Loops {
         let event_loop = cached!(py, "asyncio", "get_running_loop")?.call0()?;
         let address = event_loop.as_ptr() as usize;
         let known = lock(&self.known).get(&address).map(|mailbox| mailbox.clone_ref(py));
-        if let Some(mailbox) = known.filter(|mailbox| mailbox.get().serves(&event_loop)) {
-            return Ok((event_loop, mailbox.into_bound(py)));
+        if let Some(mailbox) = known.and_then(|mailbox| upgrade(mailbox.bind(py)))
+            && mailbox.get().serves(&event_loop)
+        {
+            return Ok((event_loop, mailbox));
         }
-        self.forget_closed(py);
         let signal = Signal::new()?;
         let descriptor = signal.descriptor();
         let mailbox = Bound::new(
@@ -121,7 +123,8 @@ impl Loops {
             },
         )?;
         event_loop.call_method1(pyo3::intern!(py, "add_reader"), (descriptor, &mailbox))?;
-        let replaced = lock(&self.known).insert(address, mailbox.clone().unbind());
+        let weak = PyWeakrefReference::new(&mailbox)?.unbind();
+        let replaced = lock(&self.known).insert(address, weak);
         drop(replaced);
         Ok((event_loop, mailbox))
     }
@@ -130,7 +133,7 @@ impl Loops {
     pub(crate) fn close(&self, py: Python<'_>) {
         let known = std::mem::take(&mut *lock(&self.known));
         for mailbox in known.into_values() {
-            let mailbox = mailbox.into_bound(py);
+            let Some(mailbox) = upgrade(mailbox.bind(py)) else { continue };
             if let Some(event_loop) = mailbox.get().living_loop(py) {
                 let _ = mailbox.call0();
                 let _ = event_loop.call_method1("remove_reader", (mailbox.get().mailbox.wake().descriptor(),));
@@ -138,15 +141,8 @@ impl Loops {
             mailbox.get().mailbox.wake().close();
         }
     }
+}
 
-    /// Let go of the mailboxes whose loops have closed.
-    fn forget_closed(&self, py: Python<'_>) {
-        let known = std::mem::take(&mut *lock(&self.known));
-        let (living, closed): (FxHashMap<_, _>, FxHashMap<_, _>) =
-            known.into_iter().partition(|(_, mailbox)| mailbox.get().living_loop(py).is_some());
-        lock(&self.known).extend(living);
-        for mailbox in closed.into_values() {
-            mailbox.get().mailbox.wake().close();
-        }
-    }
+fn upgrade<'py>(mailbox: &Bound<'py, PyWeakrefReference>) -> Option<Bound<'py, LoopMailbox>> {
+    mailbox.upgrade()?.cast_into().ok()
 }

@@ -36,7 +36,7 @@ use crate::signal::Signal;
 use crate::threads;
 
 /// Signals that are kept for the next thread that blocks.
-const IDLE_SIGNALS: usize = 4;
+const IDLE_SIGNALS: usize = 1;
 /// Events that may wait for the next batch before the I/O thread is woken for them.
 const LAZY_EVENTS: usize = 256;
 
@@ -379,8 +379,9 @@ impl Engine {
     /// Keep a value here, as the result of a task that has ended.
     pub fn put(&self, name: Arc<str>, value: Payload) -> Arc<TaskCell> {
         let id = self.next_task();
-        let cell = TaskCell::new(id, TesseraId::functions(self.shared.me), name, "".into());
-        cell.resolve(Outcome::Value(value.clone()));
+        let cell = TaskCell::borrowed(id, TesseraId::functions(self.shared.me), name, "".into());
+        // Whoever wants the value asks the rules, which know whether somebody has dropped it.
+        cell.resolve(Outcome::Stored { host: self.shared.me, size: value.size() as u64 });
         self.shared.post(Event::ValuePut { task: id, value });
         cell
     }
