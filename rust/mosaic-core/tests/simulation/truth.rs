@@ -39,6 +39,9 @@ pub(crate) struct Truth {
     pub(crate) values: BTreeMap<TaskId, ValueTruth>,
     pub(crate) concurrent: BTreeSet<TesseraId>,
     stopped: BTreeSet<TesseraId>,
+    /// Tesserae whose host died: if their owner dies before they are built again, they are lost.
+    bereft: BTreeSet<TesseraId>,
+    dead: BTreeSet<RuntimeId>,
     /// Living objects: where.
     pub(crate) living: BTreeSet<(TesseraId, RuntimeId)>,
     /// Calls started, by attempt.
@@ -144,6 +147,8 @@ impl Truth {
     }
 
     pub(crate) fn crashed(&mut self, dead: RuntimeId) {
+        self.dead.insert(dead);
+        self.bereft.extend(self.living.iter().filter(|(_, at)| *at == dead).map(|(tessera, _)| *tessera));
         self.living.retain(|(_, at)| *at != dead);
         self.unsettled.retain(|_, (whose, _)| *whose != dead);
         self.values.retain(|task, value| task.owner != dead && (value.inline || value.at != dead));
@@ -159,6 +164,8 @@ impl Truth {
         assert!(self.living.remove(&(tessera, at)), "{tessera:?} is dropped at {at:?}, where it is not");
         if stop {
             self.stopped.insert(tessera);
+        }
+        if stop || self.bereft.contains(&tessera) && self.dead.contains(&tessera.owner) {
             return;
         }
         let reached = self.reachable(roots);
