@@ -203,7 +203,7 @@ impl<H: Clone> Machine<H> {
             }
             Event::OutcomeWanted { task, want, handle } => self.outcome_wanted(task, want, handle, actions),
             Event::ValuePut { task, value } => self.value_put(task, value, actions),
-            Event::ValueDropped(task) => self.value_dropped(task, actions),
+            Event::ValueDropped(task) => self.value_dropped(task),
             Event::Retained(reference) => self.hold(reference, actions),
             Event::Released(object) => self.drop_hold(object, actions),
             Event::FenceRequested(handle) => self.fence_requested(handle, actions),
@@ -269,7 +269,7 @@ impl<H: Clone> Machine<H> {
             Message::Fetch { task, value } => {
                 self.want(task, self.config.me, value, Wanter::Peer { to: from, value }, actions);
             }
-            Message::Fetched { task, value, outcome } => self.outcome_fetched(from, task, value, outcome, actions),
+            Message::Fetched { task, value, outcome } => self.outcome_fetched(from, task, value, &outcome, actions),
             Message::Hold(object) => {
                 self.references.add_holder(object, from);
                 self.send(from, Message::HoldAcknowledged(object), actions);

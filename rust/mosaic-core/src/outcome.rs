@@ -157,9 +157,9 @@ impl<H: Clone> Machine<H> {
                     self.deliver(task, value, wanter, lost, actions);
                 }
             }
-            Wanter::Peer { to, value: wanted } => {
-                let outcome = self.for_travel(outcome, to, wanted || value);
-                self.send(to, Message::Fetched { task, value: wanted, outcome }, actions);
+            Wanter::Peer { to, value: asked_for } => {
+                let outcome = self.for_travel(outcome, to, asked_for || value);
+                self.send(to, Message::Fetched { task, value: asked_for, outcome }, actions);
             }
         }
     }
@@ -188,10 +188,10 @@ impl<H: Clone> Machine<H> {
         from: RuntimeId,
         task: TaskId,
         value: bool,
-        outcome: Outcome,
+        outcome: &Outcome,
         actions: &mut Vec<Action<H>>,
     ) {
-        let references = match &outcome {
+        let references = match outcome {
             Outcome::Value(value) => value.references.clone(),
             _ => Vec::new(),
         };
@@ -199,7 +199,7 @@ impl<H: Clone> Machine<H> {
         let Some(fetch) = self.fetches.remove(&(task, value)) else {
             return self.drop_references(references);
         };
-        let elsewhere = match &outcome {
+        let elsewhere = match outcome {
             Outcome::Stored { host, .. } if value && *host != from => Some(*host),
             _ => None,
         };
@@ -208,7 +208,7 @@ impl<H: Clone> Machine<H> {
             for_program |= matches!(wanter, Wanter::Handle(_));
             match elsewhere {
                 Some(host) => self.want(task, host, value, wanter, actions),
-                None => self.deliver(task, value, wanter, &outcome, actions),
+                None => self.deliver(task, value, wanter, outcome, actions),
             }
         }
         if !for_program || elsewhere.is_some() {

@@ -353,8 +353,8 @@ impl<H: Clone> Machine<H> {
         if self.is_head() {
             self.placement.freed(tessera);
         }
-        let freed = |route: &&mut Route| matches!(route.place, Place::At(host) if host == by);
-        if tessera.owner == self.config.me && self.routes.get_mut(&tessera).filter(freed).is_some() {
+        let is_there = |route: &Route| matches!(route.place, Place::At(host) if host == by);
+        if tessera.owner == self.config.me && self.routes.get(&tessera).is_some_and(is_there) {
             self.let_go_of_construction(tessera, actions);
             self.forget_route_if_idle(tessera);
         }

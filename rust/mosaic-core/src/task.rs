@@ -133,7 +133,7 @@ impl<H: Clone> Machine<H> {
         self.tasks.insert(task, owned);
     }
 
-    pub(crate) fn value_dropped(&mut self, task: TaskId, actions: &mut Vec<Action<H>>) {
+    pub(crate) fn value_dropped(&mut self, task: TaskId) {
         let Some(owned) = self.tasks.get_mut(&task) else { return };
         if owned.outcome.is_none() {
             return;

@@ -234,14 +234,8 @@ impl<H: Clone> Machine<H> {
             let stop = call.kind == CallKind::Stop;
             let alone = stop || call.coroutine || call.retries > 0;
             let Some(hosted) = self.hosted.get_mut(&tessera) else { return };
-            let must_wait = match hosted.concurrent {
-                true => stop && hosted.is_busy(),
-                false => {
-                    hosted.running >= HANDED_OVER
-                        || (hosted.running > 0 && (hosted.alone || alone))
-                        || (stop && hosted.is_busy())
-                }
-            };
+            let full = hosted.running >= HANDED_OVER || hosted.running > 0 && (hosted.alone || alone);
+            let must_wait = if stop { hosted.is_busy() } else { full && !hosted.concurrent };
             let Some(line) = hosted.lines.get_mut(&caller) else { continue };
             if must_wait {
                 line.listed = true;

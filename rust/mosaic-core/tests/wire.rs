@@ -250,7 +250,9 @@ fn wire_1_lengths_are_checked_before_anything_is_allocated() {
         bytes.extend_from_slice(&segments.to_le_bytes());
         bytes.extend_from_slice(&header.to_le_bytes());
         bytes.extend_from_slice(&body.to_le_bytes());
-        lengths.iter().for_each(|length| bytes.extend_from_slice(&length.to_le_bytes()));
+        for length in lengths {
+            bytes.extend_from_slice(&length.to_le_bytes());
+        }
         bytes
     };
     let limits = Limits { header: 100, segments: 2, payload: 1000 };

@@ -112,7 +112,9 @@ impl FrameWriter {
             self.length += self.tail.len() - before;
             values.for_each(|value| self.append(value));
             self.append(&payload.body);
-            segments.iter().for_each(|segment| self.append(segment));
+            for segment in segments {
+                self.append(segment);
+            }
         }
         Ok(())
     }

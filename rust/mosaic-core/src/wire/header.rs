@@ -202,9 +202,9 @@ pub(super) fn encode(message: &Message, block: usize, out: &mut BytesMut) -> Res
     let kind = match message {
         Message::Call(call) => {
             let (kind, result) = split_kind(call.kind);
-            let flags = u8::from(call.coroutine) * COROUTINE
-                | u8::from(call.construction.concurrent) * CONCURRENT
-                | u8::from(call.construction.restartable) * RESTARTABLE;
+            let flags = (u8::from(call.coroutine) * COROUTINE)
+                | (u8::from(call.construction.concurrent) * CONCURRENT)
+                | (u8::from(call.construction.restartable) * RESTARTABLE);
             let row: CallHeader<'_> = (
                 call.task.owner.0,
                 call.task.sequence,

@@ -76,15 +76,12 @@ impl World {
                 break;
             }
             let index = self.rng.below(count);
-            let reference = match node.program.tesserae.get(index) {
-                Some((tessera, known)) => {
-                    let Some(authority) = node.machine.host_of(*tessera).or(*known) else { continue };
-                    Reference { object: ObjectId::Tessera(*tessera), authority }
-                }
-                None => {
-                    let task = node.program.tasks[index - node.program.tesserae.len()].task;
-                    Reference { object: ObjectId::Task(task), authority: task.owner }
-                }
+            let reference = if let Some((tessera, known)) = node.program.tesserae.get(index) {
+                let Some(authority) = node.machine.host_of(*tessera).or(*known) else { continue };
+                Reference { object: ObjectId::Tessera(*tessera), authority }
+            } else {
+                let task = node.program.tasks[index - node.program.tesserae.len()].task;
+                Reference { object: ObjectId::Task(task), authority: task.owner }
             };
             if !references.contains(&reference) && self.truth.births[&reference.object] < youngest {
                 references.push(reference);
@@ -208,7 +205,7 @@ impl World {
         };
         let mut submission = self.submission(at, tessera, kind);
         submission.host = known;
-        submission.resends = if self.rng.chance(20) { 1 } else { 0 };
+        submission.resends = u32::from(self.rng.chance(20));
         self.submit(at, submission);
     }
 
@@ -224,7 +221,7 @@ impl World {
             self.submission(at, TesseraId::functions(host), CallKind::Function)
         };
         submission.host = Some(submission.call.tessera.owner);
-        submission.resends = if self.rng.chance(20) { 1 } else { 0 };
+        submission.resends = u32::from(self.rng.chance(20));
         self.submit(at, submission);
     }
 
@@ -279,7 +276,8 @@ impl World {
         let Some(node) = self.nodes.get_mut(&at) else { return };
         let handle = &mut node.program.tasks[index];
         let task = handle.task;
-        if !handle.put && !(task.owner == at && self.truth.calls.get(&task).is_some_and(|call| call.settled)) {
+        let own = || task.owner == at && self.truth.calls.get(&task).is_some_and(|call| call.settled);
+        if !handle.put && !own() {
             return;
         }
         handle.value.clear();

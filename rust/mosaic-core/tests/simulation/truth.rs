@@ -12,7 +12,6 @@ use mosaic_core::wire::Message;
 pub(crate) struct CallTruth {
     pub(crate) tessera: TesseraId,
     pub(crate) kind: CallKind,
-    pub(crate) coroutine: bool,
     resends: u32,
     needs: Vec<ObjectId>,
     pub(crate) settled: bool,
@@ -64,7 +63,6 @@ impl Truth {
         let truth = CallTruth {
             tessera: call.tessera,
             kind: call.kind,
-            coroutine: call.coroutine,
             resends: submission.resends + submission.restarts,
             needs,
             settled: false,

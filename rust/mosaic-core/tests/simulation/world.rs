@@ -72,6 +72,7 @@ impl World {
         }
     }
 
+    #[allow(clippy::print_stderr)] // for the people who replay a seed
     pub(crate) fn print_log(&self, last: usize) {
         for line in self.log.iter().flat_map(|log| log.iter().skip(log.len().saturating_sub(last))) {
             eprintln!("{line}");
@@ -225,7 +226,9 @@ impl World {
         let alive = |runtime: &RuntimeId| self.nodes.get(runtime).is_some_and(|node| node.alive);
         for ((from, _), messages) in &self.links {
             if alive(from) {
-                messages.iter().for_each(|message| mentioned(message, &mut roots));
+                for message in messages {
+                    mentioned(message, &mut roots);
+                }
             }
         }
         roots
