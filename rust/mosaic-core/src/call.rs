@@ -147,7 +147,12 @@ pub struct Failure {
 impl Failure {
     /// A failure that carries no exception of the user's.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Box<Self> {
-        Box::new(Self { kind, message: message.into(), context: Vec::new(), detail: Payload::default() })
+        Box::new(Self {
+            kind,
+            message: message.into(),
+            context: Vec::new(),
+            detail: Payload::default(),
+        })
     }
 
     /// The same failure as seen by a task that waited for it. Of a long way only the two ends are kept.
