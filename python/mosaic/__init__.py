@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         ObjectLostError,
         RemoteError,
         RuntimeDisconnectedError,
+        SerialisationError,
         TesseraStoppedError,
     )
     from mosaic.runtime.driver import clear_runtime, init, interactive, run, session, stop
@@ -35,6 +36,7 @@ _HOMES = {
     "ObjectLostError": "mosaic.errors",
     "RemoteError": "mosaic.errors",
     "RuntimeDisconnectedError": "mosaic.errors",
+    "SerialisationError": "mosaic.errors",
     "TesseraStoppedError": "mosaic.errors",
     "clear_runtime": "mosaic.runtime.driver",
     "gather": "mosaic.core.gather",
@@ -57,6 +59,7 @@ __all__ = [
     "ObjectLostError",
     "RemoteError",
     "RuntimeDisconnectedError",
+    "SerialisationError",
     "TesseraStoppedError",
     "__version__",
     "clear_runtime",

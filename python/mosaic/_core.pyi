@@ -71,6 +71,9 @@ class Engine:
     @property
     def pending(self) -> int:
         """Tasks of this process that have not ended."""
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` was called here or the network has ended."""
     def wait_ready(self, workers: int, timeout: float | None) -> None:
         """Block until that many workers take part. Raises `TimeoutError`, or the reason why they cannot start."""
     def members(self) -> list[tuple[int, str, int, bool]]:
@@ -134,6 +137,8 @@ class TesseraRef:
     @property
     def host(self) -> int | None:
         """The runtime that hosts it; None while that is not decided."""
+    def wait_placed(self) -> int:
+        """Return the runtime that hosts it; block until that is decided. Its owner if it lives nowhere."""
     @property
     def name(self) -> str:
         """The name of its class, for display."""
@@ -177,6 +182,8 @@ class Task:
     def tessera_name(self) -> str: ...
     @property
     def host(self) -> int | None: ...
+    def wait_placed(self) -> int:
+        """Return the runtime that runs it; block until that is decided."""
     @property
     def method(self) -> str: ...
     @property

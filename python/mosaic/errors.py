@@ -13,6 +13,7 @@ __all__ = [
     "ObjectLostError",
     "RemoteError",
     "RuntimeDisconnectedError",
+    "SerialisationError",
     "TesseraStoppedError",
 ]
 
@@ -43,6 +44,10 @@ class BackpressureError(MosaicError, RuntimeError):
 
 class TesseraStoppedError(MosaicError, RuntimeError):
     """The tessera that was called had been stopped or freed before."""
+
+
+class SerialisationError(MosaicError, TypeError):
+    """A value could not be turned into bytes, or back; the message says which and why."""
 
 
 class RemoteError(MosaicError, RuntimeError):

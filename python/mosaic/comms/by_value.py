@@ -35,8 +35,15 @@ _atoms = (
     type(NotImplemented),
     range,
 )
-_descriptor_modules = frozenset(
-    {"typing", "types", "dataclasses", "_abc", "abc", "enum", "functools", "re", "logging"}
+_fixed_modules = frozenset({"typing", "dataclasses", "_abc", "abc", "re", "logging"})
+_fixed_types = frozenset(
+    {
+        ("types", "GenericAlias"),
+        ("types", "UnionType"),
+        ("functools", "cached_property"),
+        ("functools", "partialmethod"),
+        ("functools", "singledispatchmethod"),
+    }
 )
 
 _PARTS_LIMIT = 4096
@@ -185,8 +192,12 @@ def _collect(value: Any, parts: list[object], seen: set[int]) -> bool:
             _collect(key, parts, seen) and _collect(item, parts, seen)
             for key, item in value.items()
         )
-    module = kind.__module__
-    if module in _descriptor_modules or getattr(kind, "_mosaic_injected", False):
+    if (
+        kind.__module__ in _fixed_modules
+        or (kind.__module__, kind.__name__) in _fixed_types
+        or type(kind).__name__ in {"EnumType", "EnumMeta"}
+        or getattr(kind, "_mosaic_injected", False)
+    ):
         parts.append(value)
         inner = getattr(value, "func", None)  # cached_property, partialmethod
         return inner is None or _collect(inner, parts, seen)

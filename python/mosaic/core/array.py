@@ -58,7 +58,7 @@ class ArrayProxy(ProxyBase):
         RuntimeDisconnectedError
             There is none left.
         """
-        alive = {number for number, _, _, _ in network.engine().members()}
+        alive = network.living()
         living = [
             proxy for proxy in self._proxies if (host := proxy._ref.host) is None or host in alive
         ]

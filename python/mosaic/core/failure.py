@@ -58,7 +58,7 @@ def decode_failure(
     message : str
         One line for people.
     context : list of str
-        The tasks through which the failure came: ``argument 0 of Solver.step``.
+        The tasks through which the failure came: ``needed as argument 0 of Solver.step``.
     detail : bytes, optional
         What `encode_exception` gave.
     """
@@ -68,7 +68,7 @@ def decode_failure(
         else _from_kind(kind, message)
     )
     for line in context:
-        error.add_note(f"needed as {line}")
+        error.add_note(line)
     return error
 
 

@@ -7,7 +7,7 @@ runtimes that have died, so that a message can still name them.
 from __future__ import annotations
 
 from mosaic import _core
-from mosaic.errors import MosaicError
+from mosaic.errors import MosaicError, RuntimeDisconnectedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _names: dict[int, str] = {}
 _numbers: dict[str, int] = {}
+_chosen: dict[RawId, str] = {}
 
 
 def engine() -> Engine:
@@ -37,12 +38,24 @@ def forget() -> None:
     """Forget all names; another network is about to start."""
     _names.clear()
     _numbers.clear()
+    _chosen.clear()
 
 
 def _refresh() -> None:
-    for number, uid, _, _ in engine().members():
+    current = engine()
+    known = {0: "head", current.runtime: current.uid}
+    known.update((number, uid) for number, uid, _, _ in current.members())
+    for number, uid in known.items():
         _names[number] = uid
         _numbers[uid] = number
+
+
+def living() -> set[int]:
+    """Return the numbers of the runtimes that take part, this one among them."""
+    current = engine()
+    found = {number for number, _, _, _ in current.members()}
+    found.add(current.runtime)
+    return found
 
 
 def uid_of(number: int) -> str:
@@ -65,18 +78,23 @@ def number_of(runtime: object) -> int:
     Raises
     ------
     MosaicError
-        No such runtime takes part.
+        There is no such runtime.
+    RuntimeDisconnectedError
+        It has died.
     """
     uid = runtime if isinstance(runtime, str) else getattr(runtime, "uid", None)
     if not isinstance(uid, str):
         raise MosaicError(f"a runtime is named by its uid or a proxy of it, not by {runtime!r}")
     number = _numbers.get(uid)
-    if number is None:
+    alive = living()
+    if number is None or number not in alive:
         _refresh()
         number = _numbers.get(uid)
         if number is None:
             known = ", ".join(sorted(_numbers)) or "none"
             raise MosaicError(f"there is no runtime {uid!r} (known: {known})")
+        if number not in alive:
+            raise RuntimeDisconnectedError(f"{uid} does not take part any more")
     return number
 
 
@@ -100,9 +118,15 @@ def on_event_loop() -> bool:
     return events is not None and events._get_running_loop() is not None
 
 
+def choose_uid(raw: RawId, uid: str) -> None:
+    """Remember the uid that a program chose for a tessera."""
+    _chosen[raw] = uid
+
+
 def tessera_uid(name: str, raw: RawId) -> str:
     """Return the uid of a tessera, such as ``tess-solver-0-2a``: class, owner, sequence in hexadecimal."""
-    return f"tess-{_lower(name)}-{raw[0]}-{raw[1]:x}"
+    chosen = _chosen.get(raw)
+    return chosen if chosen is not None else f"tess-{_lower(name)}-{raw[0]}-{raw[1]:x}"
 
 
 def task_uid(name: str, method: str, raw: RawId) -> str:

@@ -60,6 +60,8 @@ class TesseraProxy(ProxyBase):
         space["_cls"] = cls
         space["_options"] = options or {}
         space["_built"] = built
+        if self._options.get("uid"):
+            network.choose_uid(ref.id, self._options["uid"])
         space["_stopping"] = None
 
     # Looking up methods and attributes of the remote object.
@@ -264,14 +266,12 @@ class TesseraProxy(ProxyBase):
 
     def __reduce__(self) -> tuple[Any, ...]:
         ref = self._ref
+        host = ref.wait_placed()
         ref.note()
         options = {name: self._options[name] for name in _TRAVELLING if self._options.get(name)}
-        return _rebuild_proxy, (self._cls, ref.id, ref.host, ref.name, options)
+        return _rebuild_proxy, (self._cls, ref.id, host, ref.name, options)
 
     def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: object) -> Self:
         return self
 
     def __eq__(self, other: object) -> bool:

@@ -9,7 +9,6 @@ from mosaic import _core
 from mosaic.core import callbacks, network
 from mosaic.core.base import ProxyBase, RemoteBase
 from mosaic.core.output import TaskDone, TaskOutput, TaskOutputGenerator
-from mosaic.errors import MosaicError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -186,6 +185,10 @@ class Arrival:
         """Do nothing: it is done."""
 
 
+PLACEMENT_TIMEOUT = 2.0
+"""Seconds that `TaskProxy.remote` waits until it is decided where the task runs; usually some microseconds."""
+
+
 class TaskRemote:
     """Calls methods of the living result of a task, where the result is."""
 
@@ -201,11 +204,7 @@ class TaskRemote:
 
     def __getitem__(self, name: str) -> Any:
         task = self._task
-        host = task.host
-        if host is None:
-            raise MosaicError(
-                f"it is not decided yet where {task.uid} runs: await it before calling methods of its result"
-            )
+        host = task.wait_placed()
         owner, sequence = task.id
         return network.engine().functions(host).method(name, kind=f"result:{owner}:{sequence}")
 

@@ -35,6 +35,11 @@ class _CallableModule(type(sys)):  # type: ignore[misc]
 
         return current()
 
+    def __reduce__(self) -> Any:
+        from importlib import import_module
+
+        return import_module, (self.__name__,)
+
 
 sys.modules[__name__].__class__ = _CallableModule
 

@@ -136,6 +136,7 @@ class _Run:
         self._items = enumerate(items)
         self._settings = settings
         self._again: deque[Item] = deque()
+        self._ended: deque[asyncio.Task[Any]] = deque()
         self._busy: dict[asyncio.Task[Any], tuple[RuntimeProxy, Item]] = {}
         self._results: list[tuple[int, Any]] = []
         self._fatal: list[BaseException] = []
@@ -206,6 +207,7 @@ class _Run:
                 return
             task = asyncio.ensure_future(_call(self._function, worker, item.values))
             self._busy[task] = (worker, item)
+            task.add_done_callback(self._ended.append)
             task.add_done_callback(lambda _: membership.wake())
 
     def _next(self) -> Item | None:
@@ -219,7 +221,8 @@ class _Run:
 
     def _take_in(self) -> None:
         """Settle the items that have ended."""
-        for task in [task for task in self._busy if task.done()]:
+        while self._ended:
+            task = self._ended.popleft()
             worker, item = self._busy.pop(task)
             if task.cancelled():
                 raise asyncio.CancelledError(f"{item} was cancelled")

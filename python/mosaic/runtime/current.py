@@ -18,7 +18,7 @@ def current() -> Runtime | None:
     if engine is None:
         # Nothing was started, it has been stopped, or this is the child of a fork.
         _current = None
-    elif _current is None or _current.engine is not engine:
+    elif _current is None or _current.engine.stopped:
         from mosaic.runtime.roles import role_of
 
         _current = role_of(engine)
@@ -26,6 +26,8 @@ def current() -> Runtime | None:
 
 
 def set_current(runtime: Runtime | None) -> None:
-    """Make a runtime this process's."""
+    """Make a runtime this process's; the one before lets go of its engine."""
     global _current
+    if _current is not None and _current is not runtime:
+        _current.leave()
     _current = runtime

@@ -109,8 +109,10 @@ def run(
         if hasattr(type(result), "__await__"):
             return _run(_await(result), asyncio_loop)
         return result
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         grace = INTERRUPT_GRACE
+        # That asyncio cancelled main on the way is nothing to show.
+        error.__suppress_context__ = True
         raise
     finally:
         head.stop(grace)

@@ -11,8 +11,8 @@ from mosaic import _core
 from mosaic.core import network, placement
 from mosaic.core import seam as _seam  # noqa: F401 - tells the core what to work with
 from mosaic.errors import MosaicError
-from mosaic.runtime import notices
-from mosaic.runtime.current import current, set_current
+from mosaic.runtime import lanes, notices
+from mosaic.runtime.current import set_current
 from mosaic.runtime.roles import Head
 from mosaic.runtime.strategy import LeastLoaded, RoundRobin, resolve
 
@@ -135,7 +135,7 @@ def start(
         network.forget()
         engine = _core.start_head(
             worker_command=worker_command(),
-            worker_environment=_environment(threads, explicit=num_threads is not None),
+            worker_environment=_environment(threads, log_level, explicit=num_threads is not None),
             num_workers=workers,
             max_pending=max_pending,
             stop_grace=stop_grace,
@@ -168,13 +168,13 @@ def stop(grace: float | None = None) -> None:
 
 
 def _stop_engine(engine: Engine, grace: float | None) -> None:
+    notices.expect_deaths()
     try:
         engine.stop(grace)
     finally:
+        lanes.release_lane()
         notices.join(5.0)
-        runtime = current()
-        if runtime is None or runtime.engine is engine:
-            set_current(None)
+        set_current(None)
         placement.strategy = None
 
 
@@ -190,12 +190,14 @@ def worker_command() -> list[str]:
     return [sys.executable, *flags, "-c", _COMMAND]
 
 
-def _environment(threads: int, *, explicit: bool) -> dict[str, str]:
+def _environment(threads: int, log_level: str | None, *, explicit: bool) -> dict[str, str]:
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     path = list(sys.path)
     if package not in path:
         path.append(package)
-    environment = {"MOSAIC_SYS_PATH": os.pathsep.join(path)}
+    environment = {"MOSAIC_SYS_PATH": os.pathsep.join(path), "MOSAIC_NUM_THREADS": str(threads)}
+    if log_level is not None:
+        environment["MOSAIC_LOG_LEVEL"] = log_level
     for name in _THREADS:
         if explicit or name not in os.environ:
             environment[name] = str(threads)

@@ -8,10 +8,12 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
+    import threading
 
     from mosaic._core import Engine
 
-_attached: tuple[Engine, object] | None = None
+_attached: tuple[Engine, asyncio.AbstractEventLoop] | None = None
+_thread: threading.Thread | None = None
 _worker_loop: asyncio.AbstractEventLoop | None = None
 
 
@@ -51,36 +53,41 @@ def ensure_lane(engine: Engine) -> None:
 
     Workers have their lanes from the start.
     """
-    global _attached
+    global _attached, _thread
     if engine.uid.startswith("worker"):
         return
-    if (
-        _attached is not None
-        and _attached[0] is engine
-        and not getattr(_attached[1], "is_closed", bool)()
-    ):
+    if _attached is not None and not _attached[0].stopped and not _attached[1].is_closed():
         return
     import asyncio
 
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
-        loop = _start_thread()
+        import threading
+
+        loop = asyncio.new_event_loop()
+        _thread = threading.Thread(target=_run, args=(loop,), name="mosaic-local", daemon=True)
+        _thread.start()
         loop.call_soon_threadsafe(engine.attach_coroutine_lane, loop, True)
     else:
         engine.attach_coroutine_lane(loop, True)
     _attached = (engine, loop)
 
 
-def _start_thread() -> asyncio.AbstractEventLoop:
+def release_lane() -> None:
+    """End the thread that `ensure_lane` started; the engine has stopped."""
+    global _attached, _thread
+    attached, thread, _attached, _thread = _attached, _thread, None, None
+    if attached is not None and thread is not None:
+        attached[1].call_soon_threadsafe(attached[1].stop)
+        thread.join()
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
     import asyncio
-    import threading
 
-    loop = asyncio.new_event_loop()
-
-    def run() -> None:
-        asyncio.set_event_loop(loop)
+    asyncio.set_event_loop(loop)
+    try:
         loop.run_forever()
-
-    threading.Thread(target=run, name="mosaic-local", daemon=True).start()
-    return loop
+    finally:
+        loop.close()

@@ -38,6 +38,9 @@ MAX_CHUNK = 1024
 AHEAD_SECONDS = 0.001
 """Work that should wait at a worker, so that it never idles for a round trip."""
 
+LONG_SECONDS = 0.02
+"""Chunks that take longer are sent one at a time."""
+
 MAX_AHEAD = 32
 """Chunks under way at a worker at most."""
 
@@ -141,7 +144,7 @@ class Mapping:
             pass
         if settings.window is not None:
             self._cap = max(1, min(self._cap, settings.window // (2 * max(1, runtime.num_workers))))
-        self._ahead = 2
+        self._ahead = 1
         self._taken = 0
         self._settled = 0
         self._read = 0
@@ -373,7 +376,11 @@ class Mapping:
         if self._settings.chunksize is None:
             wanted = int(CHUNK_SECONDS / max(seconds / count, 1e-7))
             self._size = max(1, min(wanted, self._cap, 4 * self._size))
-        self._ahead = max(2, min(MAX_AHEAD, int(AHEAD_SECONDS / max(seconds, 1e-7))))
+        if seconds > LONG_SECONDS:
+            # A round trip costs nothing beside it, and what waits here could run elsewhere.
+            self._ahead = 1
+        else:
+            self._ahead = max(2, min(MAX_AHEAD, int(AHEAD_SECONDS / max(seconds, 1e-7))))
 
     async def _lose(self, under_way: deque[tuple[Chunk, Task]], error: Exception) -> None:
         """Give the chunks of a dead worker to others."""

@@ -25,18 +25,26 @@ _LEVELS = {"trace": 5, "debug": 10, "perf": 15, "info": 20, "warning": 30, "warn
 _lock = threading.Lock()
 _watched: tuple[Engine, threading.Thread] | None = None
 _listeners: list[Callable[[str, str], None]] = []
+_leaving = False
 
 
 def watch(engine: Engine | None = None) -> None:
     """Make sure that a thread reads the notices of an engine."""
-    global _watched
+    global _watched, _leaving
     engine = engine if engine is not None else network.engine()
     with _lock:
-        if _watched is not None and _watched[0] is engine:
+        if _watched is not None and not _watched[0].stopped:
             return
+        _leaving = False
         thread = threading.Thread(target=_read, args=(engine,), name="mosaic-notices", daemon=True)
         _watched = (engine, thread)
         thread.start()
+
+
+def expect_deaths() -> None:
+    """Do not report the ends of workers from now on: the network is about to stop."""
+    global _leaving
+    _leaving = True
 
 
 def join(timeout: float) -> None:
@@ -87,9 +95,12 @@ def _handle_one(engine: Engine, kind: str, notice: tuple[Any, ...]) -> None:
     if kind == "done":
         callbacks.fire(int(notice[1]))
     elif kind == "report":
+        if _leaving and "the runtime was stopped" in notice[2]:
+            # Calls that nobody waited for when the program stopped.
+            return
         _log(_LEVELS.get(notice[1], 20), notice[2])
     elif kind in {"joined", "died"}:
-        if kind == "died":
+        if kind == "died" and not _leaving:
             _log(30, notice[2])
         for listener in list(_listeners):
             listener(kind, notice[1])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from mosaic.core import network
 from mosaic.core.base import ProxyBase
 
@@ -37,12 +39,16 @@ class RuntimeProxy(ProxyBase):
     @property
     def alive(self) -> bool:
         """Whether it takes part in the network."""
-        return any(uid == self.uid for _, uid, _, _ in network.engine().members())
+        engine = network.engine()
+        return self.uid == engine.uid or any(uid == self.uid for _, uid, _, _ in engine.members())
 
     @property
     def pid(self) -> int | None:
         """Its process id; None if it does not take part any more."""
-        return next((pid for _, uid, pid, _ in network.engine().members() if uid == self.uid), None)
+        engine = network.engine()
+        if self.uid == engine.uid:
+            return os.getpid()
+        return next((pid for _, uid, pid, _ in engine.members() if uid == self.uid), None)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RuntimeProxy) and other.uid == self.uid

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from mosaic.runtime.runtime import Runtime
 
 TYPE_CHECKING = False
@@ -40,4 +42,6 @@ _ROLES: dict[str, type[Runtime]] = {
 
 def role_of(engine: Engine) -> Runtime:
     """Return a runtime for an engine, of the kind that its uid tells."""
-    return _ROLES.get(engine.uid.partition(":")[0], Runtime)(engine)
+    threads = os.environ.get("MOSAIC_NUM_THREADS", "1")
+    role = _ROLES.get(engine.uid.partition(":")[0], Runtime)
+    return role(engine, num_threads=int(threads) if threads.isdigit() else 1)

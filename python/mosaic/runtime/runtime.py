@@ -17,6 +17,24 @@ if TYPE_CHECKING:
     from mosaic.types import WarehouseObject
 
 
+class StoppedEngine:
+    """Takes the place of the engine of a runtime that has been stopped.
+
+    Parameters
+    ----------
+    uid : str
+        The name that the runtime had.
+    """
+
+    stopped = True
+
+    def __init__(self, uid: str) -> None:
+        self.uid = uid
+
+    def __getattr__(self, name: str) -> Any:
+        raise MosaicError(f"the runtime {self.uid} has been stopped")
+
+
 class Runtime(Base):
     """One process's view of the network.
 
@@ -35,6 +53,11 @@ class Runtime(Base):
         self.mode = mode
         self.num_threads = num_threads
         self._barrier_tasks: list[Callable[[], Awaitable[object]]] = []
+
+    def leave(self) -> None:
+        """Let go of the engine, which has stopped: what it held open is closed, whoever still holds this object."""
+        stopped: Any = StoppedEngine(self.engine.uid)
+        self.engine = stopped
 
     # Who takes part.
 
@@ -125,10 +148,10 @@ class Runtime(Base):
         return self
 
     def get_event_loop(self) -> Any:
-        """Return the running event loop."""
-        import asyncio
+        """Return an event loop with the names that old programs use: the running one, or one by itself."""
+        from mosaic.utils.event_loop import EventLoop
 
-        return asyncio.get_running_loop()
+        return EventLoop()
 
     def _get(self, kind: str, uid: str | None) -> Any:
         if uid == self.uid or (uid is None and self.uid.partition(":")[0] == kind):
@@ -155,9 +178,15 @@ class Runtime(Base):
         from mosaic.runtime.notices import Membership
 
         with Membership(self.engine) as membership:
-            async with asyncio.timeout(timeout):
-                while self.num_workers < count:
-                    await membership.changed()
+            try:
+                async with asyncio.timeout(timeout):
+                    while self.num_workers < count:
+                        await membership.changed()
+            except TimeoutError:
+                found = self.num_workers
+                raise TimeoutError(
+                    f"{found} of {count} workers take part after {timeout} s"
+                ) from None
 
     # Work for the workers.
 

@@ -30,6 +30,8 @@ def main() -> None:
         engine.run_main_lane()
     finally:
         stop_worker_loop()
+        # Drops the objects that still live, whose destructors may print.
+        engine.stop()
         flush()
 
 

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _HOMES = {
+    "EventLoop": "mosaic.utils.event_loop",
     "LoggerManager": "mosaic.utils.logger",
     "at_exit": "mosaic.utils.at_exit",
     "camel_case": "mosaic.utils.naming",

@@ -78,8 +78,9 @@ class LoggerManager:
             self.logger.addHandler(_Handler())
         import os
 
-        if self.logger.level == logging.NOTSET:
-            self.set_level(os.environ.get(_ENVIRONMENT, "info"))
+        level = os.environ.get(_ENVIRONMENT)
+        if level and self.logger.level == logging.NOTSET:
+            self.set_level(level)
 
     def set_level(self, level: str | int) -> None:
         """Set the lowest level that is shown: ``debug``, ``perf``, ``info``, ``warning``, ``error``.
@@ -99,31 +100,38 @@ class LoggerManager:
             log_level = logging.getLevelName(level).lower()
         self.logger.setLevel(level)
 
+    def is_enabled_for(self, level: int) -> bool:
+        """Tell whether a message of a level is shown: by mosaic's own level, else the program's, else from info on."""
+        if self.logger.level == logging.NOTSET and not logging.root.handlers:
+            return level >= logging.INFO
+        return self.logger.isEnabledFor(level)
+
     def log(self, level: int, message: object, *args: Any, **kwargs: Any) -> None:
         """Log at a level given as a number."""
-        self.logger.log(level, message, *args, **kwargs)
+        if self.is_enabled_for(level):
+            self.logger._log(level, message, args, **kwargs)
 
     def debug(self, message: object, *args: Any, **kwargs: Any) -> None:
         """Log what helps to find faults."""
-        self.logger.debug(message, *args, **kwargs)
+        self.log(logging.DEBUG, message, *args, **kwargs)
 
     def perf(self, message: object, *args: Any, **kwargs: Any) -> None:
         """Log what tells about speed."""
-        self.logger.log(PERF, message, *args, **kwargs)
+        self.log(PERF, message, *args, **kwargs)
 
     def info(self, message: object, *args: Any, **kwargs: Any) -> None:
         """Log what happens."""
-        self.logger.info(message, *args, **kwargs)
+        self.log(logging.INFO, message, *args, **kwargs)
 
     def warning(self, message: object, *args: Any, **kwargs: Any) -> None:
         """Log what is odd."""
-        self.logger.warning(message, *args, **kwargs)
+        self.log(logging.WARNING, message, *args, **kwargs)
 
     warn = warning
 
     def error(self, message: object, *args: Any, **kwargs: Any) -> None:
         """Log what went wrong."""
-        self.logger.error(message, *args, **kwargs)
+        self.log(logging.ERROR, message, *args, **kwargs)
 
 
 _manager: LoggerManager | None = None

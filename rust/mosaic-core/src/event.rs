@@ -70,6 +70,8 @@ pub enum Event<H> {
         /// How. Never [`Outcome::Stored`]: the rules decide what travels.
         outcome: Outcome,
     },
+    /// A call that was to be revoked runs already: its caller need not wait for an end that will be dropped.
+    CallRunsOn(TaskId),
     /// A program asked to know when all tasks submitted before, on the whole network, have ended.
     FenceRequested(H),
     /// A message came in from an authenticated peer.
@@ -128,8 +130,11 @@ pub enum Action<H> {
     /// which they are handed over; coroutine calls start in that order and interleave.
     Run(ReadyCall),
     /// A call that was handed over is cancelled: do not start it; if it is a running coroutine, cancel it.
-    /// The executor still reports its end.
+    /// Whichever it is, say now: [`Event::CallFinished`] if it will never run, [`Event::CallRunsOn`] if it
+    /// runs, whose end is still to be reported.
     Revoke(TaskId),
+    /// It is decided where a tessera of this runtime's goes, or that it goes nowhere.
+    TesseraPlaced(TesseraId),
     /// Drop the living object of a tessera.
     DropTessera(TesseraId),
     /// Drop the living result of a task that ran here.

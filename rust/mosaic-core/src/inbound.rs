@@ -412,23 +412,44 @@ impl<H: Clone> Machine<H> {
 
     /// The owner does not want a call any more.
     pub(crate) fn cancel_received(&mut self, task: TaskId, actions: &mut Vec<Action<H>>) {
-        let Some(inbound) = self.inbound.get_mut(&task) else {
+        let Some(inbound) = self.inbound.get(&task) else {
             return;
         };
         match &inbound.progress {
             Progress::Ended(_) => {}
-            Progress::Waiting(_) => {
-                inbound.cancelled = true;
-                self.end_unstarted(task, cancelled(), actions);
-            }
-            Progress::Running { .. } => {
-                inbound.cancelled = true;
-                let wanters = std::mem::take(&mut inbound.wanters);
-                actions.push(Action::Revoke(task));
-                for (value, wanter) in wanters {
-                    self.deliver(task, value, wanter, &cancelled(), actions);
-                }
-            }
+            Progress::Waiting(_) => self.end_unstarted(task, cancelled(), actions),
+            Progress::Running { .. } => actions.push(Action::Revoke(task)),
+        }
+    }
+
+    /// A call that was cancelled runs already: its caller is told, and its end will be dropped.
+    pub(crate) fn call_runs_on(&mut self, task: TaskId, actions: &mut Vec<Action<H>>) {
+        let Some(inbound) = self.inbound.get_mut(&task) else {
+            return;
+        };
+        if inbound.cancelled || !matches!(inbound.progress, Progress::Running { .. }) {
+            return;
+        }
+        inbound.cancelled = true;
+        let (caller, released) = (inbound.caller, inbound.released);
+        let wanters = std::mem::take(&mut inbound.wanters);
+        let failure = Failure::new(
+            FailureKind::Cancelled,
+            "the call was cancelled while it ran",
+        );
+        let outcome = Outcome::Failed(failure);
+        if !released {
+            self.send(
+                caller,
+                Message::Settled {
+                    task,
+                    outcome: outcome.clone(),
+                },
+                actions,
+            );
+        }
+        for (value, wanter) in wanters {
+            self.deliver(task, value, wanter, &outcome, actions);
         }
     }
 

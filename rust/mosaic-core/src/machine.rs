@@ -198,10 +198,8 @@ impl<H: Clone> Machine<H> {
             Event::MessageReceived { from, message } => {
                 self.message_received(from, message, actions)
             }
-            Event::CancelRequested(task) => {
-                let failure = Failure::new(FailureKind::Cancelled, "the call was cancelled");
-                self.call_given_up(task, failure, actions);
-            }
+            Event::CallRunsOn(task) => self.call_runs_on(task, actions),
+            Event::CancelRequested(task) => self.cancel_requested(task, actions),
             Event::CallTimedOut(task) => {
                 let failure = Failure::new(FailureKind::TimedOut, "the call's time limit passed");
                 self.call_given_up(task, failure, actions);

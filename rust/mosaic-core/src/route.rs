@@ -89,6 +89,18 @@ impl<H: Clone> Machine<H> {
         }
     }
 
+    /// The runtime that runs a task of this one's, once it was sent there.
+    pub fn runner_of(&self, task: TaskId) -> Option<RuntimeId> {
+        self.tasks.get(&task)?.host
+    }
+
+    /// Whether it is still to be decided where a tessera goes.
+    pub fn is_unplaced(&self, tessera: TesseraId) -> bool {
+        self.routes
+            .get(&tessera)
+            .is_some_and(|route| matches!(route.place, Place::Asked))
+    }
+
     pub(crate) fn begin_route(&mut self, call: &Call, restarts: u32) {
         let mut route = Route::known(call.tessera, None);
         route.place = Place::Asked;
@@ -205,6 +217,7 @@ impl<H: Clone> Machine<H> {
         match place {
             Ok(host) if self.members.cause(host).is_none() => {
                 route.place = Place::At(host);
+                actions.push(Action::TesseraPlaced(tessera));
                 // The host counts the runtime that a construction comes from.
                 if let Some(holding) = self
                     .references
@@ -245,6 +258,9 @@ impl<H: Clone> Machine<H> {
             return;
         };
         if tessera.owner == self.config.me {
+            if matches!(route.place, Place::Asked) {
+                actions.push(Action::TesseraPlaced(tessera));
+            }
             let reason = failure.message.clone();
             route.place = Place::Lost(failure);
             self.answer_askers(tessera, &Err(reason), actions);

@@ -384,7 +384,24 @@ impl<H: Clone> Machine<H> {
         }
     }
 
-    /// The program does not want a call any more.
+    /// The program cancels a call. Where it was sent, its host decides whether it still can be.
+    pub(crate) fn cancel_requested(&mut self, task: TaskId, actions: &mut Vec<Action<H>>) {
+        let Some(owned) = self
+            .tasks
+            .get(&task)
+            .filter(|owned| owned.outcome.is_none())
+        else {
+            return;
+        };
+        if let Some(host) = owned.host {
+            self.send(host, Message::Cancel(task), actions);
+        } else {
+            let failure = Failure::new(FailureKind::Cancelled, "the call was cancelled");
+            self.end_task(task, Outcome::Failed(failure), actions);
+        }
+    }
+
+    /// The program does not wait for a call any longer, whatever becomes of it.
     pub(crate) fn call_given_up(
         &mut self,
         task: TaskId,

@@ -22,7 +22,7 @@ use crate::executor::PythonExecutor;
 use crate::hooks::error;
 use crate::loops::Loops;
 use crate::method::{TesseraRef, submit};
-use crate::task::{block, deadline, make_task};
+use crate::task::{block, deadline, lock, make_task};
 
 /// What everything of this process that belongs to one engine shares.
 pub(crate) struct Host {
@@ -43,7 +43,7 @@ pub(crate) fn engine_error(py: Python<'_>, refusal: &EngineError) -> PyErr {
     let class = match refusal {
         EngineError::Backpressure(_) => "BackpressureError",
         EngineError::TimedOut => return pyo3::exceptions::PyTimeoutError::new_err(refusal.to_string()),
-        EngineError::Stopped => "RuntimeDisconnectedError",
+        EngineError::Stopped | EngineError::Forked => "RuntimeDisconnectedError",
         EngineError::Interrupted | EngineError::NoWorkers(_) | EngineError::System(_) => "MosaicError",
     };
     error(py, class, &refusal.to_string())
@@ -57,12 +57,28 @@ impl Host {
         PyEngine { host }
     }
 
+    /// Where a tessera lives, for which the decision may have to be waited for; its owner if it lives nowhere.
+    pub(crate) fn wait_placed(&self, py: Python<'_>, tessera: TesseraId) -> PyResult<RuntimeId> {
+        let decided = Mutex::new(self.engine.host_of(tessera));
+        if lock(&decided).is_none() {
+            block(py, || {
+                *lock(&decided) = self.engine.wait_placed(tessera, None)?;
+                Ok(())
+            })?;
+        }
+        let place = *lock(&decided);
+        Ok(place.unwrap_or(tessera.owner))
+    }
+
     /// Whether waiting here for a call on that tessera keeps the call itself from running.
     pub(crate) fn waits_for_itself(&self, py: Python<'_>, tessera: TesseraId, blocking: bool) -> PyResult<bool> {
-        if self.engine.host_of(tessera) != Some(self.engine.runtime()) {
-            return Ok(false);
-        }
-        self.executor.blocks(py, tessera, blocking)
+        let me = self.engine.runtime();
+        let place = match self.engine.host_of(tessera) {
+            // Whether this thread may block depends on where the tessera goes.
+            None if blocking && tessera.owner == me && self.executor.is_main_lane() => self.wait_placed(py, tessera)?,
+            place => place.unwrap_or(tessera.owner),
+        };
+        Ok(place == me && self.executor.blocks(py, tessera, blocking)?)
     }
 }
 
@@ -179,8 +195,10 @@ impl PyEngine {
         self.host.engine.chosen(tessera_id(tessera), runtime.map(RuntimeId).ok_or(reason));
     }
 
-    fn stop(&self, py: Python<'_>) {
-        py.detach(|| self.host.engine.stop());
+    #[pyo3(signature = (grace = None))]
+    fn stop(&self, py: Python<'_>, grace: Option<f64>) {
+        let grace = grace.and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok());
+        py.detach(|| self.host.engine.stop(grace));
         self.host.loops.close(py);
         self.host.executor.clear(py);
         let mut current = current();

@@ -6,7 +6,6 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
@@ -14,7 +13,7 @@ use mosaic_core::call::{CallKind, Failure, FailureKind, Outcome, ReadyCall};
 use mosaic_core::event::Report;
 use mosaic_core::id::{TaskId, TesseraId};
 use mosaic_core::payload::Payload;
-use mosaic_runtime::executor::Executor;
+use mosaic_runtime::executor::{Executor, Revoked};
 use mosaic_runtime::lane::{Job, Lane};
 use mosaic_runtime::mailbox::Mailbox;
 use mosaic_runtime::signal::Signal;
@@ -100,6 +99,8 @@ impl PythonExecutor {
         let results = std::mem::take(&mut *lock(&self.results));
         let event_loop = lock(&self.event_loop).take();
         drop((objects, results, event_loop));
+        self.coroutines.wake().close();
+        self.attached.close();
     }
 
     /// The tessera whose call runs in the current context.
@@ -114,6 +115,12 @@ impl PythonExecutor {
         }
         let (owner, sequence): (u32, u64) = current.extract()?;
         Ok(Some(TesseraId { owner: mosaic_core::id::RuntimeId(owner), sequence }))
+    }
+
+    /// Whether this thread is a worker's main lane.
+    #[allow(clippy::unused_self)]
+    pub(crate) fn is_main_lane(&self) -> bool {
+        MAIN_LANE.get()
     }
 
     /// Whether a wait in the current context keeps a call on that tessera of this runtime from running.
@@ -134,25 +141,24 @@ impl PythonExecutor {
             while let Some(job) = batch.pop_front() {
                 self.run_job(py, job, || batch.is_empty() && self.main.is_empty());
                 if self.stopped.load(Ordering::Acquire) {
-                    return;
+                    break;
                 }
             }
         }
+        // What still lives here ends on the thread on which it lived.
+        self.clear(py);
     }
 
     fn run_job(self: &Arc<Self>, py: Python<'_>, job: Job, last: impl FnOnce() -> bool) {
         match job {
             Job::Run(ready) => {
                 let (task, tessera) = (ready.call.task, ready.call.tessera);
-                let outcome = if self.is_revoked(task) {
-                    cancelled()
-                } else {
+                if self.main.begin(task) {
                     let outer = RUNNING.replace(Some(tessera));
                     let outcome = self.run_plain(py, *ready);
                     RUNNING.set(outer);
-                    outcome
-                };
-                self.finish(task, outcome, last());
+                    self.finish(task, outcome, last());
+                }
             }
             Job::DropTessera(tessera) => {
                 let object = lock(&self.objects).remove(&tessera);
@@ -166,12 +172,8 @@ impl PythonExecutor {
         }
     }
 
-    pub(crate) fn is_revoked(&self, task: TaskId) -> bool {
-        self.main.is_revoked(task)
-    }
-
     pub(crate) fn finish(&self, task: TaskId, outcome: Outcome, last: bool) {
-        self.main.ended(task);
+        self.main.end(task);
         if let Some(host) = self.host() {
             host.engine.finish(task, outcome, last);
         }
@@ -215,7 +217,7 @@ impl PythonExecutor {
     pub(crate) fn attach(self: &Arc<Self>, py: Python<'_>, event_loop: Py<PyAny>, both: bool) -> PyResult<()> {
         self.both.store(both, Ordering::Release);
         let drain = Bound::new(py, CoroutineDrain { executor: Arc::downgrade(self) })?;
-        let descriptor = self.coroutines.wake().as_raw_fd();
+        let Some(descriptor) = self.coroutines.wake().descriptor() else { return Ok(()) };
         event_loop.call_method1(py, "add_reader", (descriptor, drain))?;
         *lock(&self.event_loop) = Some(event_loop);
         self.attached.raise();
@@ -257,8 +259,7 @@ impl PythonExecutor {
 
     fn start_coroutine(self: &Arc<Self>, py: Python<'_>, ready: ReadyCall) -> PyResult<()> {
         let (task, tessera, kind) = (ready.call.task, ready.call.tessera, ready.call.kind);
-        if self.is_revoked(task) {
-            self.finish(task, cancelled(), true);
+        if !self.main.begin(task) {
             return Ok(());
         }
         let outer = RUNNING.replace(Some(tessera));
@@ -376,15 +377,15 @@ impl PythonExecutor {
     }
 }
 
-pub(crate) fn cancelled() -> Outcome {
-    Outcome::Failed(Failure::new(FailureKind::Cancelled, "cancelled before it ran"))
-}
-
 /// An exception as the failure of a call.
 pub(crate) fn failure(py: Python<'_>, error: &PyErr) -> Outcome {
     let cancelled = cached!(py, "asyncio", "CancelledError").is_ok_and(|class| error.matches(py, class).unwrap_or(false));
     if cancelled {
         return Outcome::Failed(Failure::new(FailureKind::Cancelled, "cancelled while it ran"));
+    }
+    // The exception itself does not know its traceback before somebody has caught it.
+    if let Some(traceback) = error.traceback(py) {
+        let _ = error.value(py).setattr(pyo3::intern!(py, "__traceback__"), traceback);
     }
     let encoded = hooks(py)
         .and_then(|hooks| hooks.encode_exception.bind(py).call1((error.value(py),)))
@@ -443,9 +444,13 @@ impl Executor for PythonExecutor {
         }
     }
 
-    fn revoke(&self, task: TaskId) {
-        self.main.revoke(task);
-        self.coroutines.push(CoroutineJob::Cancel(task));
+    fn revoke(&self, task: TaskId) -> Revoked {
+        let revoked = self.main.revoke(task);
+        if revoked == Revoked::Running {
+            // A plain call is not among the lane's coroutines and runs on.
+            self.coroutines.push(CoroutineJob::Cancel(task));
+        }
+        revoked
     }
 
     fn drop_tessera(&self, tessera: TesseraId) {

@@ -1,6 +1,5 @@
 //! Completions into asyncio event loops: one mailbox a loop, drained on the loop's own thread.
 
-use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mosaic_runtime::mailbox::Mailbox;
@@ -83,6 +82,13 @@ impl LoopMailbox {
         drop(future);
     }
 
+    /// The loop, unless it has closed: then it has forgotten its readers already.
+    fn living_loop<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        let event_loop = self.event_loop.bind(py).upgrade()?;
+        let closed = event_loop.call_method0(pyo3::intern!(py, "is_closed")).and_then(|closed| closed.is_truthy());
+        (!closed.unwrap_or(true)).then_some(event_loop)
+    }
+
     fn serves(&self, event_loop: &Bound<'_, PyAny>) -> bool {
         self.event_loop.bind(event_loop.py()).upgrade().is_some_and(|own| own.is(event_loop))
     }
@@ -103,8 +109,9 @@ impl Loops {
         if let Some(mailbox) = known.filter(|mailbox| mailbox.get().serves(&event_loop)) {
             return Ok((event_loop, mailbox.into_bound(py)));
         }
+        self.forget_closed(py);
         let signal = Signal::new()?;
-        let descriptor = signal.as_raw_fd();
+        let descriptor = signal.descriptor();
         let mailbox = Bound::new(
             py,
             LoopMailbox {
@@ -124,14 +131,22 @@ impl Loops {
         let known = std::mem::take(&mut *lock(&self.known));
         for mailbox in known.into_values() {
             let mailbox = mailbox.into_bound(py);
-            let Some(event_loop) = mailbox.get().event_loop.bind(py).upgrade() else { continue };
-            let descriptor = mailbox.get().mailbox.wake().as_raw_fd();
-            // A loop that is closed has forgotten its readers already, and says so.
-            let closed = event_loop.call_method0("is_closed").and_then(|closed| closed.is_truthy()).unwrap_or(true);
-            if !closed {
+            if let Some(event_loop) = mailbox.get().living_loop(py) {
                 let _ = mailbox.call0();
-                let _ = event_loop.call_method1("remove_reader", (descriptor,));
+                let _ = event_loop.call_method1("remove_reader", (mailbox.get().mailbox.wake().descriptor(),));
             }
+            mailbox.get().mailbox.wake().close();
+        }
+    }
+
+    /// Let go of the mailboxes whose loops have closed.
+    fn forget_closed(&self, py: Python<'_>) {
+        let known = std::mem::take(&mut *lock(&self.known));
+        let (living, closed): (FxHashMap<_, _>, FxHashMap<_, _>) =
+            known.into_iter().partition(|(_, mailbox)| mailbox.get().living_loop(py).is_some());
+        lock(&self.known).extend(living);
+        for mailbox in closed.into_values() {
+            mailbox.get().mailbox.wake().close();
         }
     }
 }

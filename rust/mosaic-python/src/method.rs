@@ -48,6 +48,15 @@ impl TesseraRef {
 }
 
 impl Counted {
+    /// Where it is counted: where it lives, for which the decision may have to be waited for; with its owner
+    /// if it lives nowhere.
+    fn place(&self, py: Python<'_>) -> PyResult<RuntimeId> {
+        if let Some(runtime) = self.runtime() {
+            return Ok(runtime);
+        }
+        self.host.wait_placed(py, self.tessera)
+    }
+
     fn runtime(&self) -> Option<RuntimeId> {
         if self.tessera.is_functions() {
             return Some(self.tessera.owner);
@@ -66,6 +75,11 @@ impl TesseraRef {
     #[getter]
     fn host(&self) -> Option<u32> {
         self.inner.runtime().map(|runtime| runtime.0)
+    }
+
+    /// The runtime that hosts it; blocks until that is decided.
+    fn wait_placed(&self, py: Python<'_>) -> PyResult<u32> {
+        self.inner.place(py).map(|runtime| runtime.0)
     }
 
     #[getter]
@@ -106,10 +120,8 @@ impl TesseraRef {
         })
     }
 
-    fn note(&self) -> PyResult<()> {
-        let Some(authority) = self.inner.runtime() else {
-            return Err(PyValueError::new_err("the tessera has no place yet: await the proxy before you send it elsewhere"));
-        };
+    fn note(&self, py: Python<'_>) -> PyResult<()> {
+        let authority = self.inner.place(py)?;
         note(Reference { object: ObjectId::Tessera(self.inner.tessera), authority });
         Ok(())
     }
@@ -203,7 +215,10 @@ impl Options {
             };
             left.del_item(&name)?;
             match name.extract::<&str>()? {
-                "max_retries" => self.retries = value.extract()?,
+                "max_retries" => {
+                    self.retries = value.extract()?;
+                    self.resends = self.retries;
+                }
                 "timeout" => self.timeout = value.extract()?,
                 _ => {}
             }

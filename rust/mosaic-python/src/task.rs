@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use mosaic_core::call::{FailureKind, Outcome};
 use mosaic_core::event::Want;
-use mosaic_core::id::ObjectId;
+use mosaic_core::id::{ObjectId, RuntimeId};
 use mosaic_core::payload::Reference;
 use mosaic_runtime::cell::{Group, Stage, TaskCell, Waiter};
 use mosaic_runtime::engine::EngineError;
@@ -59,6 +59,11 @@ impl Task {
 
     fn host(&self) -> &Arc<Host> {
         &self.seed.host
+    }
+
+    /// The runtime that runs it, once known.
+    fn runner(&self) -> Option<RuntimeId> {
+        self.host().engine.runner_of(self.cell().id, self.cell().tessera)
     }
 
     fn reached(&self, stage: Stage) -> bool {
@@ -148,7 +153,7 @@ impl Task {
                 py,
                 "MosaicError",
                 &format!(
-                    "waiting here for {class}.{method} would never end: it can only run after the call that waits for it. \
+                    "waiting here for {class}.{method} is waiting for itself: it can only run after the call that waits. \
                      Return the task instead of waiting, call the method directly, or give the tessera `is_async=True`"
                 ),
             ));
@@ -224,7 +229,15 @@ impl Task {
 
     #[getter(host)]
     fn host_runtime(&self) -> Option<u32> {
-        self.host().engine.host_of(self.cell().tessera).map(|host| host.0)
+        self.runner().map(|runner| runner.0)
+    }
+
+    /// The runtime that runs it; blocks until that is decided.
+    fn wait_placed(&self, py: Python<'_>) -> PyResult<u32> {
+        match self.runner() {
+            Some(runner) => Ok(runner.0),
+            None => self.host().wait_placed(py, self.cell().tessera).map(|runtime| runtime.0),
+        }
     }
 
     #[getter]
@@ -235,7 +248,7 @@ impl Task {
     #[getter]
     fn state(&self) -> &'static str {
         if !self.cell().ended() {
-            return if self.host().engine.host_of(self.cell().tessera).is_some() { "queued" } else { "pending" };
+            return if self.runner().is_some() { "queued" } else { "pending" };
         }
         match self.cell().failure_kind() {
             None => "done",
@@ -570,9 +583,12 @@ impl Gather {
             let Some(host) = self.ask(py, *stage) else { continue };
             let signal = host.engine.borrow_signal().map_err(|error| engine_error(py, &error))?;
             self.subscribe(py, *stage, Waiter::Thread(Arc::clone(&signal)));
+            let cells: Vec<_> = self.tasks.iter().map(|task| Arc::clone(task.get().cell())).collect();
             let waited = block(py, || {
-                let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-                if signal.wait(left)? { Ok(()) } else { Err(EngineError::TimedOut) }
+                host.engine.wait_for(&signal, deadline, || {
+                    let failed = || cells.iter().any(|cell| cell.failure_kind().is_some());
+                    (cells.iter().all(|cell| cell.reached(*stage)) || failed()).then_some(())
+                })
             });
             host.engine.return_signal(signal);
             waited?;

@@ -11,7 +11,7 @@ use mosaic_core::payload::Payload;
 use rustc_hash::FxHashMap;
 
 use crate::engine::Engine;
-use crate::executor::Executor;
+use crate::executor::{Executor, Revoked};
 use crate::lane::{Job, Lane};
 
 /// A tessera made of Rust.
@@ -67,12 +67,11 @@ impl Closures {
                 match job {
                     Job::Run(ready) => {
                         let task = ready.call.task;
-                        let outcome = if self.lane.is_revoked(task) {
-                            Outcome::Failed(Failure::new(FailureKind::Cancelled, "cancelled before it ran"))
-                        } else {
-                            self.run_call(&mut actors, &ready)
-                        };
-                        self.lane.ended(task);
+                        if !self.lane.begin(task) {
+                            continue;
+                        }
+                        let outcome = self.run_call(&mut actors, &ready);
+                        self.lane.end(task);
                         engine.finish(task, outcome, batch.is_empty() && self.lane.is_empty());
                     }
                     Job::DropTessera(tessera) => drop(actors.remove(&tessera)),
@@ -112,8 +111,8 @@ impl Executor for Closures {
     fn run(&self, calls: &mut Vec<ReadyCall>) {
         self.lane.push(calls.drain(..).map(|call| Job::Run(Box::new(call))));
     }
-    fn revoke(&self, task: TaskId) {
-        self.lane.revoke(task);
+    fn revoke(&self, task: TaskId) -> Revoked {
+        self.lane.revoke(task)
     }
     fn drop_tessera(&self, tessera: TesseraId) {
         self.lane.push([Job::DropTessera(tessera)]);

@@ -8,6 +8,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use mosaic_core::id::RuntimeId;
 use rustix::fs::{FlockOperation, flock};
@@ -21,7 +22,7 @@ const PREFIX: &str = "mosaic-";
 pub struct Directory {
     path: PathBuf,
     secret: Secret,
-    _lock: File,
+    lock: Mutex<Option<File>>,
 }
 
 impl Directory {
@@ -49,7 +50,7 @@ impl Directory {
         flock(&lock, FlockOperation::LockShared)?;
         fs::rename(path.join("lock.new"), path.join("lock"))?;
         private("secret")?.write_all(&secret.to_bytes())?;
-        Ok(Self { path, secret, _lock: lock })
+        Ok(Self { path, secret, lock: Mutex::new(Some(lock)) })
     }
 
     /// Enter the one that the head made. Refuses one that others could have read.
@@ -68,7 +69,7 @@ impl Directory {
         flock(&lock, FlockOperation::LockShared)?;
         let mut bytes = [0; Secret::LENGTH];
         File::open(path.join("secret"))?.read_exact(&mut bytes)?;
-        Ok(Self { path: path.to_path_buf(), secret: Secret::from_bytes(&bytes), _lock: lock })
+        Ok(Self { path: path.to_path_buf(), secret: Secret::from_bytes(&bytes), lock: Mutex::new(Some(lock)) })
     }
 
     /// Where it is.
@@ -84,6 +85,11 @@ impl Directory {
     /// The socket that a runtime listens on.
     pub fn socket(&self, runtime: RuntimeId) -> PathBuf {
         self.path.join(format!("{}.sock", runtime.0))
+    }
+
+    /// This process has left: it does not keep the directory alive any more.
+    pub fn leave(&self) {
+        drop(crate::engine::lock(&self.lock).take());
     }
 
     /// Remove it with everything in it. Others may do the same at the same time.
@@ -150,7 +156,9 @@ mod tests {
     #[test]
     fn the_dead_are_swept_up_and_the_living_left_alone() {
         let base = tempfile::tempdir().expect("a directory");
-        let dead = Directory::create_in(base.path()).expect("a runtime directory").path().to_path_buf();
+        let dead = Directory::create_in(base.path()).expect("a runtime directory");
+        dead.leave();
+        let dead = dead.path().to_path_buf();
         let living = Directory::create_in(base.path()).expect("a runtime directory");
         assert!(!dead.exists());
         let next = Directory::create_in(base.path()).expect("a runtime directory");

@@ -26,7 +26,7 @@ use tokio::sync::Notify;
 
 use crate::cell::{Stage, TaskCell, Waiter};
 use crate::directory::Directory;
-use crate::executor::Executor;
+use crate::executor::{Executor, Revoked};
 use crate::net;
 use crate::node::Node;
 use crate::notice::{Notice, Notices};
@@ -35,6 +35,8 @@ use crate::roles::WorkerSeat;
 use crate::signal::Signal;
 use crate::threads;
 
+/// Signals that are kept for the next thread that blocks.
+const IDLE_SIGNALS: usize = 4;
 /// Events that may wait for the next batch before the I/O thread is woken for them.
 const LAZY_EVENTS: usize = 256;
 
@@ -44,6 +46,9 @@ pub enum EngineError {
     /// It has stopped.
     #[error("the runtime has stopped")]
     Stopped,
+    /// It belongs to the process that this one was forked from.
+    #[error("this process was forked from one with a runtime, which does not go along: start one of its own here")]
+    Forked,
     /// Too many tasks have not ended.
     #[error("{0} tasks have not ended yet: await some of them, or raise `max_pending`")]
     Backpressure(usize),
@@ -114,7 +119,8 @@ pub(crate) struct Shared {
     idle_signals: Mutex<Vec<Arc<Signal>>>,
     timers: Mutex<Timers>,
     timers_changed: Notify,
-    pub(crate) io: tokio::runtime::Handle,
+    /// The I/O thread's runtime, as long as it runs.
+    io: Mutex<Option<tokio::runtime::Handle>>,
     myself: Weak<Shared>,
     io_thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     /// For a worker process: the process of the head, with which it ends.
@@ -172,6 +178,8 @@ impl Engine {
         head_process: Option<u32>,
     ) -> Result<Self, EngineError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        // One is there from the start: a program's first wait opens no descriptor.
+        let signal = Arc::new(Signal::new()?);
         let rules = Rules { foreign_strategy: config.foreign_strategy, ..Rules::new(me) };
         let shared = Arc::new_cyclic(|myself| Shared {
             me,
@@ -195,15 +203,16 @@ impl Engine {
             sequence: AtomicU64::new(1),
             stopped: AtomicBool::new(false),
             watchers: Mutex::default(),
-            idle_signals: Mutex::default(),
+            idle_signals: Mutex::new(vec![signal]),
             timers: Mutex::default(),
             timers_changed: Notify::new(),
-            io: runtime.handle().clone(),
+            io: Mutex::new(Some(runtime.handle().clone())),
             myself: Weak::clone(myself),
             io_thread: Mutex::default(),
             head_process,
             ended: Notify::new(),
         });
+        threads::notice_forks();
         let socket = std::os::unix::net::UnixListener::bind(shared.directory.socket(me))?;
         socket.set_nonblocking(true)?;
         let engine = Self { shared };
@@ -269,7 +278,15 @@ impl Engine {
 
     /// Who takes part, this runtime too.
     pub fn members(&self) -> Vec<Member> {
-        lock(&self.shared.state).machine.members().cloned().collect()
+        let shared = &self.shared;
+        let me = Member {
+            runtime: shared.me,
+            uid: shared.uid.clone(),
+            pid: std::process::id(),
+            worker: shared.me != RuntimeId::HEAD,
+        };
+        let others = lock(&shared.state).machine.members().cloned().collect::<Vec<_>>();
+        std::iter::once(me).chain(others.into_iter().filter(|member| member.runtime != shared.me)).collect()
     }
 
     /// A number for a new task or tessera of this runtime.
@@ -287,6 +304,27 @@ impl Engine {
         lock(&self.shared.state).machine.set_strategy(strategy);
     }
 
+    /// Make a call whose tessera is placed when this returns (on the head, unless a strategy of the program's
+    /// or the first worker is waited for).
+    pub fn submit_placed(
+        &self,
+        submission: Submission<Arc<TaskCell>>,
+    ) -> Result<(), (Box<Submission<Arc<TaskCell>>>, EngineError)> {
+        self.submit(submission, None)?;
+        self.shared.process_inbox();
+        Ok(())
+    }
+
+    /// Block until it is decided where a tessera of this runtime goes; `None` if nowhere.
+    pub fn wait_placed(&self, tessera: TesseraId, deadline: Option<Instant>) -> Result<Option<RuntimeId>, EngineError> {
+        self.shared.process_inbox();
+        self.watch(deadline, || {
+            let state = lock(&self.shared.state);
+            let host = state.machine.host_of(tessera);
+            (host.is_some() || !state.machine.is_unplaced(tessera) || self.stopped()).then_some(host)
+        })
+    }
+
     /// Make a call. The cell is resolved when it ends.
     ///
     /// # Errors
@@ -298,6 +336,9 @@ impl Engine {
     ) -> Result<(), (Box<Submission<Arc<TaskCell>>>, EngineError)> {
         let shared = &self.shared;
         let submission = Box::new(submission);
+        if threads::forked() {
+            return Err((submission, EngineError::Forked));
+        }
         if shared.stopped.load(Ordering::Acquire) {
             return Err((submission, EngineError::Stopped));
         }
@@ -354,6 +395,12 @@ impl Engine {
         lock(&self.shared.state).machine.host_of(tessera)
     }
 
+    /// The runtime that runs a task, as far as this one knows.
+    pub fn runner_of(&self, task: TaskId, tessera: TesseraId) -> Option<RuntimeId> {
+        let state = lock(&self.shared.state);
+        state.machine.runner_of(task).or_else(|| state.machine.host_of(tessera))
+    }
+
     /// A cell for a task that was passed to this process.
     pub fn borrowed_cell(&self, task: TaskId, tessera: TesseraId, class: &str, method: &str) -> Arc<TaskCell> {
         TaskCell::borrowed(task, tessera, method.into(), class.into())
@@ -403,6 +450,9 @@ impl Engine {
         if cell.reached(stage) {
             return Ok(());
         }
+        if threads::forked() {
+            return Err(EngineError::Forked);
+        }
         let signal = self.shared.borrow_signal()?;
         if cell.subscribe(stage, Waiter::Thread(Arc::clone(&signal))).is_err() {
             self.shared.return_signal(signal);
@@ -417,6 +467,11 @@ impl Engine {
     /// A signal for a blocking wait of the caller's own making; to be given back with [`Engine::return_signal`].
     pub fn borrow_signal(&self) -> Result<Arc<Signal>, EngineError> {
         Ok(self.shared.borrow_signal()?)
+    }
+
+    /// Block until `done`, asked whenever the signal is raised.
+    pub fn wait_for<R>(&self, signal: &Signal, deadline: Option<Instant>, done: impl FnMut() -> Option<R>) -> Result<R, EngineError> {
+        self.shared.wait_until(signal, deadline, done)
     }
 
     /// Give back a signal.
@@ -455,7 +510,7 @@ impl Engine {
     /// Start one worker more (head).
     pub fn add_worker(&self) {
         let shared = Arc::clone(&self.shared);
-        self.shared.io.spawn(async move {
+        self.shared.spawn(async move {
             if let Some(node) = &shared.node {
                 node.add_worker(&shared);
             }
@@ -464,18 +519,27 @@ impl Engine {
 
     /// End it: workers first, then whatever waits, then the I/O thread. Blocks until all is gone; the second
     /// of two callers waits for the first.
-    pub fn stop(&self) {
+    ///
+    /// Running methods get `grace` to end, instead of what the head was started with.
+    pub fn stop(&self, grace: Option<Duration>) {
         let shared = &self.shared;
+        if threads::forked() {
+            return;
+        }
         let mut thread = lock(&shared.io_thread);
         let Some(running) = thread.take() else { return };
         let for_task = Arc::clone(shared);
-        shared.io.spawn(async move {
+        shared.spawn(async move {
             if let Some(node) = &for_task.node {
-                node.stop(&for_task).await;
+                node.stop(&for_task, grace).await;
             }
             for_task.end("the runtime was stopped");
         });
         let _ = running.join();
+        // Whoever still holds a task or a proxy holds no descriptor with it.
+        drop(lock(&shared.io).take());
+        lock(&shared.idle_signals).clear();
+        shared.directory.leave();
         if shared.me == RuntimeId::HEAD {
             shared.directory.remove();
         }
@@ -485,6 +549,9 @@ impl Engine {
 impl Shared {
     /// Have the event processed by this thread, if nobody else is at it.
     fn post_now(&self, event: Event<Arc<TaskCell>>) {
+        if threads::forked() {
+            return;
+        }
         match self.state.try_lock() {
             Ok(mut state) => {
                 state.take_inbox(self);
@@ -497,6 +564,9 @@ impl Shared {
 
     /// Have the event processed by the I/O thread.
     pub(crate) fn post(&self, event: Event<Arc<TaskCell>>) {
+        if threads::forked() {
+            return;
+        }
         if self.stopped.load(Ordering::Acquire) {
             return self.refuse(event);
         }
@@ -508,6 +578,9 @@ impl Shared {
 
     /// Have the event processed with the next batch, whenever that is.
     fn post_lazily(&self, event: Event<Arc<TaskCell>>) {
+        if threads::forked() {
+            return;
+        }
         if self.stopped.load(Ordering::Acquire) {
             return;
         }
@@ -528,6 +601,12 @@ impl Shared {
             _ => return,
         };
         self.settle(&cell, Outcome::Failed(Failure::new(FailureKind::Disconnected, "the runtime has stopped")));
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(io) = &*lock(&self.io) {
+            io.spawn(task);
+        }
     }
 
     fn process_inbox(&self) {
@@ -699,14 +778,14 @@ impl Shared {
     }
 
     fn return_signal(&self, signal: Arc<Signal>) {
-        // One that somebody may still raise is not used again.
-        if Arc::strong_count(&signal) == 1 {
-            signal.clear();
-            lock(&self.idle_signals).push(signal);
+        // Somebody may still raise it: the next who waits on it looks whether it was for them.
+        signal.clear();
+        let mut idle = lock(&self.idle_signals);
+        if idle.len() < IDLE_SIGNALS && !self.stopped.load(Ordering::Acquire) {
+            idle.push(signal);
         }
     }
 
-    #[allow(clippy::unused_self)]
     fn wait_until<R>(
         &self,
         signal: &Signal,
@@ -716,6 +795,9 @@ impl Shared {
         loop {
             if let Some(answer) = done() {
                 return Ok(answer);
+            }
+            if self.stopped.load(Ordering::Acquire) {
+                return done().ok_or(EngineError::Stopped);
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) || !signal.wait(left)? {
@@ -794,7 +876,8 @@ impl State {
     fn send(&mut self, to: RuntimeId, message: &Message, shared: &Shared) {
         let peer = self.peers.entry(to).or_insert_with(|| {
             if let Some(shared) = shared.myself.upgrade() {
-                shared.io.clone().spawn(net::dial(shared, to));
+                let dialling = net::dial(Arc::clone(&shared), to);
+                shared.spawn(dialling);
             }
             Peer::default()
         });
@@ -835,8 +918,17 @@ impl State {
                 Action::Settle { handle, outcome } => shared.settle(&handle, outcome),
                 Action::Revoke(task) => {
                     self.hand_over(shared);
-                    shared.executor.revoke(task);
+                    let event = match shared.executor.revoke(task) {
+                        Revoked::Running => Event::CallRunsOn(task),
+                        Revoked::Prevented => {
+                            let failure = Failure::new(FailureKind::Cancelled, "the call was cancelled before it ran");
+                            Event::CallFinished { task, outcome: Outcome::Failed(failure) }
+                        }
+                    };
+                    lock(&shared.inbox).push(event);
+                    shared.inbox_filled.notify_one();
                 }
+                Action::TesseraPlaced(_) => shared.wake_watchers(),
                 Action::DropTessera(tessera) => {
                     self.hand_over(shared);
                     shared.executor.drop_tessera(tessera);
@@ -854,7 +946,9 @@ impl State {
                 }
                 Action::MemberDied { member, cause } => {
                     self.peers.remove(&member.runtime);
-                    shared.tell(Notice::Died { uid: member.uid, cause });
+                    if !shared.node.as_ref().is_some_and(Node::stopping) {
+                        shared.tell(Notice::Died { uid: member.uid, cause });
+                    }
                     shared.wake_watchers();
                 }
             }

@@ -4,13 +4,22 @@ use mosaic_core::call::ReadyCall;
 use mosaic_core::event::Report;
 use mosaic_core::id::{TaskId, TesseraId};
 
+/// What became of a call that was not wanted any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Revoked {
+    /// It had not begun and never will.
+    Prevented,
+    /// It runs; its end will be reported.
+    Running,
+}
+
 /// Runs calls. Every method is called by a thread that holds the engine's lock: it hands work to lanes of
 /// its own and returns at once. Ends are reported with [`crate::engine::Engine::finish`].
 pub trait Executor: Send + Sync + 'static {
     /// Run these, in this order (see [`mosaic_core::event::Action::Run`]); leaves the vector empty.
     fn run(&self, calls: &mut Vec<ReadyCall>);
-    /// Do not start this call; cancel it if it is a running coroutine. Its end is still to be reported.
-    fn revoke(&self, task: TaskId);
+    /// Do not start this call; cancel it if it is a running coroutine.
+    fn revoke(&self, task: TaskId) -> Revoked;
     /// Drop the living object of a tessera.
     fn drop_tessera(&self, tessera: TesseraId);
     /// Drop the living result of a task.

@@ -1,16 +1,17 @@
 //! A queue of calls for one thread: the main lane of an executor.
 //!
-//! The engine pushes batches; one thread takes everything that is there. A call that was revoked while it
-//! waits is still handed out, marked: its end has to be reported.
+//! The engine pushes batches; one thread takes everything that is there. Every call passes `begin`, under the
+//! lock that `revoke` takes too: a call is either prevented or has begun, never both (`LANE-1`).
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use mosaic_core::call::ReadyCall;
 use mosaic_core::id::{TaskId, TesseraId};
 use rustc_hash::FxHashSet;
+
+use crate::executor::Revoked;
 
 /// Something for the lane to do.
 #[derive(Debug)]
@@ -34,8 +35,15 @@ struct Queue {
 pub struct Lane {
     queue: Mutex<Queue>,
     filled: Condvar,
-    revoked: Mutex<FxHashSet<TaskId>>,
-    revocations: AtomicUsize,
+    begun: Mutex<Begun>,
+}
+
+#[derive(Debug, Default)]
+struct Begun {
+    /// Calls that must not begin.
+    revoked: FxHashSet<TaskId>,
+    /// Calls that have begun and not ended: one of the lane's own, and coroutines.
+    running: FxHashSet<TaskId>,
 }
 
 impl Lane {
@@ -54,27 +62,33 @@ impl Lane {
         }
     }
 
-    /// Mark a call as not wanted any more.
-    pub fn revoke(&self, task: TaskId) {
-        self.revoked.lock().unwrap_or_else(PoisonError::into_inner).insert(task);
-        self.revocations.fetch_add(1, Ordering::Release);
+    fn begun(&self) -> std::sync::MutexGuard<'_, Begun> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a call is not wanted any more; asked once for each call, before it starts.
-    pub fn is_revoked(&self, task: TaskId) -> bool {
-        if self.revocations.load(Ordering::Acquire) == 0 {
+    /// A call is not wanted any more.
+    pub fn revoke(&self, task: TaskId) -> Revoked {
+        let mut begun = self.begun();
+        if begun.running.contains(&task) {
+            return Revoked::Running;
+        }
+        begun.revoked.insert(task);
+        Revoked::Prevented
+    }
+
+    /// A call is about to begin, on this lane or as a coroutine. Returns whether it may.
+    pub fn begin(&self, task: TaskId) -> bool {
+        let mut begun = self.begun();
+        if begun.revoked.remove(&task) {
             return false;
         }
-        let revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner).remove(&task);
-        if revoked {
-            self.revocations.fetch_sub(1, Ordering::Release);
-        }
-        revoked
+        begun.running.insert(task);
+        true
     }
 
-    /// A call has ended: forget a revocation that came too late.
-    pub fn ended(&self, task: TaskId) {
-        self.is_revoked(task);
+    /// A call has ended.
+    pub fn end(&self, task: TaskId) {
+        self.begun().running.remove(&task);
     }
 
     /// Whether nothing waits.

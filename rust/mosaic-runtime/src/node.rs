@@ -96,6 +96,11 @@ impl Node {
         lock(&self.gave_up).clone()
     }
 
+    /// Whether the workers are meant to end.
+    pub(crate) fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
     /// Start the workers.
     pub(crate) fn start(&self, shared: &Arc<Shared>) {
         for _ in 0..self.launch.workers {
@@ -105,7 +110,7 @@ impl Node {
 
     /// Start one worker more.
     pub(crate) fn add_worker(&self, shared: &Arc<Shared>) {
-        if self.stopping.load(Ordering::Acquire) {
+        if self.stopping() {
             return;
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
@@ -177,9 +182,9 @@ impl Node {
     }
 
     /// Have the workers end, and wait until they have.
-    pub(crate) async fn stop(&self, shared: &Arc<Shared>) {
+    pub(crate) async fn stop(&self, shared: &Arc<Shared>, grace: Option<Duration>) {
         self.stopping.store(true, Ordering::Release);
-        let grace = self.launch.grace;
+        let grace = grace.unwrap_or(self.launch.grace);
         let workers: Vec<_> = lock(&self.children).iter().map(|(runtime, worker)| (*runtime, Arc::clone(worker))).collect();
         for (runtime, worker) in &workers {
             if shared.member(*runtime).is_some() {
@@ -225,7 +230,8 @@ async fn watch(
     }
     let cause = format!("{} {}", worker.uid, describe(status));
     if joined {
-        shared.process_one(Event::RuntimeDied { runtime, cause: cause.clone() });
+        let cause = if node.stopping() { "the runtime was stopped".to_owned() } else { cause.clone() };
+        shared.process_one(Event::RuntimeDied { runtime, cause });
     }
     for output in outputs.into_iter().flatten() {
         let abort = output.abort_handle();
@@ -235,7 +241,7 @@ async fn watch(
     }
     lock(&node.children).remove(&runtime);
     node.all_gone.notify_one();
-    if node.stopping.load(Ordering::Acquire) {
+    if node.stopping() {
         return;
     }
     if !joined && node.failed_starts.fetch_add(1, Ordering::Relaxed) + 1 >= FAILED_STARTS {

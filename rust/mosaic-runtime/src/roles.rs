@@ -49,6 +49,9 @@ impl WorkerSeat {
 
 /// Join a head as one of its workers.
 pub fn worker(seat: WorkerSeat, config: &EngineConfig, executor: Arc<dyn Executor>) -> Result<Engine, EngineError> {
+    if seat.head.is_some() {
+        crate::threads::unblock_signals();
+    }
     let directory = Directory::join(&seat.directory)?;
     Engine::start_worker(seat, directory, config, executor)
 }

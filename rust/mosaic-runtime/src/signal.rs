@@ -4,84 +4,108 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-/// Readable once raised, until cleared.
+/// Readable once raised, until cleared. Once closed it does nothing any more: those who still hold it need no
+/// descriptor.
 #[derive(Debug)]
 pub struct Signal {
-    #[cfg(target_os = "linux")]
-    event: OwnedFd,
+    ends: RwLock<Option<Ends>>,
+}
+
+/// Reading and writing end: one eventfd, or the two ends of a pipe.
+#[derive(Debug)]
+struct Ends {
+    reader: OwnedFd,
     #[cfg(not(target_os = "linux"))]
-    pipe: (OwnedFd, OwnedFd),
+    writer: OwnedFd,
+}
+
+impl Ends {
+    #[cfg(target_os = "linux")]
+    fn new() -> io::Result<Self> {
+        use rustix::event::{EventfdFlags, eventfd};
+        Ok(Self { reader: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)? })
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn new() -> io::Result<Self> {
+        let (reader, writer) = rustix::pipe::pipe()?;
+        for end in [&reader, &writer] {
+            rustix::io::ioctl_fionbio(end, true)?;
+            rustix::io::fcntl_setfd(end, rustix::io::FdFlags::CLOEXEC)?;
+        }
+        Ok(Self { reader, writer })
+    }
+
+    #[cfg(target_os = "linux")]
+    fn writer(&self) -> BorrowedFd<'_> {
+        self.reader.as_fd()
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn writer(&self) -> BorrowedFd<'_> {
+        self.writer.as_fd()
+    }
 }
 
 impl Signal {
     /// A signal that is not raised.
     pub fn new() -> io::Result<Self> {
-        #[cfg(target_os = "linux")]
-        {
-            use rustix::event::{EventfdFlags, eventfd};
-            Ok(Self { event: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)? })
-        }
-        #[cfg(not(target_os = "linux"))]
-        {
-            let pipe = rustix::pipe::pipe()?;
-            for end in [&pipe.0, &pipe.1] {
-                rustix::io::ioctl_fionbio(end, true)?;
-                rustix::io::fcntl_setfd(end, rustix::io::FdFlags::CLOEXEC)?;
-            }
-            Ok(Self { pipe })
-        }
+        Ok(Self { ends: RwLock::new(Some(Ends::new()?)) })
     }
 
-    fn reader(&self) -> BorrowedFd<'_> {
-        #[cfg(target_os = "linux")]
-        return self.event.as_fd();
-        #[cfg(not(target_os = "linux"))]
-        return self.pipe.0.as_fd();
-    }
-
-    fn writer(&self) -> BorrowedFd<'_> {
-        #[cfg(target_os = "linux")]
-        return self.event.as_fd();
-        #[cfg(not(target_os = "linux"))]
-        return self.pipe.1.as_fd();
+    fn ends(&self) -> RwLockReadGuard<'_, Option<Ends>> {
+        self.ends.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Make it readable.
     pub fn raise(&self) {
-        // A full counter or pipe is readable already: nothing is lost by a refused write.
-        let _ = rustix::io::write(self.writer(), &1u64.to_ne_bytes());
+        if let Some(ends) = &*self.ends() {
+            // A full counter or pipe is readable already: nothing is lost by a refused write.
+            let _ = rustix::io::write(ends.writer(), &1u64.to_ne_bytes());
+        }
     }
 
     /// Make it unreadable.
     pub fn clear(&self) {
-        let mut sink = [0u8; 64];
-        let _ = rustix::io::read(self.reader(), &mut sink[..]);
+        if let Some(ends) = &*self.ends() {
+            let mut sink = [0u8; 64];
+            let _ = rustix::io::read(&ends.reader, &mut sink[..]);
+        }
+    }
+
+    /// Give the descriptor back, unless somebody waits for it at this moment.
+    pub fn close(&self) {
+        if let Ok(mut ends) = self.ends.try_write() {
+            *ends = None;
+        }
+    }
+
+    /// The descriptor to wait for; none once closed.
+    pub fn descriptor(&self) -> Option<RawFd> {
+        self.ends().as_ref().map(|ends| ends.reader.as_raw_fd())
     }
 
     /// Block until it is raised. `Ok(false)` when the time passed first; `Interrupted` when a Unix signal
     /// came in on this thread, so that a caller with handlers of its own can run them.
     pub fn wait(&self, timeout: Option<Duration>) -> io::Result<bool> {
+        let ends = self.ends();
+        let Some(ends) = &*ends else { return Ok(true) };
         let timeout = timeout.map(|limit| rustix::event::Timespec {
             tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: limit.subsec_nanos().into(),
         });
-        let mut fds = [PollFd::from_borrowed_fd(self.reader(), PollFlags::IN)];
+        let mut fds = [PollFd::from_borrowed_fd(ends.reader.as_fd(), PollFlags::IN)];
         match poll(&mut fds, timeout.as_ref()) {
             Ok(0) => Ok(false),
             Ok(_) => Ok(true),
             Err(Errno::INTR) => Err(io::ErrorKind::Interrupted.into()),
             Err(error) => Err(error.into()),
         }
-    }
-}
-
-impl AsRawFd for Signal {
-    fn as_raw_fd(&self) -> RawFd {
-        self.reader().as_raw_fd()
     }
 }

@@ -1,6 +1,8 @@
-//! Threads of the engine's own.
+//! Threads of the engine's own, and what becomes of them in a forked process: nothing.
 
 use std::io;
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 /// Start a named thread that no Unix signal is delivered to: they belong to the program's threads, whose
@@ -10,6 +12,38 @@ pub fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<Join
     let thread = std::thread::Builder::new().name(name.into()).spawn(run);
     restore_signals(&old);
     thread
+}
+
+/// Deliver every Unix signal to this thread: a worker's main thread inherits the mask of the thread that
+/// started the worker.
+pub fn unblock_signals() {
+    // SAFETY: the set is plain data that the first call fills in; the mask changed is this thread's own.
+    unsafe {
+        let mut none = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+}
+
+static FORKED: AtomicBool = AtomicBool::new(false);
+
+/// Whether this process was forked from one that had an engine: that engine's threads did not come along.
+pub fn forked() -> bool {
+    FORKED.load(Ordering::Relaxed)
+}
+
+/// Notice forks from now on. An engine that a forked process starts for itself is its own.
+pub(crate) fn notice_forks() {
+    static ONCE: Once = Once::new();
+    extern "C" fn in_child() {
+        FORKED.store(true, Ordering::Relaxed);
+    }
+    ONCE.call_once(|| {
+        // SAFETY: the handler does nothing but store to an atomic.
+        unsafe {
+            libc::pthread_atfork(None, None, Some(in_child));
+        }
+    });
 }
 
 fn block_signals() -> io::Result<libc::sigset_t> {

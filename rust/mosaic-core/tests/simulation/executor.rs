@@ -28,8 +28,26 @@ impl Lanes {
         }
     }
 
-    pub(crate) fn revoked(&mut self, task: TaskId) {
+    /// Take out a call that has not started; of one that runs, remember that it is not wanted.
+    pub(crate) fn revoke(&mut self, task: TaskId) -> Option<ReadyCall> {
+        let skip = usize::from(self.main_runs);
+        let place = self
+            .main
+            .iter()
+            .skip(skip)
+            .position(|ready| ready.call.task == task);
+        if let Some(place) = place {
+            return self.main.remove(skip + place);
+        }
+        if let Some(place) = self
+            .coroutines
+            .iter()
+            .position(|ready| ready.call.task == task)
+        {
+            return self.coroutines.remove(place);
+        }
         self.revoked.insert(task);
+        None
     }
 
     pub(crate) fn is_busy(&self) -> bool {
@@ -59,24 +77,15 @@ impl World {
                 let Some(ready) = lanes.main.front().cloned() else {
                     return false;
                 };
-                if lanes.revoked.remove(&ready.call.task) {
-                    lanes.main.pop_front();
-                    self.refuse(at, &ready);
-                } else {
-                    lanes.main_runs = true;
-                    self.start(at, &ready);
-                }
+                lanes.main_runs = true;
+                self.start(at, &ready);
             }
             2 => {
                 let Some(ready) = lanes.coroutines.pop_front() else {
                     return false;
                 };
-                if lanes.revoked.remove(&ready.call.task) {
-                    self.refuse(at, &ready);
-                } else {
-                    lanes.running.push(ready.clone());
-                    self.start(at, &ready);
-                }
+                lanes.running.push(ready.clone());
+                self.start(at, &ready);
             }
             _ => {
                 if lanes.running.is_empty() {
@@ -92,7 +101,7 @@ impl World {
         true
     }
 
-    fn refuse(&mut self, at: RuntimeId, ready: &ReadyCall) {
+    pub(crate) fn refuse(&mut self, at: RuntimeId, ready: &ReadyCall) {
         let outcome = Outcome::Failed(Failure::new(
             FailureKind::Cancelled,
             "cancelled before it ran",

@@ -191,7 +191,7 @@ impl World {
 
     fn carry_out(&mut self, at: RuntimeId, actions: Vec<Action<u64>>) {
         // What was decided together is on its way together: a look at the whole comes after the sends.
-        let mut dropped = Vec::new();
+        let (mut dropped, mut revoked) = (Vec::new(), Vec::new());
         for action in actions {
             self.note(|| format!("    {at:?} -> {action:?}"));
             match action {
@@ -209,12 +209,7 @@ impl World {
                     };
                     node.lanes.handed_over(ready);
                 }
-                Action::Revoke(task) => {
-                    let Some(node) = self.nodes.get_mut(&at) else {
-                        continue;
-                    };
-                    node.lanes.revoked(task);
-                }
+                Action::Revoke(task) => revoked.push(task),
                 Action::DropTessera(tessera) => dropped.push(tessera),
                 Action::DropResult(task) => {
                     if self
@@ -228,7 +223,10 @@ impl World {
                 }
                 Action::Settle { handle, outcome } => self.settled(at, handle, &outcome),
                 Action::ChooseWorker(_) => panic!("no foreign strategy is plugged in"),
-                Action::MemberJoined(_) | Action::MemberDied { .. } | Action::Report(_) => {}
+                Action::MemberJoined(_)
+                | Action::TesseraPlaced(_)
+                | Action::MemberDied { .. }
+                | Action::Report(_) => {}
             }
         }
         for tessera in dropped {
@@ -240,6 +238,21 @@ impl World {
                 .values()
                 .any(|call| call.kind == CallKind::Stop && call.tessera == tessera);
             self.truth.tessera_dropped(tessera, at, stop, &roots);
+        }
+        for task in revoked {
+            self.revoke(at, task);
+        }
+    }
+
+    /// The executor says at once whether a call that was handed over will run.
+    fn revoke(&mut self, at: RuntimeId, task: TaskId) {
+        let refused = self
+            .nodes
+            .get_mut(&at)
+            .and_then(|node| node.lanes.revoke(task));
+        match refused {
+            Some(ready) => self.refuse(at, &ready),
+            None => self.happens(at, Event::CallRunsOn(task)),
         }
     }
 

@@ -1,0 +1,173 @@
+"""The driver dies, however it may: two seconds later nothing of it is left."""
+
+import signal
+
+import pytest
+
+from tests.support.scripts import Script
+
+pytestmark = pytest.mark.faults
+
+BUSY = {
+    "idle": "time.sleep(600)",
+    "waiting": "Blocker.remote().until_async(*flags()).wait()",
+    "plain method": "blocker = Blocker.remote(); task = blocker.until(*flags()); time.sleep(600)",
+    "global lock held in a worker": "task = runtime.submit(hold); time.sleep(600)",
+    "global lock held in the driver": "hold()",
+    "constructing": "proxy = Slow.remote(); time.sleep(600)",
+    "many calls": "while True: runtime.submit(abs, -1).wait()",
+    "child processes of a worker": "runtime.submit(children).wait(); time.sleep(600)",
+}
+
+PROGRAM = """
+import ctypes
+import subprocess
+import sys
+import time
+import mosaic
+from tests.support.actors import Blocker
+from tests.support.rendezvous import Flag
+
+def flags():
+    return Flag("started"), Flag("never")
+
+def hold():
+    ctypes.PyDLL(None).sleep(600)
+
+def children():
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1)"])
+
+@mosaic.tessera
+class Slow:
+    def __init__(self):
+        time.sleep(600)
+
+with mosaic.session(num_workers=2) as runtime:
+    runtime.submit(int).wait()
+    print("ready", flush=True)
+    {body}
+"""
+
+
+@pytest.mark.parametrize("busy", BUSY)
+def test_killed(busy):
+    with Script(PROGRAM.replace("{body}", BUSY[busy])) as script:
+        script.wait_for_line("ready")
+        script.send(signal.SIGKILL)
+        assert script.wait(10) == -signal.SIGKILL
+        script.assert_nothing_left(within=2.0)
+
+
+@pytest.mark.parametrize("busy", ["idle", "waiting", "plain method", "many calls"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_signalled(number, busy):
+    with Script(
+        "import resource\nresource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n"
+        + PROGRAM.replace("{body}", BUSY[busy])
+    ) as script:
+        script.wait_for_line("ready")
+        script.send(number)
+        assert script.wait(10) in {-number, 128 + number}
+        script.assert_nothing_left(within=2.0)
+
+
+ASYNC = """
+import asyncio
+import mosaic
+
+async def main(runtime):
+    await runtime.submit(int).result()
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+
+mosaic.run(main, num_workers=2)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_signalled_in_an_async_main(number):
+    with Script(ASYNC) as script:
+        script.wait_for_line("ready")
+        script.send(number)
+        assert script.wait(10) in {-number, 128 + number}
+        script.assert_nothing_left(within=2.0)
+
+
+def test_killed_while_starting():
+    with Script(
+        """
+        import mosaic
+        print("starting", flush=True)
+        while True:
+            with mosaic.session(num_workers=2):
+                pass
+            print("stopped", flush=True)
+        """
+    ) as script:
+        script.wait_for_line("stopped")
+        script.send(signal.SIGKILL)
+        script.wait(10)
+        script.assert_nothing_left(within=2.0)
+
+
+def test_the_next_run_in_the_same_place_is_unharmed():
+    program = """
+    import os
+    import sys
+    import mosaic
+
+    with mosaic.session(num_workers=1) as runtime:
+        print(runtime.submit(abs, -5).wait())
+        if len(sys.argv) > 1:
+            os.kill(os.getpid(), 9)
+    """
+    with Script(program, "die") as script:
+        assert script.wait(20) == -signal.SIGKILL
+        script.assert_nothing_left()
+    with Script(program) as script:
+        assert script.wait(20) == 0
+        assert script.stdout.split() == ["5"]
+
+
+def test_a_driver_that_segfaults():
+    with Script(
+        """
+        import ctypes
+        import resource
+        import mosaic
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        with mosaic.session(num_workers=2) as runtime:
+            runtime.submit(int).wait()
+            ctypes.string_at(0)
+        """
+    ) as script:
+        assert script.wait(20) == -signal.SIGSEGV
+        script.assert_nothing_left(within=2.0)
+
+
+def test_workers_that_cannot_start():
+    # The start ends with a reason and not in silence.
+    with Script(
+        """
+        import os
+        import pathlib
+        import mosaic
+
+        pathlib.Path("broken").mkdir()
+        pathlib.Path("broken/sitecustomize.py").write_text(
+            "import os, sys\\n"
+            "if 'MOSAIC_WORKER_UID' in os.environ:\\n"
+            "    sys.stderr.write('broken on purpose\\\\n'); sys.stderr.flush(); os._exit(9)\\n"
+        )
+        os.environ["PYTHONPATH"] = "broken:" + os.environ.get("PYTHONPATH", "")
+        try:
+            with mosaic.session(num_workers=1) as runtime:
+                runtime.submit(int).wait(20)
+        except (mosaic.MosaicError, RuntimeError, OSError) as error:
+            print("told:", error)
+        """
+    ) as script:
+        assert script.wait(40) == 0
+        assert "told:" in script.stdout
+        assert "9" in script.stdout or "broken on purpose" in script.stdout
+        script.assert_nothing_left(within=2.0)

@@ -1,0 +1,39 @@
+"""The errors: their bases, and that they pickle."""
+
+import pickle
+
+import pytest
+
+from mosaic import errors
+
+BASES = {
+    "AuthenticationError": PermissionError,
+    "BackpressureError": RuntimeError,
+    "MemoryOverflowError": MemoryError,
+    "ObjectLostError": LookupError,
+    "RemoteError": RuntimeError,
+    "RuntimeDisconnectedError": ConnectionError,
+    "SerialisationError": TypeError,
+    "TesseraStoppedError": RuntimeError,
+}
+
+
+@pytest.mark.parametrize("name", sorted(BASES))
+def test_each_is_also_the_built_in_that_users_catch(name):
+    cls = getattr(errors, name)
+    assert issubclass(cls, errors.MosaicError)
+    assert issubclass(cls, BASES[name])
+
+
+@pytest.mark.parametrize("name", errors.__all__)
+def test_each_pickles(name):
+    error = getattr(errors, name)("what happened")
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert str(again) == str(error) == "what happened"
+
+
+def test_a_remote_error_shows_the_type():
+    error = pickle.loads(pickle.dumps(errors.RemoteError("bad", "lib.Strange", "the traceback")))
+    assert str(error) == "lib.Strange: bad"
+    assert error.traceback == "the traceback"
