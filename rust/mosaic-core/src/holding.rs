@@ -40,10 +40,10 @@ impl<H: Clone> Machine<H> {
         match (object, registration) {
             (_, Registration::Asked) => self.ask_to_be_counted(object, authority, actions),
             (ObjectId::Tessera(tessera), Registration::Astray) => {
-                self.find(tessera, authority, actions)
+                self.find(tessera, authority, actions);
             }
             (ObjectId::Tessera(tessera), Registration::Unplaced) => {
-                self.rebuild_if_astray(tessera, actions)
+                self.rebuild_if_astray(tessera, actions);
             }
             _ => {}
         }

@@ -196,7 +196,7 @@ impl<H: Clone> Machine<H> {
             Event::CallSubmitted(submission) => self.call_submitted(*submission, actions),
             Event::CallFinished { task, outcome } => self.call_finished(task, outcome, actions),
             Event::MessageReceived { from, message } => {
-                self.message_received(from, message, actions)
+                self.message_received(from, message, actions);
             }
             Event::CallRunsOn(task) => self.call_runs_on(task, actions),
             Event::CancelRequested(task) => self.cancel_requested(task, actions),
@@ -205,7 +205,7 @@ impl<H: Clone> Machine<H> {
                 self.call_given_up(task, failure, actions);
             }
             Event::OutcomeWanted { task, want, handle } => {
-                self.outcome_wanted(task, want, handle, actions)
+                self.outcome_wanted(task, want, handle, actions);
             }
             Event::ValuePut { task, value } => self.value_put(task, value, actions),
             Event::ValueDropped(task) => self.value_dropped(task),

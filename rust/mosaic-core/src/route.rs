@@ -428,7 +428,7 @@ impl<H: Clone> Machine<H> {
             Err(reason) => self.early_calls_fail(tessera, reason, actions),
             // The construction would have come before this.
             Ok(host) if *host == me => {
-                self.early_calls_fail(tessera, "it does not exist any more", actions)
+                self.early_calls_fail(tessera, "it does not exist any more", actions);
             }
             Ok(_) => {}
         }

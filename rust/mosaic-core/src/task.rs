@@ -197,9 +197,6 @@ impl<H: Clone> Machine<H> {
                 route.queue.pop_front();
                 continue;
             };
-            if route.blocked_on.is_some() {
-                return;
-            }
             let host = match &route.place {
                 Place::At(host) => {
                     let host = *host;
@@ -218,6 +215,9 @@ impl<H: Clone> Machine<H> {
                 Place::Astray(_) => return self.ask_where(tessera, actions),
                 Place::Asked => return,
             };
+            if route.blocked_on.is_some() {
+                return;
+            }
             if !route.unlimited
                 && route.sent_calls > 0
                 && (route.sent_calls >= self.config.window_calls
