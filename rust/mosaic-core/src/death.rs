@@ -38,6 +38,9 @@ impl<H: Clone> Machine<H> {
             .collect();
         for (runtime, cause) in dead {
             self.send(newcomer, Message::MemberDied { runtime, cause }, actions);
+            if !self.members.settling.contains_key(&runtime) {
+                self.send(newcomer, Message::DeathSettled(runtime), actions);
+            }
         }
         if member.worker {
             self.placement.joined(newcomer);

@@ -9,6 +9,7 @@ use mosaic_core::payload::{Payload, Reference};
 use crate::net::{HEAD, ONE, on, raised};
 
 const MANY: u64 = 1_000_000;
+const CHAIN: u64 = 300_000;
 
 fn task(sequence: u64) -> TaskId {
     TaskId {
@@ -130,7 +131,7 @@ fn a_chain_that_fails_where_it_waits_takes_no_stack() {
     let mut actions = Vec::new();
     let mut machine = Machine::<u64>::new(Config::new(HEAD));
     let functions = TesseraId::functions(HEAD);
-    let many = MANY / 4;
+    let many = MANY / 8;
     for sequence in 1..=many {
         let mut submission = submit(task(sequence), functions, CallKind::Function);
         submission.host = Some(HEAD);
@@ -164,7 +165,7 @@ fn a_chain_that_fails_where_it_waits_takes_no_stack() {
 fn a_long_chain_of_references_takes_no_stack() {
     let mut actions = Vec::new();
     let mut machine = Machine::<u64>::new(Config::new(HEAD));
-    for sequence in 1..=MANY {
+    for sequence in 1..=CHAIN {
         let mut value = Payload::default();
         if sequence > 1 {
             value.references = vec![Reference {
@@ -180,14 +181,14 @@ fn a_long_chain_of_references_takes_no_stack() {
             &mut actions,
         );
     }
-    for sequence in 1..MANY {
+    for sequence in 1..CHAIN {
         machine.handle(
             Event::Released(ObjectId::Task(task(sequence))),
             &mut actions,
         );
     }
-    assert_eq!(machine.remembered(), MANY as usize);
-    machine.handle(Event::Released(ObjectId::Task(task(MANY))), &mut actions);
+    assert_eq!(machine.remembered(), CHAIN as usize);
+    machine.handle(Event::Released(ObjectId::Task(task(CHAIN))), &mut actions);
     assert_eq!(machine.remembered(), 0);
 }
 

@@ -38,8 +38,9 @@ pub(crate) struct Truth {
     pub(crate) values: BTreeMap<TaskId, ValueTruth>,
     pub(crate) concurrent: BTreeSet<TesseraId>,
     stopped: BTreeSet<TesseraId>,
-    /// Tesserae whose host died: if their owner dies before they are built again, they are lost.
-    bereft: BTreeSet<TesseraId>,
+    /// Where each tessera was sent to be built: if one of those hosts died, and then its owner before the holders
+    /// had found the next, it is lost to them.
+    pub(crate) sent: BTreeSet<(TesseraId, RuntimeId)>,
     dead: BTreeSet<RuntimeId>,
     /// Living objects: where.
     pub(crate) living: BTreeSet<(TesseraId, RuntimeId)>,
@@ -182,12 +183,6 @@ impl Truth {
 
     pub(crate) fn crashed(&mut self, dead: RuntimeId) {
         self.dead.insert(dead);
-        self.bereft.extend(
-            self.living
-                .iter()
-                .filter(|(_, at)| *at == dead)
-                .map(|(tessera, _)| *tessera),
-        );
         self.living.retain(|(_, at)| *at != dead);
         self.unsettled.retain(|_, (whose, _)| *whose != dead);
         self.values
@@ -214,7 +209,11 @@ impl Truth {
         if stop {
             self.stopped.insert(tessera);
         }
-        if stop || self.bereft.contains(&tessera) && self.dead.contains(&tessera.owner) {
+        let moved = self
+            .sent
+            .iter()
+            .any(|(sent, to)| *sent == tessera && self.dead.contains(to));
+        if stop || moved && self.dead.contains(&tessera.owner) {
             return;
         }
         let reached = self.reachable(roots);

@@ -196,6 +196,11 @@ impl World {
             self.note(|| format!("    {at:?} -> {action:?}"));
             match action {
                 Action::Send { to, message } => {
+                    if let Message::Call(call) = &message
+                        && call.kind == CallKind::Construct
+                    {
+                        self.truth.sent.insert((call.tessera, to));
+                    }
                     if let Message::Settled { task, .. } = &message {
                         self.truth.has_ended(*task, at);
                     }
