@@ -48,7 +48,10 @@ impl LoopMailbox {
         };
         let futures: Vec<_> = {
             let mut inner = lock(&self.inner);
-            batch.drain(..).filter_map(|token| inner.futures.remove(&token)).collect()
+            batch
+                .drain(..)
+                .filter_map(|token| inner.futures.remove(&token))
+                .collect()
         };
         for future in futures {
             resolve(future.bind(py))?;
@@ -60,7 +63,10 @@ impl LoopMailbox {
 /// Resolve a future with None, unless its waiter gave up.
 pub(crate) fn resolve(future: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = future.py();
-    if !future.call_method0(pyo3::intern!(py, "done"))?.is_truthy()? {
+    if !future
+        .call_method0(pyo3::intern!(py, "done"))?
+        .is_truthy()?
+    {
         future.call_method1(pyo3::intern!(py, "set_result"), (py.None(),))?;
     }
     Ok(())
@@ -85,12 +91,17 @@ impl LoopMailbox {
     /// The loop, unless it has closed: then it has forgotten its readers already.
     fn living_loop<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         let event_loop = self.event_loop.bind(py).upgrade()?;
-        let closed = event_loop.call_method0(pyo3::intern!(py, "is_closed")).and_then(|closed| closed.is_truthy());
+        let closed = event_loop
+            .call_method0(pyo3::intern!(py, "is_closed"))
+            .and_then(|closed| closed.is_truthy());
         (!closed.unwrap_or(true)).then_some(event_loop)
     }
 
     fn serves(&self, event_loop: &Bound<'_, PyAny>) -> bool {
-        self.event_loop.bind(event_loop.py()).upgrade().is_some_and(|own| own.is(event_loop))
+        self.event_loop
+            .bind(event_loop.py())
+            .upgrade()
+            .is_some_and(|own| own.is(event_loop))
     }
 }
 
@@ -103,10 +114,15 @@ pub(crate) struct Loops {
 
 impl Loops {
     /// The mailbox of the loop that runs on this thread; made when first asked for.
-    pub(crate) fn of_running_loop<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, LoopMailbox>)> {
+    pub(crate) fn of_running_loop<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, LoopMailbox>)> {
         let event_loop = cached!(py, "asyncio", "get_running_loop")?.call0()?;
         let address = event_loop.as_ptr() as usize;
-        let known = lock(&self.known).get(&address).map(|mailbox| mailbox.clone_ref(py));
+        let known = lock(&self.known)
+            .get(&address)
+            .map(|mailbox| mailbox.clone_ref(py));
         if let Some(mailbox) = known.and_then(|mailbox| upgrade(mailbox.bind(py)))
             && mailbox.get().serves(&event_loop)
         {
@@ -133,10 +149,15 @@ impl Loops {
     pub(crate) fn close(&self, py: Python<'_>) {
         let known = std::mem::take(&mut *lock(&self.known));
         for mailbox in known.into_values() {
-            let Some(mailbox) = upgrade(mailbox.bind(py)) else { continue };
+            let Some(mailbox) = upgrade(mailbox.bind(py)) else {
+                continue;
+            };
             if let Some(event_loop) = mailbox.get().living_loop(py) {
                 let _ = mailbox.call0();
-                let _ = event_loop.call_method1("remove_reader", (mailbox.get().mailbox.wake().descriptor(),));
+                let _ = event_loop.call_method1(
+                    "remove_reader",
+                    (mailbox.get().mailbox.wake().descriptor(),),
+                );
             }
             mailbox.get().mailbox.wake().close();
         }

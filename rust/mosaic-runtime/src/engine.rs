@@ -437,7 +437,10 @@ impl Engine {
         let id = self.next_task();
         let cell = TaskCell::borrowed(id, TesseraId::functions(self.shared.me), name, "".into());
         // Whoever wants the value asks the rules, which know whether somebody has dropped it.
-        cell.resolve(Outcome::Stored { host: self.shared.me, size: value.size() as u64 });
+        cell.resolve(Outcome::Stored {
+            host: self.shared.me,
+            size: value.size() as u64,
+        });
         self.shared.post(Event::ValuePut { task: id, value });
         cell
     }
