@@ -424,26 +424,15 @@ impl<H: Clone> Machine<H> {
 
     /// A call that was cancelled runs already: its caller is told, and its end will be dropped.
     pub(crate) fn call_runs_on(&mut self, task: TaskId, actions: &mut Vec<Action<H>>) {
-<<<<<<< HEAD
-        let Some(inbound) = self.inbound.get_mut(&task) else { return };
-=======
         let Some(inbound) = self.inbound.get_mut(&task) else {
             return;
         };
->>>>>>> heads/core
         if inbound.cancelled || !matches!(inbound.progress, Progress::Running { .. }) {
             return;
         }
         inbound.cancelled = true;
         let (caller, released) = (inbound.caller, inbound.released);
         let wanters = std::mem::take(&mut inbound.wanters);
-<<<<<<< HEAD
-        if !released {
-            self.send(caller, Message::Settled { task, outcome: cancelled() }, actions);
-        }
-        for (value, wanter) in wanters {
-            self.deliver(task, value, wanter, &cancelled(), actions);
-=======
         let failure = Failure::new(
             FailureKind::Cancelled,
             "the call was cancelled while it ran",
@@ -461,7 +450,6 @@ impl<H: Clone> Machine<H> {
         }
         for (value, wanter) in wanters {
             self.deliver(task, value, wanter, &outcome, actions);
->>>>>>> heads/core
         }
     }
 

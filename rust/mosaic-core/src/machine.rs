@@ -315,7 +315,6 @@ impl<H: Clone> Machine<H> {
             Message::MemberDied { runtime, cause } => self.runtime_died(runtime, &cause, actions),
             Message::Drained(dead) => self.drained(from, dead, actions),
             Message::DeathSettled(dead) => self.death_settled(dead, actions),
-            Message::Discard(task) => self.value_dropped(task, actions),
             Message::Fence(number) => {
                 let unended = self.unended();
                 self.fences.raise(unended, Asker::Peer(from, number));
@@ -326,7 +325,7 @@ impl<H: Clone> Machine<H> {
                 self.check_fences(actions);
             }
             Message::Ping => self.send(from, Message::Pong, actions),
-            Message::Pong | Message::Shutdown { .. } | Message::Note { .. } => {}
+            Message::Pong | Message::Shutdown { .. } => {}
         }
     }
 

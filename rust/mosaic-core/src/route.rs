@@ -101,14 +101,6 @@ impl<H: Clone> Machine<H> {
             .is_some_and(|route| matches!(route.place, Place::Asked))
     }
 
-    /// The runtimes that are counted as holders of a tessera that this one hosts, itself included if it is one.
-    pub fn holders_of(&self, tessera: TesseraId) -> Vec<RuntimeId> {
-        let object = ObjectId::Tessera(tessera);
-        let own = self.references.holdings.get(&object).filter(|holding| holding.authority == self.config.me);
-        let others = self.references.holders.get(&object).into_iter().flat_map(|holders| holders.living.iter().copied());
-        own.map(|_| self.config.me).into_iter().chain(others).collect()
-    }
-
     pub(crate) fn begin_route(&mut self, call: &Call, restarts: u32) {
         let mut route = Route::known(call.tessera, None);
         route.place = Place::Asked;
@@ -276,7 +268,6 @@ impl<H: Clone> Machine<H> {
         } else {
             route.place = Place::Lost(failure);
         }
-        actions.push(Action::TesseraPlaced(tessera));
         self.to_pump.push_back(tessera);
         self.nobody_counts(ObjectId::Tessera(tessera), actions);
     }

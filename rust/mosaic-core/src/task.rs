@@ -160,14 +160,6 @@ impl<H: Clone> Machine<H> {
         self.tasks.insert(task, owned);
     }
 
-<<<<<<< HEAD
-    pub(crate) fn value_dropped(&mut self, task: TaskId, actions: &mut Vec<Action<H>>) {
-        if task.owner != self.config.me {
-            return self.send(task.owner, Message::Discard(task), actions);
-        }
-        let Some(owned) = self.tasks.get_mut(&task).filter(|owned| owned.outcome.is_some()) else { return };
-        let failure = Failure::new(FailureKind::ObjectLost, format!("the value of {} was dropped", owned.method));
-=======
     pub(crate) fn value_dropped(&mut self, task: TaskId) {
         let Some(owned) = self.tasks.get_mut(&task) else {
             return;
@@ -179,7 +171,6 @@ impl<H: Clone> Machine<H> {
             FailureKind::ObjectLost,
             format!("the value of {} was dropped", owned.method),
         );
->>>>>>> heads/core
         owned.outcome = Some(Outcome::Failed(failure));
         let references = std::mem::take(&mut owned.references);
         let host = owned.host.take();

@@ -52,8 +52,6 @@ const FENCE_PASSED: u8 = 21;
 const SHUTDOWN: u8 = 22;
 const PING: u8 = 23;
 const PONG: u8 = 24;
-const DISCARD: u8 = 25;
-const NOTE: u8 = 26;
 
 const VALUE: u8 = 0x40;
 const STORED: u8 = 0x80;
@@ -291,8 +289,6 @@ pub(super) fn encode(message: &Message, block: usize, out: &mut BytesMut) -> Res
         Message::Fence(number) => write(out, number).map(|()| FENCE)?,
         Message::FencePassed(number) => write(out, number).map(|()| FENCE_PASSED)?,
         Message::Shutdown { grace_ms } => write(out, grace_ms).map(|()| SHUTDOWN)?,
-        Message::Discard(id) => task(out, id).map(|()| DISCARD)?,
-        Message::Note { level, text } => write(out, &(level, cut(text, LONGEST_TEXT))).map(|()| NOTE)?,
         Message::Ping => PING,
         Message::Pong => PONG,
     };
@@ -693,18 +689,9 @@ pub(super) fn decode(
         DEATH_SETTLED => Message::DeathSettled(RuntimeId(read(header)?)),
         FENCE => Message::Fence(read(header)?),
         FENCE_PASSED => Message::FencePassed(read(header)?),
-<<<<<<< HEAD
-        SHUTDOWN => Message::Shutdown { grace_ms: read(header)? },
-        DISCARD => Message::Discard(task(read(header)?)),
-        NOTE => {
-            let (level, text): (String, String) = read(header)?;
-            Message::Note { level, text }
-        }
-=======
         SHUTDOWN => Message::Shutdown {
             grace_ms: read(header)?,
         },
->>>>>>> heads/core
         PING => Message::Ping,
         PONG => Message::Pong,
         _ => return Err(WireError::Kind(kind)),

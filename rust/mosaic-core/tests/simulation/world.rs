@@ -228,14 +228,10 @@ impl World {
                 }
                 Action::Settle { handle, outcome } => self.settled(at, handle, &outcome),
                 Action::ChooseWorker(_) => panic!("no foreign strategy is plugged in"),
-<<<<<<< HEAD
-                Action::TesseraPlaced(_) | Action::MemberJoined(_) | Action::MemberDied { .. } | Action::Report(_) => {}
-=======
                 Action::MemberJoined(_)
                 | Action::TesseraPlaced(_)
                 | Action::MemberDied { .. }
                 | Action::Report(_) => {}
->>>>>>> heads/core
             }
         }
         for tessera in dropped {
