@@ -208,7 +208,7 @@ impl<H: Clone> Machine<H> {
                 self.outcome_wanted(task, want, handle, actions);
             }
             Event::ValuePut { task, value } => self.value_put(task, value, actions),
-            Event::ValueDropped(task) => self.value_dropped(task),
+            Event::ValueDropped(task) => self.value_dropped(task, actions),
             Event::Retained(reference) => self.hold(reference, actions),
             Event::Released(object) => self.drop_hold(object, actions),
             Event::FenceRequested(handle) => self.fence_requested(handle, actions),
@@ -315,6 +315,7 @@ impl<H: Clone> Machine<H> {
             Message::MemberDied { runtime, cause } => self.runtime_died(runtime, &cause, actions),
             Message::Drained(dead) => self.drained(from, dead, actions),
             Message::DeathSettled(dead) => self.death_settled(dead, actions),
+            Message::Discard(task) => self.value_dropped(task, actions),
             Message::Fence(number) => {
                 let unended = self.unended();
                 self.fences.raise(unended, Asker::Peer(from, number));
@@ -325,7 +326,7 @@ impl<H: Clone> Machine<H> {
                 self.check_fences(actions);
             }
             Message::Ping => self.send(from, Message::Pong, actions),
-            Message::Pong | Message::Shutdown { .. } => {}
+            Message::Pong | Message::Shutdown { .. } | Message::Note { .. } => {}
         }
     }
 

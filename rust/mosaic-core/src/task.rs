@@ -160,7 +160,10 @@ impl<H: Clone> Machine<H> {
         self.tasks.insert(task, owned);
     }
 
-    pub(crate) fn value_dropped(&mut self, task: TaskId) {
+    pub(crate) fn value_dropped(&mut self, task: TaskId, actions: &mut Vec<Action<H>>) {
+        if task.owner != self.config.me {
+            return self.send(task.owner, Message::Discard(task), actions);
+        }
         let Some(owned) = self.tasks.get_mut(&task) else {
             return;
         };

@@ -52,6 +52,8 @@ const FENCE_PASSED: u8 = 21;
 const SHUTDOWN: u8 = 22;
 const PING: u8 = 23;
 const PONG: u8 = 24;
+const DISCARD: u8 = 25;
+const NOTE: u8 = 26;
 
 const VALUE: u8 = 0x40;
 const STORED: u8 = 0x80;
@@ -289,6 +291,10 @@ pub(super) fn encode(message: &Message, block: usize, out: &mut BytesMut) -> Res
         Message::Fence(number) => write(out, number).map(|()| FENCE)?,
         Message::FencePassed(number) => write(out, number).map(|()| FENCE_PASSED)?,
         Message::Shutdown { grace_ms } => write(out, grace_ms).map(|()| SHUTDOWN)?,
+        Message::Discard(id) => task(out, id).map(|()| DISCARD)?,
+        Message::Note { level, text } => {
+            write(out, &(level, cut(text, LONGEST_TEXT))).map(|()| NOTE)?
+        }
         Message::Ping => PING,
         Message::Pong => PONG,
     };
@@ -692,6 +698,11 @@ pub(super) fn decode(
         SHUTDOWN => Message::Shutdown {
             grace_ms: read(header)?,
         },
+        DISCARD => Message::Discard(task(read(header)?)),
+        NOTE => {
+            let (level, text): (String, String) = read(header)?;
+            Message::Note { level, text }
+        }
         PING => Message::Ping,
         PONG => Message::Pong,
         _ => return Err(WireError::Kind(kind)),

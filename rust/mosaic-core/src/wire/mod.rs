@@ -116,6 +116,15 @@ pub enum Message {
         /// The grace.
         grace_ms: u64,
     },
+    /// Any runtime to the owner of a value: drop it, whoever refers to it.
+    Discard(TaskId),
+    /// Worker to head: tell people this.
+    Note {
+        /// "warning", "error".
+        level: String,
+        /// One line.
+        text: String,
+    },
     /// Are you there?
     Ping,
     /// Yes.
