@@ -128,6 +128,9 @@ pub enum FailureKind {
     Internal,
 }
 
+/// Most lines of a failure's context: a chain of a million tasks would carry a million of them each.
+const MOST_CONTEXT: usize = 16;
+
 /// The end of a task that failed.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Failure {
@@ -144,13 +147,21 @@ pub struct Failure {
 impl Failure {
     /// A failure that carries no exception of the user's.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Box<Self> {
-        Box::new(Self { kind, message: message.into(), context: Vec::new(), detail: Payload::default() })
+        Box::new(Self {
+            kind,
+            message: message.into(),
+            context: Vec::new(),
+            detail: Payload::default(),
+        })
     }
 
-    /// The same failure as seen by a task that waited for it.
+    /// The same failure as seen by a task that waited for it. Of a long way only the two ends are kept.
     #[must_use]
     pub fn through(&self, context: String) -> Box<Self> {
         let mut failure = self.clone();
+        if failure.context.len() >= MOST_CONTEXT {
+            failure.context.remove(MOST_CONTEXT / 2);
+        }
         failure.context.push(context);
         Box::new(failure)
     }

@@ -15,17 +15,32 @@ impl<H: Clone> Machine<H> {
         if !self.members.joined(&member) {
             return;
         }
-        let head = Member { runtime: self.config.me, uid: "head".into(), pid: 0, worker: false };
+        let head = Member {
+            runtime: self.config.me,
+            uid: "head".into(),
+            pid: 0,
+            worker: false,
+        };
         self.send(newcomer, Message::MemberJoined(head), actions);
         for other in others {
-            self.send(other.runtime, Message::MemberJoined(member.clone()), actions);
+            self.send(
+                other.runtime,
+                Message::MemberJoined(member.clone()),
+                actions,
+            );
             self.send(newcomer, Message::MemberJoined(other), actions);
         }
         let mut dead: Vec<_> = self.members.dead.iter().collect();
         dead.sort_unstable();
-        let dead: Vec<_> = dead.into_iter().map(|(runtime, cause)| (*runtime, cause.clone())).collect();
+        let dead: Vec<_> = dead
+            .into_iter()
+            .map(|(runtime, cause)| (*runtime, cause.clone()))
+            .collect();
         for (runtime, cause) in dead {
             self.send(newcomer, Message::MemberDied { runtime, cause }, actions);
+            if !self.members.settling.contains_key(&runtime) {
+                self.send(newcomer, Message::DeathSettled(runtime), actions);
+            }
         }
         if member.worker {
             self.placement.joined(newcomer);
@@ -42,22 +57,40 @@ impl<H: Clone> Machine<H> {
     }
 
     /// A runtime is gone. Everything that depended on it is settled here and now.
-    pub(crate) fn runtime_died(&mut self, dead: RuntimeId, cause: &str, actions: &mut Vec<Action<H>>) {
+    pub(crate) fn runtime_died(
+        &mut self,
+        dead: RuntimeId,
+        cause: &str,
+        actions: &mut Vec<Action<H>>,
+    ) {
         if self.members.cause(dead).is_some() {
             return;
         }
         // Those who died before this runtime joined are no members: others may still speak of them.
         if let Some(member) = self.members.died(dead, cause) {
-            actions.push(Action::MemberDied { member, cause: cause.to_owned() });
+            actions.push(Action::MemberDied {
+                member,
+                cause: cause.to_owned(),
+            });
         }
         self.placement.died(dead);
         self.releases.remove(&dead);
         self.unplaced.retain(|(_, asker)| *asker != dead);
         if self.is_head() {
             let others: Vec<_> = self.members.living.keys().copied().collect();
-            self.members.settling.insert(dead, others.iter().copied().chain([self.config.me]).collect());
+            self.members.settling.insert(
+                dead,
+                others.iter().copied().chain([self.config.me]).collect(),
+            );
             for other in others {
-                self.send(other, Message::MemberDied { runtime: dead, cause: cause.to_owned() }, actions);
+                self.send(
+                    other,
+                    Message::MemberDied {
+                        runtime: dead,
+                        cause: cause.to_owned(),
+                    },
+                    actions,
+                );
             }
         }
         let mut routes: Vec<_> = self
@@ -108,8 +141,11 @@ impl<H: Clone> Machine<H> {
             return;
         }
         let references = &self.references;
-        let drained: Vec<_> =
-            self.members.draining.extract_if(.., |dead| !references.awaits_registration_from(*dead)).collect();
+        let drained: Vec<_> = self
+            .members
+            .draining
+            .extract_if(.., |dead| !references.awaits_registration_from(*dead))
+            .collect();
         for dead in drained {
             self.send(RuntimeId::HEAD, Message::Drained(dead), actions);
         }
@@ -124,12 +160,23 @@ impl<H: Clone> Machine<H> {
     }
 
     fn check_settling(&mut self, actions: &mut Vec<Action<H>>) {
-        let mut settled: Vec<_> =
-            self.members.settling.iter().filter(|(_, waiting)| waiting.is_empty()).map(|(dead, _)| *dead).collect();
+        let mut settled: Vec<_> = self
+            .members
+            .settling
+            .iter()
+            .filter(|(_, waiting)| waiting.is_empty())
+            .map(|(dead, _)| *dead)
+            .collect();
         settled.sort_unstable();
         for dead in settled {
             self.members.settling.remove(&dead);
-            let everyone: Vec<_> = self.members.living.keys().copied().chain([self.config.me]).collect();
+            let everyone: Vec<_> = self
+                .members
+                .living
+                .keys()
+                .copied()
+                .chain([self.config.me])
+                .collect();
             for member in everyone {
                 self.send(member, Message::DeathSettled(dead), actions);
             }
@@ -150,8 +197,12 @@ impl<H: Clone> Machine<H> {
     /// This runtime ends: every handle is settled.
     pub(crate) fn runtime_stopped(&mut self, cause: &str, actions: &mut Vec<Action<H>>) {
         let outcome = disconnected(cause);
-        let mut unended: Vec<_> =
-            self.tasks.iter().filter(|(_, owned)| owned.outcome.is_none()).map(|(task, _)| *task).collect();
+        let mut unended: Vec<_> = self
+            .tasks
+            .iter()
+            .filter(|(_, owned)| owned.outcome.is_none())
+            .map(|(task, _)| *task)
+            .collect();
         unended.sort_unstable();
         for task in unended {
             self.end_task(task, outcome.clone(), actions);
@@ -159,7 +210,10 @@ impl<H: Clone> Machine<H> {
         self.wanters_end(&outcome, actions);
         for fence in std::mem::take(&mut self.fences.raised) {
             if let Asker::Program { handle, .. } = fence.asker {
-                actions.push(Action::Settle { handle, outcome: outcome.clone() });
+                actions.push(Action::Settle {
+                    handle,
+                    outcome: outcome.clone(),
+                });
             }
         }
     }

@@ -47,14 +47,21 @@ pub(crate) struct Fences<H> {
 
 impl<H> Default for Fences<H> {
     fn default() -> Self {
-        Self { raised: Vec::new(), next: 0 }
+        Self {
+            raised: Vec::new(),
+            next: 0,
+        }
     }
 }
 
 impl<H> Fences<H> {
     pub(crate) fn raise(&mut self, unended: FxHashSet<TaskId>, asker: Asker<H>) -> u64 {
         self.next += 1;
-        self.raised.push(Fence { number: self.next, unended, asker });
+        self.raised.push(Fence {
+            number: self.next,
+            unended,
+            asker,
+        });
         self.next
     }
 
@@ -75,12 +82,15 @@ impl<H> Fences<H> {
             }
         }
         if number.is_none() {
-            self.raised.retain(|fence| !matches!(fence.asker, Asker::Peer(peer, _) if peer == by));
+            self.raised
+                .retain(|fence| !matches!(fence.asker, Asker::Peer(peer, _) if peer == by));
         }
     }
 
     /// Take out those that have passed.
     pub(crate) fn take_passed(&mut self) -> Vec<Fence<H>> {
-        self.raised.extract_if(.., |fence| fence.has_passed()).collect()
+        self.raised
+            .extract_if(.., |fence| fence.has_passed())
+            .collect()
     }
 }

@@ -25,7 +25,9 @@ impl<H: Clone> Machine<H> {
         }
         let me = self.config.me;
         let (authority, registration) = match object {
-            ObjectId::Tessera(tessera) if tessera.owner == me => self.own_authority(tessera, authority),
+            ObjectId::Tessera(tessera) if tessera.owner == me => {
+                self.own_authority(tessera, authority)
+            }
             _ if authority == me => (me, Registration::Counted),
             _ if self.members.cause(authority).is_none() => (authority, Registration::Asked),
             // The tessera may have been built again; its owner knows.
@@ -37,8 +39,12 @@ impl<H: Clone> Machine<H> {
         self.references.hold(object, authority, registration);
         match (object, registration) {
             (_, Registration::Asked) => self.ask_to_be_counted(object, authority, actions),
-            (ObjectId::Tessera(tessera), Registration::Astray) => self.find(tessera, authority, actions),
-            (ObjectId::Tessera(tessera), Registration::Unplaced) => self.rebuild_if_astray(tessera, actions),
+            (ObjectId::Tessera(tessera), Registration::Astray) => {
+                self.find(tessera, authority, actions);
+            }
+            (ObjectId::Tessera(tessera), Registration::Unplaced) => {
+                self.rebuild_if_astray(tessera, actions);
+            }
             _ => {}
         }
     }
@@ -46,19 +52,37 @@ impl<H: Clone> Machine<H> {
     /// Who counts the holders of a tessera of this runtime's own, whatever others believe.
     fn own_authority(&self, tessera: TesseraId, believed: RuntimeId) -> (RuntimeId, Registration) {
         let me = self.config.me;
-        let at = match self.routes.get(&tessera).map(|route| (&route.place, route.restarts_left)) {
+        let at = match self
+            .routes
+            .get(&tessera)
+            .map(|route| (&route.place, route.restarts_left))
+        {
             Some((Place::At(host), _)) => *host,
-            Some((Place::Asked, _) | (Place::Astray(_), 1..)) => return (me, Registration::Unplaced),
+            Some((Place::Asked, _) | (Place::Astray(_), 1..)) => {
+                return (me, Registration::Unplaced);
+            }
             Some((Place::Lost(_) | Place::Astray(_), _)) => me,
             None if self.members.cause(believed).is_some() => me,
             None => believed,
         };
-        (at, if at == me { Registration::Counted } else { Registration::Asked })
+        (
+            at,
+            if at == me {
+                Registration::Counted
+            } else {
+                Registration::Asked
+            },
+        )
     }
 
     /// Have this runtime counted as a holder. What was saved up for the authority goes first: among it may be that
     /// the same object was let go of.
-    pub(crate) fn ask_to_be_counted(&mut self, object: ObjectId, authority: RuntimeId, actions: &mut Vec<Action<H>>) {
+    pub(crate) fn ask_to_be_counted(
+        &mut self,
+        object: ObjectId,
+        authority: RuntimeId,
+        actions: &mut Vec<Action<H>>,
+    ) {
         if let Some(objects) = self.releases.remove(&authority) {
             self.send(authority, Message::Release(objects), actions);
         }
@@ -80,11 +104,17 @@ impl<H: Clone> Machine<H> {
 
     /// One use less of each, before this event is done with. Not at once: what they refer to may be a long chain.
     pub(crate) fn drop_references(&mut self, references: impl IntoIterator<Item = Reference>) {
-        self.to_drop.extend(references.into_iter().map(|reference| reference.object));
+        self.to_drop
+            .extend(references.into_iter().map(|reference| reference.object));
     }
 
     /// A message with references came: the value that they are in is kept here from now on.
-    pub(crate) fn receive_references(&mut self, from: RuntimeId, references: &[Reference], actions: &mut Vec<Action<H>>) {
+    pub(crate) fn receive_references(
+        &mut self,
+        from: RuntimeId,
+        references: &[Reference],
+        actions: &mut Vec<Action<H>>,
+    ) {
         let me = self.config.me;
         for &reference in references {
             self.hold(reference, actions);
@@ -101,7 +131,9 @@ impl<H: Clone> Machine<H> {
 
     /// The authority counts this runtime now, or there is none any more.
     pub(crate) fn hold_acknowledged(&mut self, object: ObjectId, actions: &mut Vec<Action<H>>) {
-        let Some(senders) = self.references.counted(object) else { return };
+        let Some(senders) = self.references.counted(object) else {
+            return;
+        };
         for sender in senders {
             self.send(sender, Message::Unpin(object), actions);
         }
@@ -113,12 +145,17 @@ impl<H: Clone> Machine<H> {
     pub(crate) fn object_unused(&mut self, object: ObjectId, actions: &mut Vec<Action<H>>) {
         let me = self.config.me;
         if let ObjectId::Tessera(tessera) = object
-            && self.routes.get(&tessera).is_some_and(|route| !route.queue.is_empty())
+            && self
+                .routes
+                .get(&tessera)
+                .is_some_and(|route| !route.queue.is_empty())
         {
             // Calls on their way to it: looked at again when they are sent.
             return;
         }
-        let Some(holding) = self.references.holdings.get(&object) else { return };
+        let Some(holding) = self.references.holdings.get(&object) else {
+            return;
+        };
         if !holding.is_unused() || holding.registration != Registration::Counted {
             return;
         }
@@ -150,8 +187,11 @@ impl<H: Clone> Machine<H> {
         for object in self.references.counted_by(dead) {
             match object {
                 // Its route has seen to it.
-                ObjectId::Tessera(tessera) if tessera.owner == me && self.routes.contains_key(&tessera) => {}
-                ObjectId::Tessera(tessera) if tessera.owner != me && self.members.cause(tessera.owner).is_none() => {
+                ObjectId::Tessera(tessera)
+                    if tessera.owner == me && self.routes.contains_key(&tessera) => {}
+                ObjectId::Tessera(tessera)
+                    if tessera.owner != me && self.members.cause(tessera.owner).is_none() =>
+                {
                     self.references.moves(object, dead);
                     self.find(tessera, dead, actions);
                 }
@@ -163,7 +203,9 @@ impl<H: Clone> Machine<H> {
     /// What this runtime holds of an object is its own business from now on.
     pub(crate) fn nobody_counts(&mut self, object: ObjectId, actions: &mut Vec<Action<H>>) {
         let me = self.config.me;
-        let Some(holding) = self.references.holdings.get_mut(&object) else { return };
+        let Some(holding) = self.references.holdings.get_mut(&object) else {
+            return;
+        };
         holding.authority = me;
         if holding.registration == Registration::Counted {
             self.object_unused(object, actions);
@@ -180,7 +222,12 @@ impl<H: Clone> Machine<H> {
     }
 
     /// Somebody does not need an object any more.
-    pub(crate) fn released_by(&mut self, holder: RuntimeId, object: ObjectId, actions: &mut Vec<Action<H>>) {
+    pub(crate) fn released_by(
+        &mut self,
+        holder: RuntimeId,
+        object: ObjectId,
+        actions: &mut Vec<Action<H>>,
+    ) {
         if let ObjectId::Task(task) = object
             && task.owner == holder
         {

@@ -38,7 +38,10 @@ pub struct TesseraId {
 impl TesseraId {
     /// The tessera that every runtime hosts from its start: plain functions run on it, in no order.
     pub const fn functions(runtime: RuntimeId) -> Self {
-        Self { owner: runtime, sequence: 0 }
+        Self {
+            owner: runtime,
+            sequence: 0,
+        }
     }
 
     /// Whether this is a runtime's own tessera for plain functions.

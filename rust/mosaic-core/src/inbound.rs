@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::call::{Call, CallKind, Dependency, Failure, FailureKind, Outcome, ReadyCall, Slot, Source};
+use crate::call::{
+    Call, CallKind, Dependency, Failure, FailureKind, Outcome, ReadyCall, Slot, Source,
+};
 use crate::event::{Action, Report};
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use crate::machine::Machine;
@@ -56,11 +58,19 @@ pub(crate) struct Inbound<H> {
 
 /// How a call ends that nobody wants any more.
 pub(crate) fn cancelled() -> Outcome {
-    Outcome::Failed(Failure::new(FailureKind::Cancelled, "the call was cancelled"))
+    Outcome::Failed(Failure::new(
+        FailureKind::Cancelled,
+        "the call was cancelled",
+    ))
 }
 
 impl<H: Clone> Machine<H> {
-    pub(crate) fn call_received(&mut self, from: RuntimeId, mut call: Call, actions: &mut Vec<Action<H>>) {
+    pub(crate) fn call_received(
+        &mut self,
+        from: RuntimeId,
+        mut call: Call,
+        actions: &mut Vec<Action<H>>,
+    ) {
         let (task, tessera, kind) = (call.task, call.tessera, call.kind);
         if self.inbound.contains_key(&task) {
             return;
@@ -73,7 +83,12 @@ impl<H: Clone> Machine<H> {
         };
         if let Some(result) = uses {
             let source = Source::At(self.config.me);
-            dependencies.push(Dependency { slot: Slot::Order, task: result, part: Bytes::new(), source });
+            dependencies.push(Dependency {
+                slot: Slot::Order,
+                task: result,
+                part: Bytes::new(),
+                source,
+            });
             if let Some(used) = self.inbound.get_mut(&result) {
                 used.users += 1;
             }
@@ -110,15 +125,35 @@ impl<H: Clone> Machine<H> {
                 self.line_up(early, tessera);
             }
         }
-        for Dependency { slot, task: needed, part, source } in dependencies {
+        for Dependency {
+            slot,
+            task: needed,
+            part,
+            source,
+        } in dependencies
+        {
             match source {
                 Source::Here(format, body) => {
-                    let value = Outcome::Value(Payload { format, body, ..Payload::default() });
+                    let value = Outcome::Value(Payload {
+                        format,
+                        body,
+                        ..Payload::default()
+                    });
                     self.argument_came(task, slot, part, value, actions);
                 }
                 Source::At(place) | Source::Unresolved { authority: place } => {
                     let value = slot != Slot::Order;
-                    self.want(needed, place, value, Wanter::Argument(Argument { call: task, slot, part }), actions);
+                    self.want(
+                        needed,
+                        place,
+                        value,
+                        Wanter::Argument(Argument {
+                            call: task,
+                            slot,
+                            part,
+                        }),
+                        actions,
+                    );
                 }
             }
         }
@@ -144,9 +179,17 @@ impl<H: Clone> Machine<H> {
         }
     }
 
-    pub(crate) fn early_calls_fail(&mut self, tessera: TesseraId, reason: &str, actions: &mut Vec<Action<H>>) {
+    pub(crate) fn early_calls_fail(
+        &mut self,
+        tessera: TesseraId,
+        reason: &str,
+        actions: &mut Vec<Action<H>>,
+    ) {
         for task in self.early.remove(&tessera).into_iter().flatten() {
-            let failure = Failure::new(FailureKind::Stopped, format!("the tessera was stopped or freed: {reason}"));
+            let failure = Failure::new(
+                FailureKind::Stopped,
+                format!("the tessera was stopped or freed: {reason}"),
+            );
             self.end_call(task, Outcome::Failed(failure), actions);
         }
     }
@@ -160,11 +203,17 @@ impl<H: Clone> Machine<H> {
         outcome: Outcome,
         actions: &mut Vec<Action<H>>,
     ) {
-        let class = self.inbound.get(&task).and_then(|inbound| self.hosted.get(&inbound.tessera)).map(|hosted| &hosted.class);
+        let class = self
+            .inbound
+            .get(&task)
+            .and_then(|inbound| self.hosted.get(&inbound.tessera))
+            .map(|hosted| &hosted.class);
         let class = class.map_or_else(|| Arc::from(""), Arc::clone);
         let inbound = self.inbound.get_mut(&task);
         let Some((inbound, method)) = inbound.and_then(|inbound| match &inbound.progress {
-            Progress::Waiting(call) => Some(Arc::clone(&call.method)).map(|method| (inbound, method)),
+            Progress::Waiting(call) => {
+                Some(Arc::clone(&call.method)).map(|method| (inbound, method))
+            }
             _ => None,
         }) else {
             if let Outcome::Value(value) = outcome {
@@ -192,31 +241,59 @@ impl<H: Clone> Machine<H> {
         }
     }
 
-    pub(crate) fn hand_over(&mut self, task: TaskId, tessera: TesseraId, actions: &mut Vec<Action<H>>) {
-        let Some(inbound) = self.inbound.get_mut(&task) else { return };
-        let Progress::Waiting(call) = &inbound.progress else { return };
+    pub(crate) fn hand_over(
+        &mut self,
+        task: TaskId,
+        tessera: TesseraId,
+        actions: &mut Vec<Action<H>>,
+    ) {
+        let Some(inbound) = self.inbound.get_mut(&task) else {
+            return;
+        };
+        let Progress::Waiting(call) = &inbound.progress else {
+            return;
+        };
         let (builds, skipped) = (call.kind == CallKind::Construct, call.kind.skips_queue());
         let running = Progress::Running { builds, skipped };
-        let Progress::Waiting(call) = std::mem::replace(&mut inbound.progress, running) else { return };
+        let Progress::Waiting(call) = std::mem::replace(&mut inbound.progress, running) else {
+            return;
+        };
         if let Some(hosted) = self.hosted.get_mut(&tessera) {
             hosted.started(&call);
         }
         let values = std::mem::take(&mut inbound.values);
-        let ready = ReadyCall { call: *call, caller: inbound.caller, values, attempt: 0 };
+        let ready = ReadyCall {
+            call: *call,
+            caller: inbound.caller,
+            values,
+            attempt: 0,
+        };
         if ready.call.retries > 0 {
             inbound.again = Some(Box::new(ready.clone()));
         }
         actions.push(Action::Run(ready));
     }
 
-    pub(crate) fn call_finished(&mut self, task: TaskId, outcome: Outcome, actions: &mut Vec<Action<H>>) {
-        let Some(inbound) = self.inbound.get_mut(&task) else { return };
-        let Progress::Running { builds, skipped } = inbound.progress else { return };
+    pub(crate) fn call_finished(
+        &mut self,
+        task: TaskId,
+        outcome: Outcome,
+        actions: &mut Vec<Action<H>>,
+    ) {
+        let Some(inbound) = self.inbound.get_mut(&task) else {
+            return;
+        };
+        let Progress::Running { builds, skipped } = inbound.progress else {
+            return;
+        };
         let tessera = inbound.tessera;
         if let Outcome::Failed(failure) = &outcome
             && failure.kind == FailureKind::Raised
             && !inbound.cancelled
-            && let Some(again) = inbound.again.as_mut().filter(|again| again.attempt < again.call.retries)
+            && let Some(again) = inbound
+                .again
+                .as_mut()
+                .filter(|again| again.attempt < again.call.retries)
         {
             again.attempt += 1;
             let ready = (**again).clone();
@@ -235,22 +312,41 @@ impl<H: Clone> Machine<H> {
     }
 
     fn report_retry(&self, ready: &ReadyCall, failure: &Failure, actions: &mut Vec<Action<H>>) {
-        let class = self.hosted.get(&ready.call.tessera).map_or("", |hosted| &hosted.class);
+        let class = self
+            .hosted
+            .get(&ready.call.tessera)
+            .map_or("", |hosted| &hosted.class);
         let what = match ready.call.kind {
             CallKind::Construct | CallKind::Function => ready.call.method.to_string(),
             _ => format!("{class}.{}", ready.call.method),
         };
         let (attempt, of, message) = (ready.attempt, ready.call.retries, failure.message.clone());
-        actions.push(Action::Report(Report::Retried { what, attempt, of, message }));
+        actions.push(Action::Report(Report::Retried {
+            what,
+            attempt,
+            of,
+            message,
+        }));
     }
 
     /// A call that came here has ended, whether it ran or not.
-    pub(crate) fn end_call(&mut self, task: TaskId, outcome: Outcome, actions: &mut Vec<Action<H>>) {
-        let Some(inbound) = self.inbound.get_mut(&task) else { return };
+    pub(crate) fn end_call(
+        &mut self,
+        task: TaskId,
+        outcome: Outcome,
+        actions: &mut Vec<Action<H>>,
+    ) {
+        let Some(inbound) = self.inbound.get_mut(&task) else {
+            return;
+        };
         if matches!(inbound.progress, Progress::Ended(_)) {
             return;
         }
-        let outcome = if inbound.cancelled { cancelled() } else { outcome };
+        let outcome = if inbound.cancelled {
+            cancelled()
+        } else {
+            outcome
+        };
         let waited = matches!(inbound.progress, Progress::Waiting(_));
         inbound.progress = Progress::Ended(outcome.clone());
         inbound.again = None;
@@ -261,7 +357,11 @@ impl<H: Clone> Machine<H> {
         if let Outcome::Value(value) = &outcome {
             inbound.references.clone_from(&value.references);
         }
-        let (caller, silent, tessera) = (inbound.caller, inbound.cancelled || inbound.released, inbound.tessera);
+        let (caller, silent, tessera) = (
+            inbound.caller,
+            inbound.cancelled || inbound.released,
+            inbound.tessera,
+        );
         if let Outcome::Value(value) = &outcome {
             for reference in &value.references {
                 self.hold(*reference, actions);
@@ -297,8 +397,11 @@ impl<H: Clone> Machine<H> {
     }
 
     fn drop_result_if_released(&mut self, task: TaskId, actions: &mut Vec<Action<H>>) {
-        let Some(inbound) = self.inbound.get(&task) else { return };
-        if !inbound.released || inbound.users > 0 || !matches!(inbound.progress, Progress::Ended(_)) {
+        let Some(inbound) = self.inbound.get(&task) else {
+            return;
+        };
+        if !inbound.released || inbound.users > 0 || !matches!(inbound.progress, Progress::Ended(_))
+        {
             return;
         }
         if let Some(inbound) = self.inbound.remove(&task) {
@@ -309,7 +412,9 @@ impl<H: Clone> Machine<H> {
 
     /// The owner does not want a call any more.
     pub(crate) fn cancel_received(&mut self, task: TaskId, actions: &mut Vec<Action<H>>) {
-        let Some(inbound) = self.inbound.get_mut(&task) else { return };
+        let Some(inbound) = self.inbound.get(&task) else {
+            return;
+        };
         match &inbound.progress {
             Progress::Ended(_) => {}
             Progress::Waiting(_) => self.end_unstarted(task, cancelled(), actions),
@@ -319,18 +424,32 @@ impl<H: Clone> Machine<H> {
 
     /// A call that was cancelled runs already: its caller is told, and its end will be dropped.
     pub(crate) fn call_runs_on(&mut self, task: TaskId, actions: &mut Vec<Action<H>>) {
-        let Some(inbound) = self.inbound.get_mut(&task) else { return };
+        let Some(inbound) = self.inbound.get_mut(&task) else {
+            return;
+        };
         if inbound.cancelled || !matches!(inbound.progress, Progress::Running { .. }) {
             return;
         }
         inbound.cancelled = true;
         let (caller, released) = (inbound.caller, inbound.released);
         let wanters = std::mem::take(&mut inbound.wanters);
+        let failure = Failure::new(
+            FailureKind::Cancelled,
+            "the call was cancelled while it ran",
+        );
+        let outcome = Outcome::Failed(failure);
         if !released {
-            self.send(caller, Message::Settled { task, outcome: cancelled() }, actions);
+            self.send(
+                caller,
+                Message::Settled {
+                    task,
+                    outcome: outcome.clone(),
+                },
+                actions,
+            );
         }
         for (value, wanter) in wanters {
-            self.deliver(task, value, wanter, &cancelled(), actions);
+            self.deliver(task, value, wanter, &outcome, actions);
         }
     }
 
@@ -345,12 +464,23 @@ impl<H: Clone> Machine<H> {
     }
 
     /// Calls from a dead runtime are not started any more; what they would have left is dropped.
-    pub(crate) fn caller_died(&mut self, dead: RuntimeId, cause: &str, actions: &mut Vec<Action<H>>) {
-        let mut theirs: Vec<_> =
-            self.inbound.iter().filter(|(_, inbound)| inbound.caller == dead).map(|(task, _)| *task).collect();
+    pub(crate) fn caller_died(
+        &mut self,
+        dead: RuntimeId,
+        cause: &str,
+        actions: &mut Vec<Action<H>>,
+    ) {
+        let mut theirs: Vec<_> = self
+            .inbound
+            .iter()
+            .filter(|(_, inbound)| inbound.caller == dead)
+            .map(|(task, _)| *task)
+            .collect();
         theirs.sort_unstable();
         for task in theirs {
-            let Some(inbound) = self.inbound.get_mut(&task) else { continue };
+            let Some(inbound) = self.inbound.get_mut(&task) else {
+                continue;
+            };
             inbound.released = true;
             match &inbound.progress {
                 Progress::Waiting(_) => {
@@ -361,7 +491,12 @@ impl<H: Clone> Machine<H> {
                 Progress::Ended(_) => self.drop_result_if_released(task, actions),
             }
         }
-        let orphans: Vec<_> = self.early.keys().filter(|tessera| tessera.owner == dead).copied().collect();
+        let orphans: Vec<_> = self
+            .early
+            .keys()
+            .filter(|tessera| tessera.owner == dead)
+            .copied()
+            .collect();
         for tessera in orphans {
             self.early_calls_fail(tessera, cause, actions);
         }

@@ -99,7 +99,10 @@ pub struct Machine<H> {
 
 impl<H> std::fmt::Debug for Machine<H> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Machine").field("me", &self.config.me).field("tasks", &self.tasks.len()).finish_non_exhaustive()
+        f.debug_struct("Machine")
+            .field("me", &self.config.me)
+            .field("tasks", &self.tasks.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -192,14 +195,18 @@ impl<H: Clone> Machine<H> {
         match event {
             Event::CallSubmitted(submission) => self.call_submitted(*submission, actions),
             Event::CallFinished { task, outcome } => self.call_finished(task, outcome, actions),
-            Event::MessageReceived { from, message } => self.message_received(from, message, actions),
+            Event::MessageReceived { from, message } => {
+                self.message_received(from, message, actions);
+            }
             Event::CallRunsOn(task) => self.call_runs_on(task, actions),
             Event::CancelRequested(task) => self.cancel_requested(task, actions),
             Event::CallTimedOut(task) => {
                 let failure = Failure::new(FailureKind::TimedOut, "the call's time limit passed");
                 self.call_given_up(task, failure, actions);
             }
-            Event::OutcomeWanted { task, want, handle } => self.outcome_wanted(task, want, handle, actions),
+            Event::OutcomeWanted { task, want, handle } => {
+                self.outcome_wanted(task, want, handle, actions);
+            }
             Event::ValuePut { task, value } => self.value_put(task, value, actions),
             Event::ValueDropped(task) => self.value_dropped(task, actions),
             Event::Retained(reference) => self.hold(reference, actions),
@@ -255,7 +262,12 @@ impl<H: Clone> Machine<H> {
         }
     }
 
-    fn message_received(&mut self, from: RuntimeId, message: Message, actions: &mut Vec<Action<H>>) {
+    fn message_received(
+        &mut self,
+        from: RuntimeId,
+        message: Message,
+        actions: &mut Vec<Action<H>>,
+    ) {
         if from != self.config.me && self.members.cause(from).is_some() {
             // Its death was announced: what it said is settled.
             return;
@@ -265,9 +277,19 @@ impl<H: Clone> Machine<H> {
             Message::Settled { task, outcome } => self.task_settled(from, task, outcome, actions),
             Message::Cancel(task) => self.cancel_received(task, actions),
             Message::Fetch { task, value } => {
-                self.want(task, self.config.me, value, Wanter::Peer { to: from, value }, actions);
+                self.want(
+                    task,
+                    self.config.me,
+                    value,
+                    Wanter::Peer { to: from, value },
+                    actions,
+                );
             }
-            Message::Fetched { task, value, outcome } => self.outcome_fetched(from, task, value, outcome, actions),
+            Message::Fetched {
+                task,
+                value,
+                outcome,
+            } => self.outcome_fetched(from, task, value, &outcome, actions),
             Message::Hold(object) => {
                 self.references.add_holder(object, from);
                 self.send(from, Message::HoldAcknowledged(object), actions);
@@ -309,13 +331,26 @@ impl<H: Clone> Machine<H> {
     }
 
     fn unended(&self) -> FxHashSet<TaskId> {
-        self.tasks.iter().filter(|(_, owned)| owned.outcome.is_none()).map(|(task, _)| *task).collect()
+        self.tasks
+            .iter()
+            .filter(|(_, owned)| owned.outcome.is_none())
+            .map(|(task, _)| *task)
+            .collect()
     }
 
     fn fence_requested(&mut self, handle: H, actions: &mut Vec<Action<H>>) {
-        let members: Vec<_> = self.members.living.keys().copied().filter(|runtime| *runtime != self.config.me).collect();
+        let members: Vec<_> = self
+            .members
+            .living
+            .keys()
+            .copied()
+            .filter(|runtime| *runtime != self.config.me)
+            .collect();
         let unended = self.unended();
-        let asker = Asker::Program { handle, unanswered: members.iter().copied().collect() };
+        let asker = Asker::Program {
+            handle,
+            unanswered: members.iter().copied().collect(),
+        };
         let number = self.fences.raise(unended, asker);
         for member in members {
             self.send(member, Message::Fence(number), actions);
@@ -330,7 +365,10 @@ impl<H: Clone> Machine<H> {
         for fence in self.fences.take_passed() {
             match fence.asker {
                 Asker::Program { handle, .. } => {
-                    actions.push(Action::Settle { handle, outcome: Outcome::Value(Payload::default()) });
+                    actions.push(Action::Settle {
+                        handle,
+                        outcome: Outcome::Value(Payload::default()),
+                    });
                 }
                 Asker::Peer(peer, number) => self.send(peer, Message::FencePassed(number), actions),
             }
@@ -340,7 +378,10 @@ impl<H: Clone> Machine<H> {
     /// Panics where an invariant does not hold. For tests, after every step.
     pub fn validate(&self) {
         let is_busy = |object| match object {
-            ObjectId::Tessera(tessera) => self.routes.get(&tessera).is_some_and(|route| !route.queue.is_empty()),
+            ObjectId::Tessera(tessera) => self
+                .routes
+                .get(&tessera)
+                .is_some_and(|route| !route.queue.is_empty()),
             ObjectId::Task(_) => false,
         };
         self.references.validate(self.config.me, is_busy);
@@ -348,6 +389,9 @@ impl<H: Clone> Machine<H> {
         self.placement.validate();
         self.validate_tasks();
         self.validate_tesserae();
-        assert!(self.to_self.is_empty(), "a message to oneself was left lying");
+        assert!(
+            self.to_self.is_empty(),
+            "a message to oneself was left lying"
+        );
     }
 }

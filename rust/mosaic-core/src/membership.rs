@@ -24,7 +24,8 @@ pub(crate) struct Membership {
 impl Membership {
     /// Returns whether that is news.
     pub(crate) fn joined(&mut self, member: &Member) -> bool {
-        !self.dead.contains_key(&member.runtime) && self.living.insert(member.runtime, member.clone()).is_none()
+        !self.dead.contains_key(&member.runtime)
+            && self.living.insert(member.runtime, member.clone()).is_none()
     }
 
     /// Returns the member, if it was known.
@@ -40,7 +41,10 @@ impl Membership {
 
     pub(crate) fn validate(&self) {
         for runtime in self.living.keys() {
-            assert!(!self.dead.contains_key(runtime), "MEM-1: {runtime:?} is alive and dead");
+            assert!(
+                !self.dead.contains_key(runtime),
+                "MEM-1: {runtime:?} is alive and dead"
+            );
         }
     }
 }

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use crate::call::{Failure, FailureKind, Outcome, Slot};
 use crate::event::{Action, Want};
 use crate::id::{ObjectId, RuntimeId, TaskId};
-use crate::machine::Machine;
 use crate::inbound::{Progress, cancelled};
+use crate::machine::Machine;
 use crate::wire::Message;
 
 /// Somebody who wants the end of a task.
@@ -18,7 +18,10 @@ use crate::wire::Message;
 pub(crate) enum Wanter<H> {
     Handle(H),
     Argument(Argument),
-    Peer { to: RuntimeId, value: bool },
+    Peer {
+        to: RuntimeId,
+        value: bool,
+    },
     /// Those who expect the call of that task: if it has not come when its owner answers, it has come and gone.
     Expectation,
 }
@@ -40,9 +43,25 @@ pub(crate) struct Fetch<H> {
 
 impl<H: Clone> Machine<H> {
     /// A program asks.
-    pub(crate) fn outcome_wanted(&mut self, task: TaskId, want: Want, handle: H, actions: &mut Vec<Action<H>>) {
-        let from = if task.owner == self.config.me { self.config.me } else { task.owner };
-        self.want(task, from, want == Want::Value, Wanter::Handle(handle), actions);
+    pub(crate) fn outcome_wanted(
+        &mut self,
+        task: TaskId,
+        want: Want,
+        handle: H,
+        actions: &mut Vec<Action<H>>,
+    ) {
+        let from = if task.owner == self.config.me {
+            self.config.me
+        } else {
+            task.owner
+        };
+        self.want(
+            task,
+            from,
+            want == Want::Value,
+            Wanter::Handle(handle),
+            actions,
+        );
     }
 
     /// Have the end of a task, with its value or without, brought from a runtime that knows it.
@@ -67,11 +86,23 @@ impl<H: Clone> Machine<H> {
             fetch.wanters.push(wanter);
             return;
         }
-        self.fetches.insert((task, value), Fetch { from, wanters: vec![wanter] });
+        self.fetches.insert(
+            (task, value),
+            Fetch {
+                from,
+                wanters: vec![wanter],
+            },
+        );
         self.send(from, Message::Fetch { task, value }, actions);
     }
 
-    fn want_here(&mut self, task: TaskId, value: bool, wanter: Wanter<H>, actions: &mut Vec<Action<H>>) {
+    fn want_here(
+        &mut self,
+        task: TaskId,
+        value: bool,
+        wanter: Wanter<H>,
+        actions: &mut Vec<Action<H>>,
+    ) {
         if let Some(inbound) = self.inbound.get_mut(&task) {
             let outcome = match &inbound.progress {
                 _ if inbound.cancelled => cancelled(),
@@ -85,7 +116,10 @@ impl<H: Clone> Machine<H> {
         }
         if task.owner == self.config.me {
             let Some(owned) = self.tasks.get_mut(&task) else {
-                let failure = Failure::new(FailureKind::ObjectLost, format!("{task:?} is not known any more"));
+                let failure = Failure::new(
+                    FailureKind::ObjectLost,
+                    format!("{task:?} is not known any more"),
+                );
                 return self.deliver(task, value, wanter, &Outcome::Failed(failure), actions);
             };
             match owned.outcome.clone() {
@@ -121,7 +155,10 @@ impl<H: Clone> Machine<H> {
             (Outcome::Stored { host, .. }, Wanter::Handle(_) | Wanter::Argument(_)) if value => {
                 let host = *host;
                 if host == self.config.me && !self.inbound.contains_key(&task) {
-                    let failure = Failure::new(FailureKind::ObjectLost, format!("the value of {task:?} is lost"));
+                    let failure = Failure::new(
+                        FailureKind::ObjectLost,
+                        format!("the value of {task:?} is lost"),
+                    );
                     return self.deliver(task, value, wanter, &Outcome::Failed(failure), actions);
                 }
                 self.want(task, host, true, wanter, actions);
@@ -140,7 +177,10 @@ impl<H: Clone> Machine<H> {
         actions: &mut Vec<Action<H>>,
     ) {
         match wanter {
-            Wanter::Handle(handle) => actions.push(Action::Settle { handle, outcome: outcome.clone() }),
+            Wanter::Handle(handle) => actions.push(Action::Settle {
+                handle,
+                outcome: outcome.clone(),
+            }),
             Wanter::Argument(argument) => {
                 if let Outcome::Value(value) = outcome {
                     for reference in &value.references {
@@ -152,25 +192,48 @@ impl<H: Clone> Machine<H> {
             Wanter::Expectation => {
                 let message = format!("the result of {task:?} was let go of");
                 let lost = Outcome::Failed(Failure::new(FailureKind::ObjectLost, message));
-                let lost = if matches!(outcome, Outcome::Failed(_)) { outcome } else { &lost };
+                let lost = if matches!(outcome, Outcome::Failed(_)) {
+                    outcome
+                } else {
+                    &lost
+                };
                 for (value, wanter) in self.expected.remove(&task).unwrap_or_default() {
                     self.deliver(task, value, wanter, lost, actions);
                 }
             }
-            Wanter::Peer { to, value: wanted } => {
-                let outcome = self.for_travel(outcome, to, wanted || value);
-                self.send(to, Message::Fetched { task, value: wanted, outcome }, actions);
+            Wanter::Peer {
+                to,
+                value: asked_for,
+            } => {
+                let outcome = self.for_travel(outcome, to, asked_for || value);
+                self.send(
+                    to,
+                    Message::Fetched {
+                        task,
+                        value: asked_for,
+                        outcome,
+                    },
+                    actions,
+                );
             }
         }
     }
 
     /// An outcome as a message to `to` carries it: large values stay here unless they were asked for. The
     /// references in it are pinned until the receiver is counted.
-    pub(crate) fn for_travel(&mut self, outcome: &Outcome, to: RuntimeId, asked_for: bool) -> Outcome {
+    pub(crate) fn for_travel(
+        &mut self,
+        outcome: &Outcome,
+        to: RuntimeId,
+        asked_for: bool,
+    ) -> Outcome {
         let me = self.config.me;
         match outcome {
             Outcome::Value(value) if !asked_for && value.size() > self.config.inline_limit => {
-                Outcome::Stored { host: me, size: value.size() as u64 }
+                Outcome::Stored {
+                    host: me,
+                    size: value.size() as u64,
+                }
             }
             Outcome::Value(value) => {
                 for reference in &value.references {
@@ -188,10 +251,10 @@ impl<H: Clone> Machine<H> {
         from: RuntimeId,
         task: TaskId,
         value: bool,
-        outcome: Outcome,
+        outcome: &Outcome,
         actions: &mut Vec<Action<H>>,
     ) {
-        let references = match &outcome {
+        let references = match outcome {
             Outcome::Value(value) => value.references.clone(),
             _ => Vec::new(),
         };
@@ -199,7 +262,7 @@ impl<H: Clone> Machine<H> {
         let Some(fetch) = self.fetches.remove(&(task, value)) else {
             return self.drop_references(references);
         };
-        let elsewhere = match &outcome {
+        let elsewhere = match outcome {
             Outcome::Stored { host, .. } if value && *host != from => Some(*host),
             _ => None,
         };
@@ -208,7 +271,7 @@ impl<H: Clone> Machine<H> {
             for_program |= matches!(wanter, Wanter::Handle(_));
             match elsewhere {
                 Some(host) => self.want(task, host, value, wanter, actions),
-                None => self.deliver(task, value, wanter, &outcome, actions),
+                None => self.deliver(task, value, wanter, outcome, actions),
             }
         }
         if !for_program || elsewhere.is_some() {
@@ -225,19 +288,42 @@ impl<H: Clone> Machine<H> {
     }
 
     /// A runtime died: what was to be fetched from it will not come, and what was expected from it neither.
-    pub(crate) fn fetches_fail(&mut self, dead: RuntimeId, cause: &str, actions: &mut Vec<Action<H>>) {
-        let mut lost: Vec<_> =
-            self.fetches.iter().filter(|(_, fetch)| fetch.from == dead).map(|(key, _)| *key).collect();
+    pub(crate) fn fetches_fail(
+        &mut self,
+        dead: RuntimeId,
+        cause: &str,
+        actions: &mut Vec<Action<H>>,
+    ) {
+        let mut lost: Vec<_> = self
+            .fetches
+            .iter()
+            .filter(|(_, fetch)| fetch.from == dead)
+            .map(|(key, _)| *key)
+            .collect();
         lost.sort_unstable();
         for (task, value) in lost {
-            let Some(fetch) = self.fetches.remove(&(task, value)) else { continue };
-            let kind = if self.tasks.contains_key(&task) { FailureKind::ObjectLost } else { FailureKind::Disconnected };
-            let outcome = Outcome::Failed(Failure::new(kind, format!("the result of {task:?} is lost: {cause}")));
+            let Some(fetch) = self.fetches.remove(&(task, value)) else {
+                continue;
+            };
+            let kind = if self.tasks.contains_key(&task) {
+                FailureKind::ObjectLost
+            } else {
+                FailureKind::Disconnected
+            };
+            let outcome = Outcome::Failed(Failure::new(
+                kind,
+                format!("the result of {task:?} is lost: {cause}"),
+            ));
             for wanter in fetch.wanters {
                 self.deliver(task, value, wanter, &outcome, actions);
             }
         }
-        let mut orphans: Vec<_> = self.expected.keys().filter(|task| task.owner == dead).copied().collect();
+        let mut orphans: Vec<_> = self
+            .expected
+            .keys()
+            .filter(|task| task.owner == dead)
+            .copied()
+            .collect();
         orphans.sort_unstable();
         for task in orphans {
             let outcome = Outcome::Failed(Failure::new(FailureKind::Disconnected, cause));
@@ -262,11 +348,22 @@ impl<H: Clone> Machine<H> {
     /// This runtime ends: every handle that still waits for the end of a task is settled.
     pub(crate) fn wanters_end(&mut self, outcome: &Outcome, actions: &mut Vec<Action<H>>) {
         let fetched = self.fetches.drain().flat_map(|(_, fetch)| fetch.wanters);
-        let expected = self.expected.drain().flat_map(|(_, wanters)| wanters).map(|(_, wanter)| wanter);
-        let running = self.inbound.values_mut().flat_map(|inbound| inbound.wanters.drain(..)).map(|(_, wanter)| wanter);
+        let expected = self
+            .expected
+            .drain()
+            .flat_map(|(_, wanters)| wanters)
+            .map(|(_, wanter)| wanter);
+        let running = self
+            .inbound
+            .values_mut()
+            .flat_map(|inbound| inbound.wanters.drain(..))
+            .map(|(_, wanter)| wanter);
         for wanter in fetched.chain(expected).chain(running) {
             if let Wanter::Handle(handle) = wanter {
-                actions.push(Action::Settle { handle, outcome: outcome.clone() });
+                actions.push(Action::Settle {
+                    handle,
+                    outcome: outcome.clone(),
+                });
             }
         }
     }

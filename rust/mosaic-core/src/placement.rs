@@ -32,7 +32,9 @@ pub struct RoundRobin {
 impl Strategy for RoundRobin {
     fn choose(&mut self, workers: &[WorkerLoad]) -> Option<RuntimeId> {
         // The worker after the last one, so that joins and deaths do not upset the turn.
-        let next = workers.iter().find(|worker| self.last.is_none_or(|last| worker.runtime > last));
+        let next = workers
+            .iter()
+            .find(|worker| self.last.is_none_or(|last| worker.runtime > last));
         self.last = next.or(workers.first()).map(|worker| worker.runtime);
         self.last
     }
@@ -47,7 +49,11 @@ pub struct LeastLoaded {
 impl Strategy for LeastLoaded {
     fn choose(&mut self, workers: &[WorkerLoad]) -> Option<RuntimeId> {
         let least = workers.iter().map(|worker| worker.tesserae).min()?;
-        let idle: Vec<_> = workers.iter().filter(|worker| worker.tesserae == least).copied().collect();
+        let idle: Vec<_> = workers
+            .iter()
+            .filter(|worker| worker.tesserae == least)
+            .copied()
+            .collect();
         self.turn.choose(&idle)
     }
 }
@@ -89,10 +95,18 @@ impl Placement {
 
     /// Ask the strategy; `None` while there is no worker.
     pub(crate) fn choose(&mut self) -> Option<RuntimeId> {
-        let loads: Vec<_> =
-            self.workers.iter().map(|(&runtime, &tesserae)| WorkerLoad { runtime, tesserae }).collect();
+        let loads: Vec<_> = self
+            .workers
+            .iter()
+            .map(|(&runtime, &tesserae)| WorkerLoad { runtime, tesserae })
+            .collect();
         let first = loads.first()?.runtime;
-        Some(self.strategy.choose(&loads).filter(|choice| self.workers.contains_key(choice)).unwrap_or(first))
+        Some(
+            self.strategy
+                .choose(&loads)
+                .filter(|choice| self.workers.contains_key(choice))
+                .unwrap_or(first),
+        )
     }
 
     /// A tessera went there, by whosever choice.
@@ -104,15 +118,26 @@ impl Placement {
     }
 
     pub(crate) fn freed(&mut self, tessera: TesseraId) {
-        if let Some(count) = self.placed.remove(&tessera).and_then(|worker| self.workers.get_mut(&worker)) {
+        if let Some(count) = self
+            .placed
+            .remove(&tessera)
+            .and_then(|worker| self.workers.get_mut(&worker))
+        {
             *count -= 1;
         }
     }
 
     pub(crate) fn validate(&self) {
         for (worker, count) in &self.workers {
-            let placed = self.placed.values().filter(|place| *place == worker).count();
-            assert_eq!(placed, *count, "PLACE-1: {worker:?} has as many tesserae as were placed there");
+            let placed = self
+                .placed
+                .values()
+                .filter(|place| *place == worker)
+                .count();
+            assert_eq!(
+                placed, *count,
+                "PLACE-1: {worker:?} has as many tesserae as were placed there"
+            );
         }
     }
 }
@@ -122,14 +147,24 @@ mod tests {
     use super::*;
 
     fn loads(counts: &[usize]) -> Vec<WorkerLoad> {
-        counts.iter().zip(1..).map(|(&tesserae, number)| WorkerLoad { runtime: RuntimeId(number), tesserae }).collect()
+        counts
+            .iter()
+            .zip(1..)
+            .map(|(&tesserae, number)| WorkerLoad {
+                runtime: RuntimeId(number),
+                tesserae,
+            })
+            .collect()
     }
 
     #[test]
     fn round_robin_takes_turns_and_survives_a_death() {
         let mut strategy = RoundRobin::default();
         let three = loads(&[0, 0, 0]);
-        let turns: Vec<_> = (0..4).filter_map(|_| strategy.choose(&three)).map(|runtime| runtime.0).collect();
+        let turns: Vec<_> = (0..4)
+            .filter_map(|_| strategy.choose(&three))
+            .map(|runtime| runtime.0)
+            .collect();
         assert_eq!(turns, [1, 2, 3, 1]);
         let without_second = [three[0], three[2]];
         assert_eq!(strategy.choose(&without_second), Some(RuntimeId(3)));
@@ -149,7 +184,10 @@ mod tests {
         let mut placement = Placement::default();
         assert_eq!(placement.choose(), None);
         placement.joined(RuntimeId(1));
-        let tessera = TesseraId { owner: RuntimeId::HEAD, sequence: 1 };
+        let tessera = TesseraId {
+            owner: RuntimeId::HEAD,
+            sequence: 1,
+        };
         placement.placed(tessera, RuntimeId(1));
         placement.validate();
         placement.freed(tessera);

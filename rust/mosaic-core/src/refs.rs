@@ -41,7 +41,14 @@ pub(crate) struct Holding {
 
 impl Holding {
     fn new(authority: RuntimeId, registration: Registration) -> Self {
-        Self { authority, registration, local: 0, pins: Vec::new(), unpin: Vec::new(), moved_from: Vec::new() }
+        Self {
+            authority,
+            registration,
+            local: 0,
+            pins: Vec::new(),
+            unpin: Vec::new(),
+            moved_from: Vec::new(),
+        }
     }
 
     pub(crate) fn is_unused(&self) -> bool {
@@ -69,8 +76,16 @@ pub(crate) struct References {
 
 impl References {
     /// One use more.
-    pub(crate) fn hold(&mut self, object: ObjectId, authority: RuntimeId, registration: Registration) {
-        let holding = self.holdings.entry(object).or_insert_with(|| Holding::new(authority, registration));
+    pub(crate) fn hold(
+        &mut self,
+        object: ObjectId,
+        authority: RuntimeId,
+        registration: Registration,
+    ) {
+        let holding = self
+            .holdings
+            .entry(object)
+            .or_insert_with(|| Holding::new(authority, registration));
         holding.local += 1;
         if registration == Registration::Astray && holding.moved_from.is_empty() {
             holding.moved_from.push(authority);
@@ -81,7 +96,12 @@ impl References {
     /// `sender` is to be told when this runtime is counted. False if it is already.
     pub(crate) fn counted_later(&mut self, object: ObjectId, sender: RuntimeId) -> bool {
         let holding = self.holdings.get_mut(&object);
-        match holding.filter(|holding| matches!(holding.registration, Registration::Asked | Registration::Astray)) {
+        match holding.filter(|holding| {
+            matches!(
+                holding.registration,
+                Registration::Asked | Registration::Astray
+            )
+        }) {
             Some(holding) => {
                 holding.unpin.push(sender);
                 *self.awaited.entry(sender).or_default() += 1;
@@ -99,7 +119,10 @@ impl References {
         }
         holding.registration = Registration::Counted;
         let senders = std::mem::take(&mut holding.unpin);
-        for runtime in std::mem::take(&mut holding.moved_from).iter().chain(&senders) {
+        for runtime in std::mem::take(&mut holding.moved_from)
+            .iter()
+            .chain(&senders)
+        {
             if let Some(count) = self.awaited.get_mut(runtime) {
                 *count -= 1;
                 if *count == 0 {
@@ -112,7 +135,9 @@ impl References {
 
     /// The host that counted this runtime died; its owner is asked for another.
     pub(crate) fn moves(&mut self, object: ObjectId, dead: RuntimeId) {
-        let Some(holding) = self.holdings.get_mut(&object) else { return };
+        let Some(holding) = self.holdings.get_mut(&object) else {
+            return;
+        };
         holding.registration = Registration::Astray;
         holding.moved_from.push(dead);
         *self.awaited.entry(dead).or_default() += 1;
@@ -120,7 +145,10 @@ impl References {
 
     /// The objects that a runtime counts this one for.
     pub(crate) fn counted_by(&self, authority: RuntimeId) -> Vec<ObjectId> {
-        let held = self.holdings.iter().filter(|(_, holding)| holding.authority == authority);
+        let held = self
+            .holdings
+            .iter()
+            .filter(|(_, holding)| holding.authority == authority);
         let mut objects: Vec<_> = held.map(|(object, _)| *object).collect();
         objects.sort_unstable();
         objects
@@ -128,7 +156,9 @@ impl References {
 
     /// One use less. Returns whether that was the last.
     pub(crate) fn drop_local(&mut self, object: ObjectId) -> bool {
-        let Some(holding) = self.holdings.get_mut(&object) else { return false };
+        let Some(holding) = self.holdings.get_mut(&object) else {
+            return false;
+        };
         holding.local = holding.local.saturating_sub(1);
         holding.is_unused()
     }
@@ -136,7 +166,10 @@ impl References {
     /// A message that contains the reference goes to `to`. A task of this runtime's own (`me`) is held by its
     /// record, and has none here until it is sent somewhere.
     pub(crate) fn pin(&mut self, object: ObjectId, to: RuntimeId, me: RuntimeId) {
-        let holding = self.holdings.entry(object).or_insert_with(|| Holding::new(me, Registration::Counted));
+        let holding = self
+            .holdings
+            .entry(object)
+            .or_insert_with(|| Holding::new(me, Registration::Counted));
         match holding.pins.iter_mut().find(|(peer, _)| *peer == to) {
             Some((_, count)) => *count += 1,
             None => holding.pins.push((to, 1)),
@@ -145,8 +178,12 @@ impl References {
 
     /// The receiver of a message is counted. Returns whether nothing here uses the object any more.
     pub(crate) fn unpin(&mut self, object: ObjectId, by: RuntimeId) -> bool {
-        let Some(holding) = self.holdings.get_mut(&object) else { return false };
-        let Some(place) = holding.pins.iter().position(|(peer, _)| *peer == by) else { return false };
+        let Some(holding) = self.holdings.get_mut(&object) else {
+            return false;
+        };
+        let Some(place) = holding.pins.iter().position(|(peer, _)| *peer == by) else {
+            return false;
+        };
         holding.pins[place].1 -= 1;
         if holding.pins[place].1 == 0 {
             holding.pins.swap_remove(place);
@@ -164,7 +201,9 @@ impl References {
 
     /// A holder has let go. Returns whether nobody else is counted.
     pub(crate) fn remove_holder(&mut self, object: ObjectId, holder: RuntimeId) -> bool {
-        let Some(holders) = self.holders.get_mut(&object) else { return true };
+        let Some(holders) = self.holders.get_mut(&object) else {
+            return true;
+        };
         holders.living.retain(|own| *own != holder);
         self.forget_if_empty(object)
     }
@@ -227,24 +266,39 @@ impl References {
         let mut awaited: FxHashMap<RuntimeId, usize> = FxHashMap::default();
         for (object, holding) in &self.holdings {
             assert!(
-                !holding.is_unused() || holding.registration != Registration::Counted || is_busy(*object),
+                !holding.is_unused()
+                    || holding.registration != Registration::Counted
+                    || is_busy(*object),
                 "REF-1: {object:?} is unused here and still counted with {:?}",
                 holding.authority
             );
-            assert!(holding.pins.iter().all(|(_, count)| *count > 0), "REF-2: {object:?} has an empty pin");
             assert!(
-                matches!(holding.registration, Registration::Asked | Registration::Astray) || holding.unpin.is_empty(),
+                holding.pins.iter().all(|(_, count)| *count > 0),
+                "REF-2: {object:?} has an empty pin"
+            );
+            assert!(
+                matches!(
+                    holding.registration,
+                    Registration::Asked | Registration::Astray
+                ) || holding.unpin.is_empty(),
                 "REF-1: senders of {object:?} wait for a registration that nobody asked for"
             );
             assert!(
-                holding.authority != me || matches!(holding.registration, Registration::Counted | Registration::Unplaced),
+                holding.authority != me
+                    || matches!(
+                        holding.registration,
+                        Registration::Counted | Registration::Unplaced
+                    ),
                 "REF-1: {object:?} is to be counted by this runtime itself"
             );
             for runtime in holding.unpin.iter().chain(&holding.moved_from) {
                 *awaited.entry(*runtime).or_default() += 1;
             }
         }
-        assert_eq!(awaited, self.awaited, "REF-3: registrations are counted right");
+        assert_eq!(
+            awaited, self.awaited,
+            "REF-3: registrations are counted right"
+        );
         for (object, holders) in &self.holders {
             assert!(
                 !holders.living.is_empty() || !holders.ghosts.is_empty(),

@@ -70,7 +70,10 @@ impl Route {
     }
 
     fn is_idle(&self) -> bool {
-        self.queue.is_empty() && self.sent_calls == 0 && self.restarts_left == 0 && self.askers.is_empty()
+        self.queue.is_empty()
+            && self.sent_calls == 0
+            && self.restarts_left == 0
+            && self.askers.is_empty()
     }
 }
 
@@ -91,17 +94,31 @@ impl<H: Clone> Machine<H> {
         self.tasks.get(&task)?.host
     }
 
-    /// Whether it is still to be decided where a tessera goes.
-    pub fn is_unplaced(&self, tessera: TesseraId) -> bool {
-        self.routes.get(&tessera).is_some_and(|route| matches!(route.place, Place::Asked))
-    }
-
     /// The runtimes that are counted as holders of a tessera that this one hosts, itself included if it is one.
     pub fn holders_of(&self, tessera: TesseraId) -> Vec<RuntimeId> {
         let object = ObjectId::Tessera(tessera);
-        let own = self.references.holdings.get(&object).filter(|holding| holding.authority == self.config.me);
-        let others = self.references.holders.get(&object).into_iter().flat_map(|holders| holders.living.iter().copied());
-        own.map(|_| self.config.me).into_iter().chain(others).collect()
+        let own = self
+            .references
+            .holdings
+            .get(&object)
+            .filter(|holding| holding.authority == self.config.me);
+        let others = self
+            .references
+            .holders
+            .get(&object)
+            .into_iter()
+            .flat_map(|holders| holders.living.iter().copied());
+        own.map(|_| self.config.me)
+            .into_iter()
+            .chain(others)
+            .collect()
+    }
+
+    /// Whether it is still to be decided where a tessera goes.
+    pub fn is_unplaced(&self, tessera: TesseraId) -> bool {
+        self.routes
+            .get(&tessera)
+            .is_some_and(|route| matches!(route.place, Place::Asked))
     }
 
     pub(crate) fn begin_route(&mut self, call: &Call, restarts: u32) {
@@ -112,7 +129,8 @@ impl<H: Clone> Machine<H> {
         route.restarts_left = restarts;
         self.routes.insert(call.tessera, route);
         let object = ObjectId::Tessera(call.tessera);
-        self.references.hold(object, self.config.me, Registration::Unplaced);
+        self.references
+            .hold(object, self.config.me, Registration::Unplaced);
     }
 
     /// Have the head choose a worker.
@@ -121,15 +139,34 @@ impl<H: Clone> Machine<H> {
     }
 
     /// Head: choose a worker for a tessera of whichever runtime.
-    pub(crate) fn place(&mut self, tessera: TesseraId, asker: RuntimeId, actions: &mut Vec<Action<H>>) {
+    pub(crate) fn place(
+        &mut self,
+        tessera: TesseraId,
+        asker: RuntimeId,
+        actions: &mut Vec<Action<H>>,
+    ) {
         if self.config.foreign_strategy && !self.members.living.is_empty() {
             self.unplaced.push((tessera, asker));
             actions.push(Action::ChooseWorker(tessera));
         } else if let Some(worker) = self.placement.choose() {
             self.placement.placed(tessera, worker);
-            self.send(asker, Message::Placed { tessera, place: Ok(worker) }, actions);
+            self.send(
+                asker,
+                Message::Placed {
+                    tessera,
+                    place: Ok(worker),
+                },
+                actions,
+            );
         } else if let Some(reason) = self.placement.exhausted.clone() {
-            self.send(asker, Message::Placed { tessera, place: Err(reason) }, actions);
+            self.send(
+                asker,
+                Message::Placed {
+                    tessera,
+                    place: Err(reason),
+                },
+                actions,
+            );
         } else {
             self.unplaced.push((tessera, asker));
         }
@@ -142,7 +179,13 @@ impl<H: Clone> Machine<H> {
         place: Result<RuntimeId, String>,
         actions: &mut Vec<Action<H>>,
     ) {
-        let Some(index) = self.unplaced.iter().position(|(waiting, _)| *waiting == tessera) else { return };
+        let Some(index) = self
+            .unplaced
+            .iter()
+            .position(|(waiting, _)| *waiting == tessera)
+        else {
+            return;
+        };
         let (_, asker) = self.unplaced.swap_remove(index);
         if let Ok(worker) = place {
             self.placement.placed(tessera, worker);
@@ -164,7 +207,14 @@ impl<H: Clone> Machine<H> {
             return;
         }
         for (tessera, asker) in std::mem::take(&mut self.unplaced) {
-            self.send(asker, Message::Placed { tessera, place: Err(reason.to_owned()) }, actions);
+            self.send(
+                asker,
+                Message::Placed {
+                    tessera,
+                    place: Err(reason.to_owned()),
+                },
+                actions,
+            );
         }
     }
 
@@ -176,7 +226,11 @@ impl<H: Clone> Machine<H> {
         by_head: bool,
         actions: &mut Vec<Action<H>>,
     ) {
-        let Some(route) = self.routes.get_mut(&tessera).filter(|route| matches!(route.place, Place::Asked)) else {
+        let Some(route) = self
+            .routes
+            .get_mut(&tessera)
+            .filter(|route| matches!(route.place, Place::Asked))
+        else {
             // It is not wanted any more.
             return self.send(RuntimeId::HEAD, Message::Freed(tessera), actions);
         };
@@ -185,7 +239,11 @@ impl<H: Clone> Machine<H> {
                 route.place = Place::At(host);
                 actions.push(Action::TesseraPlaced(tessera));
                 // The host counts the runtime that a construction comes from.
-                if let Some(holding) = self.references.holdings.get_mut(&ObjectId::Tessera(tessera)) {
+                if let Some(holding) = self
+                    .references
+                    .holdings
+                    .get_mut(&ObjectId::Tessera(tessera))
+                {
                     holding.authority = host;
                     holding.registration = Registration::Counted;
                 }
@@ -195,16 +253,34 @@ impl<H: Clone> Machine<H> {
             Ok(_) if by_head => self.ask_for_place(tessera, actions),
             Ok(host) => {
                 let cause = self.members.cause(host).unwrap_or_default().to_owned();
-                self.lose(tessera, Failure::new(FailureKind::Disconnected, cause), actions);
+                self.lose(
+                    tessera,
+                    Failure::new(FailureKind::Disconnected, cause),
+                    actions,
+                );
             }
-            Err(reason) => self.lose(tessera, Failure::new(FailureKind::Disconnected, reason), actions),
+            Err(reason) => self.lose(
+                tessera,
+                Failure::new(FailureKind::Disconnected, reason),
+                actions,
+            ),
         }
     }
 
     /// There is no such tessera any more: everybody who waits for it is told, and nobody counts its holders.
-    pub(crate) fn lose(&mut self, tessera: TesseraId, failure: Box<Failure>, actions: &mut Vec<Action<H>>) {
-        let Some(route) = self.routes.get_mut(&tessera) else { return };
+    pub(crate) fn lose(
+        &mut self,
+        tessera: TesseraId,
+        failure: Box<Failure>,
+        actions: &mut Vec<Action<H>>,
+    ) {
+        let Some(route) = self.routes.get_mut(&tessera) else {
+            return;
+        };
         if tessera.owner == self.config.me {
+            if matches!(route.place, Place::Asked) {
+                actions.push(Action::TesseraPlaced(tessera));
+            }
             let reason = failure.message.clone();
             route.place = Place::Lost(failure);
             self.answer_askers(tessera, &Err(reason), actions);
@@ -212,20 +288,27 @@ impl<H: Clone> Machine<H> {
         } else {
             route.place = Place::Lost(failure);
         }
-        actions.push(Action::TesseraPlaced(tessera));
         self.to_pump.push_back(tessera);
         self.nobody_counts(ObjectId::Tessera(tessera), actions);
     }
 
     /// A tessera of this runtime will not be built again.
     fn let_go_of_construction(&mut self, tessera: TesseraId, actions: &mut Vec<Action<H>>) {
-        let Some(route) = self.routes.get_mut(&tessera) else { return };
+        let Some(route) = self.routes.get_mut(&tessera) else {
+            return;
+        };
         route.restarts_left = 0;
         for _ in std::mem::take(&mut route.lost_with) {
             self.to_drop.push_back(ObjectId::Tessera(tessera));
         }
-        let Some(task) = route.construction else { return };
-        if self.tasks.get(&task).is_some_and(|owned| owned.outcome.is_some()) {
+        let Some(task) = route.construction else {
+            return;
+        };
+        if self
+            .tasks
+            .get(&task)
+            .is_some_and(|owned| owned.outcome.is_some())
+        {
             self.drop_call(task, actions);
             self.forget_task_if_unused(task, actions);
         }
@@ -237,16 +320,34 @@ impl<H: Clone> Machine<H> {
         place: &Result<RuntimeId, String>,
         actions: &mut Vec<Action<H>>,
     ) {
-        let askers = self.routes.get_mut(&tessera).map(|route| std::mem::take(&mut route.askers));
+        let askers = self
+            .routes
+            .get_mut(&tessera)
+            .map(|route| std::mem::take(&mut route.askers));
         for asker in askers.into_iter().flatten() {
-            self.send(asker, Message::Located { tessera, place: place.clone() }, actions);
+            self.send(
+                asker,
+                Message::Located {
+                    tessera,
+                    place: place.clone(),
+                },
+                actions,
+            );
         }
     }
 
     /// The host of a tessera that this runtime holds or calls died: ask its owner for the next one.
-    pub(crate) fn find(&mut self, tessera: TesseraId, dead: RuntimeId, actions: &mut Vec<Action<H>>) {
+    pub(crate) fn find(
+        &mut self,
+        tessera: TesseraId,
+        dead: RuntimeId,
+        actions: &mut Vec<Action<H>>,
+    ) {
         let cause = self.members.cause(dead).unwrap_or_default().to_owned();
-        let route = self.routes.entry(tessera).or_insert_with(|| Route::known(tessera, None));
+        let route = self
+            .routes
+            .entry(tessera)
+            .or_insert_with(|| Route::known(tessera, None));
         match &route.place {
             Place::At(host) if *host == dead => route.place = Place::Astray(cause),
             Place::At(host) => {
@@ -261,7 +362,9 @@ impl<H: Clone> Machine<H> {
     /// The tessera lives there: be counted there.
     fn register_with(&mut self, tessera: TesseraId, host: RuntimeId, actions: &mut Vec<Action<H>>) {
         let object = ObjectId::Tessera(tessera);
-        let Some(holding) = self.references.holdings.get_mut(&object) else { return };
+        let Some(holding) = self.references.holdings.get_mut(&object) else {
+            return;
+        };
         if holding.authority == host {
             return;
         }
@@ -276,23 +379,38 @@ impl<H: Clone> Machine<H> {
     /// Ask the owner where a tessera is whose host died.
     pub(crate) fn ask_where(&mut self, tessera: TesseraId, actions: &mut Vec<Action<H>>) {
         let me = self.config.me;
-        let Some(route) = self.routes.get_mut(&tessera) else { return };
+        let Some(route) = self.routes.get_mut(&tessera) else {
+            return;
+        };
         if !matches!(route.place, Place::Astray(_)) {
             return;
         }
         if tessera.owner == me && self.rebuild(tessera, actions) {
             return;
         }
-        let Some(route) = self.routes.get_mut(&tessera) else { return };
-        let Place::Astray(cause) = std::mem::replace(&mut route.place, Place::Asked) else { return };
+        let Some(route) = self.routes.get_mut(&tessera) else {
+            return;
+        };
+        let Place::Astray(cause) = std::mem::replace(&mut route.place, Place::Asked) else {
+            return;
+        };
         if tessera.owner == me || self.members.cause(tessera.owner).is_some() {
-            return self.lose(tessera, Failure::new(FailureKind::Disconnected, cause), actions);
+            return self.lose(
+                tessera,
+                Failure::new(FailureKind::Disconnected, cause),
+                actions,
+            );
         }
         self.send(tessera.owner, Message::Locate(tessera), actions);
     }
 
     /// A holder or a would-be host asks where a tessera of this runtime is.
-    pub(crate) fn locate(&mut self, tessera: TesseraId, asker: RuntimeId, actions: &mut Vec<Action<H>>) {
+    pub(crate) fn locate(
+        &mut self,
+        tessera: TesseraId,
+        asker: RuntimeId,
+        actions: &mut Vec<Action<H>>,
+    ) {
         self.rebuild_if_astray(tessera, actions);
         let is_sent = self.construction_is_sent(tessera);
         let place = match self.routes.get_mut(&tessera) {
@@ -309,22 +427,34 @@ impl<H: Clone> Machine<H> {
 
     /// Whether whatever is sent to the host now comes there after the construction.
     fn construction_is_sent(&self, tessera: TesseraId) -> bool {
-        let construction = self.routes.get(&tessera).and_then(|route| route.construction);
+        let construction = self
+            .routes
+            .get(&tessera)
+            .and_then(|route| route.construction);
         construction
             .and_then(|task| self.tasks.get(&task))
             .is_none_or(|owned| owned.host.is_some() || owned.outcome.is_some())
     }
 
     /// The owner says where a tessera is.
-    pub(crate) fn located(&mut self, tessera: TesseraId, place: Result<RuntimeId, String>, actions: &mut Vec<Action<H>>) {
+    pub(crate) fn located(
+        &mut self,
+        tessera: TesseraId,
+        place: Result<RuntimeId, String>,
+        actions: &mut Vec<Action<H>>,
+    ) {
         let me = self.config.me;
         match &place {
             Err(reason) => self.early_calls_fail(tessera, reason, actions),
             // The construction would have come before this.
-            Ok(host) if *host == me => self.early_calls_fail(tessera, "it does not exist any more", actions),
+            Ok(host) if *host == me => {
+                self.early_calls_fail(tessera, "it does not exist any more", actions);
+            }
             Ok(_) => {}
         }
-        let Some(route) = self.routes.get_mut(&tessera) else { return };
+        let Some(route) = self.routes.get_mut(&tessera) else {
+            return;
+        };
         if !matches!(route.place, Place::Asked) || tessera.owner == me {
             return;
         }
@@ -339,14 +469,20 @@ impl<H: Clone> Machine<H> {
                     return self.ask_where(tessera, actions);
                 }
             },
-            Err(reason) => self.lose(tessera, Failure::new(FailureKind::Disconnected, reason), actions),
+            Err(reason) => self.lose(
+                tessera,
+                Failure::new(FailureKind::Disconnected, reason),
+                actions,
+            ),
         }
         self.pump(tessera, actions);
     }
 
     /// Everything that was to be sent to a tessera is sent.
     pub(crate) fn route_is_empty(&mut self, tessera: TesseraId, actions: &mut Vec<Action<H>>) {
-        let Some(route) = self.routes.get(&tessera) else { return };
+        let Some(route) = self.routes.get(&tessera) else {
+            return;
+        };
         if !route.queue.is_empty() {
             return;
         }
@@ -362,31 +498,51 @@ impl<H: Clone> Machine<H> {
     }
 
     pub(crate) fn forget_route_if_idle(&mut self, tessera: TesseraId) {
-        let unused = !self.references.holdings.contains_key(&ObjectId::Tessera(tessera));
+        let unused = !self
+            .references
+            .holdings
+            .contains_key(&ObjectId::Tessera(tessera));
         if unused && self.routes.get(&tessera).is_some_and(Route::is_idle) {
             self.routes.remove(&tessera);
         }
     }
 
     /// The host has freed a tessera: it will not be built again.
-    pub(crate) fn tessera_freed(&mut self, tessera: TesseraId, by: RuntimeId, actions: &mut Vec<Action<H>>) {
+    pub(crate) fn tessera_freed(
+        &mut self,
+        tessera: TesseraId,
+        by: RuntimeId,
+        actions: &mut Vec<Action<H>>,
+    ) {
         if self.is_head() {
             self.placement.freed(tessera);
         }
-        let freed = |route: &&mut Route| matches!(route.place, Place::At(host) if host == by);
-        if tessera.owner == self.config.me && self.routes.get_mut(&tessera).filter(freed).is_some() {
+        let is_there = |route: &Route| matches!(route.place, Place::At(host) if host == by);
+        if tessera.owner == self.config.me && self.routes.get(&tessera).is_some_and(is_there) {
             self.let_go_of_construction(tessera, actions);
             self.forget_route_if_idle(tessera);
         }
     }
 
     /// The host of a tessera died: build it again, or say that it is lost.
-    pub(crate) fn route_lost(&mut self, tessera: TesseraId, dead: RuntimeId, cause: &str, actions: &mut Vec<Action<H>>) {
+    pub(crate) fn route_lost(
+        &mut self,
+        tessera: TesseraId,
+        dead: RuntimeId,
+        cause: &str,
+        actions: &mut Vec<Action<H>>,
+    ) {
         let me = self.config.me;
-        let Some(route) = self.routes.get_mut(&tessera) else { return };
+        let Some(route) = self.routes.get_mut(&tessera) else {
+            return;
+        };
         let lost = tessera.is_functions() || self.members.cause(tessera.owner).is_some();
         if lost || tessera.owner == me && route.restarts_left == 0 {
-            return self.lose(tessera, Failure::new(FailureKind::Disconnected, cause), actions);
+            return self.lose(
+                tessera,
+                Failure::new(FailureKind::Disconnected, cause),
+                actions,
+            );
         }
         route.place = Place::Astray(cause.to_owned());
         self.requeue_repeatable(tessera);
@@ -402,7 +558,12 @@ impl<H: Clone> Machine<H> {
                 holding.authority = me;
                 holding.registration = Registration::Unplaced;
             }
-            if held || self.routes.get(&tessera).is_some_and(|route| !route.queue.is_empty()) {
+            if held
+                || self
+                    .routes
+                    .get(&tessera)
+                    .is_some_and(|route| !route.queue.is_empty())
+            {
                 self.rebuild_if_astray(tessera, actions);
             }
         }
@@ -410,11 +571,16 @@ impl<H: Clone> Machine<H> {
 
     /// Whoever else held a tessera when that host died has registered with its next host, or has asked for it.
     pub(crate) fn death_of_host_settled(&mut self, dead: RuntimeId, actions: &mut Vec<Action<H>>) {
-        let lost = self.routes.iter().filter(|(_, route)| route.lost_with.contains(&dead));
+        let lost = self
+            .routes
+            .iter()
+            .filter(|(_, route)| route.lost_with.contains(&dead));
         let mut lost: Vec<_> = lost.map(|(tessera, _)| *tessera).collect();
         lost.sort_unstable();
         for tessera in lost {
-            let Some(route) = self.routes.get_mut(&tessera) else { continue };
+            let Some(route) = self.routes.get_mut(&tessera) else {
+                continue;
+            };
             if let Place::Astray(cause) = &route.place {
                 // Nobody has.
                 let failure = Failure::new(FailureKind::Disconnected, cause.clone());
@@ -436,11 +602,30 @@ impl<H: Clone> Machine<H> {
 
     /// Build a tessera of this runtime again, if that may be done.
     fn rebuild(&mut self, tessera: TesseraId, actions: &mut Vec<Action<H>>) -> bool {
-        let Some(route) = self.routes.get_mut(&tessera).filter(|route| route.restarts_left > 0) else { return false };
-        let Place::Astray(cause) = &route.place else { return false };
-        let Some(construction) = route.construction else { return false };
-        let Some(owned) = self.tasks.get(&construction).filter(|owned| owned.call.is_some()) else { return false };
-        let report = Report::Restarted { what: owned.method.to_string(), cause: cause.clone() };
+        let Some(route) = self
+            .routes
+            .get_mut(&tessera)
+            .filter(|route| route.restarts_left > 0)
+        else {
+            return false;
+        };
+        let Place::Astray(cause) = &route.place else {
+            return false;
+        };
+        let Some(construction) = route.construction else {
+            return false;
+        };
+        let Some(owned) = self
+            .tasks
+            .get(&construction)
+            .filter(|owned| owned.call.is_some())
+        else {
+            return false;
+        };
+        let report = Report::Restarted {
+            what: owned.method.to_string(),
+            cause: cause.clone(),
+        };
         actions.push(Action::Report(report));
         route.restarts_left -= 1;
         route.place = Place::Asked;
@@ -457,8 +642,12 @@ impl<H: Clone> Machine<H> {
         let mut again: Vec<_> = self
             .tasks
             .iter()
-            .filter(|(_, owned)| owned.tessera == tessera && owned.host.is_some() && owned.outcome.is_none())
-            .filter(|(_, owned)| owned.resends > 0 && owned.call.is_some() && owned.kind != CallKind::Construct)
+            .filter(|(_, owned)| {
+                owned.tessera == tessera && owned.host.is_some() && owned.outcome.is_none()
+            })
+            .filter(|(_, owned)| {
+                owned.resends > 0 && owned.call.is_some() && owned.kind != CallKind::Construct
+            })
             .map(|(task, _)| *task)
             .collect();
         again.sort_unstable();
@@ -468,7 +657,10 @@ impl<H: Clone> Machine<H> {
     }
 
     fn requeue(&mut self, tessera: TesseraId, task: TaskId) {
-        let (Some(owned), Some(route)) = (self.tasks.get_mut(&task), self.routes.get_mut(&tessera)) else { return };
+        let (Some(owned), Some(route)) = (self.tasks.get_mut(&task), self.routes.get_mut(&tessera))
+        else {
+            return;
+        };
         if owned.outcome.is_none() && owned.host.is_some() {
             route.sent_calls -= 1;
             route.sent_bytes -= owned.size;

@@ -50,7 +50,11 @@ enum Resolved {
 
 /// "argument 0", "argument 'x'", for the message that a dependency failed.
 pub(crate) fn describe(slot: &Slot, class: &str, method: &str) -> String {
-    let callee = if class.is_empty() { method.to_owned() } else { format!("{class}.{method}") };
+    let callee = if class.is_empty() {
+        method.to_owned()
+    } else {
+        format!("{class}.{method}")
+    };
     match slot {
         Slot::Positional(index) => format!("needed as argument {index} of {callee}"),
         Slot::Keyword(name) => format!("needed as argument '{name}' of {callee}"),
@@ -59,15 +63,36 @@ pub(crate) fn describe(slot: &Slot, class: &str, method: &str) -> String {
 }
 
 impl<H: Clone> Machine<H> {
-    pub(crate) fn call_submitted(&mut self, submission: Submission<H>, actions: &mut Vec<Action<H>>) {
-        let Submission { handle, call, host, place, restarts, resends } = submission;
+    pub(crate) fn call_submitted(
+        &mut self,
+        submission: Submission<H>,
+        actions: &mut Vec<Action<H>>,
+    ) {
+        let Submission {
+            handle,
+            call,
+            host,
+            place,
+            restarts,
+            resends,
+        } = submission;
         let (task, tessera, kind) = (call.task, call.tessera, call.kind);
         for reference in &call.arguments.references {
             self.hold(*reference, actions);
         }
-        let dependencies: Vec<_> = call.dependencies.iter().map(|dependency| dependency.task).collect();
+        let dependencies: Vec<_> = call
+            .dependencies
+            .iter()
+            .map(|dependency| dependency.task)
+            .collect();
         for &dependency in &dependencies {
-            self.hold(Reference { object: ObjectId::Task(dependency), authority: dependency.owner }, actions);
+            self.hold(
+                Reference {
+                    object: ObjectId::Task(dependency),
+                    authority: dependency.owner,
+                },
+                actions,
+            );
         }
         let owned = Owned {
             handle: Some(handle),
@@ -89,7 +114,9 @@ impl<H: Clone> Machine<H> {
         if kind == CallKind::Construct {
             self.begin_route(&call, restarts);
         } else {
-            self.routes.entry(tessera).or_insert_with(|| Route::known(tessera, host));
+            self.routes
+                .entry(tessera)
+                .or_insert_with(|| Route::known(tessera, host));
         }
         if let Some(owned) = self.tasks.get_mut(&task) {
             owned.call = Some(Box::new(call));
@@ -137,8 +164,16 @@ impl<H: Clone> Machine<H> {
         if task.owner != self.config.me {
             return self.send(task.owner, Message::Discard(task), actions);
         }
-        let Some(owned) = self.tasks.get_mut(&task).filter(|owned| owned.outcome.is_some()) else { return };
-        let failure = Failure::new(FailureKind::ObjectLost, format!("the value of {} was dropped", owned.method));
+        let Some(owned) = self.tasks.get_mut(&task) else {
+            return;
+        };
+        if owned.outcome.is_none() {
+            return;
+        }
+        let failure = Failure::new(
+            FailureKind::ObjectLost,
+            format!("the value of {} was dropped", owned.method),
+        );
         owned.outcome = Some(Outcome::Failed(failure));
         let references = std::mem::take(&mut owned.references);
         let host = owned.host.take();
@@ -151,15 +186,20 @@ impl<H: Clone> Machine<H> {
     /// Send what the route of a tessera lets through.
     pub(crate) fn pump(&mut self, tessera: TesseraId, actions: &mut Vec<Action<H>>) {
         loop {
-            let Some(route) = self.routes.get_mut(&tessera) else { return };
-            let Some(&task) = route.queue.front() else { break };
-            let Some(owned) = self.tasks.get(&task).filter(|owned| owned.outcome.is_none()) else {
+            let Some(route) = self.routes.get_mut(&tessera) else {
+                return;
+            };
+            let Some(&task) = route.queue.front() else {
+                break;
+            };
+            let Some(owned) = self
+                .tasks
+                .get(&task)
+                .filter(|owned| owned.outcome.is_none())
+            else {
                 route.queue.pop_front();
                 continue;
             };
-            if route.blocked_on.is_some() {
-                return;
-            }
             let host = match &route.place {
                 Place::At(host) => {
                     let host = *host;
@@ -178,6 +218,9 @@ impl<H: Clone> Machine<H> {
                 Place::Astray(_) => return self.ask_where(tessera, actions),
                 Place::Asked => return,
             };
+            if route.blocked_on.is_some() {
+                return;
+            }
             if !route.unlimited
                 && route.sent_calls > 0
                 && (route.sent_calls >= self.config.window_calls
@@ -186,7 +229,11 @@ impl<H: Clone> Machine<H> {
                 return;
             }
             if !self.resolve_dependencies(task, actions) {
-                if self.tasks.get(&task).is_some_and(|owned| owned.outcome.is_none()) {
+                if self
+                    .tasks
+                    .get(&task)
+                    .is_some_and(|owned| owned.outcome.is_none())
+                {
                     return;
                 }
                 continue;
@@ -202,23 +249,38 @@ impl<H: Clone> Machine<H> {
             return Resolved::Source(Source::At(task.owner));
         }
         let Some(owned) = self.tasks.get(&task) else {
-            return Resolved::Failed(Failure::new(FailureKind::ObjectLost, format!("{task:?} is not known any more")));
+            return Resolved::Failed(Failure::new(
+                FailureKind::ObjectLost,
+                format!("{task:?} is not known any more"),
+            ));
         };
         match &owned.outcome {
             Some(Outcome::Failed(failure)) => Resolved::Failed(failure.clone()),
-            Some(Outcome::Value(value)) if value.segments.is_empty() && value.references.is_empty() => {
+            Some(Outcome::Value(value))
+                if value.segments.is_empty() && value.references.is_empty() =>
+            {
                 Resolved::Source(Source::Here(value.format, value.body.clone()))
             }
-            Some(Outcome::Value(_)) => Resolved::Source(Source::At(owned.host.unwrap_or(self.config.me))),
+            Some(Outcome::Value(_)) => {
+                Resolved::Source(Source::At(owned.host.unwrap_or(self.config.me)))
+            }
             Some(Outcome::Stored { host, .. }) => Resolved::Source(Source::At(*host)),
-            None => owned.host.map_or(Resolved::NotYet, |host| Resolved::Source(Source::At(host))),
+            None => owned
+                .host
+                .map_or(Resolved::NotYet, |host| Resolved::Source(Source::At(host))),
         }
     }
 
     /// Fill in where the dependencies of a call come from. False if the call cannot be sent now, or has
     /// ended because one of them failed.
     fn resolve_dependencies(&mut self, task: TaskId, actions: &mut Vec<Action<H>>) -> bool {
-        let Some(mut call) = self.tasks.get_mut(&task).and_then(|owned| owned.call.take()) else { return false };
+        let Some(mut call) = self
+            .tasks
+            .get_mut(&task)
+            .and_then(|owned| owned.call.take())
+        else {
+            return false;
+        };
         let mut resolved = Vec::with_capacity(call.dependencies.len());
         for dependency in &call.dependencies {
             match self.resolve(dependency) {
@@ -255,15 +317,26 @@ impl<H: Clone> Machine<H> {
         true
     }
 
-    fn send_call(&mut self, task: TaskId, tessera: TesseraId, host: RuntimeId, actions: &mut Vec<Action<H>>) {
-        let (Some(owned), Some(route)) = (self.tasks.get_mut(&task), self.routes.get_mut(&tessera)) else { return };
+    fn send_call(
+        &mut self,
+        task: TaskId,
+        tessera: TesseraId,
+        host: RuntimeId,
+        actions: &mut Vec<Action<H>>,
+    ) {
+        let (Some(owned), Some(route)) = (self.tasks.get_mut(&task), self.routes.get_mut(&tessera))
+        else {
+            return;
+        };
         route.queue.pop_front();
         route.sent_calls += 1;
         route.sent_bytes += owned.size;
         owned.host = Some(host);
         let builds = owned.kind == CallKind::Construct;
         let kept = owned.resends > 0 || route.restarts_left > 0 && builds;
-        let Some(call) = owned.call.take() else { return };
+        let Some(call) = owned.call.take() else {
+            return;
+        };
         if kept {
             owned.call = Some(call.clone());
         }
@@ -292,7 +365,13 @@ impl<H: Clone> Machine<H> {
         }
     }
 
-    pub(crate) fn task_settled(&mut self, from: RuntimeId, task: TaskId, outcome: Outcome, actions: &mut Vec<Action<H>>) {
+    pub(crate) fn task_settled(
+        &mut self,
+        from: RuntimeId,
+        task: TaskId,
+        outcome: Outcome,
+        actions: &mut Vec<Action<H>>,
+    ) {
         let references = match &outcome {
             Outcome::Value(value) => value.references.clone(),
             _ => Vec::new(),
@@ -310,19 +389,35 @@ impl<H: Clone> Machine<H> {
 
     /// The program cancels a call. Where it was sent, its host decides whether it still can be.
     pub(crate) fn cancel_requested(&mut self, task: TaskId, actions: &mut Vec<Action<H>>) {
-        let Some(owned) = self.tasks.get(&task).filter(|owned| owned.outcome.is_none()) else { return };
-        match owned.host {
-            Some(host) => self.send(host, Message::Cancel(task), actions),
-            None => {
-                let failure = Failure::new(FailureKind::Cancelled, "the call was cancelled");
-                self.call_given_up(task, failure, actions);
-            }
+        let Some(owned) = self
+            .tasks
+            .get(&task)
+            .filter(|owned| owned.outcome.is_none())
+        else {
+            return;
+        };
+        if let Some(host) = owned.host {
+            self.send(host, Message::Cancel(task), actions);
+        } else {
+            let failure = Failure::new(FailureKind::Cancelled, "the call was cancelled");
+            self.end_task(task, Outcome::Failed(failure), actions);
         }
     }
 
     /// The program does not wait for a call any longer, whatever becomes of it.
-    pub(crate) fn call_given_up(&mut self, task: TaskId, failure: Box<Failure>, actions: &mut Vec<Action<H>>) {
-        let Some(owned) = self.tasks.get(&task).filter(|owned| owned.outcome.is_none()) else { return };
+    pub(crate) fn call_given_up(
+        &mut self,
+        task: TaskId,
+        failure: Box<Failure>,
+        actions: &mut Vec<Action<H>>,
+    ) {
+        let Some(owned) = self
+            .tasks
+            .get(&task)
+            .filter(|owned| owned.outcome.is_none())
+        else {
+            return;
+        };
         if let Some(host) = owned.host {
             self.send(host, Message::Cancel(task), actions);
         }
@@ -330,15 +425,29 @@ impl<H: Clone> Machine<H> {
     }
 
     /// `TASK-1`: the only way for a task to end.
-    pub(crate) fn end_task(&mut self, task: TaskId, outcome: Outcome, actions: &mut Vec<Action<H>>) {
-        let Some(owned) = self.tasks.get_mut(&task) else { return };
+    pub(crate) fn end_task(
+        &mut self,
+        task: TaskId,
+        outcome: Outcome,
+        actions: &mut Vec<Action<H>>,
+    ) {
+        let Some(owned) = self.tasks.get_mut(&task) else {
+            return;
+        };
         if owned.outcome.is_some() {
             return;
         }
         if let Some(handle) = owned.handle.take() {
-            actions.push(Action::Settle { handle, outcome: outcome.clone() });
+            actions.push(Action::Settle {
+                handle,
+                outcome: outcome.clone(),
+            });
         }
-        let (tessera, sent, builds) = (owned.tessera, owned.host.is_some(), owned.kind == CallKind::Construct);
+        let (tessera, sent, builds) = (
+            owned.tessera,
+            owned.host.is_some(),
+            owned.kind == CallKind::Construct,
+        );
         let wanters = std::mem::take(&mut owned.wanters);
         let unblocks = std::mem::take(&mut owned.unblocks);
         owned.outcome = Some(outcome.clone());
@@ -352,7 +461,10 @@ impl<H: Clone> Machine<H> {
         if !self.may_build_again(task) || !sent {
             self.drop_call(task, actions);
         }
-        if builds && !sent && let Outcome::Failed(failure) = outcome {
+        if builds
+            && !sent
+            && let Outcome::Failed(failure) = outcome
+        {
             self.never_built(tessera, failure, actions);
         }
         self.fences.ended(task);
@@ -367,8 +479,17 @@ impl<H: Clone> Machine<H> {
     }
 
     /// A construction ended before it was sent.
-    fn never_built(&mut self, tessera: TesseraId, failure: Box<Failure>, actions: &mut Vec<Action<H>>) {
-        if self.routes.get(&tessera).is_some_and(|route| matches!(route.place, Place::At(_))) {
+    fn never_built(
+        &mut self,
+        tessera: TesseraId,
+        failure: Box<Failure>,
+        actions: &mut Vec<Action<H>>,
+    ) {
+        if self
+            .routes
+            .get(&tessera)
+            .is_some_and(|route| matches!(route.place, Place::At(_)))
+        {
             self.send(RuntimeId::HEAD, Message::Freed(tessera), actions);
         }
         self.lose(tessera, failure, actions);
@@ -376,15 +497,22 @@ impl<H: Clone> Machine<H> {
 
     /// Whether a task is the construction of a tessera that will be built again if its host dies.
     fn may_build_again(&self, task: TaskId) -> bool {
-        let Some(owned) = self.tasks.get(&task) else { return false };
+        let Some(owned) = self.tasks.get(&task) else {
+            return false;
+        };
         owned.kind == CallKind::Construct
             && owned.call.is_some()
-            && self.routes.get(&owned.tessera).is_some_and(|route| route.restarts_left > 0)
+            && self
+                .routes
+                .get(&owned.tessera)
+                .is_some_and(|route| route.restarts_left > 0)
     }
 
     /// A call will not be sent again: what it refers to and depends on is not needed for it any more.
     pub(crate) fn drop_call(&mut self, task: TaskId, actions: &mut Vec<Action<H>>) {
-        let Some(owned) = self.tasks.get_mut(&task) else { return };
+        let Some(owned) = self.tasks.get_mut(&task) else {
+            return;
+        };
         let call = owned.call.take();
         let dependencies = std::mem::take(&mut owned.dependencies);
         if let Some(call) = call {
@@ -398,7 +526,9 @@ impl<H: Clone> Machine<H> {
     /// Forget an ended task that nobody can ask for any more.
     pub(crate) fn forget_task_if_unused(&mut self, task: TaskId, actions: &mut Vec<Action<H>>) {
         let object = ObjectId::Task(task);
-        let Some(owned) = self.tasks.get(&task) else { return };
+        let Some(owned) = self.tasks.get(&task) else {
+            return;
+        };
         if owned.handles > 0
             || owned.outcome.is_none()
             || !owned.wanters.is_empty()
@@ -409,7 +539,9 @@ impl<H: Clone> Machine<H> {
             return;
         }
         self.drop_call(task, actions);
-        let Some(owned) = self.tasks.remove(&task) else { return };
+        let Some(owned) = self.tasks.remove(&task) else {
+            return;
+        };
         if let Some(host) = owned.host {
             self.release(host, object);
         }
@@ -420,10 +552,21 @@ impl<H: Clone> Machine<H> {
         for (task, owned) in &self.tasks {
             let ended = owned.outcome.is_some();
             let again = owned.kind == CallKind::Construct;
-            assert!(ended || owned.handle.is_some() || again, "TASK-1: {task:?} has not ended and nobody would be told");
-            assert!(!ended || owned.wanters.is_empty(), "TASK-1: {task:?} has ended and somebody still waits for it");
             assert!(
-                ended || owned.host.is_some() || self.routes.get(&owned.tessera).is_some_and(|route| route.queue.contains(task)),
+                ended || owned.handle.is_some() || again,
+                "TASK-1: {task:?} has not ended and nobody would be told"
+            );
+            assert!(
+                !ended || owned.wanters.is_empty(),
+                "TASK-1: {task:?} has ended and somebody still waits for it"
+            );
+            assert!(
+                ended
+                    || owned.host.is_some()
+                    || self
+                        .routes
+                        .get(&owned.tessera)
+                        .is_some_and(|route| route.queue.contains(task)),
                 "TASK-1: {task:?} is neither on its way nor queued"
             );
         }

@@ -112,24 +112,42 @@ impl<H: Clone> Machine<H> {
     }
 
     fn is_ready(&self, task: TaskId) -> bool {
-        self.inbound.get(&task).is_some_and(|inbound| inbound.missing == 0)
+        self.inbound
+            .get(&task)
+            .is_some_and(|inbound| inbound.missing == 0)
     }
 
     /// A call takes its place.
     pub(crate) fn line_up(&mut self, task: TaskId, tessera: TesseraId) {
-        let Some(caller) = self.inbound.get(&task).map(|inbound| inbound.caller) else { return };
-        let Some(kind) = self.waiting(task).map(|call| call.kind) else { return };
-        let Some(hosted) = self.hosted.get_mut(&tessera) else { return };
+        let Some(caller) = self.inbound.get(&task).map(|inbound| inbound.caller) else {
+            return;
+        };
+        let Some(kind) = self.waiting(task).map(|call| call.kind) else {
+            return;
+        };
+        let Some(hosted) = self.hosted.get_mut(&tessera) else {
+            return;
+        };
         if kind.skips_queue() {
             hosted.skipping.push(task);
         } else if kind != CallKind::Construct {
-            hosted.lines.entry(caller).or_default().calls.push_back(task);
+            hosted
+                .lines
+                .entry(caller)
+                .or_default()
+                .calls
+                .push_back(task);
             self.offer(caller, tessera);
         }
     }
 
     /// A call has all its arguments: see whether it, or others, can start.
-    pub(crate) fn advance(&mut self, task: TaskId, tessera: TesseraId, actions: &mut Vec<Action<H>>) {
+    pub(crate) fn advance(
+        &mut self,
+        task: TaskId,
+        tessera: TesseraId,
+        actions: &mut Vec<Action<H>>,
+    ) {
         let Some(hosted) = self.hosted.get(&tessera) else {
             if self.is_unordered(tessera) && self.is_ready(task) {
                 self.hand_over(task, tessera, actions);
@@ -148,7 +166,11 @@ impl<H: Clone> Machine<H> {
                 }
                 return self.hand_over(task, tessera, actions);
             }
-            if listening && concurrent && kind != CallKind::Stop && !self.comes_after_a_stop(task, caller, tessera) {
+            if listening
+                && concurrent
+                && kind != CallKind::Stop
+                && !self.comes_after_a_stop(task, caller, tessera)
+            {
                 self.hand_over(task, tessera, actions);
             }
             self.offer(caller, tessera);
@@ -158,15 +180,28 @@ impl<H: Clone> Machine<H> {
 
     /// Whether its caller has asked before it that the tessera stop.
     fn comes_after_a_stop(&self, task: TaskId, caller: RuntimeId, tessera: TesseraId) -> bool {
-        let line = self.hosted.get(&tessera).and_then(|hosted| hosted.lines.get(&caller));
-        let mut before = line.into_iter().flat_map(|line| &line.calls).take_while(|waiting| **waiting != task);
-        before.any(|waiting| self.waiting(*waiting).is_some_and(|call| call.kind == CallKind::Stop))
+        let line = self
+            .hosted
+            .get(&tessera)
+            .and_then(|hosted| hosted.lines.get(&caller));
+        let mut before = line
+            .into_iter()
+            .flat_map(|line| &line.calls)
+            .take_while(|waiting| **waiting != task);
+        before.any(|waiting| {
+            self.waiting(*waiting)
+                .is_some_and(|call| call.kind == CallKind::Stop)
+        })
     }
 
     /// Give a caller its turn if its next call can start.
     fn offer(&mut self, caller: RuntimeId, tessera: TesseraId) {
-        let Some(hosted) = self.hosted.get_mut(&tessera) else { return };
-        let Some(line) = hosted.lines.get_mut(&caller) else { return };
+        let Some(hosted) = self.hosted.get_mut(&tessera) else {
+            return;
+        };
+        let Some(line) = hosted.lines.get_mut(&caller) else {
+            return;
+        };
         while let Some(inbound) = line.calls.front().map(|first| self.inbound.get(first)) {
             match inbound {
                 Some(inbound) if matches!(inbound.progress, Progress::Waiting(_)) => {
@@ -196,7 +231,9 @@ impl<H: Clone> Machine<H> {
     /// Hand over what may run now.
     pub(crate) fn dispatch(&mut self, tessera: TesseraId, actions: &mut Vec<Action<H>>) {
         loop {
-            let Some(hosted) = self.hosted.get_mut(&tessera) else { return };
+            let Some(hosted) = self.hosted.get_mut(&tessera) else {
+                return;
+            };
             match &hosted.state {
                 State::Listening => {}
                 State::Building => {
@@ -216,12 +253,20 @@ impl<H: Clone> Machine<H> {
                 }
                 State::Stopped => {
                     let message = format!("{} was stopped before this call", hosted.class);
-                    self.refuse_waiting(tessera, &Failure::new(FailureKind::Stopped, message), actions);
+                    self.refuse_waiting(
+                        tessera,
+                        &Failure::new(FailureKind::Stopped, message),
+                        actions,
+                    );
                     break;
                 }
             }
-            let Some(caller) = hosted.turns.pop_front() else { break };
-            let Some(line) = hosted.lines.get_mut(&caller) else { continue };
+            let Some(caller) = hosted.turns.pop_front() else {
+                break;
+            };
+            let Some(line) = hosted.lines.get_mut(&caller) else {
+                continue;
+            };
             line.listed = false;
             let Some(&task) = line.calls.front() else {
                 hosted.lines.remove(&caller);
@@ -233,16 +278,19 @@ impl<H: Clone> Machine<H> {
             };
             let stop = call.kind == CallKind::Stop;
             let alone = stop || call.coroutine || call.retries > 0;
-            let Some(hosted) = self.hosted.get_mut(&tessera) else { return };
-            let must_wait = match hosted.concurrent {
-                true => stop && hosted.is_busy(),
-                false => {
-                    hosted.running >= HANDED_OVER
-                        || (hosted.running > 0 && (hosted.alone || alone))
-                        || (stop && hosted.is_busy())
-                }
+            let Some(hosted) = self.hosted.get_mut(&tessera) else {
+                return;
             };
-            let Some(line) = hosted.lines.get_mut(&caller) else { continue };
+            let full =
+                hosted.running >= HANDED_OVER || hosted.running > 0 && (hosted.alone || alone);
+            let must_wait = if stop {
+                hosted.is_busy()
+            } else {
+                full && !hosted.concurrent
+            };
+            let Some(line) = hosted.lines.get_mut(&caller) else {
+                continue;
+            };
             if must_wait {
                 line.listed = true;
                 hosted.turns.push_front(caller);
@@ -262,11 +310,23 @@ impl<H: Clone> Machine<H> {
     }
 
     /// Nothing that waits for this tessera will run.
-    fn refuse_waiting(&mut self, tessera: TesseraId, failure: &Failure, actions: &mut Vec<Action<H>>) {
-        let Some(hosted) = self.hosted.get_mut(&tessera) else { return };
+    fn refuse_waiting(
+        &mut self,
+        tessera: TesseraId,
+        failure: &Failure,
+        actions: &mut Vec<Action<H>>,
+    ) {
+        let Some(hosted) = self.hosted.get_mut(&tessera) else {
+            return;
+        };
         hosted.turns.clear();
-        let lines = std::mem::take(&mut hosted.lines).into_values().flat_map(|line| line.calls);
-        let waiting: Vec<_> = std::mem::take(&mut hosted.skipping).into_iter().chain(lines).collect();
+        let lines = std::mem::take(&mut hosted.lines)
+            .into_values()
+            .flat_map(|line| line.calls);
+        let waiting: Vec<_> = std::mem::take(&mut hosted.skipping)
+            .into_iter()
+            .chain(lines)
+            .collect();
         for task in waiting {
             if self.waiting(task).is_some() {
                 self.end_call(task, Outcome::Failed(Box::new(failure.clone())), actions);
@@ -275,8 +335,15 @@ impl<H: Clone> Machine<H> {
     }
 
     /// The construction has ended: the tessera listens, or never will.
-    pub(crate) fn construction_ended(&mut self, tessera: TesseraId, outcome: &Outcome, actions: &mut Vec<Action<H>>) {
-        let Some(hosted) = self.hosted.get_mut(&tessera) else { return };
+    pub(crate) fn construction_ended(
+        &mut self,
+        tessera: TesseraId,
+        outcome: &Outcome,
+        actions: &mut Vec<Action<H>>,
+    ) {
+        let Some(hosted) = self.hosted.get_mut(&tessera) else {
+            return;
+        };
         if !matches!(hosted.state, State::Building) {
             return;
         }
@@ -300,14 +367,19 @@ impl<H: Clone> Machine<H> {
     }
 
     fn stop_tessera(&mut self, tessera: TesseraId, actions: &mut Vec<Action<H>>) {
-        let Some(hosted) = self.hosted.get_mut(&tessera) else { return };
+        let Some(hosted) = self.hosted.get_mut(&tessera) else {
+            return;
+        };
         hosted.state = State::Stopped;
         actions.push(Action::DropTessera(tessera));
         self.say_freed(tessera, actions);
     }
 
     fn say_freed(&mut self, tessera: TesseraId, actions: &mut Vec<Action<H>>) {
-        let restartable = self.hosted.get(&tessera).is_some_and(|hosted| hosted.restartable);
+        let restartable = self
+            .hosted
+            .get(&tessera)
+            .is_some_and(|hosted| hosted.restartable);
         self.send(RuntimeId::HEAD, Message::Freed(tessera), actions);
         if restartable && tessera.owner != RuntimeId::HEAD {
             self.send(tessera.owner, Message::Freed(tessera), actions);
@@ -317,7 +389,9 @@ impl<H: Clone> Machine<H> {
     /// Free a tessera that nobody refers to and nothing is left to do for.
     pub(crate) fn free_if_unused(&mut self, tessera: TesseraId, actions: &mut Vec<Action<H>>) {
         let object = ObjectId::Tessera(tessera);
-        let Some(hosted) = self.hosted.get(&tessera) else { return };
+        let Some(hosted) = self.hosted.get(&tessera) else {
+            return;
+        };
         if hosted.is_busy()
             || !hosted.lines.is_empty()
             || !hosted.skipping.is_empty()
@@ -343,29 +417,58 @@ impl<H: Clone> Machine<H> {
             let running = self
                 .inbound
                 .values()
-                .filter(|inbound| inbound.tessera == *tessera && matches!(inbound.progress, Progress::Running { .. }))
+                .filter(|inbound| {
+                    inbound.tessera == *tessera
+                        && matches!(inbound.progress, Progress::Running { .. })
+                })
                 .count();
-            assert_eq!(running, hosted.running + hosted.skipped, "TESS-2: {tessera:?} counts its running calls right");
+            assert_eq!(
+                running,
+                hosted.running + hosted.skipped,
+                "TESS-2: {tessera:?} counts its running calls right"
+            );
             assert!(
                 !hosted.alone || hosted.running <= 1,
                 "TESS-2: {tessera:?} runs {} calls, one of which has to be alone",
                 hosted.running
             );
             for (caller, line) in &hosted.lines {
-                let ready = line.calls.front().is_some_and(|task| self.is_ready(*task) && self.waiting(*task).is_some());
-                assert!(line.listed || !ready, "TESS-3: {tessera:?} forgot whose turn it is: {caller:?}");
-                assert_eq!(line.listed, hosted.turns.contains(caller), "TESS-3: {caller:?} is not where it is said to be");
+                let ready = line
+                    .calls
+                    .front()
+                    .is_some_and(|task| self.is_ready(*task) && self.waiting(*task).is_some());
+                assert!(
+                    line.listed || !ready,
+                    "TESS-3: {tessera:?} forgot whose turn it is: {caller:?}"
+                );
+                assert_eq!(
+                    line.listed,
+                    hosted.turns.contains(caller),
+                    "TESS-3: {caller:?} is not where it is said to be"
+                );
             }
         }
         for (task, inbound) in &self.inbound {
-            let Progress::Waiting(call) = &inbound.progress else { continue };
-            let early = || self.early.get(&inbound.tessera).is_some_and(|early| early.contains(task));
+            let Progress::Waiting(call) = &inbound.progress else {
+                continue;
+            };
+            let early = || {
+                self.early
+                    .get(&inbound.tessera)
+                    .is_some_and(|early| early.contains(task))
+            };
             let queued = self.is_unordered(inbound.tessera)
-                || self.hosted.get(&inbound.tessera).map_or_else(early, |hosted| {
-                    call.kind == CallKind::Construct
-                        || hosted.skipping.contains(task)
-                        || hosted.lines.get(&inbound.caller).is_some_and(|line| line.calls.contains(task))
-                });
+                || self
+                    .hosted
+                    .get(&inbound.tessera)
+                    .map_or_else(early, |hosted| {
+                        call.kind == CallKind::Construct
+                            || hosted.skipping.contains(task)
+                            || hosted
+                                .lines
+                                .get(&inbound.caller)
+                                .is_some_and(|line| line.calls.contains(task))
+                    });
             assert!(queued, "TESS-1: {task:?} waits in no line");
         }
     }

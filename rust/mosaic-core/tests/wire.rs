@@ -27,7 +27,10 @@ fn tessera() -> impl Strategy<Value = TesseraId> {
 }
 
 fn object() -> impl Strategy<Value = ObjectId> {
-    prop_oneof![task().prop_map(ObjectId::Task), tessera().prop_map(ObjectId::Tessera)]
+    prop_oneof![
+        task().prop_map(ObjectId::Task),
+        tessera().prop_map(ObjectId::Tessera)
+    ]
 }
 
 /// Mostly short, at times around the lengths at which frames are treated differently.
@@ -40,17 +43,28 @@ fn bytes() -> impl Strategy<Value = Bytes> {
         1 => 100_000..300_000usize,
     ];
     (length, any::<u8>()).prop_map(|(length, seed)| {
-        Bytes::from((0..length).map(|i| seed.wrapping_add((i % 251) as u8)).collect::<Vec<_>>())
+        Bytes::from(
+            (0..length)
+                .map(|i| seed.wrapping_add((i % 251) as u8))
+                .collect::<Vec<_>>(),
+        )
     })
 }
 
 fn payload() -> impl Strategy<Value = Payload> {
-    let reference = || (object(), runtime()).prop_map(|(object, authority)| Reference { object, authority });
+    let reference =
+        || (object(), runtime()).prop_map(|(object, authority)| Reference { object, authority });
     let few = |max| prop_oneof![3 => Just(0..1usize), 1 => Just(0..max)];
     let references = few(20).prop_flat_map(move |n| proptest::collection::vec(reference(), n));
     let segments = few(4).prop_flat_map(|n| proptest::collection::vec(bytes(), n));
-    (any::<u8>(), bytes(), segments, references)
-        .prop_map(|(format, body, segments, references)| Payload { format, body, segments, references })
+    (any::<u8>(), bytes(), segments, references).prop_map(|(format, body, segments, references)| {
+        Payload {
+            format,
+            body,
+            segments,
+            references,
+        }
+    })
 }
 
 fn failure() -> impl Strategy<Value = Failure> {
@@ -64,8 +78,18 @@ fn failure() -> impl Strategy<Value = Failure> {
         Just(FailureKind::Rejected),
         Just(FailureKind::Internal),
     ];
-    (kind, ".{0,20}", proptest::collection::vec(".{0,20}", 0..4), payload())
-        .prop_map(|(kind, message, context, detail)| Failure { kind, message, context, detail })
+    (
+        kind,
+        ".{0,20}",
+        proptest::collection::vec(".{0,20}", 0..4),
+        payload(),
+    )
+        .prop_map(|(kind, message, context, detail)| Failure {
+            kind,
+            message,
+            context,
+            detail,
+        })
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {
@@ -86,8 +110,18 @@ fn dependency() -> impl Strategy<Value = Dependency> {
         runtime().prop_map(Source::At),
         (any::<u8>(), bytes()).prop_map(|(format, bytes)| Source::Here(format, bytes)),
     ];
-    (slot, task(), proptest::collection::vec(any::<u8>(), 0..9), source)
-        .prop_map(|(slot, task, part, source)| Dependency { slot, task, part: part.into(), source })
+    (
+        slot,
+        task(),
+        proptest::collection::vec(any::<u8>(), 0..9),
+        source,
+    )
+        .prop_map(|(slot, task, part, source)| Dependency {
+            slot,
+            task,
+            part: part.into(),
+            source,
+        })
 }
 
 fn call() -> impl Strategy<Value = Call> {
@@ -103,26 +137,52 @@ fn call() -> impl Strategy<Value = Call> {
     ];
     let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<u32>());
     let dependencies = proptest::collection::vec(dependency(), 0..4);
-    (task(), tessera(), kind, ".{0,12}", flags, dependencies, payload()).prop_map(
-        |(task, tessera, kind, method, (coroutine, concurrent, restartable, retries), dependencies, arguments)| {
-            Call {
+    (
+        task(),
+        tessera(),
+        kind,
+        ".{0,12}",
+        flags,
+        dependencies,
+        payload(),
+    )
+        .prop_map(
+            |(
                 task,
                 tessera,
                 kind,
-                method: Arc::from(method),
-                coroutine,
-                retries,
-                construction: Construction { concurrent, restartable },
+                method,
+                (coroutine, concurrent, restartable, retries),
                 dependencies,
                 arguments,
-            }
-        },
-    )
+            )| {
+                Call {
+                    task,
+                    tessera,
+                    kind,
+                    method: Arc::from(method),
+                    coroutine,
+                    retries,
+                    construction: Construction {
+                        concurrent,
+                        restartable,
+                    },
+                    dependencies,
+                    arguments,
+                }
+            },
+        )
 }
 
 fn member() -> impl Strategy<Value = Member> {
-    (runtime(), ".{0,12}", any::<u32>(), any::<bool>())
-        .prop_map(|(runtime, uid, pid, worker)| Member { runtime, uid, pid, worker })
+    (runtime(), ".{0,12}", any::<u32>(), any::<bool>()).prop_map(|(runtime, uid, pid, worker)| {
+        Member {
+            runtime,
+            uid,
+            pid,
+            worker,
+        }
+    })
 }
 
 fn message() -> impl Strategy<Value = Message> {
@@ -250,10 +310,16 @@ fn wire_1_lengths_are_checked_before_anything_is_allocated() {
         bytes.extend_from_slice(&segments.to_le_bytes());
         bytes.extend_from_slice(&header.to_le_bytes());
         bytes.extend_from_slice(&body.to_le_bytes());
-        lengths.iter().for_each(|length| bytes.extend_from_slice(&length.to_le_bytes()));
+        for length in lengths {
+            bytes.extend_from_slice(&length.to_le_bytes());
+        }
         bytes
     };
-    let limits = Limits { header: 100, segments: 2, payload: 1000 };
+    let limits = Limits {
+        header: 100,
+        segments: 2,
+        payload: 1000,
+    };
     for bytes in [
         frame(3, 0, 0, &[]),
         frame(0, 101, 0, &[]),
@@ -261,28 +327,60 @@ fn wire_1_lengths_are_checked_before_anything_is_allocated() {
         frame(2, 0, 500, &[500, 1]),
         frame(2, 0, 500, &[u64::MAX, u64::MAX]),
     ] {
-        assert!(matches!(read(&bytes, 1000, limits), Err(WireError::TooLong { .. })));
+        assert!(matches!(
+            read(&bytes, 1000, limits),
+            Err(WireError::TooLong { .. })
+        ));
     }
     let huge = frame(0, 0, 1 << 62, &[]);
-    let unlimited = Limits { payload: u64::MAX, ..limits };
-    assert_eq!(read(&huge, 1000, unlimited), Err(WireError::Memory(1 << 62)));
+    let unlimited = Limits {
+        payload: u64::MAX,
+        ..limits
+    };
+    assert_eq!(
+        read(&huge, 1000, unlimited),
+        Err(WireError::Memory(1 << 62))
+    );
 }
 
 /// WIRE-3
 #[test]
 fn wire_3_large_segments_are_not_copied_out_and_are_alone_on_their_way_in() {
     let segment = Bytes::from(vec![7u8; 1 << 20]);
-    let payload = Payload { segments: vec![segment.clone(), segment.clone()], ..Payload::default() };
-    let task = TaskId { owner: RuntimeId(1), sequence: 1 };
+    let payload = Payload {
+        segments: vec![segment.clone(), segment.clone()],
+        ..Payload::default()
+    };
+    let task = TaskId {
+        owner: RuntimeId(1),
+        sequence: 1,
+    };
     let mut writer = FrameWriter::new();
-    writer.push(&Message::Settled { task, outcome: Outcome::Value(payload) }).unwrap();
+    writer
+        .push(&Message::Settled {
+            task,
+            outcome: Outcome::Value(payload),
+        })
+        .unwrap();
     let mut slices = [IoSlice::new(&[]); 8];
     let filled = writer.slices(&mut slices);
-    assert_eq!(slices[..filled].iter().filter(|slice| slice.as_ptr() == segment.as_ptr()).count(), 2);
+    assert_eq!(
+        slices[..filled]
+            .iter()
+            .filter(|slice| slice.as_ptr() == segment.as_ptr())
+            .count(),
+        2
+    );
 
     let bytes = drain(&mut writer, 1 << 30);
     let messages = read(&bytes, 50_000, Limits::default()).unwrap();
-    let [Message::Settled { outcome: Outcome::Value(payload), .. }] = <[_; 1]>::try_from(messages).unwrap() else {
+    let [
+        Message::Settled {
+            outcome: Outcome::Value(payload),
+            ..
+        },
+    ] = <[_; 1]>::try_from(messages).unwrap()
+    else {
         panic!("not what was sent")
     };
     for segment in payload.segments {
@@ -296,9 +394,22 @@ fn wire_3_large_segments_are_not_copied_out_and_are_alone_on_their_way_in() {
 
 #[test]
 fn too_many_segments_are_refused_by_the_writer() {
-    let payload = Payload { segments: vec![Bytes::new(); 5000], ..Payload::default() };
-    let task = TaskId { owner: RuntimeId(1), sequence: 1 };
+    let payload = Payload {
+        segments: vec![Bytes::new(); 5000],
+        ..Payload::default()
+    };
+    let task = TaskId {
+        owner: RuntimeId(1),
+        sequence: 1,
+    };
     let mut writer = FrameWriter::new();
-    assert!(writer.push(&Message::Settled { task, outcome: Outcome::Value(payload) }).is_err());
+    assert!(
+        writer
+            .push(&Message::Settled {
+                task,
+                outcome: Outcome::Value(payload)
+            })
+            .is_err()
+    );
     assert!(writer.is_empty());
 }

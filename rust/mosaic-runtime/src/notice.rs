@@ -50,9 +50,15 @@ pub enum Notice {
 /// A report as a level and a line for the log.
 pub fn describe(report: &Report) -> (&'static str, String) {
     match report {
-        Report::Retried { what, attempt, of, message } => {
-            ("warning", format!("{what} failed and is run again (retry {attempt} of {of}): {message}"))
-        }
+        Report::Retried {
+            what,
+            attempt,
+            of,
+            message,
+        } => (
+            "warning",
+            format!("{what} failed and is run again (retry {attempt} of {of}): {message}"),
+        ),
         Report::Restarted { what, cause } => ("warning", format!("{what} is rebuilt: {cause}")),
     }
 }
@@ -112,7 +118,10 @@ impl Notices {
             if queue.closed {
                 return None;
             }
-            queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = self
+                .filled
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         queue.bytes = 0;
         let taken = queue.notices.drain(..).collect();

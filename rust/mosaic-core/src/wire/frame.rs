@@ -65,7 +65,11 @@ impl FrameWriter {
         let count = u16::try_from(segments.len()).unwrap_or(u16::MAX);
         if count > limits.segments {
             let (length, limit) = (segments.len() as u64, u64::from(limits.segments));
-            return Err(WireError::TooLong { what: "number of segments", length, limit });
+            return Err(WireError::TooLong {
+                what: "number of segments",
+                length,
+                limit,
+            });
         }
         let block = match dependencies {
             [] => BytesMut::new(),
@@ -86,13 +90,19 @@ impl FrameWriter {
             written => {
                 self.tail.truncate(start);
                 written?;
-                return Err(WireError::TooLong { what: "header", length: header, limit: u64::from(limits.header) });
+                return Err(WireError::TooLong {
+                    what: "header",
+                    length: header,
+                    limit: u64::from(limits.header),
+                });
             }
         };
-        let values = dependencies.iter().filter_map(|dependency| match &dependency.source {
-            Source::Here(_, bytes) => Some(bytes),
-            _ => None,
-        });
+        let values = dependencies
+            .iter()
+            .filter_map(|dependency| match &dependency.source {
+                Source::Here(_, bytes) => Some(bytes),
+                _ => None,
+            });
         let mut body = block.len() + values.clone().map(Bytes::len).sum::<usize>();
         if let Some(payload) = payload {
             body += header::references_length(&payload.references) + payload.body.len();
@@ -112,7 +122,9 @@ impl FrameWriter {
             self.length += self.tail.len() - before;
             values.for_each(|value| self.append(value));
             self.append(&payload.body);
-            segments.iter().for_each(|segment| self.append(segment));
+            for segment in segments {
+                self.append(segment);
+            }
         }
         Ok(())
     }
@@ -196,13 +208,22 @@ struct Prefix {
 impl FrameReader {
     /// Nothing read.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, buffer: BytesMut::new(), needed: PREFIX, partial: None, broken: None }
+        Self {
+            limits,
+            buffer: BytesMut::new(),
+            needed: PREFIX,
+            partial: None,
+            broken: None,
+        }
     }
 
     /// Where to append the bytes read next: its spare capacity is never empty. Call [`Self::next`] until
     /// it gives `None` before asking again.
     pub fn target(&mut self) -> &mut BytesMut {
-        let large = self.partial.as_mut().and_then(|partial| partial.large.as_mut());
+        let large = self
+            .partial
+            .as_mut()
+            .and_then(|partial| partial.large.as_mut());
         match large {
             Some(large) if large.len() < large.capacity() => large,
             _ => {
@@ -259,13 +280,26 @@ impl FrameReader {
         let kind = bytes.get_u8();
         let (segments, header, body) = (bytes.get_u16_le(), bytes.get_u32_le(), bytes.get_u64_le());
         let check = |what, length, limit| match length {
-            length if length > limit => Err(WireError::TooLong { what, length, limit }),
+            length if length > limit => Err(WireError::TooLong {
+                what,
+                length,
+                limit,
+            }),
             _ => Ok(()),
         };
-        check("number of segments", u64::from(segments), u64::from(self.limits.segments))?;
+        check(
+            "number of segments",
+            u64::from(segments),
+            u64::from(self.limits.segments),
+        )?;
         check("header", u64::from(header), u64::from(self.limits.header))?;
         check("body", body, self.limits.payload)?;
-        Ok(Prefix { kind, segments: usize::from(segments), header: header as usize, body })
+        Ok(Prefix {
+            kind,
+            segments: usize::from(segments),
+            header: header as usize,
+            body,
+        })
     }
 
     /// The usual case: a frame without segments that fits the buffer.
@@ -292,16 +326,30 @@ impl FrameReader {
             lengths.push(length);
         }
         if total > self.limits.payload {
-            return Err(WireError::TooLong { what: "payload", length: total, limit: self.limits.payload });
+            return Err(WireError::TooLong {
+                what: "payload",
+                length: total,
+                limit: self.limits.payload,
+            });
         }
         let parts = Vec::with_capacity(lengths.len());
-        Ok(Partial { kind: prefix.kind, header: bytes, lengths, parts, large: None })
+        Ok(Partial {
+            kind: prefix.kind,
+            header: bytes,
+            lengths,
+            parts,
+            large: None,
+        })
     }
 
     fn parts(&mut self) -> Result<Option<Message>, WireError> {
-        let Some(partial) = &mut self.partial else { return Ok(None) };
+        let Some(partial) = &mut self.partial else {
+            return Ok(None);
+        };
         while let Some(&length) = partial.lengths.get(partial.parts.len()) {
-            let Some(wanted) = usize::try_from(length).ok() else { return Err(WireError::Memory(length)) };
+            let Some(wanted) = usize::try_from(length).ok() else {
+                return Err(WireError::Memory(length));
+            };
             if wanted < LARGE {
                 if self.buffer.len() < wanted {
                     self.needed = wanted;
@@ -324,7 +372,9 @@ impl FrameReader {
                 self.needed = 0;
                 return Ok(None);
             }
-            let Some(mut large) = partial.large.take() else { return Ok(None) };
+            let Some(mut large) = partial.large.take() else {
+                return Ok(None);
+            };
             if large.len() > wanted {
                 // The allocator gave more than was asked for, and the reader used it.
                 self.buffer.extend_from_slice(&large[wanted..]);
@@ -332,10 +382,16 @@ impl FrameReader {
             }
             partial.parts.push(large.freeze());
         }
-        let Some(partial) = self.partial.take() else { return Ok(None) };
+        let Some(partial) = self.partial.take() else {
+            return Ok(None);
+        };
         self.needed = PREFIX;
         let mut parts = partial.parts;
-        let body = if parts.is_empty() { Bytes::new() } else { parts.remove(0) };
+        let body = if parts.is_empty() {
+            Bytes::new()
+        } else {
+            parts.remove(0)
+        };
         header::decode(partial.kind, &partial.header, Body::Owned(body), parts).map(Some)
     }
 }

@@ -10,7 +10,9 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use super::{Message, WireError};
-use crate::call::{Call, CallKind, Construction, Dependency, Failure, FailureKind, Outcome, Slot, Source};
+use crate::call::{
+    Call, CallKind, Construction, Dependency, Failure, FailureKind, Outcome, Slot, Source,
+};
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use crate::payload::{Payload, Reference};
 
@@ -80,7 +82,8 @@ pub(super) fn dependencies_of(message: &Message) -> &[Dependency] {
 }
 
 fn write<T: Serialize>(out: &mut BytesMut, value: &T) -> Result<(), WireError> {
-    rmp_serde::encode::write(&mut out.writer(), value).map_err(|_| WireError::Malformed("header cannot be written"))
+    rmp_serde::encode::write(&mut out.writer(), value)
+        .map_err(|_| WireError::Malformed("header cannot be written"))
 }
 
 fn read<'a, T: Deserialize<'a>>(header: &'a [u8]) -> Result<T, WireError> {
@@ -91,7 +94,10 @@ fn cut(text: &str, most: usize) -> &str {
     if text.len() <= most {
         return text;
     }
-    let end = (0..=most).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+    let end = (0..=most)
+        .rev()
+        .find(|&end| text.is_char_boundary(end))
+        .unwrap_or(0);
     &text[..end]
 }
 
@@ -126,7 +132,10 @@ fn join_place((runtime, reason): Place<'_>) -> Result<RuntimeId, String> {
 }
 
 fn split_kind(kind: CallKind) -> (u8, TaskId) {
-    let none = TaskId { owner: RuntimeId(0), sequence: 0 };
+    let none = TaskId {
+        owner: RuntimeId(0),
+        sequence: 0,
+    };
     match kind {
         CallKind::Construct => (0, none),
         CallKind::Method => (1, none),
@@ -148,7 +157,10 @@ fn join_kind(tag: u8, owner: u32, sequence: u64) -> Result<CallKind, WireError> 
         4 => CallKind::SetAttribute,
         5 => CallKind::Stop,
         6 => CallKind::Function,
-        7 => CallKind::ResultMethod(TaskId { owner: RuntimeId(owner), sequence }),
+        7 => CallKind::ResultMethod(TaskId {
+            owner: RuntimeId(owner),
+            sequence,
+        }),
         _ => return Err(WireError::Malformed("kind of call")),
     })
 }
@@ -182,7 +194,21 @@ fn join_failure(tag: u8) -> Result<FailureKind, WireError> {
 
 /// task, tessera (owner and number each), kind, flags, retries, task of a result method, method, length
 /// of the dependencies' block, format, number of references.
-type CallHeader<'a> = (u32, u64, u32, u64, u8, u8, u32, u32, u64, &'a str, u64, u8, u32);
+type CallHeader<'a> = (
+    u32,
+    u64,
+    u32,
+    u64,
+    u8,
+    u8,
+    u32,
+    u32,
+    u64,
+    &'a str,
+    u64,
+    u8,
+    u32,
+);
 /// task, value wanted, format, number of references.
 type ValueHeader = (u32, u64, bool, u8, u32);
 /// task, value wanted, host, size.
@@ -204,9 +230,9 @@ pub(super) fn encode(message: &Message, block: usize, out: &mut BytesMut) -> Res
     let kind = match message {
         Message::Call(call) => {
             let (kind, result) = split_kind(call.kind);
-            let flags = u8::from(call.coroutine) * COROUTINE
-                | u8::from(call.construction.concurrent) * CONCURRENT
-                | u8::from(call.construction.restartable) * RESTARTABLE;
+            let flags = (u8::from(call.coroutine) * COROUTINE)
+                | (u8::from(call.construction.concurrent) * CONCURRENT)
+                | (u8::from(call.construction.restartable) * RESTARTABLE);
             let row: CallHeader<'_> = (
                 call.task.owner.0,
                 call.task.sequence,
@@ -226,9 +252,15 @@ pub(super) fn encode(message: &Message, block: usize, out: &mut BytesMut) -> Res
             CALL
         }
         Message::Settled { task, outcome } => SETTLED | encode_outcome(*task, true, outcome, out)?,
-        Message::Fetched { task, value, outcome } => FETCHED | encode_outcome(*task, *value, outcome, out)?,
+        Message::Fetched {
+            task,
+            value,
+            outcome,
+        } => FETCHED | encode_outcome(*task, *value, outcome, out)?,
         Message::Cancel(id) => task(out, id).map(|()| CANCEL)?,
-        Message::Fetch { task, value } => write(out, &(task.owner.0, task.sequence, value)).map(|()| FETCH)?,
+        Message::Fetch { task, value } => {
+            write(out, &(task.owner.0, task.sequence, value)).map(|()| FETCH)?
+        }
         Message::Hold(id) => object(out, id).map(|()| HOLD)?,
         Message::HoldAcknowledged(id) => object(out, id).map(|()| HOLD_ACKNOWLEDGED)?,
         Message::Unpin(id) => object(out, id).map(|()| UNPIN)?,
@@ -238,13 +270,17 @@ pub(super) fn encode(message: &Message, block: usize, out: &mut BytesMut) -> Res
         }
         Message::Freed(id) => tessera(out, id).map(|()| FREED)?,
         Message::Place(id) => tessera(out, id).map(|()| PLACE)?,
-        Message::Placed { tessera, place } => {
-            write(out, &(tessera.owner.0, tessera.sequence, split_place(place))).map(|()| PLACED)?
-        }
+        Message::Placed { tessera, place } => write(
+            out,
+            &(tessera.owner.0, tessera.sequence, split_place(place)),
+        )
+        .map(|()| PLACED)?,
         Message::Locate(id) => tessera(out, id).map(|()| LOCATE)?,
-        Message::Located { tessera, place } => {
-            write(out, &(tessera.owner.0, tessera.sequence, split_place(place))).map(|()| LOCATED)?
-        }
+        Message::Located { tessera, place } => write(
+            out,
+            &(tessera.owner.0, tessera.sequence, split_place(place)),
+        )
+        .map(|()| LOCATED)?,
         Message::Join(member) => write(out, member).map(|()| JOIN)?,
         Message::MemberJoined(member) => write(out, member).map(|()| MEMBER_JOINED)?,
         Message::MemberDied { runtime, cause } => {
@@ -256,18 +292,31 @@ pub(super) fn encode(message: &Message, block: usize, out: &mut BytesMut) -> Res
         Message::FencePassed(number) => write(out, number).map(|()| FENCE_PASSED)?,
         Message::Shutdown { grace_ms } => write(out, grace_ms).map(|()| SHUTDOWN)?,
         Message::Discard(id) => task(out, id).map(|()| DISCARD)?,
-        Message::Note { level, text } => write(out, &(level, cut(text, LONGEST_TEXT))).map(|()| NOTE)?,
+        Message::Note { level, text } => {
+            write(out, &(level, cut(text, LONGEST_TEXT))).map(|()| NOTE)?
+        }
         Message::Ping => PING,
         Message::Pong => PONG,
     };
     Ok(kind)
 }
 
-fn encode_outcome(task: TaskId, value: bool, outcome: &Outcome, out: &mut BytesMut) -> Result<u8, WireError> {
+fn encode_outcome(
+    task: TaskId,
+    value: bool,
+    outcome: &Outcome,
+    out: &mut BytesMut,
+) -> Result<u8, WireError> {
     let (owner, sequence) = (task.owner.0, task.sequence);
     match outcome {
         Outcome::Value(payload) => {
-            let row: ValueHeader = (owner, sequence, value, payload.format, payload.references.len() as u32);
+            let row: ValueHeader = (
+                owner,
+                sequence,
+                value,
+                payload.format,
+                payload.references.len() as u32,
+            );
             write(out, &row).map(|()| VALUE)
         }
         Outcome::Stored { host, size } => {
@@ -282,7 +331,10 @@ fn encode_outcome(task: TaskId, value: bool, outcome: &Outcome, out: &mut BytesM
                 value,
                 split_failure(failure.kind),
                 cut(&failure.message, LONGEST_TEXT),
-                failure.context[from..].iter().map(|line| cut(line, LONGEST_CONTEXT)).collect(),
+                failure.context[from..]
+                    .iter()
+                    .map(|line| cut(line, LONGEST_CONTEXT))
+                    .collect(),
                 failure.detail.format,
                 failure.detail.references.len() as u32,
             );
@@ -307,7 +359,17 @@ pub(super) fn encode_dependencies(dependencies: &[Dependency]) -> Result<BytesMu
         };
         let task = dependency.task;
         let part = dependency.part.clone();
-        rows.push((slot, index, name, task.owner.0, task.sequence, part, source, number, length));
+        rows.push((
+            slot,
+            index,
+            name,
+            task.owner.0,
+            task.sequence,
+            part,
+            source,
+            number,
+            length,
+        ));
     }
     let mut block = BytesMut::new();
     write(&mut block, &rows)?;
@@ -377,7 +439,10 @@ impl Cursor<'_> {
         let mut references = Vec::with_capacity(count as usize);
         while bytes.has_remaining() {
             let object = join_object((bytes.get_u8(), bytes.get_u32_le(), bytes.get_u64_le()))?;
-            references.push(Reference { object, authority: RuntimeId(bytes.get_u32_le()) });
+            references.push(Reference {
+                object,
+                authority: RuntimeId(bytes.get_u32_le()),
+            });
         }
         Ok(references)
     }
@@ -401,18 +466,29 @@ impl Cursor<'_> {
             let source = match source {
                 0 => Source::At(RuntimeId(number)),
                 1 => {
-                    let format = u8::try_from(number).map_err(|_| WireError::Malformed("format"))?;
+                    let format =
+                        u8::try_from(number).map_err(|_| WireError::Malformed("format"))?;
                     lengths.push(length);
                     Source::Here(format, Bytes::new())
                 }
                 _ => return Err(WireError::Malformed("source")),
             };
-            dependencies.push(Dependency { slot, task: TaskId { owner: RuntimeId(owner), sequence }, part, source });
+            dependencies.push(Dependency {
+                slot,
+                task: TaskId {
+                    owner: RuntimeId(owner),
+                    sequence,
+                },
+                part,
+                source,
+            });
         }
-        let here = dependencies.iter_mut().filter_map(|dependency| match &mut dependency.source {
-            Source::Here(_, bytes) => Some(bytes),
-            _ => None,
-        });
+        let here = dependencies
+            .iter_mut()
+            .filter_map(|dependency| match &mut dependency.source {
+                Source::Here(_, bytes) => Some(bytes),
+                _ => None,
+            });
         for (bytes, length) in here.zip(lengths) {
             let range = self.advance(length)?;
             *bytes = self.body.take(range);
@@ -420,14 +496,24 @@ impl Cursor<'_> {
         Ok(dependencies)
     }
 
-    fn payload(mut self, format: u8, references: u32, segments: Vec<Bytes>) -> Result<Payload, WireError> {
+    fn payload(
+        mut self,
+        format: u8,
+        references: u32,
+        segments: Vec<Bytes>,
+    ) -> Result<Payload, WireError> {
         let references = self.references(references)?;
         Ok(self.rest(format, references, segments))
     }
 
     fn rest(&self, format: u8, references: Vec<Reference>, segments: Vec<Bytes>) -> Payload {
         let body = self.body.take(self.at..self.body.bytes().len());
-        Payload { format, body, segments, references }
+        Payload {
+            format,
+            body,
+            segments,
+            references,
+        }
     }
 }
 
@@ -437,7 +523,10 @@ fn decode_outcome(
     cursor: Cursor<'_>,
     segments: Vec<Bytes>,
 ) -> Result<(TaskId, bool, Outcome), WireError> {
-    let task = |owner, sequence| TaskId { owner: RuntimeId(owner), sequence };
+    let task = |owner, sequence| TaskId {
+        owner: RuntimeId(owner),
+        sequence,
+    };
     Ok(match variant {
         VALUE => {
             let (owner, sequence, value, format, references): ValueHeader = read(header)?;
@@ -446,31 +535,67 @@ fn decode_outcome(
         }
         STORED => {
             let (owner, sequence, value, host, size): StoredHeader = read(header)?;
-            (task(owner, sequence), value, Outcome::Stored { host: RuntimeId(host), size })
+            (
+                task(owner, sequence),
+                value,
+                Outcome::Stored {
+                    host: RuntimeId(host),
+                    size,
+                },
+            )
         }
         FAILED => {
-            let (owner, sequence, value, kind, message, context, format, references): FailedHeader<'_> = read(header)?;
+            let (owner, sequence, value, kind, message, context, format, references): FailedHeader<
+                '_,
+            > = read(header)?;
             let failure = Failure {
                 kind: join_failure(kind)?,
                 message: message.to_owned(),
                 context: context.into_iter().map(str::to_owned).collect(),
                 detail: cursor.payload(format, references, segments)?,
             };
-            (task(owner, sequence), value, Outcome::Failed(Box::new(failure)))
+            (
+                task(owner, sequence),
+                value,
+                Outcome::Failed(Box::new(failure)),
+            )
         }
         _ => return Err(WireError::Malformed("outcome")),
     })
 }
 
-fn decode_call(header: &[u8], mut cursor: Cursor<'_>, segments: Vec<Bytes>) -> Result<Message, WireError> {
+fn decode_call(
+    header: &[u8],
+    mut cursor: Cursor<'_>,
+    segments: Vec<Bytes>,
+) -> Result<Message, WireError> {
     let row: CallHeader<'_> = read(header)?;
-    let (owner, sequence, tessera_owner, tessera, kind, flags, retries, of, result, method, block, format, references) =
-        row;
+    let (
+        owner,
+        sequence,
+        tessera_owner,
+        tessera,
+        kind,
+        flags,
+        retries,
+        of,
+        result,
+        method,
+        block,
+        format,
+        references,
+    ) = row;
     let references = cursor.references(references)?;
     let dependencies = cursor.dependencies(block)?;
     Ok(Message::Call(Box::new(Call {
-        task: TaskId { owner: RuntimeId(owner), sequence },
-        tessera: TesseraId { owner: RuntimeId(tessera_owner), sequence: tessera },
+        task: TaskId {
+            owner: RuntimeId(owner),
+            sequence,
+        },
+        tessera: TesseraId {
+            owner: RuntimeId(tessera_owner),
+            sequence: tessera,
+        },
         kind: join_kind(kind, of, result)?,
         method: Arc::from(method),
         coroutine: flags & COROUTINE != 0,
@@ -485,7 +610,12 @@ fn decode_call(header: &[u8], mut cursor: Cursor<'_>, segments: Vec<Bytes>) -> R
 }
 
 /// Puts a message together.
-pub(super) fn decode(kind: u8, header: &[u8], body: Body<'_>, segments: Vec<Bytes>) -> Result<Message, WireError> {
+pub(super) fn decode(
+    kind: u8,
+    header: &[u8],
+    body: Body<'_>,
+    segments: Vec<Bytes>,
+) -> Result<Message, WireError> {
     let variant = kind & VARIANT;
     let cursor = Cursor { body, at: 0 };
     match (kind & !VARIANT, variant) {
@@ -496,50 +626,78 @@ pub(super) fn decode(kind: u8, header: &[u8], body: Body<'_>, segments: Vec<Byte
         }
         (FETCHED, _) => {
             let (task, value, outcome) = decode_outcome(variant, header, cursor, segments)?;
-            return Ok(Message::Fetched { task, value, outcome });
+            return Ok(Message::Fetched {
+                task,
+                value,
+                outcome,
+            });
         }
         _ => {}
     }
     if !segments.is_empty() || !cursor.body.bytes().is_empty() {
         return Err(WireError::Malformed("payload where none belongs"));
     }
-    let task = |(owner, sequence)| TaskId { owner: RuntimeId(owner), sequence };
-    let tessera = |(owner, sequence)| TesseraId { owner: RuntimeId(owner), sequence };
+    let task = |(owner, sequence)| TaskId {
+        owner: RuntimeId(owner),
+        sequence,
+    };
+    let tessera = |(owner, sequence)| TesseraId {
+        owner: RuntimeId(owner),
+        sequence,
+    };
     Ok(match kind {
         CANCEL => Message::Cancel(task(read(header)?)),
         FETCH => {
             let (owner, sequence, value) = read(header)?;
-            Message::Fetch { task: task((owner, sequence)), value }
+            Message::Fetch {
+                task: task((owner, sequence)),
+                value,
+            }
         }
         HOLD => Message::Hold(join_object(read(header)?)?),
         HOLD_ACKNOWLEDGED => Message::HoldAcknowledged(join_object(read(header)?)?),
         UNPIN => Message::Unpin(join_object(read(header)?)?),
         RELEASE => {
             let rows: Vec<(u8, u32, u64)> = read(header)?;
-            Message::Release(rows.into_iter().map(join_object).collect::<Result<_, _>>()?)
+            Message::Release(
+                rows.into_iter()
+                    .map(join_object)
+                    .collect::<Result<_, _>>()?,
+            )
         }
         FREED => Message::Freed(tessera(read(header)?)),
         PLACE => Message::Place(tessera(read(header)?)),
         PLACED => {
             let (owner, sequence, place): (u32, u64, Place<'_>) = read(header)?;
-            Message::Placed { tessera: tessera((owner, sequence)), place: join_place(place) }
+            Message::Placed {
+                tessera: tessera((owner, sequence)),
+                place: join_place(place),
+            }
         }
         LOCATE => Message::Locate(tessera(read(header)?)),
         LOCATED => {
             let (owner, sequence, place): (u32, u64, Place<'_>) = read(header)?;
-            Message::Located { tessera: tessera((owner, sequence)), place: join_place(place) }
+            Message::Located {
+                tessera: tessera((owner, sequence)),
+                place: join_place(place),
+            }
         }
         JOIN => Message::Join(read(header)?),
         MEMBER_JOINED => Message::MemberJoined(read(header)?),
         MEMBER_DIED => {
             let (runtime, cause): (u32, &str) = read(header)?;
-            Message::MemberDied { runtime: RuntimeId(runtime), cause: cause.to_owned() }
+            Message::MemberDied {
+                runtime: RuntimeId(runtime),
+                cause: cause.to_owned(),
+            }
         }
         DRAINED => Message::Drained(RuntimeId(read(header)?)),
         DEATH_SETTLED => Message::DeathSettled(RuntimeId(read(header)?)),
         FENCE => Message::Fence(read(header)?),
         FENCE_PASSED => Message::FencePassed(read(header)?),
-        SHUTDOWN => Message::Shutdown { grace_ms: read(header)? },
+        SHUTDOWN => Message::Shutdown {
+            grace_ms: read(header)?,
+        },
         DISCARD => Message::Discard(task(read(header)?)),
         NOTE => {
             let (level, text): (String, String) = read(header)?;

@@ -172,6 +172,10 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { header: 1 << 20, segments: 4096, payload: 1 << 40 }
+        Self {
+            header: 1 << 20,
+            segments: 4096,
+            payload: 1 << 40,
+        }
     }
 }

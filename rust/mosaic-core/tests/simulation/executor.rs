@@ -28,8 +28,26 @@ impl Lanes {
         }
     }
 
-    pub(crate) fn revoked(&mut self, task: TaskId) {
+    /// Take out a call that has not started; of one that runs, remember that it is not wanted.
+    pub(crate) fn revoke(&mut self, task: TaskId) -> Option<ReadyCall> {
+        let skip = usize::from(self.main_runs);
+        let place = self
+            .main
+            .iter()
+            .skip(skip)
+            .position(|ready| ready.call.task == task);
+        if let Some(place) = place {
+            return self.main.remove(skip + place);
+        }
+        if let Some(place) = self
+            .coroutines
+            .iter()
+            .position(|ready| ready.call.task == task)
+        {
+            return self.coroutines.remove(place);
+        }
         self.revoked.insert(task);
+        None
     }
 
     pub(crate) fn is_busy(&self) -> bool {
@@ -40,41 +58,42 @@ impl Lanes {
 impl World {
     /// One step of an executor. False if it has nothing to do.
     pub(crate) fn execute(&mut self, at: RuntimeId) -> bool {
-        let Some(node) = self.nodes.get_mut(&at) else { return false };
+        let Some(node) = self.nodes.get_mut(&at) else {
+            return false;
+        };
         let lanes = &mut node.lanes;
         match self.rng.below(4) {
             0 if lanes.main_runs => {
                 lanes.main_runs = false;
-                let Some(ready) = lanes.main.pop_front() else { return false };
+                let Some(ready) = lanes.main.pop_front() else {
+                    return false;
+                };
                 self.end(at, &ready, false);
             }
             0 | 1 => {
                 if lanes.main_runs {
                     return false;
                 }
-                let Some(ready) = lanes.main.front().cloned() else { return false };
-                if lanes.revoked.remove(&ready.call.task) {
-                    lanes.main.pop_front();
-                    self.refuse(at, &ready);
-                } else {
-                    lanes.main_runs = true;
-                    self.start(at, &ready);
-                }
+                let Some(ready) = lanes.main.front().cloned() else {
+                    return false;
+                };
+                lanes.main_runs = true;
+                self.start(at, &ready);
             }
             2 => {
-                let Some(ready) = lanes.coroutines.pop_front() else { return false };
-                if lanes.revoked.remove(&ready.call.task) {
-                    self.refuse(at, &ready);
-                } else {
-                    lanes.running.push(ready.clone());
-                    self.start(at, &ready);
-                }
+                let Some(ready) = lanes.coroutines.pop_front() else {
+                    return false;
+                };
+                lanes.running.push(ready.clone());
+                self.start(at, &ready);
             }
             _ => {
                 if lanes.running.is_empty() {
                     return false;
                 }
-                let ready = lanes.running.swap_remove(self.rng.below(lanes.running.len()));
+                let ready = lanes
+                    .running
+                    .swap_remove(self.rng.below(lanes.running.len()));
                 let cancelled = lanes.revoked.contains(&ready.call.task);
                 self.end(at, &ready, cancelled);
             }
@@ -82,16 +101,28 @@ impl World {
         true
     }
 
-    fn refuse(&mut self, at: RuntimeId, ready: &ReadyCall) {
-        let outcome = Outcome::Failed(Failure::new(FailureKind::Cancelled, "cancelled before it ran"));
-        self.happens(at, Event::CallFinished { task: ready.call.task, outcome });
+    pub(crate) fn refuse(&mut self, at: RuntimeId, ready: &ReadyCall) {
+        let outcome = Outcome::Failed(Failure::new(
+            FailureKind::Cancelled,
+            "cancelled before it ran",
+        ));
+        self.happens(
+            at,
+            Event::CallFinished {
+                task: ready.call.task,
+                outcome,
+            },
+        );
     }
 
     fn start(&mut self, at: RuntimeId, ready: &ReadyCall) {
         self.note(|| format!("{at:?} starts {:?}", ready.call.task));
         self.truth.starts(at, ready);
         // The arguments are decoded.
-        let inside = ready.values.iter().flat_map(|(_, _, value)| &value.references);
+        let inside = ready
+            .values
+            .iter()
+            .flat_map(|(_, _, value)| &value.references);
         for reference in ready.call.arguments.references.iter().chain(inside) {
             self.receive(at, *reference);
         }
@@ -102,9 +133,13 @@ impl World {
         if let Some(node) = self.nodes.get_mut(&at) {
             node.lanes.revoked.remove(&task);
         }
-        let raises = &*ready.call.method == "fails" || &*ready.call.method == "flaky" && self.rng.chance(60);
+        let raises =
+            &*ready.call.method == "fails" || &*ready.call.method == "flaky" && self.rng.chance(60);
         let outcome = if cancelled && self.rng.chance(80) {
-            Outcome::Failed(Failure::new(FailureKind::Cancelled, "cancelled while it ran"))
+            Outcome::Failed(Failure::new(
+                FailureKind::Cancelled,
+                "cancelled while it ran",
+            ))
         } else if raises {
             Outcome::Failed(Failure::new(FailureKind::Raised, "it raised"))
         } else if ready.call.kind == CallKind::Construct {
@@ -114,7 +149,8 @@ impl World {
         };
         self.truth.ends(at, ready, &outcome);
         if let Outcome::Value(value) = &outcome {
-            self.truth.value_came_about(task, at, &value.references, value.size() <= INLINE);
+            self.truth
+                .value_came_about(task, at, &value.references, value.size() <= INLINE);
         }
         self.happens(at, Event::CallFinished { task, outcome });
     }

@@ -31,7 +31,7 @@ fn run_seeds(part: u64) {
         assert!(part > 0 || run(seed, true), "seed {seed} fails");
         return;
     }
-    let seeds = setting("MOSAIC_SEEDS").unwrap_or(2000);
+    let seeds = setting("MOSAIC_SEEDS").unwrap_or(16_000);
     let mut failed = Vec::new();
     for seed in (part..seeds).step_by(4) {
         if !run(seed, false) {

@@ -33,13 +33,19 @@ impl Program {
     }
 
     pub(crate) fn held(&self, into: &mut BTreeSet<ObjectId>) {
-        into.extend(self.tesserae.iter().map(|(tessera, _)| ObjectId::Tessera(*tessera)));
+        into.extend(
+            self.tesserae
+                .iter()
+                .map(|(tessera, _)| ObjectId::Tessera(*tessera)),
+        );
         into.extend(self.tasks.iter().map(|handle| ObjectId::Task(handle.task)));
     }
 
     /// A task has ended, or its value is here.
     pub(crate) fn told(&mut self, task: TaskId, outcome: &Outcome) {
-        let Outcome::Value(value) = outcome else { return };
+        let Outcome::Value(value) = outcome else {
+            return;
+        };
         for handle in self.tasks.iter_mut().filter(|handle| handle.task == task) {
             handle.value.clone_from(&value.references);
         }
@@ -47,8 +53,14 @@ impl Program {
 
     /// Let go of every handle.
     pub(crate) fn let_go(&mut self) -> Vec<ObjectId> {
-        let tasks = self.tasks.drain(..).map(|handle| ObjectId::Task(handle.task));
-        let tesserae = self.tesserae.drain(..).map(|(tessera, _)| ObjectId::Tessera(tessera));
+        let tasks = self
+            .tasks
+            .drain(..)
+            .map(|handle| ObjectId::Task(handle.task));
+        let tesserae = self
+            .tesserae
+            .drain(..)
+            .map(|(tessera, _)| ObjectId::Tessera(tessera));
         tasks.chain(tesserae).collect()
     }
 }
@@ -56,10 +68,19 @@ impl Program {
 impl World {
     /// A reference was decoded here: the program has one handle more.
     pub(crate) fn receive(&mut self, at: RuntimeId, reference: Reference) {
-        let Some(node) = self.nodes.get_mut(&at) else { return };
+        let Some(node) = self.nodes.get_mut(&at) else {
+            return;
+        };
         match reference.object {
-            ObjectId::Tessera(tessera) => node.program.tesserae.push((tessera, Some(reference.authority))),
-            ObjectId::Task(task) => node.program.tasks.push(TaskHandle { task, value: Vec::new(), put: false }),
+            ObjectId::Tessera(tessera) => node
+                .program
+                .tesserae
+                .push((tessera, Some(reference.authority))),
+            ObjectId::Task(task) => node.program.tasks.push(TaskHandle {
+                task,
+                value: Vec::new(),
+                put: false,
+            }),
         }
         self.happens(at, Event::Retained(reference));
     }
@@ -67,7 +88,11 @@ impl World {
     /// Something to pass: its length, and what it refers to, at random, if that is older than `of`.
     pub(crate) fn payload(&mut self, at: RuntimeId, of: Option<ObjectId>) -> Payload {
         let youngest = of.map_or(usize::MAX, |object| self.truth.births[&object]);
-        let length = if self.rng.chance(70) { self.rng.below(8) } else { 20 + self.rng.below(100) };
+        let length = if self.rng.chance(70) {
+            self.rng.below(8)
+        } else {
+            20 + self.rng.below(100)
+        };
         let mut references = Vec::new();
         while self.rng.chance(30) {
             let node = &self.nodes[&at];
@@ -76,42 +101,72 @@ impl World {
                 break;
             }
             let index = self.rng.below(count);
-            let reference = match node.program.tesserae.get(index) {
-                Some((tessera, known)) => {
-                    let Some(authority) = node.machine.host_of(*tessera).or(*known) else { continue };
-                    Reference { object: ObjectId::Tessera(*tessera), authority }
+            let reference = if let Some((tessera, known)) = node.program.tesserae.get(index) {
+                let Some(authority) = node.machine.host_of(*tessera).or(*known) else {
+                    continue;
+                };
+                Reference {
+                    object: ObjectId::Tessera(*tessera),
+                    authority,
                 }
-                None => {
-                    let task = node.program.tasks[index - node.program.tesserae.len()].task;
-                    Reference { object: ObjectId::Task(task), authority: task.owner }
+            } else {
+                let task = node.program.tasks[index - node.program.tesserae.len()].task;
+                Reference {
+                    object: ObjectId::Task(task),
+                    authority: task.owner,
                 }
             };
             if !references.contains(&reference) && self.truth.births[&reference.object] < youngest {
                 references.push(reference);
             }
         }
-        Payload { format: 1, body: Bytes::from(vec![0; length]), segments: Vec::new(), references }
+        Payload {
+            format: 1,
+            body: Bytes::from(vec![0; length]),
+            segments: Vec::new(),
+            references,
+        }
     }
 
     fn dependencies(&mut self, at: RuntimeId) -> Vec<Dependency> {
         let mut dependencies = Vec::new();
         while self.rng.chance(30) {
-            let tasks: Vec<_> = self.nodes[&at].program.tasks.iter().map(|handle| handle.task).collect();
-            let Some(task) = self.rng.pick(&tasks) else { break };
+            let tasks: Vec<_> = self.nodes[&at]
+                .program
+                .tasks
+                .iter()
+                .map(|handle| handle.task)
+                .collect();
+            let Some(task) = self.rng.pick(&tasks) else {
+                break;
+            };
             let slot = match self.rng.below(3) {
                 0 => Slot::Order,
                 1 => Slot::Keyword("x".into()),
                 _ => Slot::Positional(dependencies.len() as u16),
             };
-            let source = Source::Unresolved { authority: task.owner };
-            dependencies.push(Dependency { slot, task, part: Bytes::new(), source });
+            let source = Source::Unresolved {
+                authority: task.owner,
+            };
+            dependencies.push(Dependency {
+                slot,
+                task,
+                part: Bytes::new(),
+                source,
+            });
         }
         dependencies
     }
 
     fn next_task(&mut self, at: RuntimeId) -> TaskId {
-        let sequence = self.nodes.get_mut(&at).map_or(0, |node| node.program.next());
-        let task = TaskId { owner: at, sequence };
+        let sequence = self
+            .nodes
+            .get_mut(&at)
+            .map_or(0, |node| node.program.next());
+        let task = TaskId {
+            owner: at,
+            sequence,
+        };
         self.born(ObjectId::Task(task));
         task
     }
@@ -125,7 +180,11 @@ impl World {
         submission.handle = self.handle();
         self.truth.submitted(at, &submission);
         if let Some(node) = self.nodes.get_mut(&at) {
-            node.program.tasks.push(TaskHandle { task, value: Vec::new(), put: false });
+            node.program.tasks.push(TaskHandle {
+                task,
+                value: Vec::new(),
+                put: false,
+            });
         }
         self.happens(at, Event::CallSubmitted(Box::new(submission)));
     }
@@ -145,9 +204,19 @@ impl World {
             retries: if self.rng.chance(15) { 2 } else { 0 },
             construction: Construction::default(),
             dependencies: self.dependencies(at),
-            arguments: self.payload(at, (kind == CallKind::Construct).then_some(ObjectId::Tessera(tessera))),
+            arguments: self.payload(
+                at,
+                (kind == CallKind::Construct).then_some(ObjectId::Tessera(tessera)),
+            ),
         };
-        Submission { handle: 0, call, host: None, place: None, restarts: 0, resends: 0 }
+        Submission {
+            handle: 0,
+            call,
+            host: None,
+            place: None,
+            restarts: 0,
+            resends: 0,
+        }
     }
 
     /// One random thing that a program does.
@@ -164,7 +233,11 @@ impl World {
                 let task = self.next_task(at);
                 let value = self.payload(at, Some(ObjectId::Task(task)));
                 if let Some(node) = self.nodes.get_mut(&at) {
-                    node.program.tasks.push(TaskHandle { task, value: value.references.clone(), put: true });
+                    node.program.tasks.push(TaskHandle {
+                        task,
+                        value: value.references.clone(),
+                        put: true,
+                    });
                 }
                 self.put_value(at, task, value);
             }
@@ -179,12 +252,25 @@ impl World {
     }
 
     fn construct(&mut self, at: RuntimeId) {
-        let sequence = self.nodes.get_mut(&at).map_or(1, |node| node.program.next());
-        let tessera = TesseraId { owner: at, sequence };
+        let sequence = self
+            .nodes
+            .get_mut(&at)
+            .map_or(1, |node| node.program.next());
+        let tessera = TesseraId {
+            owner: at,
+            sequence,
+        };
         self.born(ObjectId::Tessera(tessera));
         let mut submission = self.submission(at, tessera, CallKind::Construct);
-        let restarts = if self.rng.chance(30) { 1 + self.rng.below(2) as u32 } else { 0 };
-        submission.call.construction = Construction { concurrent: self.rng.chance(25), restartable: restarts > 0 };
+        let restarts = if self.rng.chance(30) {
+            1 + self.rng.below(2) as u32
+        } else {
+            0
+        };
+        submission.call.construction = Construction {
+            concurrent: self.rng.chance(25),
+            restartable: restarts > 0,
+        };
         submission.restarts = restarts;
         if self.rng.chance(40) {
             let workers = self.workers();
@@ -198,7 +284,9 @@ impl World {
 
     fn call(&mut self, at: RuntimeId) {
         let tesserae = self.nodes[&at].program.tesserae.clone();
-        let Some((tessera, known)) = self.rng.pick(&tesserae) else { return };
+        let Some((tessera, known)) = self.rng.pick(&tesserae) else {
+            return;
+        };
         let kind = match self.rng.below(20) {
             0 => CallKind::Stop,
             1 => CallKind::GetAttribute,
@@ -208,31 +296,53 @@ impl World {
         };
         let mut submission = self.submission(at, tessera, kind);
         submission.host = known;
-        submission.resends = if self.rng.chance(20) { 1 } else { 0 };
+        submission.resends = u32::from(self.rng.chance(20));
         self.submit(at, submission);
     }
 
     fn call_function(&mut self, at: RuntimeId) {
         let living = self.living();
-        let Some(host) = self.rng.pick(&living) else { return };
+        let Some(host) = self.rng.pick(&living) else {
+            return;
+        };
         let mut submission = if self.rng.chance(40) {
-            let tasks: Vec<_> = self.nodes[&at].program.tasks.iter().map(|handle| handle.task).collect();
-            let Some(task) = self.rng.pick(&tasks) else { return };
-            let Some(host) = self.truth.values.get(&task).map(|value| value.at) else { return };
+            let tasks: Vec<_> = self.nodes[&at]
+                .program
+                .tasks
+                .iter()
+                .map(|handle| handle.task)
+                .collect();
+            let Some(task) = self.rng.pick(&tasks) else {
+                return;
+            };
+            let Some(host) = self.truth.values.get(&task).map(|value| value.at) else {
+                return;
+            };
             self.submission(at, TesseraId::functions(host), CallKind::ResultMethod(task))
         } else {
             self.submission(at, TesseraId::functions(host), CallKind::Function)
         };
         submission.host = Some(submission.call.tessera.owner);
-        submission.resends = if self.rng.chance(20) { 1 } else { 0 };
+        submission.resends = u32::from(self.rng.chance(20));
         self.submit(at, submission);
     }
 
     fn give_up(&mut self, at: RuntimeId) {
-        let pending: Vec<_> =
-            self.truth.calls.iter().filter(|(task, call)| task.owner == at && !call.settled).map(|(task, _)| *task).collect();
-        let Some(task) = self.rng.pick(&pending) else { return };
-        let event = if self.rng.chance(70) { Event::CancelRequested(task) } else { Event::CallTimedOut(task) };
+        let pending: Vec<_> = self
+            .truth
+            .calls
+            .iter()
+            .filter(|(task, call)| task.owner == at && !call.settled)
+            .map(|(task, _)| *task)
+            .collect();
+        let Some(task) = self.rng.pick(&pending) else {
+            return;
+        };
+        let event = if self.rng.chance(70) {
+            Event::CancelRequested(task)
+        } else {
+            Event::CallTimedOut(task)
+        };
         self.happens(at, event);
     }
 
@@ -242,9 +352,15 @@ impl World {
     }
 
     fn want(&mut self, at: RuntimeId) {
-        let Some(index) = self.pick_task(at) else { return };
+        let Some(index) = self.pick_task(at) else {
+            return;
+        };
         let task = self.nodes[&at].program.tasks[index].task;
-        let want = if self.rng.chance(50) { Want::End } else { Want::Value };
+        let want = if self.rng.chance(50) {
+            Want::End
+        } else {
+            Want::Value
+        };
         let handle = self.handle();
         self.truth.expect(handle, at, Some(task));
         self.happens(at, Event::OutcomeWanted { task, want, handle });
@@ -252,14 +368,18 @@ impl World {
 
     /// The value of a task is here: what it refers to becomes handles.
     fn decode(&mut self, at: RuntimeId) {
-        let Some(index) = self.pick_task(at) else { return };
+        let Some(index) = self.pick_task(at) else {
+            return;
+        };
         for reference in self.nodes[&at].program.tasks[index].value.clone() {
             self.receive(at, reference);
         }
     }
 
     fn let_one_go(&mut self, at: RuntimeId) {
-        let Some(node) = self.nodes.get_mut(&at) else { return };
+        let Some(node) = self.nodes.get_mut(&at) else {
+            return;
+        };
         let tesserae = node.program.tesserae.len();
         let count = tesserae + node.program.tasks.len();
         if count == 0 {
@@ -275,15 +395,26 @@ impl World {
     }
 
     fn drop_value(&mut self, at: RuntimeId) {
-        let Some(index) = self.pick_task(at) else { return };
-        let Some(node) = self.nodes.get_mut(&at) else { return };
+        let Some(index) = self.pick_task(at) else {
+            return;
+        };
+        let Some(node) = self.nodes.get_mut(&at) else {
+            return;
+        };
         let handle = &mut node.program.tasks[index];
         let task = handle.task;
-        if !handle.put && !(task.owner == at && self.truth.calls.get(&task).is_some_and(|call| call.settled)) {
+        let own =
+            || task.owner == at && self.truth.calls.get(&task).is_some_and(|call| call.settled);
+        if !handle.put && !own() {
             return;
         }
         handle.value.clear();
-        for other in node.program.tasks.iter_mut().filter(|handle| handle.task == task) {
+        for other in node
+            .program
+            .tasks
+            .iter_mut()
+            .filter(|handle| handle.task == task)
+        {
             other.value.clear();
         }
         self.truth.values.remove(&task);

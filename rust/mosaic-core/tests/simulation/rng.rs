@@ -29,6 +29,10 @@ impl Rng {
     }
 
     pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
-        if from.is_empty() { None } else { Some(from[self.below(from.len())]) }
+        if from.is_empty() {
+            None
+        } else {
+            Some(from[self.below(from.len())])
+        }
     }
 }

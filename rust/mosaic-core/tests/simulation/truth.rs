@@ -12,7 +12,6 @@ use mosaic_core::wire::Message;
 pub(crate) struct CallTruth {
     pub(crate) tessera: TesseraId,
     pub(crate) kind: CallKind,
-    pub(crate) coroutine: bool,
     resends: u32,
     needs: Vec<ObjectId>,
     pub(crate) settled: bool,
@@ -39,6 +38,10 @@ pub(crate) struct Truth {
     pub(crate) values: BTreeMap<TaskId, ValueTruth>,
     pub(crate) concurrent: BTreeSet<TesseraId>,
     stopped: BTreeSet<TesseraId>,
+    /// Where each tessera was sent to be built: if one of those hosts died, and then its owner before the holders
+    /// had found the next, it is lost to them.
+    pub(crate) sent: BTreeSet<(TesseraId, RuntimeId)>,
+    dead: BTreeSet<RuntimeId>,
     /// Living objects: where.
     pub(crate) living: BTreeSet<(TesseraId, RuntimeId)>,
     /// Calls started, by attempt.
@@ -56,12 +59,20 @@ impl Truth {
         if call.kind != CallKind::Construct {
             needs.push(ObjectId::Tessera(call.tessera));
         }
-        needs.extend(call.arguments.references.iter().map(|reference| reference.object));
-        needs.extend(call.dependencies.iter().map(|dependency| ObjectId::Task(dependency.task)));
+        needs.extend(
+            call.arguments
+                .references
+                .iter()
+                .map(|reference| reference.object),
+        );
+        needs.extend(
+            call.dependencies
+                .iter()
+                .map(|dependency| ObjectId::Task(dependency.task)),
+        );
         let truth = CallTruth {
             tessera: call.tessera,
             kind: call.kind,
-            coroutine: call.coroutine,
             resends: submission.resends + submission.restarts,
             needs,
             settled: false,
@@ -80,18 +91,35 @@ impl Truth {
     /// OUT-1, TASK-1: nobody is told twice.
     pub(crate) fn settled(&mut self, handle: u64, at: RuntimeId) -> Option<TaskId> {
         let expected = self.unsettled.remove(&handle);
-        let (whose, task) = expected.unwrap_or_else(|| panic!("OUT-1: handle {handle} is settled twice"));
+        let (whose, task) =
+            expected.unwrap_or_else(|| panic!("OUT-1: handle {handle} is settled twice"));
         assert_eq!(whose, at);
         task
     }
 
-    pub(crate) fn value_came_about(&mut self, task: TaskId, at: RuntimeId, references: &[Reference], inline: bool) {
+    pub(crate) fn value_came_about(
+        &mut self,
+        task: TaskId,
+        at: RuntimeId,
+        references: &[Reference],
+        inline: bool,
+    ) {
         if self.calls.get(&task).is_some_and(|call| call.settled) {
             // It was given up before.
             return;
         }
-        let references = references.iter().map(|reference| reference.object).collect();
-        self.values.insert(task, ValueTruth { at, inline, references });
+        let references = references
+            .iter()
+            .map(|reference| reference.object)
+            .collect();
+        self.values.insert(
+            task,
+            ValueTruth {
+                at,
+                inline,
+                references,
+            },
+        );
     }
 
     /// TESS-1, TESS-2, as the executor sees them.
@@ -101,13 +129,19 @@ impl Truth {
         let times = self.started.entry((task, ready.attempt)).or_default();
         *times += 1;
         let resends = self.calls[&task].resends;
-        assert!(*times <= 1 + resends, "TESS-1: {task:?} started {times} times");
+        assert!(
+            *times <= 1 + resends,
+            "TESS-1: {task:?} started {times} times"
+        );
         let tessera = call.tessera;
         if tessera.is_functions() {
             return;
         }
         if call.kind != CallKind::Construct {
-            assert!(self.living.contains(&(tessera, at)), "{task:?} runs on {tessera:?}, which is not there");
+            assert!(
+                self.living.contains(&(tessera, at)),
+                "{task:?} runs on {tessera:?}, which is not there"
+            );
         }
         if self.concurrent.contains(&tessera) || call.kind == CallKind::GetAttributeNow {
             return;
@@ -119,7 +153,10 @@ impl Truth {
         );
         *last = task.sequence;
         let running = self.running.entry((tessera, at)).or_default();
-        assert!(running.is_empty(), "TESS-2: {task:?} starts while {running:?} runs on {tessera:?}");
+        assert!(
+            running.is_empty(),
+            "TESS-2: {task:?} starts while {running:?} runs on {tessera:?}"
+        );
         running.push(task);
     }
 
@@ -128,7 +165,8 @@ impl Truth {
         if let Some(running) = self.running.get_mut(&(call.tessera, at)) {
             running.retain(|task| *task != call.task);
         }
-        let again = matches!(outcome, Outcome::Failed(failure) if failure.kind == FailureKind::Raised);
+        let again =
+            matches!(outcome, Outcome::Failed(failure) if failure.kind == FailureKind::Raised);
         if !again || ready.attempt >= call.retries {
             self.has_ended(call.task, at);
         }
@@ -144,9 +182,11 @@ impl Truth {
     }
 
     pub(crate) fn crashed(&mut self, dead: RuntimeId) {
+        self.dead.insert(dead);
         self.living.retain(|(_, at)| *at != dead);
         self.unsettled.retain(|_, (whose, _)| *whose != dead);
-        self.values.retain(|task, value| task.owner != dead && (value.inline || value.at != dead));
+        self.values
+            .retain(|task, value| task.owner != dead && (value.inline || value.at != dead));
         for (task, call) in &mut self.calls {
             call.settled |= task.owner == dead;
             call.ended = call.ended.filter(|at| *at != dead);
@@ -155,10 +195,25 @@ impl Truth {
 
     /// The object of a tessera is dropped: nobody who lives may be able to reach it. `roots` are the programs'
     /// handles and the messages on their way.
-    pub(crate) fn tessera_dropped(&mut self, tessera: TesseraId, at: RuntimeId, stop: bool, roots: &BTreeSet<ObjectId>) {
-        assert!(self.living.remove(&(tessera, at)), "{tessera:?} is dropped at {at:?}, where it is not");
+    pub(crate) fn tessera_dropped(
+        &mut self,
+        tessera: TesseraId,
+        at: RuntimeId,
+        stop: bool,
+        roots: &BTreeSet<ObjectId>,
+    ) {
+        assert!(
+            self.living.remove(&(tessera, at)),
+            "{tessera:?} is dropped at {at:?}, where it is not"
+        );
         if stop {
             self.stopped.insert(tessera);
+        }
+        let moved = self
+            .sent
+            .iter()
+            .any(|(sent, to)| *sent == tessera && self.dead.contains(to));
+        if stop || moved && self.dead.contains(&tessera.owner) {
             return;
         }
         let reached = self.reachable(roots);
@@ -171,13 +226,24 @@ impl Truth {
     /// From the handles and messages, through unended calls and values.
     pub(crate) fn reachable(&self, roots: &BTreeSet<ObjectId>) -> BTreeSet<ObjectId> {
         let mut reached = roots.clone();
-        for call in self.calls.values().filter(|call| !call.settled && call.ended.is_none()) {
+        for call in self
+            .calls
+            .values()
+            .filter(|call| !call.settled && call.ended.is_none())
+        {
             reached.extend(&call.needs);
         }
         let mut open: Vec<_> = reached.iter().copied().collect();
         while let Some(object) = open.pop() {
-            let ObjectId::Task(task) = object else { continue };
-            for inner in self.values.get(&task).into_iter().flat_map(|value| &value.references) {
+            let ObjectId::Task(task) = object else {
+                continue;
+            };
+            for inner in self
+                .values
+                .get(&task)
+                .into_iter()
+                .flat_map(|value| &value.references)
+            {
                 if reached.insert(*inner) {
                     open.push(*inner);
                 }

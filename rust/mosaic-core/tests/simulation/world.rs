@@ -72,8 +72,13 @@ impl World {
         }
     }
 
+    #[allow(clippy::print_stderr)] // for the people who replay a seed
     pub(crate) fn print_log(&self, last: usize) {
-        for line in self.log.iter().flat_map(|log| log.iter().skip(log.len().saturating_sub(last))) {
+        for line in self
+            .log
+            .iter()
+            .flat_map(|log| log.iter().skip(log.len().saturating_sub(last)))
+        {
             eprintln!("{line}");
         }
     }
@@ -82,7 +87,12 @@ impl World {
         let me = RuntimeId(self.next_runtime);
         self.next_runtime += 1;
         let window_calls = 1 + self.rng.below(4);
-        let config = Config { window_calls, window_bytes: 200, inline_limit: INLINE, ..Config::new(me) };
+        let config = Config {
+            window_calls,
+            window_bytes: 200,
+            inline_limit: INLINE,
+            ..Config::new(me)
+        };
         let node = Node {
             machine: Machine::new(config),
             alive: true,
@@ -96,9 +106,17 @@ impl World {
 
     fn join(&mut self) {
         let runtime = self.add_node();
-        let member = Member { runtime, uid: format!("worker:{}", runtime.0), pid: runtime.0, worker: true };
+        let member = Member {
+            runtime,
+            uid: format!("worker:{}", runtime.0),
+            pid: runtime.0,
+            worker: true,
+        };
         if self.rng.chance(50) {
-            self.links.entry((runtime, RuntimeId::HEAD)).or_default().push_back(Message::Join(member));
+            self.links
+                .entry((runtime, RuntimeId::HEAD))
+                .or_default()
+                .push_back(Message::Join(member));
         } else {
             self.happens(RuntimeId::HEAD, Event::RuntimeJoined(member));
         }
@@ -128,11 +146,18 @@ impl World {
     }
 
     pub(crate) fn living(&self) -> Vec<RuntimeId> {
-        self.nodes.iter().filter(|(_, node)| node.alive).map(|(runtime, _)| *runtime).collect()
+        self.nodes
+            .iter()
+            .filter(|(_, node)| node.alive)
+            .map(|(runtime, _)| *runtime)
+            .collect()
     }
 
     pub(crate) fn workers(&self) -> Vec<RuntimeId> {
-        self.living().into_iter().filter(|runtime| *runtime != RuntimeId::HEAD).collect()
+        self.living()
+            .into_iter()
+            .filter(|runtime| *runtime != RuntimeId::HEAD)
+            .collect()
     }
 
     /// Feed one event to a machine and carry out its actions.
@@ -140,7 +165,9 @@ impl World {
         self.note(|| format!("{at:?} <- {event:?}"));
         let mut actions = Vec::new();
         let flush = self.rng.chance(50);
-        let Some(node) = self.nodes.get_mut(&at) else { return };
+        let Some(node) = self.nodes.get_mut(&at) else {
+            return;
+        };
         node.machine.handle(event, &mut actions);
         node.machine.validate();
         node.unflushed = !flush;
@@ -153,7 +180,9 @@ impl World {
 
     fn flush(&mut self, at: RuntimeId) {
         let mut actions = Vec::new();
-        let Some(node) = self.nodes.get_mut(&at) else { return };
+        let Some(node) = self.nodes.get_mut(&at) else {
+            return;
+        };
         node.unflushed = false;
         node.machine.flush(&mut actions);
         node.machine.validate();
@@ -162,11 +191,16 @@ impl World {
 
     fn carry_out(&mut self, at: RuntimeId, actions: Vec<Action<u64>>) {
         // What was decided together is on its way together: a look at the whole comes after the sends.
-        let mut dropped = Vec::new();
+        let (mut dropped, mut revoked) = (Vec::new(), Vec::new());
         for action in actions {
             self.note(|| format!("    {at:?} -> {action:?}"));
             match action {
                 Action::Send { to, message } => {
+                    if let Message::Call(call) = &message
+                        && call.kind == CallKind::Construct
+                    {
+                        self.truth.sent.insert((call.tessera, to));
+                    }
                     if let Message::Settled { task, .. } = &message {
                         self.truth.has_ended(*task, at);
                     }
@@ -175,34 +209,62 @@ impl World {
                     }
                 }
                 Action::Run(ready) => {
-                    let Some(node) = self.nodes.get_mut(&at) else { continue };
+                    let Some(node) = self.nodes.get_mut(&at) else {
+                        continue;
+                    };
                     node.lanes.handed_over(ready);
                 }
-                Action::Revoke(task) => {
-                    let Some(node) = self.nodes.get_mut(&at) else { continue };
-                    node.lanes.revoked(task);
-                }
+                Action::Revoke(task) => revoked.push(task),
                 Action::DropTessera(tessera) => dropped.push(tessera),
                 Action::DropResult(task) => {
-                    if self.truth.values.get(&task).is_some_and(|value| !value.inline && value.at == at) {
+                    if self
+                        .truth
+                        .values
+                        .get(&task)
+                        .is_some_and(|value| !value.inline && value.at == at)
+                    {
                         self.truth.values.remove(&task);
                     }
                 }
                 Action::Settle { handle, outcome } => self.settled(at, handle, &outcome),
                 Action::ChooseWorker(_) => panic!("no foreign strategy is plugged in"),
-                Action::TesseraPlaced(_) | Action::MemberJoined(_) | Action::MemberDied { .. } | Action::Report(_) => {}
+                Action::MemberJoined(_)
+                | Action::TesseraPlaced(_)
+                | Action::MemberDied { .. }
+                | Action::Report(_) => {}
             }
         }
         for tessera in dropped {
             let roots = self.roots();
             // A stop that has run drops the object whoever refers to it.
-            let stop = self.truth.calls.values().any(|call| call.kind == CallKind::Stop && call.tessera == tessera);
+            let stop = self
+                .truth
+                .calls
+                .values()
+                .any(|call| call.kind == CallKind::Stop && call.tessera == tessera);
             self.truth.tessera_dropped(tessera, at, stop, &roots);
+        }
+        for task in revoked {
+            self.revoke(at, task);
+        }
+    }
+
+    /// The executor says at once whether a call that was handed over will run.
+    fn revoke(&mut self, at: RuntimeId, task: TaskId) {
+        let refused = self
+            .nodes
+            .get_mut(&at)
+            .and_then(|node| node.lanes.revoke(task));
+        match refused {
+            Some(ready) => self.refuse(at, &ready),
+            None => self.happens(at, Event::CallRunsOn(task)),
         }
     }
 
     fn settled(&mut self, at: RuntimeId, handle: u64, outcome: &Outcome) {
-        let Some(task) = self.truth.settled(handle, at) else { return };
+        let Some(task) = self.truth.settled(handle, at) else {
+            return;
+        };
         if task.owner == at
             && let Some(call) = self.truth.calls.get_mut(&task)
         {
@@ -225,7 +287,9 @@ impl World {
         let alive = |runtime: &RuntimeId| self.nodes.get(runtime).is_some_and(|node| node.alive);
         for ((from, _), messages) in &self.links {
             if alive(from) {
-                messages.iter().for_each(|message| mentioned(message, &mut roots));
+                for message in messages {
+                    mentioned(message, &mut roots);
+                }
             }
         }
         roots
@@ -233,9 +297,22 @@ impl World {
 
     /// Deliver one message of a random link. False if there is none.
     fn deliver(&mut self) -> bool {
-        let full: Vec<_> = self.links.iter().filter(|(_, messages)| !messages.is_empty()).map(|(link, _)| *link).collect();
-        let Some((from, to)) = self.rng.pick(&full) else { return false };
-        let Some(message) = self.links.get_mut(&(from, to)).and_then(VecDeque::pop_front) else { return false };
+        let full: Vec<_> = self
+            .links
+            .iter()
+            .filter(|(_, messages)| !messages.is_empty())
+            .map(|(link, _)| *link)
+            .collect();
+        let Some((from, to)) = self.rng.pick(&full) else {
+            return false;
+        };
+        let Some(message) = self
+            .links
+            .get_mut(&(from, to))
+            .and_then(VecDeque::pop_front)
+        else {
+            return false;
+        };
         self.happens(to, Event::MessageReceived { from, message });
         true
     }
@@ -246,13 +323,26 @@ impl World {
             return false;
         }
         let runtime = self.unseen.swap_remove(self.rng.below(self.unseen.len()));
-        self.happens(RuntimeId::HEAD, Event::RuntimeDied { runtime, cause: format!("{runtime:?} was killed") });
+        self.happens(
+            RuntimeId::HEAD,
+            Event::RuntimeDied {
+                runtime,
+                cause: format!("{runtime:?} was killed"),
+            },
+        );
         true
     }
 
     fn flush_somebody(&mut self) -> bool {
-        let lazy: Vec<_> = self.nodes.iter().filter(|(_, node)| node.alive && node.unflushed).map(|(at, _)| *at).collect();
-        let Some(at) = self.rng.pick(&lazy) else { return false };
+        let lazy: Vec<_> = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| node.alive && node.unflushed)
+            .map(|(at, _)| *at)
+            .collect();
+        let Some(at) = self.rng.pick(&lazy) else {
+            return false;
+        };
         self.flush(at);
         true
     }
@@ -260,7 +350,9 @@ impl World {
     /// One random step of a run with programs and, if `faults`, crashes.
     pub(crate) fn step(&mut self, faults: bool) {
         let living = self.living();
-        let Some(at) = self.rng.pick(&living) else { return };
+        let Some(at) = self.rng.pick(&living) else {
+            return;
+        };
         match self.rng.below(100) {
             0..45 => drop(self.deliver()),
             45..67 => drop(self.execute(at)),
@@ -278,7 +370,10 @@ impl World {
         for step in 0.. {
             assert!(step < 200_000, "the network does not come to rest");
             let living = self.living();
-            let busy: Vec<_> = living.into_iter().filter(|at| self.nodes[at].lanes.is_busy()).collect();
+            let busy: Vec<_> = living
+                .into_iter()
+                .filter(|at| self.nodes[at].lanes.is_busy())
+                .collect();
             let moved = match self.rng.below(4) {
                 0 => self.rng.pick(&busy).is_some_and(|at| self.execute(at)),
                 1 => self.rng.chance(20) && self.see_death(),
@@ -305,28 +400,53 @@ impl World {
         }
         if self.rng.chance(10) {
             let living = self.living();
-            let Some(at) = self.rng.pick(&living) else { return };
+            let Some(at) = self.rng.pick(&living) else {
+                return;
+            };
             self.happens(at, Event::RuntimeStopped("the runtime was stopped".into()));
-            let left: Vec<_> = self.truth.unsettled.values().filter(|(whose, _)| *whose == at).collect();
-            assert!(left.is_empty(), "{at:?} has stopped and did not settle {left:?}");
+            let left: Vec<_> = self
+                .truth
+                .unsettled
+                .values()
+                .filter(|(whose, _)| *whose == at)
+                .collect();
+            assert!(
+                left.is_empty(),
+                "{at:?} has stopped and did not settle {left:?}"
+            );
             self.stops = true;
             return;
         }
         self.settle_down();
         if self.workers().is_empty() {
-            self.happens(RuntimeId::HEAD, Event::WorkersExhausted("no worker is left".into()));
+            self.happens(
+                RuntimeId::HEAD,
+                Event::WorkersExhausted("no worker is left".into()),
+            );
             self.settle_down();
         }
         assert!(
             self.truth.unsettled.is_empty(),
             "a wait does not end: {:?}",
-            self.truth.unsettled.iter().map(|(handle, (at, task))| (handle, at, task)).collect::<Vec<_>>()
+            self.truth
+                .unsettled
+                .iter()
+                .map(|(handle, (at, task))| (handle, at, task))
+                .collect::<Vec<_>>()
         );
         self.release_everything();
         for (runtime, node) in self.nodes.iter().filter(|(_, node)| node.alive) {
-            assert!(node.machine.is_blank(), "{runtime:?} remembers something: {}", node.machine.describe());
+            assert!(
+                node.machine.is_blank(),
+                "{runtime:?} remembers something: {}",
+                node.machine.describe()
+            );
         }
-        assert!(self.truth.living.is_empty(), "objects are left: {:?}", self.truth.living);
+        assert!(
+            self.truth.living.is_empty(),
+            "objects are left: {:?}",
+            self.truth.living
+        );
     }
 
     fn release_everything(&mut self) {
@@ -335,7 +455,11 @@ impl World {
             let living = self.living();
             let mut any = false;
             for at in living {
-                let objects = self.nodes.get_mut(&at).map(|node| node.program.let_go()).unwrap_or_default();
+                let objects = self
+                    .nodes
+                    .get_mut(&at)
+                    .map(|node| node.program.let_go())
+                    .unwrap_or_default();
                 any |= !objects.is_empty();
                 for object in objects {
                     self.happens(at, Event::Released(object));
@@ -351,7 +475,8 @@ impl World {
     }
 
     pub(crate) fn put_value(&mut self, at: RuntimeId, task: TaskId, value: Payload) {
-        self.truth.value_came_about(task, at, &value.references, true);
+        self.truth
+            .value_came_about(task, at, &value.references, true);
         self.happens(at, Event::ValuePut { task, value });
     }
 }

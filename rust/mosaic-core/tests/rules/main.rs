@@ -1,0 +1,9 @@
+//! The rules, one readable test each, named after the number that it bears in its module's header.
+
+mod deaths;
+mod net;
+mod references;
+mod routes;
+mod scale;
+mod tasks;
+mod tesserae;
