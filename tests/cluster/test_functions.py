@@ -9,7 +9,7 @@ import pytest
 
 import mosaic
 from tests.support.actors import Blocker, Counter, Echo
-from tests.support.rendezvous import Flag, Log
+from tests.support.rendezvous import Flag, Log, eventually_async
 
 
 def square(x):
@@ -262,3 +262,100 @@ async def test_barrier_times_out(runtime, flag):
 async def test_barrier_with_nothing_to_wait_for(runtime):
     await asyncio.wait_for(runtime.barrier(), 20)
     await asyncio.wait_for(runtime.barrier(timeout=1), 20)
+
+
+async def test_barrier_inside_a_method_explains_itself(runtime):
+    # It would wait for the very call that it is made in.
+    @mosaic.tessera
+    class Waiter:
+        async def wait(self):
+            await mosaic.runtime().barrier(timeout=20)
+
+    with pytest.raises(mosaic.MosaicError, match="inside a method"):
+        await Waiter.remote().wait()
+
+
+def wait_for_the_other(mine, others):
+    if mine is not None:
+        mine.set()
+        others.wait()
+    return os.getpid()
+
+
+@pytest.mark.parametrize("chunksize", [None, 1, 5])
+async def test_long_items_behind_short_ones_use_every_worker(runtime, flag, chunksize):
+    # What was sent ahead to a worker that is busy for long is taken back for one that has nothing to do.
+    a, b = flag("a"), flag("b")
+    mine = [None] * 200 + [a, b] + [None] * 3
+    others = [None] * 200 + [b, a] + [None] * 3
+    pids = await asyncio.wait_for(
+        runtime.map(wait_for_the_other, mine, others, chunksize=chunksize), 20
+    )
+    assert len(pids) == 205
+    assert pids[200] != pids[201]
+
+
+async def test_a_worker_that_is_busy_otherwise_does_not_hold_a_map_up(runtime, flag, log):
+    started, release = flag("started"), flag("release")
+    busy = Blocker.remote(runtime=runtime.workers[0]).until(started, release)
+    await started.wait_async()
+    try:
+        assert await asyncio.wait_for(
+            runtime.map(noted, [log] * 4, range(4), chunksize=1), 20
+        ) == list(range(4))
+        assert sorted(log.lines()) == ["0", "1", "2", "3"], "each once"
+    finally:
+        release.set()
+    await busy
+
+
+def noted(log, item):
+    log.add(item)
+    return item
+
+
+def test_event_loop_in_synchronous_code(runtime):
+    loop = mosaic.get_event_loop()
+
+    async def add(a, b=0):
+        return a + await runtime.submit(abs, b).result()
+
+    assert loop.run(add, 1, b=-2) == 3
+    assert loop.run(max, 1, 2) == 2
+    assert loop.run_in_executor(max, 3, 4).result(20) == 4
+    assert loop.timeout(add, 0.01, 1, b=-3) == 4
+    with pytest.raises(mosaic.MosaicError, match="event loop"):
+        loop.interval(add, 0.01, 1)
+
+
+async def test_event_loop_where_one_runs(runtime):
+    loop = mosaic.get_event_loop()
+
+    async def add(a, b=0):
+        return a + await runtime.submit(abs, b).result()
+
+    assert await loop.run(add, 1, b=-2) == 3
+    assert await loop.run_in_executor(max, 3, 4) == 4
+    assert await loop.timeout(add, 0.01, 1, b=-3) == 4
+    ticks = []
+    ticking = loop.interval(ticks.append, 0.001, "tick")
+    await eventually_async(lambda: len(ticks) >= 3, "three ticks")
+    ticking.cancel()
+    from_a_thread = await asyncio.to_thread(loop.run, add, 5, b=-1)
+    assert await asyncio.wrap_future(from_a_thread) == 6
+
+
+async def test_submit_with_retries_is_a_call_as_any_other(runtime, log):
+    def triple(value):
+        return 3 * value
+
+    task = runtime.submit(triple, runtime.submit(abs, -2), max_retries=2)
+    assert task.method == "triple"
+    assert await task.result() == 6
+    assert await runtime.submit(asyncio_double, 4, max_retries=1).result() == 8
+    assert await runtime.submit(flaky, log, 7, max_retries=2).result() is not None
+
+
+async def asyncio_double(value):
+    await asyncio.sleep(0)
+    return 2 * value

@@ -17,16 +17,16 @@ class Greedy:
     def sleep(self, started: Flag, seconds):
         """Sleep without giving the lock away."""
         started.set()
-        ctypes.PyDLL(None).sleep(seconds)
+        ctypes.PyDLL(None).usleep(int(seconds * 1_000_000))
         return "awake"
 
     async def sleep_async(self, started: Flag, seconds):
         return self.sleep(started, seconds)
 
     def power(self, started: Flag):
-        """One bytecode that takes seconds."""
+        """One bytecode that takes more than a second."""
         started.set()
-        return (3**4_000_000 * 7**4_000_000).bit_length() > 0
+        return (3**1_500_000 * 7**1_500_000).bit_length() > 0
 
     def hello(self):
         return "hello"
@@ -38,18 +38,18 @@ async def test_the_other_worker_is_not_delayed(fresh, flag, method):
     counter = Counter.remote(runtime=fresh.workers[1])
     await counter
     started = flag("started")
-    holding = greedy[method](started, 4)
+    holding = greedy[method](started, 1.5)
     await started.wait_async()
-    for i in range(200):
+    for i in range(100):
         assert await counter.add(1).result() == i + 1
-    assert not holding.done(), "200 calls fit into the sleep of the other worker"
+    assert not holding.done(), "100 calls fit into the sleep of the other worker"
     assert await holding.result() == "awake"
 
 
 async def test_it_does_not_look_dead(fresh, flag, caplog):
     greedy = Greedy.remote()
     started = flag("started")
-    holding = greedy.sleep(started, 5)
+    holding = greedy.sleep(started, 2)
     assert await holding.result() == "awake"
     assert await greedy.hello().result() == "hello"
     assert {worker.uid for worker in fresh.workers} == {"worker:0:0", "worker:0:1"}
@@ -72,7 +72,7 @@ async def test_results_of_a_busy_worker_can_be_fetched(fresh, flag):
     result = holder.give(0)
     await result
     started = flag("started")
-    holding = greedy.sleep(started, 4)
+    holding = greedy.sleep(started, 1.5)
     await started.wait_async()
     length = await Echo.remote(runtime=fresh.workers[1]).describe(result).result()
     assert length[0] == "bytes"
@@ -83,7 +83,7 @@ async def test_results_of_a_busy_worker_can_be_fetched(fresh, flag):
 
 async def test_a_dependency_on_a_busy_worker_waits_for_it(fresh, flag):
     greedy = Greedy.remote(runtime=fresh.workers[0])
-    holding = greedy.sleep(flag("started"), 2)
+    holding = greedy.sleep(flag("started"), 1)
     echo = Echo.remote(runtime=fresh.workers[1])
     assert await asyncio.wait_for(echo.back(holding).result(), 30) == "awake"
 
@@ -91,6 +91,6 @@ async def test_a_dependency_on_a_busy_worker_waits_for_it(fresh, flag):
 async def test_the_driver_may_hold_its_own_lock(fresh):
     counter = await Counter.remote()
     tasks = [counter.add(1) for _ in range(50)]
-    ctypes.PyDLL(None).sleep(3)
+    ctypes.PyDLL(None).usleep(1_000_000)
     assert [await task.result() for task in tasks] == list(range(1, 51))
     assert fresh.num_workers == 2

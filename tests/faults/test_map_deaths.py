@@ -150,6 +150,81 @@ async def test_submit_with_retries_is_at_least_once(fresh, log):
     assert log.lines() == ["1", "1"]
 
 
+async def test_submit_with_retries_that_run_out(fresh, log):
+    task = fresh.submit(work, log, 1, {1: 99}, max_retries=2)
+    with pytest.raises(mosaic.RuntimeDisconnectedError):
+        await asyncio.wait_for(task.result(), BOUND)
+    assert log.lines() == ["1"] * 3
+
+
+async def test_submit_with_retries_fetches_its_arguments_again(fresh, log):
+    one, two = fresh.workers
+    item = fresh.submit(abs, -6, runtime=two)
+    task = fresh.submit(work, log, item, {6: 1}, max_retries=1, runtime=one)
+    assert await asyncio.wait_for(task.result(), BOUND) == 36
+
+
+async def test_a_death_counts_only_against_what_ran_alone(fresh, log):
+    # Every item of a lost chunk is suspected; none but the killer is given up, and even one death would do.
+    with pytest.raises(mosaic.RuntimeDisconnectedError, match=r"\b11\b") as info:
+        await asyncio.wait_for(
+            fresh.map(work, [log] * 24, range(24), [{11: 99}] * 24, chunksize=12, max_deaths=1),
+            BOUND,
+        )
+    assert "item 11" in str(info.value)
+    assert {int(line) for line in log.lines()} == set(range(24))
+    assert log.lines().count("11") == 2
+
+
+async def test_map_of_coroutine_functions_loses_nothing(fresh, log):
+    deadly = {3: 1, 17: 1}
+    results = await asyncio.wait_for(
+        fresh.map(work_async, [log] * 30, range(30), [deadly] * 30, chunksize=4), BOUND
+    )
+    assert results == expected(30)
+
+
+async def work_async(log, item, deadly):
+    await asyncio.sleep(0)
+    return work(log, item, deadly)
+
+
+@pytest.fixture
+def barren(tmp_path, monkeypatch, flag):
+    """A network whose workers cannot be replaced once the flag is set."""
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import os\nif os.path.exists({flag('barren').path!r}): os._exit(7)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    with mosaic.session(num_workers=1) as runtime:
+        runtime.submit(int).wait()
+        flag("barren").set()
+        yield runtime
+
+
+@pytest.mark.parametrize("way", ["map", "imap", "async_for", "wait_for_workers"])
+async def test_no_worker_left_and_none_will_join(barren, log, way):
+    pid = await barren.submit(os.getpid).result()
+
+    async def collect():
+        return [result async for result in barren.imap(work, [log] * 4, range(4), [{1: 99}] * 4)]
+
+    @barren.async_for(range(4))
+    async def loop(worker, item):
+        return await barren.submit(work, log, item, {1: 99}, runtime=worker).result()
+
+    waiting = {
+        "map": lambda: barren.map(work, [log] * 4, range(4), [{1: 99}] * 4),
+        "imap": collect,
+        "async_for": lambda: loop,
+        "wait_for_workers": lambda: barren.wait_for_workers(2),
+    }[way]()
+    if way == "wait_for_workers":
+        os.kill(pid, signal.SIGKILL)
+    with pytest.raises(mosaic.RuntimeDisconnectedError, match=r"none will join: .*7"):
+        await asyncio.wait_for(waiting, 20)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_kills_from_outside_at_random_moments(fresh, log, seed):

@@ -232,6 +232,21 @@ async def test_stored_values_survive_the_worker_that_put_them(fresh):
     assert outcome == "kept" or isinstance(outcome, mosaic.ObjectLostError), repr(outcome)
 
 
+async def test_a_lost_value_is_named_with_the_cause(fresh):
+    @mosaic.tessera
+    class Putter:
+        async def put(self, value):
+            return await mosaic.runtime().put(value)
+
+    doomed, _ = await pair(fresh)
+    reference = await Putter.remote(runtime=doomed.runtime_id).put(bytes(3_000_000)).result()
+    await told(doomed.die())
+    for waiting in (reference.value(), reference, reference.size(), fresh.get(reference)):
+        with pytest.raises(mosaic.ObjectLostError, match="SIGKILL") as info:
+            await asyncio.wait_for(waiting, BOUND)
+        assert reference.uid in str(info.value)
+
+
 async def test_many_deaths_one_after_another(fresh):
     for i in range(6):
         await fresh.wait_for_workers(2, timeout=BOUND)

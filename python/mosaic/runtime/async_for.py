@@ -148,13 +148,21 @@ class _Run:
             Membership(self._runtime.engine) as membership,
             Progress(settings.progress) as self._progress,
         ):
+            limit = asyncio.timeout(settings.timeout)
             try:
-                async with asyncio.timeout(settings.timeout):
+                async with limit:
                     await self._loop(membership)
                     if self._fatal:
                         self._raise_fatal()
                     if not _inside_call(self._runtime):
                         await self._runtime.barrier()
+            except TimeoutError:
+                if limit.expired():
+                    count = len(self._results)
+                    raise TimeoutError(
+                        f"the loop has not ended within {settings.timeout} s: {count} items were done"
+                    ) from None
+                raise
             finally:
                 await self._cancel()
         if settings.ordered:

@@ -12,13 +12,33 @@ if TYPE_CHECKING:
 
     from mosaic._core import Engine
 
+LOOP_FAILED = 70
+"""Exit code of a worker whose event loop failed: an internal error, as `sysexits.h` numbers it."""
+
 _attached: tuple[Engine, asyncio.AbstractEventLoop] | None = None
 _thread: threading.Thread | None = None
 _worker_loop: asyncio.AbstractEventLoop | None = None
 
 
 def run_worker_loop(engine: Engine) -> None:
-    """Run a worker's coroutine calls, on the calling thread, until the engine stops."""
+    """Run a worker's coroutine calls, on the calling thread, until the engine stops.
+
+    A loop that fails takes the worker with it: calls that nothing will ever run must not wait.
+    """
+    try:
+        _run_worker_loop(engine)
+    except BaseException:
+        import os
+        import traceback
+
+        from mosaic.runtime.worker import flush
+
+        traceback.print_exc()
+        flush()
+        os._exit(LOOP_FAILED)
+
+
+def _run_worker_loop(engine: Engine) -> None:
     global _worker_loop
     if not engine.wait_coroutine():
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mosaic.core import network
 from mosaic.core.base import Base
-from mosaic.errors import MosaicError
+from mosaic.errors import MosaicError, RuntimeDisconnectedError
 from mosaic.runtime.proxies import RuntimeProxy
 
 TYPE_CHECKING = False
@@ -172,15 +172,21 @@ class Runtime(Base):
         ------
         TimeoutError
             The time has passed.
+        RuntimeDisconnectedError
+            No worker will join any more.
         """
         import asyncio
 
-        from mosaic.runtime.notices import Membership
+        from mosaic.runtime.notices import Membership, exhausted
 
         with Membership(self.engine) as membership:
             try:
                 async with asyncio.timeout(timeout):
-                    while self.num_workers < count:
+                    while (found := self.num_workers) < count:
+                        if (reason := exhausted(self.engine)) is not None:
+                            raise RuntimeDisconnectedError(
+                                f"{found} of {count} workers take part, and none will join: {reason}"
+                            )
                         await membership.changed()
             except TimeoutError:
                 found = self.num_workers
@@ -391,10 +397,16 @@ class Runtime(Base):
                 "runtime.barrier() inside a method would wait for the call of that very method: "
                 "await the tasks that are meant, or call barrier() in the driver"
             )
-        async with asyncio.timeout(timeout):
-            await self.engine.fence()
-            while self._barrier_tasks:
-                await self._barrier_tasks.pop(0)()
+        limit = asyncio.timeout(timeout)
+        try:
+            async with limit:
+                await self.engine.fence()
+                while self._barrier_tasks:
+                    await self._barrier_tasks.pop(0)()
+        except TimeoutError:
+            if limit.expired():
+                raise TimeoutError(f"tasks are still under way after {timeout} s") from None
+            raise
 
     def register_barrier_task(self, function: Callable[[], Awaitable[object]]) -> None:
         """Have a coroutine function awaited once, by the next `barrier` of this runtime."""

@@ -14,6 +14,9 @@ def main() -> None:
     import _signal  # type: ignore[import-not-found]
     import _thread
 
+    # Imported here, since it takes the thread that imports it first for the main one. About 1 ms.
+    import threading  # noqa: F401
+
     # Ctrl-C goes to the whole process group; it is the driver's to handle.
     _signal.signal(_signal.SIGINT, _ignore)
     for stream in (sys.stdout, sys.stderr):
