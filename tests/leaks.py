@@ -26,6 +26,7 @@ import tempfile
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,12 +168,18 @@ def _threads() -> dict[Hashable, str]:
 
 def _fds() -> dict[Hashable, str]:
     found: dict[Hashable, str] = {}
-    for name in os.listdir("/proc/self/fd"):
+    anonymous: Counter[str] = Counter()
+    for name in sorted(os.listdir("/proc/self/fd"), key=int):
         try:
             target = os.readlink(f"/proc/self/fd/{name}")
         except OSError:  # the descriptor that listed the directory
             continue
-        found[int(name), target] = f"descriptor {name}: {target}"
+        key = int(name)
+        if target.startswith("anon_inode:"):
+            # These have no names: one that took another's place cannot be told from it.
+            key = anonymous[target]
+            anonymous[target] += 1
+        found[key, target] = f"descriptor {name}: {target}"
     return found
 
 

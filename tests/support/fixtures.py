@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -32,7 +33,8 @@ def runner() -> Iterator[asyncio.Runner]:
 
 
 async def _first_answer(runtime: "mosaic.Runtime") -> None:
-    await runtime.submit(int).result()
+    # Long enough that the answer is not there before the wait begins.
+    await runtime.submit(time.sleep, 0.02).result()
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +42,9 @@ def runtime(runner: asyncio.Runner) -> Iterator["mosaic.Runtime"]:
     """A network with two workers, shared by the tests of a module."""
     with mosaic.session(num_workers=2) as runtime:
         # The first wait on a loop makes that loop's mailbox, which lives as long as the loop.
-        # So does a thread's, for blocking waits.
+        # What a thread waits with is kept for the next one.
         runner.run(_first_answer(runtime))
-        runtime.submit(int).wait()
+        runtime.submit(time.sleep, 0.02).wait()
         yield runtime
 
 
