@@ -121,9 +121,12 @@ async def test_mosaics_gather(runtime):
 
 async def test_the_loop_stays_alive_while_thousands_complete(runtime, flag):
     # A batch of completions must not keep the loop from its other work.
+    worker = runtime.workers[0]
+    echo = await Echo.remote(runtime=worker)
     started, release = flag("started"), flag("release")
-    gate = Blocker.remote().until_async(started, release)
-    echo = Echo.remote()
+    holding = Blocker.remote(runtime=worker).until(started, release)
+    await started.wait_async()
+    waiting = asyncio.gather(*(echo.back(i).result() for i in range(20_000)))
     turns = 0
     stop = False
 
@@ -133,13 +136,12 @@ async def test_the_loop_stays_alive_while_thousands_complete(runtime, flag):
             turns += 1
             await asyncio.sleep(0)
 
-    other = asyncio.ensure_future(other_work())
-    # All wait for one thing, so that all complete at once.
-    everything = asyncio.gather(*(echo.back(gate) for _ in range(20_000)))
-    await started.wait_async()
-    turns = 0
+    # All of them wait, before the first completes.
+    await asyncio.sleep(0)
     release.set()
-    await everything
+    other = asyncio.ensure_future(other_work())
+    await waiting
     stop = True
     await other
+    await holding
     assert turns > 10

@@ -107,6 +107,15 @@ def test_killed_while_starting():
         script.wait_for_line("stopped")
         script.send(signal.SIGKILL)
         script.wait(10)
+        # Before its first worker runs there is nobody to clean up behind it: the next network does.
+        sweeper = """
+        import mosaic
+        with mosaic.session(num_workers=1):
+            pass
+        """
+        place = str(script.temporary)
+        with Script(sweeper, env={"TMPDIR": place, "XDG_RUNTIME_DIR": place}) as next_one:
+            assert next_one.wait(20) == 0
         script.assert_nothing_left(within=2.0)
 
 
