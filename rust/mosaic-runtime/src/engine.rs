@@ -9,6 +9,7 @@
 //! Lock order: state, then (inbox | cell | mailbox | notices), each of these innermost. Nothing of the
 //! program's runs under any of them (`ENG-1`).
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
@@ -29,6 +30,8 @@ use tokio::sync::Notify;
 use crate::cell::{Stage, TaskCell, Waiter};
 use crate::directory::Directory;
 use crate::executor::{Executor, Revoked};
+use crate::inlet::Inlets;
+use crate::lane::{Job, Lane};
 use crate::net;
 use crate::node::Node;
 use crate::notice::{Notice, Notices};
@@ -116,6 +119,7 @@ pub(crate) struct Shared {
     pub(crate) me: RuntimeId,
     pub(crate) uid: String,
     pub(crate) directory: Directory,
+    pub(crate) inlets: Inlets,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) notices: Arc<Notices>,
     pub(crate) node: Option<Node>,
@@ -213,6 +217,7 @@ impl Engine {
             me,
             uid,
             directory,
+            inlets: Inlets::default(),
             executor,
             notices: Arc::default(),
             node,
@@ -590,6 +595,18 @@ impl Engine {
         result
     }
 
+    /// Block until there is something for a lane, and take it all. Returns whether the lane goes on.
+    pub fn take_jobs(&self, lane: &Lane, batch: &mut VecDeque<Job>) -> bool {
+        loop {
+            if let Some(goes_on) = lane.take_or_sleep(batch) {
+                return goes_on;
+            }
+            // An interruption by a signal is as good as any other reason to look again.
+            let _ = self.shared.sleep(lane.signal(), None, || lane.wake());
+            lane.wake();
+        }
+    }
+
     /// Block until that many workers take part.
     pub fn wait_ready(&self, workers: usize, deadline: Option<Instant>) -> Result<(), EngineError> {
         self.watch(deadline, || {
@@ -956,11 +973,36 @@ impl Shared {
                 return done().ok_or(EngineError::Stopped);
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if left == Some(Duration::ZERO) || !signal.wait(left)? {
+            if left == Some(Duration::ZERO) || !self.sleep(signal, left, || {})? {
                 return done().ok_or(EngineError::TimedOut);
             }
             signal.clear();
         }
+    }
+
+    /// Block until the signal is raised or, if this thread may help, something has come and was read.
+    /// `woken` is called before what came is processed. False if the time passed first.
+    fn sleep(
+        &self,
+        signal: &Signal,
+        timeout: Option<Duration>,
+        woken: impl FnOnce(),
+    ) -> std::io::Result<bool> {
+        let Some(helper) = self.inlets.help() else {
+            return signal.wait(timeout);
+        };
+        let inlets = helper.living();
+        let sockets: Vec<_> = inlets.iter().map(|inlet| inlet.socket()).collect();
+        let mut ready = Vec::new();
+        let slept = signal.wait_with(&sockets, &mut ready, timeout)?;
+        if !ready.is_empty() {
+            woken();
+            for place in ready {
+                // What is wrong with a connection is the I/O thread's to see and to say.
+                let _ = inlets[place].read(self);
+            }
+        }
+        Ok(slept)
     }
 
     fn start_timer(&self, task: TaskId, after: Duration) {

@@ -20,6 +20,7 @@ pub mod closures;
 pub mod directory;
 pub mod engine;
 pub mod executor;
+mod inlet;
 pub mod lane;
 pub mod mailbox;
 mod net;
