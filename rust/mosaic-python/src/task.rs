@@ -686,7 +686,7 @@ impl Gather {
                     (cells.iter().all(|cell| cell.reached(*stage)) || failed()).then_some(())
                 })
             });
-            host.engine.return_signal(signal);
+            host.engine.return_signal(&signal);
             waited?;
         }
         self.collect(py)

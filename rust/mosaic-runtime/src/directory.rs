@@ -107,7 +107,7 @@ impl Directory {
 
     /// This process has left: it does not keep the directory alive any more.
     pub fn leave(&self) {
-        drop(crate::engine::lock(&self.lock).take());
+        drop(crate::shared::lock(&self.lock).take());
     }
 
     /// Remove it with everything in it. Others may do the same at the same time.

@@ -21,7 +21,7 @@ use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
 use tokio::net::unix::OwnedReadHalf;
 
-use crate::engine::{Shared, lock};
+use crate::shared::{Shared, lock};
 
 /// More connections than this are left to the I/O thread: polling them all would cost more than it saves.
 const MOST_POLLED: usize = 16;

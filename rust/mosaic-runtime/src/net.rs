@@ -12,9 +12,9 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
 use crate::auth;
-use crate::engine::Shared;
 use crate::inlet::Inlet;
 use crate::peer::Stream;
+use crate::shared::Shared;
 
 /// Connections that may be in the handshake at a time; more wait in the listener's backlog.
 const HALF_OPEN: usize = 64;
