@@ -84,7 +84,7 @@ class Engine:
         """Block until there is something to tell the program; None once the engine has stopped.
 
         ``("output", uid, "stdout" | "stderr", text)`` one line of a worker, without its end;
-        ``("report", level, text)`` for the log; ``("joined", uid)``; ``("died", uid, cause)``;
+        ``("report", level, text, uid)`` for the log, from that runtime; ``("exhausted", reason)`` when no worker will join any more; ``("joined", uid)``; ``("died", uid, cause)``;
         ``("choose", owner, sequence)``, to be answered with `chosen`; ``("done", token)``.
         """
     def chosen(self, tessera: RawId, runtime: int | None, reason: str) -> None:
@@ -107,6 +107,8 @@ class Engine:
         restarts: int = 0,
     ) -> tuple[TesseraRef, Task]:
         """Build a tessera; the task ends when its ``__init__`` has."""
+    def holders(self, tessera: RawId) -> list[int]:
+        """Return the runtimes that are counted as holders of a tessera hosted here."""
     def functions(self, runtime: int) -> TesseraRef:
         """Return the tessera of a runtime that plain functions run on; call with kind ``function``."""
     def borrow_tessera(self, tessera: RawId, host: int, name: str) -> TesseraRef:

@@ -119,8 +119,10 @@ async def test_mosaics_gather(runtime):
         await mosaic.gather([counter.add(1), Echo.remote().fail(ValueError("one of them"))])
 
 
-async def test_the_loop_stays_alive_while_thousands_complete(runtime):
+async def test_the_loop_stays_alive_while_thousands_complete(runtime, flag):
     # A batch of completions must not keep the loop from its other work.
+    started, release = flag("started"), flag("release")
+    gate = Blocker.remote().until_async(started, release)
     echo = Echo.remote()
     turns = 0
     stop = False
@@ -132,7 +134,12 @@ async def test_the_loop_stays_alive_while_thousands_complete(runtime):
             await asyncio.sleep(0)
 
     other = asyncio.ensure_future(other_work())
-    await asyncio.gather(*(echo.back(i).result() for i in range(20_000)))
+    # All wait for one thing, so that all complete at once.
+    everything = asyncio.gather(*(echo.back(gate) for _ in range(20_000)))
+    await started.wait_async()
+    turns = 0
+    release.set()
+    await everything
     stop = True
     await other
     assert turns > 10

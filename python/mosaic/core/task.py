@@ -185,10 +185,6 @@ class Arrival:
         """Do nothing: it is done."""
 
 
-PLACEMENT_TIMEOUT = 2.0
-"""Seconds that `TaskProxy.remote` waits until it is decided where the task runs; usually some microseconds."""
-
-
 class TaskRemote:
     """Calls methods of the living result of a task, where the result is."""
 

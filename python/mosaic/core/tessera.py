@@ -108,8 +108,8 @@ class Tessera(RemoteBase):
 
     @property
     def remote_runtime(self) -> set[str]:
-        """The uid of the runtime that asked for the tessera; who else holds proxies is counted by the core."""
-        return {network.uid_of(self._raw[0])}
+        """The uids of the runtimes that hold proxies of the tessera."""
+        return {network.uid_of(number) for number in network.engine().holders(self._raw)}
 
     @classmethod
     def remote_cls(cls) -> Any:

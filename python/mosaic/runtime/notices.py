@@ -98,7 +98,8 @@ def _handle_one(engine: Engine, kind: str, notice: tuple[Any, ...]) -> None:
         if _leaving and "the runtime was stopped" in notice[2]:
             # Calls that nobody waited for when the program stopped.
             return
-        _log(_LEVELS.get(notice[1], 20), notice[2])
+        _, level, text, uid = notice
+        _log(_LEVELS.get(level, 20), text if uid == "head" else f"[{uid}] {text}")
     elif kind in {"joined", "died"}:
         if kind == "died" and not _leaving:
             _log(30, notice[2])

@@ -24,8 +24,19 @@ pub(crate) struct CallCoroutine {
 }
 
 impl CallCoroutine {
-    pub(crate) fn new(executor: Arc<PythonExecutor>, task: TaskId, kind: CallKind, inner: Py<PyAny>) -> Self {
-        Self { executor, task, kind, inner, ended: false }
+    pub(crate) fn new(
+        executor: Arc<PythonExecutor>,
+        task: TaskId,
+        kind: CallKind,
+        inner: Py<PyAny>,
+    ) -> Self {
+        Self {
+            executor,
+            task,
+            kind,
+            inner,
+            ended: false,
+        }
     }
 
     /// The user's coroutine has ended so: report it, and start what could not start before.
@@ -68,7 +79,9 @@ fn send<'py>(coroutine: &Bound<'py, PyAny>, value: &Bound<'py, PyAny>) -> PyResu
     unsafe {
         match ffi::PyIter_Send(coroutine.as_ptr(), value.as_ptr(), &raw mut result) {
             ffi::PySendResult::PYGEN_NEXT => Ok(Step::Yielded(Bound::from_owned_ptr(py, result))),
-            ffi::PySendResult::PYGEN_RETURN => Ok(Step::Returned(Bound::from_owned_ptr(py, result))),
+            ffi::PySendResult::PYGEN_RETURN => {
+                Ok(Step::Returned(Bound::from_owned_ptr(py, result)))
+            }
             ffi::PySendResult::PYGEN_ERROR => Err(PyErr::fetch(py)),
         }
     }
@@ -100,15 +113,18 @@ impl CallCoroutine {
         let thrown = inner.call_method1(pyo3::intern!(py, "throw"), error);
         let stepped = match thrown {
             Ok(value) => Ok(Step::Yielded(value)),
-            Err(error) if error.is_instance_of::<PyStopIteration>(py) => {
-                error.value(py).getattr(pyo3::intern!(py, "value")).map(Step::Returned)
-            }
+            Err(error) if error.is_instance_of::<PyStopIteration>(py) => error
+                .value(py)
+                .getattr(pyo3::intern!(py, "value"))
+                .map(Step::Returned),
             Err(error) => Err(error),
         };
         self.step(py, stepped)
     }
 
     fn close(&mut self, py: Python<'_>) -> PyResult<()> {
-        self.inner.call_method0(py, pyo3::intern!(py, "close")).map(drop)
+        self.inner
+            .call_method0(py, pyo3::intern!(py, "close"))
+            .map(drop)
     }
 }

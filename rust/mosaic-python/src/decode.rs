@@ -26,33 +26,61 @@ unsafe impl Sync for Segment {}
 impl Segment {
     /// Takes the memory over if nobody else holds it, and copies it otherwise.
     pub(crate) fn new(bytes: Bytes) -> Self {
-        let bytes = bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
-        Self { bytes: UnsafeCell::new(bytes) }
+        let bytes = bytes
+            .try_into_mut()
+            .unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+        Self {
+            bytes: UnsafeCell::new(bytes),
+        }
     }
 }
 
 #[pymethods]
 impl Segment {
     // SAFETY: called by Python with a view to fill in; the memory lives as long as the object, which the view holds.
-    unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
+    unsafe fn __getbuffer__(
+        slf: Bound<'_, Self>,
+        view: *mut ffi::Py_buffer,
+        flags: c_int,
+    ) -> PyResult<()> {
         // SAFETY: the `BytesMut` itself is never moved or resized after construction.
         let (data, length) = unsafe {
             let bytes = &mut *slf.get().bytes.get();
             (bytes.as_mut_ptr(), bytes.len())
         };
         // SAFETY: `view` is Python's; it takes its own reference to the object.
-        let status =
-            unsafe { ffi::PyBuffer_FillInfo(view, slf.as_ptr(), data.cast(), length.cast_signed(), 0, flags) };
-        if status == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }
+        let status = unsafe {
+            ffi::PyBuffer_FillInfo(
+                view,
+                slf.as_ptr(),
+                data.cast(),
+                length.cast_signed(),
+                0,
+                flags,
+            )
+        };
+        if status == 0 {
+            Ok(())
+        } else {
+            Err(PyErr::fetch(slf.py()))
+        }
     }
 }
 
 /// Decode one value.
 pub(crate) fn decode_value(py: Python<'_>, payload: Payload) -> PyResult<Bound<'_, PyAny>> {
     match payload.format {
-        MSGPACK => Reader { py, bytes: &payload.body }.value(),
+        MSGPACK => Reader {
+            py,
+            bytes: &payload.body,
+        }
+        .value(),
         PICKLE => unpickle(py, payload),
-        OPAQUE => Err(error(py, "SerialisationError", &String::from_utf8_lossy(&payload.body))),
+        OPAQUE => Err(error(
+            py,
+            "SerialisationError",
+            &String::from_utf8_lossy(&payload.body),
+        )),
         0 => Ok(py.None().into_bound(py)),
         other => Err(PyValueError::new_err(format!("unknown encoding {other}"))),
     }
@@ -63,7 +91,10 @@ fn unpickle(py: Python<'_>, payload: Payload) -> PyResult<Bound<'_, PyAny>> {
     for segment in payload.segments {
         buffers.append(Bound::new(py, Segment::new(segment))?)?;
     }
-    hooks(py)?.unpickle.bind(py).call1((PyBytes::new(py, &payload.body), buffers))
+    hooks(py)?
+        .unpickle
+        .bind(py)
+        .call1((PyBytes::new(py, &payload.body), buffers))
 }
 
 /// The positional and keyword arguments of a call.
@@ -77,16 +108,29 @@ pub(crate) fn decode_arguments(
 ) -> PyResult<Arguments<'_>> {
     let (mut args, mut kwargs) = match payload.format {
         MSGPACK => {
-            let mut reader = Reader { py, bytes: &payload.body };
+            let mut reader = Reader {
+                py,
+                bytes: &payload.body,
+            };
             let count = reader.array_length()?;
-            let args = (0..count).map(|_| reader.value()).collect::<PyResult<Vec<_>>>()?;
+            let args = (0..count)
+                .map(|_| reader.value())
+                .collect::<PyResult<Vec<_>>>()?;
             let named = reader.map_length()?;
-            let kwargs = if named == 0 { None } else { Some(reader.dict(named)?) };
+            let kwargs = if named == 0 {
+                None
+            } else {
+                Some(reader.dict(named)?)
+            };
             (args, kwargs)
         }
         _ => {
-            let (args, kwargs): (Bound<'_, PyTuple>, Bound<'_, PyDict>) = decode_value(py, payload)?.extract()?;
-            (args.iter().collect(), (!kwargs.is_empty()).then_some(kwargs))
+            let (args, kwargs): (Bound<'_, PyTuple>, Bound<'_, PyDict>) =
+                decode_value(py, payload)?.extract()?;
+            (
+                args.iter().collect(),
+                (!kwargs.is_empty()).then_some(kwargs),
+            )
         }
     };
     for (slot, part, payload) in values {
@@ -100,9 +144,15 @@ pub(crate) fn decode_arguments(
         match slot {
             Slot::Positional(index) => match args.get_mut(usize::from(index)) {
                 Some(place) => *place = value,
-                None => return Err(PyValueError::new_err("a dependency has no place among the arguments")),
+                None => {
+                    return Err(PyValueError::new_err(
+                        "a dependency has no place among the arguments",
+                    ));
+                }
             },
-            Slot::Keyword(name) => kwargs.get_or_insert_with(|| PyDict::new(py)).set_item(name, value)?,
+            Slot::Keyword(name) => kwargs
+                .get_or_insert_with(|| PyDict::new(py))
+                .set_item(name, value)?,
             Slot::Order => {}
         }
     }
@@ -112,21 +162,36 @@ pub(crate) fn decode_arguments(
 /// What [`crate::task::Output::part`] made.
 fn decode_part<'py>(py: Python<'py>, part: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     let (format, body) = part.split_first().ok_or_else(truncated)?;
-    decode_value(py, Payload { format: *format, body: Bytes::copy_from_slice(body), ..Payload::default() })
+    decode_value(
+        py,
+        Payload {
+            format: *format,
+            body: Bytes::copy_from_slice(body),
+            ..Payload::default()
+        },
+    )
 }
 
 /// One output of a result.
 #[pyfunction]
-pub(crate) fn select_output<'py>(value: &Bound<'py, PyAny>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+pub(crate) fn select_output<'py>(
+    value: &Bound<'py, PyAny>,
+    key: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
     let py = value.py();
     if let Ok(tuple) = value.cast::<PyTuple>() {
         let index: isize = key.extract().map_err(|_| {
-            PyKeyError::new_err(format!("the task returned a tuple of {}: its outputs have positions, not {key:?}", tuple.len()))
+            PyKeyError::new_err(format!(
+                "the task returned a tuple of {}: its outputs have positions, not {key:?}",
+                tuple.len()
+            ))
         })?;
         let length = tuple.len().cast_signed();
         let place = if index < 0 { index + length } else { index };
         if !(0..length).contains(&place) {
-            return Err(PyIndexError::new_err(format!("the task has {length} outputs, not an output {index}")));
+            return Err(PyIndexError::new_err(format!(
+                "the task has {length} outputs, not an output {index}"
+            )));
         }
         return tuple.get_item(place.cast_unsigned());
     }
@@ -134,14 +199,25 @@ pub(crate) fn select_output<'py>(value: &Bound<'py, PyAny>, key: &Bound<'py, PyA
         if let Some(found) = dict.get_item(key)? {
             return Ok(found);
         }
-        let keys: Vec<String> = dict.keys().iter().take(10).map(|key| format!("{key:?}")).collect();
-        return Err(PyKeyError::new_err(format!("the task has no output {key:?}; it has {}", keys.join(", "))));
+        let keys: Vec<String> = dict
+            .keys()
+            .iter()
+            .take(10)
+            .map(|key| format!("{key:?}"))
+            .collect();
+        return Err(PyKeyError::new_err(format!(
+            "the task has no output {key:?}; it has {}",
+            keys.join(", ")
+        )));
     }
     match key.extract::<i64>() {
         Ok(0) => Ok(value.clone()),
         _ => Err(PyErr::from_type(
             py.get_type::<PyLookupError>(),
-            format!("the task has one output, 0, and not {key:?}: it returned {}", value.get_type().name()?),
+            format!(
+                "the task has one output, 0, and not {key:?}: it returned {}",
+                value.get_type().name()?
+            ),
         )),
     }
 }
@@ -177,7 +253,9 @@ impl<'py, 'b> Reader<'py, 'b> {
             marker @ 0x90..=0x9f => Ok(usize::from(marker & 0x0f)),
             0xdc => self.number(2),
             0xdd => self.number(4),
-            other => Err(PyValueError::new_err(format!("{other:#x} does not begin an array"))),
+            other => Err(PyValueError::new_err(format!(
+                "{other:#x} does not begin an array"
+            ))),
         }
     }
 
@@ -186,7 +264,9 @@ impl<'py, 'b> Reader<'py, 'b> {
             marker @ 0x80..=0x8f => Ok(usize::from(marker & 0x0f)),
             0xde => self.number(2),
             0xdf => self.number(4),
-            other => Err(PyValueError::new_err(format!("{other:#x} does not begin a map"))),
+            other => Err(PyValueError::new_err(format!(
+                "{other:#x} does not begin a map"
+            ))),
         }
     }
 
@@ -199,7 +279,9 @@ impl<'py, 'b> Reader<'py, 'b> {
     }
 
     fn list(&mut self, count: usize) -> PyResult<Bound<'py, PyAny>> {
-        let items = (0..count).map(|_| self.value()).collect::<PyResult<Vec<_>>>()?;
+        let items = (0..count)
+            .map(|_| self.value())
+            .collect::<PyResult<Vec<_>>>()?;
         Ok(PyList::new(self.py, items)?.into_any())
     }
 
@@ -248,10 +330,16 @@ impl<'py, 'b> Reader<'py, 'b> {
                     return Err(PyValueError::new_err("an unknown extension type"));
                 }
                 let count = self.array_length()?;
-                let items = (0..count).map(|_| self.value()).collect::<PyResult<Vec<_>>>()?;
+                let items = (0..count)
+                    .map(|_| self.value())
+                    .collect::<PyResult<Vec<_>>>()?;
                 PyTuple::new(py, items)?.into_any()
             }
-            other => return Err(PyValueError::new_err(format!("{other:#x} does not begin a value"))),
+            other => {
+                return Err(PyValueError::new_err(format!(
+                    "{other:#x} does not begin a value"
+                )));
+            }
         })
     }
 }

@@ -56,12 +56,30 @@ struct Writer {
 
 impl Writer {
     fn new() -> Self {
-        Self { out: Vec::with_capacity(64), containers: Vec::new() }
+        Self {
+            out: Vec::with_capacity(64),
+            containers: Vec::new(),
+        }
     }
 
-    fn length(&mut self, count: usize, fix: Option<(u8, usize)>, eight: Option<u8>, sixteen: u8, thirty_two: u8) -> Result<(), NotPlain> {
-        match (fix, eight, u8::try_from(count), u16::try_from(count), u32::try_from(count)) {
-            (Some((base, most)), _, Ok(count), _, _) if usize::from(count) <= most => self.out.push(base | count),
+    fn length(
+        &mut self,
+        count: usize,
+        fix: Option<(u8, usize)>,
+        eight: Option<u8>,
+        sixteen: u8,
+        thirty_two: u8,
+    ) -> Result<(), NotPlain> {
+        match (
+            fix,
+            eight,
+            u8::try_from(count),
+            u16::try_from(count),
+            u32::try_from(count),
+        ) {
+            (Some((base, most)), _, Ok(count), _, _) if usize::from(count) <= most => {
+                self.out.push(base | count)
+            }
             (_, Some(marker), Ok(count), _, _) => self.out.extend([marker, count]),
             (_, _, _, Ok(count), _) => {
                 self.out.push(sixteen);
@@ -111,7 +129,10 @@ impl Writer {
     /// A container that occurs twice, or in itself, is pickle's to get right.
     fn enter(&mut self, container: &Bound<'_, PyAny>, depth: usize) -> Result<(), NotPlain> {
         let address = container.as_ptr() as usize;
-        if depth >= DEEPEST || self.containers.len() >= MOST_CONTAINERS || self.containers.contains(&address) {
+        if depth >= DEEPEST
+            || self.containers.len() >= MOST_CONTAINERS
+            || self.containers.contains(&address)
+        {
             return Err(NotPlain);
         }
         self.containers.push(address);
@@ -172,7 +193,11 @@ impl Writer {
 pub(crate) fn encode_value(value: &Bound<'_, PyAny>) -> PyResult<Payload> {
     let mut writer = Writer::new();
     match writer.value(value, 0) {
-        Ok(()) => Ok(Payload { format: MSGPACK, body: writer.out.into(), ..Payload::default() }),
+        Ok(()) => Ok(Payload {
+            format: MSGPACK,
+            body: writer.out.into(),
+            ..Payload::default()
+        }),
         Err(NotPlain) => pickle(value),
     }
 }
@@ -185,8 +210,16 @@ fn pickle(value: &Bound<'_, PyAny>) -> PyResult<Payload> {
     let pickled = hooks(py)?.pickle.bind(py).call1((value,));
     let references = FOUND.replace(outer);
     let (body, buffers): (Bound<'_, PyBytes>, Bound<'_, PyList>) = pickled?.extract()?;
-    let segments = buffers.iter().map(|buffer| copy_buffer(&buffer)).collect::<PyResult<_>>()?;
-    Ok(Payload { format: PICKLE, body: Bytes::copy_from_slice(body.as_bytes()), segments, references })
+    let segments = buffers
+        .iter()
+        .map(|buffer| copy_buffer(&buffer))
+        .collect::<PyResult<_>>()?;
+    Ok(Payload {
+        format: PICKLE,
+        body: Bytes::copy_from_slice(body.as_bytes()),
+        segments,
+        references,
+    })
 }
 
 /// Large buffers are copied without the GIL.
@@ -195,14 +228,20 @@ const LARGE: usize = 1 << 20;
 fn copy_buffer(object: &Bound<'_, PyAny>) -> PyResult<Bytes> {
     let py = object.py();
     // A pickle buffer in any contiguous order is plain bytes when asked for its raw form.
-    let raw = if object.hasattr(pyo3::intern!(py, "raw"))? { object.call_method0(pyo3::intern!(py, "raw"))? } else { object.clone() };
+    let raw = if object.hasattr(pyo3::intern!(py, "raw"))? {
+        object.call_method0(pyo3::intern!(py, "raw"))?
+    } else {
+        object.clone()
+    };
     let buffer = PyBuffer::<u8>::get(&raw)?;
     let length = buffer.len_bytes();
     if length >= LARGE {
         let address = buffer.buf_ptr() as usize;
         // SAFETY: the buffer stays exported, hence in place, until `buffer` is dropped below; a program that
         // writes to it from another thread during the call gets torn values, as it would with any copy.
-        let copy = py.detach(|| unsafe { std::slice::from_raw_parts(address as *const u8, length) }.to_vec());
+        let copy = py.detach(|| {
+            unsafe { std::slice::from_raw_parts(address as *const u8, length) }.to_vec()
+        });
         drop(buffer);
         return Ok(copy.into());
     }
@@ -221,10 +260,23 @@ pub(crate) fn encode_arguments(
     let py = args.py();
     let mut dependencies = Vec::new();
     let named = kwargs.map_or(0, PyDictMethods::len);
-    if first.is_none() && !has_tasks(args, kwargs)
-        && let Some(body) = plain_arguments(args.iter_borrowed().map(|arg| arg.to_owned()), args.len(), kwargs, named)
+    if first.is_none()
+        && !has_tasks(args, kwargs)
+        && let Some(body) = plain_arguments(
+            args.iter_borrowed().map(|arg| arg.to_owned()),
+            args.len(),
+            kwargs,
+            named,
+        )
     {
-        return Ok((Payload { format: MSGPACK, body, ..Payload::default() }, dependencies));
+        return Ok((
+            Payload {
+                format: MSGPACK,
+                body,
+                ..Payload::default()
+            },
+            dependencies,
+        ));
     }
     let mut positional = Vec::with_capacity(args.len() + 1);
     positional.extend(first.cloned());
@@ -233,8 +285,9 @@ pub(crate) fn encode_arguments(
             None => positional.push(arg),
             Some(mut found) => {
                 if found.slot != Slot::Order {
-                    let index = u16::try_from(positional.len())
-                        .map_err(|_| pyo3::exceptions::PyTypeError::new_err("too many positional arguments"))?;
+                    let index = u16::try_from(positional.len()).map_err(|_| {
+                        pyo3::exceptions::PyTypeError::new_err("too many positional arguments")
+                    })?;
                     found.slot = Slot::Positional(index);
                     positional.push(py.None().into_bound(py));
                 }
@@ -262,8 +315,16 @@ pub(crate) fn encode_arguments(
     }
     let named = keyword.as_ref().map_or(0, PyDictMethods::len);
     let count = positional.len();
-    if let Some(body) = plain_arguments(positional.iter().cloned(), count, keyword.as_ref(), named) {
-        return Ok((Payload { format: MSGPACK, body, ..Payload::default() }, dependencies));
+    if let Some(body) = plain_arguments(positional.iter().cloned(), count, keyword.as_ref(), named)
+    {
+        return Ok((
+            Payload {
+                format: MSGPACK,
+                body,
+                ..Payload::default()
+            },
+            dependencies,
+        ));
     }
     let keyword = keyword.unwrap_or_else(|| PyDict::new(py));
     let whole = (PyTuple::new(py, positional)?, keyword).into_pyobject(py)?;
@@ -294,19 +355,37 @@ fn is_task(value: &Bound<'_, PyAny>) -> bool {
 }
 
 fn has_tasks(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> bool {
-    args.iter_borrowed().any(|arg| is_task(&arg)) || kwargs.is_some_and(|kwargs| kwargs.values().iter().any(|value| is_task(&value)))
+    args.iter_borrowed().any(|arg| is_task(&arg))
+        || kwargs.is_some_and(|kwargs| kwargs.values().iter().any(|value| is_task(&value)))
 }
 
 /// What an argument that stands for a task asks for; its slot is still to be set, unless it is only an order.
 fn dependency(value: &Bound<'_, PyAny>) -> PyResult<Option<Dependency>> {
     let (task, part, slot) = if let Ok(task) = value.cast::<Task>() {
+        task.get().cell().read();
         (task.get().cell().id, Bytes::new(), Slot::Positional(0))
     } else if let Ok(output) = value.cast::<Output>() {
         let output = output.get();
-        let slot = if output.done { Slot::Order } else { Slot::Positional(0) };
-        (output.task.bind(value.py()).get().cell().id, output.part(value.py())?, slot)
+        output.task.bind(value.py()).get().cell().read();
+        let slot = if output.done {
+            Slot::Order
+        } else {
+            Slot::Positional(0)
+        };
+        (
+            output.task.bind(value.py()).get().cell().id,
+            output.part(value.py())?,
+            slot,
+        )
     } else {
         return Ok(None);
     };
-    Ok(Some(Dependency { slot, task, part, source: Source::Unresolved { authority: task.owner } }))
+    Ok(Some(Dependency {
+        slot,
+        task,
+        part,
+        source: Source::Unresolved {
+            authority: task.owner,
+        },
+    }))
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mosaic_core::call::{Call, CallKind, Construction};
-use mosaic_core::event::{Report, Submission};
+use mosaic_core::event::Submission;
 use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::payload::Reference;
 use mosaic_core::placement::LeastLoaded;
@@ -35,23 +35,33 @@ pub(crate) struct Host {
 static CURRENT: Mutex<Option<(u32, Arc<Host>)>> = Mutex::new(None);
 
 fn current() -> std::sync::MutexGuard<'static, Option<(u32, Arc<Host>)>> {
-    CURRENT.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    CURRENT
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// The exception for an engine's refusal.
 pub(crate) fn engine_error(py: Python<'_>, refusal: &EngineError) -> PyErr {
     let class = match refusal {
         EngineError::Backpressure(_) => "BackpressureError",
-        EngineError::TimedOut => return pyo3::exceptions::PyTimeoutError::new_err(refusal.to_string()),
+        EngineError::TimedOut => {
+            return pyo3::exceptions::PyTimeoutError::new_err(refusal.to_string());
+        }
         EngineError::Stopped | EngineError::Forked => "RuntimeDisconnectedError",
-        EngineError::Interrupted | EngineError::NoWorkers(_) | EngineError::System(_) => "MosaicError",
+        EngineError::Interrupted | EngineError::NoWorkers(_) | EngineError::System(_) => {
+            "MosaicError"
+        }
     };
     error(py, class, &refusal.to_string())
 }
 
 impl Host {
     fn install(engine: Engine, executor: Arc<PythonExecutor>) -> PyEngine {
-        let host = Arc::new(Self { engine, executor, loops: Loops::default() });
+        let host = Arc::new(Self {
+            engine,
+            executor,
+            loops: Loops::default(),
+        });
         host.executor.belong_to(&host);
         *current() = Some((std::process::id(), Arc::clone(&host)));
         PyEngine { host }
@@ -71,11 +81,18 @@ impl Host {
     }
 
     /// Whether waiting here for a call on that tessera keeps the call itself from running.
-    pub(crate) fn waits_for_itself(&self, py: Python<'_>, tessera: TesseraId, blocking: bool) -> PyResult<bool> {
+    pub(crate) fn waits_for_itself(
+        &self,
+        py: Python<'_>,
+        tessera: TesseraId,
+        blocking: bool,
+    ) -> PyResult<bool> {
         let me = self.engine.runtime();
         let place = match self.engine.host_of(tessera) {
             // Whether this thread may block depends on where the tessera goes.
-            None if blocking && tessera.owner == me && self.executor.is_main_lane() => self.wait_placed(py, tessera)?,
+            None if blocking && tessera.owner == me && self.executor.is_main_lane() => {
+                self.wait_placed(py, tessera)?
+            }
             place => place.unwrap_or(tessera.owner),
         };
         Ok(place == me && self.executor.blocks(py, tessera, blocking)?)
@@ -87,7 +104,9 @@ impl Host {
 pub(crate) fn engine() -> Option<PyEngine> {
     let current = current();
     let (process, host) = current.as_ref()?;
-    (*process == std::process::id()).then(|| PyEngine { host: Arc::clone(host) })
+    (*process == std::process::id()).then(|| PyEngine {
+        host: Arc::clone(host),
+    })
 }
 
 /// Start the head: monitor and node agent in this process, workers as processes.
@@ -104,17 +123,25 @@ pub(crate) fn start_head(
     foreign_strategy: bool,
     least_loaded: bool,
 ) -> PyResult<PyEngine> {
-    let config = EngineConfig { max_pending, foreign_strategy };
+    let config = EngineConfig {
+        max_pending,
+        foreign_strategy,
+    };
     let launch = Launch {
         command: worker_command,
         environment: worker_environment.into_iter().collect(),
         workers: num_workers,
-        grace: Duration::try_from_secs_f64(stop_grace)
-            .map_err(|_| pyo3::exceptions::PyValueError::new_err("stop_grace must be a positive number of seconds"))?,
+        grace: Duration::try_from_secs_f64(stop_grace).map_err(|_| {
+            pyo3::exceptions::PyValueError::new_err(
+                "stop_grace must be a positive number of seconds",
+            )
+        })?,
     };
     let executor = PythonExecutor::new(py)?;
     let seam: Arc<dyn mosaic_runtime::executor::Executor> = Arc::<PythonExecutor>::clone(&executor);
-    let engine = py.detach(|| roles::head(&config, launch, seam)).map_err(|error| engine_error(py, &error))?;
+    let engine = py
+        .detach(|| roles::head(&config, launch, seam))
+        .map_err(|error| engine_error(py, &error))?;
     if least_loaded {
         engine.set_strategy(Box::new(LeastLoaded::default()));
     }
@@ -127,7 +154,13 @@ pub(crate) fn join_worker(py: Python<'_>) -> PyResult<PyEngine> {
     let executor = PythonExecutor::new(py)?;
     let seam: Arc<dyn mosaic_runtime::executor::Executor> = Arc::<PythonExecutor>::clone(&executor);
     let engine = py
-        .detach(|| roles::worker(WorkerSeat::from_environment()?, &EngineConfig::default(), seam))
+        .detach(|| {
+            roles::worker(
+                WorkerSeat::from_environment()?,
+                &EngineConfig::default(),
+                seam,
+            )
+        })
         .map_err(|error| engine_error(py, &error))?;
     Ok(Host::install(engine, executor))
 }
@@ -139,7 +172,10 @@ pub(crate) struct PyEngine {
 }
 
 fn tessera_id(raw: (u32, u64)) -> TesseraId {
-    TesseraId { owner: RuntimeId(raw.0), sequence: raw.1 }
+    TesseraId {
+        owner: RuntimeId(raw.0),
+        sequence: raw.1,
+    }
 }
 
 #[pymethods]
@@ -177,7 +213,10 @@ impl PyEngine {
 
     fn members(&self) -> Vec<(u32, String, u32, bool)> {
         let members = self.host.engine.members();
-        members.into_iter().map(|member| (member.runtime.0, member.uid, member.pid, member.worker)).collect()
+        members
+            .into_iter()
+            .map(|member| (member.runtime.0, member.uid, member.pid, member.worker))
+            .collect()
     }
 
     fn add_worker(&self) {
@@ -186,13 +225,21 @@ impl PyEngine {
 
     fn notices<'py>(&self, py: Python<'py>) -> PyResult<Option<Vec<Bound<'py, PyTuple>>>> {
         let notices = Arc::clone(self.host.engine.notices());
-        let Some(taken) = py.detach(move || notices.take()) else { return Ok(None) };
-        taken.into_iter().map(|notice| notice_tuple(py, notice)).collect::<PyResult<_>>().map(Some)
+        let Some(taken) = py.detach(move || notices.take()) else {
+            return Ok(None);
+        };
+        taken
+            .into_iter()
+            .map(|notice| notice_tuple(py, notice))
+            .collect::<PyResult<_>>()
+            .map(Some)
     }
 
     #[pyo3(signature = (tessera, runtime, reason))]
     fn chosen(&self, tessera: (u32, u64), runtime: Option<u32>, reason: String) {
-        self.host.engine.chosen(tessera_id(tessera), runtime.map(RuntimeId).ok_or(reason));
+        self.host
+            .engine
+            .chosen(tessera_id(tessera), runtime.map(RuntimeId).ok_or(reason));
     }
 
     #[pyo3(signature = (grace = None))]
@@ -202,7 +249,10 @@ impl PyEngine {
         self.host.loops.close(py);
         self.host.executor.clear(py);
         let mut current = current();
-        if current.as_ref().is_some_and(|(_, host)| Arc::ptr_eq(host, &self.host)) {
+        if current
+            .as_ref()
+            .is_some_and(|(_, host)| Arc::ptr_eq(host, &self.host))
+        {
             *current = None;
         }
     }
@@ -223,7 +273,13 @@ impl PyEngine {
     ) -> PyResult<(TesseraRef, Py<PyAny>)> {
         let (arguments, dependencies) = encode_arguments(Some(cls.as_any()), args, Some(kwargs))?;
         let engine = &self.host.engine;
-        let (tessera, task) = (TesseraId { owner: engine.runtime(), sequence: engine.next_sequence() }, engine.next_task());
+        let (tessera, task) = (
+            TesseraId {
+                owner: engine.runtime(),
+                sequence: engine.next_sequence(),
+            },
+            engine.next_task(),
+        );
         let class: Arc<str> = name.into();
         let cell = TaskCell::new(task, tessera, "__init__".into(), Arc::clone(&class));
         let call = Call {
@@ -233,32 +289,71 @@ impl PyEngine {
             method: Arc::clone(&class),
             coroutine: false,
             retries,
-            construction: Construction { concurrent, restartable: restarts > 0 },
+            construction: Construction {
+                concurrent,
+                restartable: restarts > 0,
+            },
             dependencies,
             arguments,
         };
         let place = place.map(RuntimeId);
-        let submission =
-            Submission { handle: Arc::clone(&cell), call, host: None, place, restarts, resends: retries };
+        let submission = Submission {
+            handle: Arc::clone(&cell),
+            call,
+            host: None,
+            place,
+            restarts,
+            resends: retries,
+        };
         submit(py, &self.host, submission, None)?;
-        Ok((TesseraRef::new(&self.host, tessera, None, class), make_task(py, &self.host, cell)?))
+        Ok((
+            TesseraRef::to_new(&self.host, &cell),
+            make_task(py, &self.host, cell)?,
+        ))
     }
 
     fn functions(&self, runtime: u32) -> TesseraRef {
         let runtime = RuntimeId(runtime);
-        TesseraRef::new(&self.host, TesseraId::functions(runtime), Some(runtime), "function".into())
+        TesseraRef::new(
+            &self.host,
+            TesseraId::functions(runtime),
+            Some(runtime),
+            "function".into(),
+        )
     }
 
     fn borrow_tessera(&self, tessera: (u32, u64), host: u32, name: &str) -> TesseraRef {
         let (tessera, host) = (tessera_id(tessera), RuntimeId(host));
-        self.host.engine.retain(Reference { object: ObjectId::Tessera(tessera), authority: host });
+        self.host.engine.retain(Reference {
+            object: ObjectId::Tessera(tessera),
+            authority: host,
+        });
         TesseraRef::new(&self.host, tessera, Some(host), name.into())
     }
 
-    fn borrow_task(&self, py: Python<'_>, task: (u32, u64), tessera: (u32, u64), class: &str, method: &str) -> PyResult<Py<PyAny>> {
-        let task = TaskId { owner: RuntimeId(task.0), sequence: task.1 };
-        self.host.engine.retain(Reference { object: ObjectId::Task(task), authority: task.owner });
-        make_task(py, &self.host, self.host.engine.borrowed_cell(task, tessera_id(tessera), class, method))
+    fn borrow_task(
+        &self,
+        py: Python<'_>,
+        task: (u32, u64),
+        tessera: (u32, u64),
+        class: &str,
+        method: &str,
+    ) -> PyResult<Py<PyAny>> {
+        let task = TaskId {
+            owner: RuntimeId(task.0),
+            sequence: task.1,
+        };
+        self.host.engine.retain(Reference {
+            object: ObjectId::Task(task),
+            authority: task.owner,
+        });
+        make_task(
+            py,
+            &self.host,
+            self.host
+                .engine
+                .borrowed_cell(task, tessera_id(tessera), class, method),
+        )
     }
 
     fn put(&self, py: Python<'_>, value: &Bound<'_, PyAny>, name: &str) -> PyResult<Py<PyAny>> {
@@ -267,12 +362,36 @@ impl PyEngine {
     }
 
     fn discard(&self, task: (u32, u64)) {
-        self.host.engine.discard(TaskId { owner: RuntimeId(task.0), sequence: task.1 });
+        self.host.engine.discard(TaskId {
+            owner: RuntimeId(task.0),
+            sequence: task.1,
+        });
     }
 
     fn fence(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let cell = self.host.engine.fence().map_err(|error| engine_error(py, &error))?;
+        let cell = self
+            .host
+            .engine
+            .fence()
+            .map_err(|error| engine_error(py, &error))?;
         make_task(py, &self.host, cell)
+    }
+
+    fn holders(&self, tessera: (u32, u64)) -> Vec<u32> {
+        self.host
+            .engine
+            .holders_of(tessera_id(tessera))
+            .into_iter()
+            .map(|runtime| runtime.0)
+            .collect()
+    }
+
+    fn __eq__(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.host, &other.host)
+    }
+
+    fn __hash__(&self) -> usize {
+        Arc::as_ptr(&self.host) as usize
     }
 
     fn run_main_lane(&self, py: Python<'_>) {
@@ -283,7 +402,12 @@ impl PyEngine {
         self.host.executor.wait_coroutine(py)
     }
 
-    fn attach_coroutine_lane(&self, py: Python<'_>, event_loop: Py<PyAny>, both: bool) -> PyResult<()> {
+    fn attach_coroutine_lane(
+        &self,
+        py: Python<'_>,
+        event_loop: Py<PyAny>,
+        both: bool,
+    ) -> PyResult<()> {
         self.host.executor.attach(py, event_loop, both)
     }
 
@@ -299,27 +423,11 @@ fn notice_tuple(py: Python<'_>, notice: Notice) -> PyResult<Bound<'_, PyTuple>> 
             let text = String::from_utf8_lossy(&line).into_owned();
             ("output", uid, if error { "stderr" } else { "stdout" }, text).into_pyobject(py)
         }
-        Notice::Report(report) => {
-            let (level, text) = describe(&report);
-            ("report", level, text).into_pyobject(py)
-        }
-        Notice::Unread { what, message } => {
-            let text = format!("{what} failed and nobody looked at it: {message}");
-            ("report", "error", text).into_pyobject(py)
-        }
+        Notice::Log { uid, level, text } => ("report", level, text, uid).into_pyobject(py),
+        Notice::Exhausted(reason) => ("exhausted", reason).into_pyobject(py),
         Notice::Joined(uid) => ("joined", uid).into_pyobject(py),
         Notice::Died { uid, cause } => ("died", uid, cause).into_pyobject(py),
         Notice::Choose(tessera) => ("choose", tessera.owner.0, tessera.sequence).into_pyobject(py),
         Notice::Ended(token) => ("done", token).into_pyobject(py),
-    }
-}
-
-/// A report as a level and a line for the log.
-pub(crate) fn describe(report: &Report) -> (&'static str, String) {
-    match report {
-        Report::Retried { what, attempt, of, message } => {
-            ("warning", format!("{what} failed and is run again (retry {attempt} of {of}): {message}"))
-        }
-        Report::Restarted { what, cause } => ("warning", format!("{what} is rebuilt: {cause}")),
     }
 }

@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use mosaic_core::call::{CallKind, Failure, FailureKind, Outcome, ReadyCall};
-use mosaic_core::event::Report;
 use mosaic_core::id::{TaskId, TesseraId};
 use mosaic_core::payload::Payload;
 use mosaic_runtime::executor::{Executor, Revoked};
@@ -24,7 +23,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::coroutine::CallCoroutine;
 use crate::decode::{decode_arguments, decode_value};
 use crate::encode::{MSGPACK, OPAQUE, encode_value};
-use crate::engine::{Host, describe};
+use crate::engine::Host;
 use crate::hooks::{cached, hooks};
 use crate::task::lock;
 
@@ -114,7 +113,10 @@ impl PythonExecutor {
             return Ok(None);
         }
         let (owner, sequence): (u32, u64) = current.extract()?;
-        Ok(Some(TesseraId { owner: mosaic_core::id::RuntimeId(owner), sequence }))
+        Ok(Some(TesseraId {
+            owner: mosaic_core::id::RuntimeId(owner),
+            sequence,
+        }))
     }
 
     /// Whether this thread is a worker's main lane.
@@ -124,7 +126,12 @@ impl PythonExecutor {
     }
 
     /// Whether a wait in the current context keeps a call on that tessera of this runtime from running.
-    pub(crate) fn blocks(&self, py: Python<'_>, tessera: TesseraId, blocking: bool) -> PyResult<bool> {
+    pub(crate) fn blocks(
+        &self,
+        py: Python<'_>,
+        tessera: TesseraId,
+        blocking: bool,
+    ) -> PyResult<bool> {
         if blocking && MAIN_LANE.get() {
             return Ok(true);
         }
@@ -183,26 +190,38 @@ impl PythonExecutor {
         let (task, kind) = (ready.call.task, ready.call.kind);
         let result = self.invoke(py, ready).and_then(|value| {
             // A plain method may hand back a coroutine of a colleague: its callers want the value.
-            if value.is_instance(cached!(py, "types", "CoroutineType")?)? { self.await_blocking(py, value) } else { Ok(value) }
+            if value.is_instance(cached!(py, "types", "CoroutineType")?)? {
+                self.await_blocking(py, value)
+            } else {
+                Ok(value)
+            }
         });
         self.outcome(py, task, kind, result)
     }
 
     /// Run a coroutine on the coroutine lane and wait here for its end.
-    fn await_blocking<'py>(&self, py: Python<'py>, coroutine: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    fn await_blocking<'py>(
+        &self,
+        py: Python<'py>,
+        coroutine: Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         if self.both.load(Ordering::Acquire) {
             return Err(pyo3::exceptions::PyTypeError::new_err(
                 "a plain method of a local tessera returned a coroutine: declare the method `async def`",
             ));
         }
         let event_loop = loop {
-            if let Some(event_loop) = lock(&self.event_loop).as_ref().map(|event_loop| event_loop.clone_ref(py)) {
+            if let Some(event_loop) = lock(&self.event_loop)
+                .as_ref()
+                .map(|event_loop| event_loop.clone_ref(py))
+            {
                 break event_loop;
             }
             self.coroutines.rouse();
             py.detach(|| self.attached.wait(None)).ok();
         };
-        let future = cached!(py, "asyncio", "run_coroutine_threadsafe")?.call1((coroutine, event_loop))?;
+        let future =
+            cached!(py, "asyncio", "run_coroutine_threadsafe")?.call1((coroutine, event_loop))?;
         future.call_method0(pyo3::intern!(py, "result"))
     }
 
@@ -214,10 +233,22 @@ impl PythonExecutor {
         woken.is_ok() && !self.stopped.load(Ordering::Acquire)
     }
 
-    pub(crate) fn attach(self: &Arc<Self>, py: Python<'_>, event_loop: Py<PyAny>, both: bool) -> PyResult<()> {
+    pub(crate) fn attach(
+        self: &Arc<Self>,
+        py: Python<'_>,
+        event_loop: Py<PyAny>,
+        both: bool,
+    ) -> PyResult<()> {
         self.both.store(both, Ordering::Release);
-        let drain = Bound::new(py, CoroutineDrain { executor: Arc::downgrade(self) })?;
-        let Some(descriptor) = self.coroutines.wake().descriptor() else { return Ok(()) };
+        let drain = Bound::new(
+            py,
+            CoroutineDrain {
+                executor: Arc::downgrade(self),
+            },
+        )?;
+        let Some(descriptor) = self.coroutines.wake().descriptor() else {
+            return Ok(());
+        };
         event_loop.call_method1(py, "add_reader", (descriptor, drain))?;
         *lock(&self.event_loop) = Some(event_loop);
         self.attached.raise();
@@ -247,7 +278,9 @@ impl PythonExecutor {
             match job {
                 CoroutineJob::Run(ready) => self.start_coroutine(py, *ready)?,
                 CoroutineJob::Cancel(task) => {
-                    let running = lock(&self.running).get(&task).map(|running| running.clone_ref(py));
+                    let running = lock(&self.running)
+                        .get(&task)
+                        .map(|running| running.clone_ref(py));
                     if let Some(running) = running {
                         running.call_method0(py, pyo3::intern!(py, "cancel"))?;
                     }
@@ -274,18 +307,32 @@ impl PythonExecutor {
                 return Ok(());
             }
         };
-        let Some(event_loop) = lock(&self.event_loop).as_ref().map(|event_loop| event_loop.clone_ref(py)) else {
+        let Some(event_loop) = lock(&self.event_loop)
+            .as_ref()
+            .map(|event_loop| event_loop.clone_ref(py))
+        else {
             return Ok(());
         };
         let context = cached!(py, "contextvars", "copy_context")?.call0()?;
         context.call_method1(
             pyo3::intern!(py, "run"),
-            (context_variable(py)?.getattr(pyo3::intern!(py, "set"))?, (tessera.owner.0, tessera.sequence)),
+            (
+                context_variable(py)?.getattr(pyo3::intern!(py, "set"))?,
+                (tessera.owner.0, tessera.sequence),
+            ),
         )?;
-        let wrapped = Bound::new(py, CallCoroutine::new(Arc::clone(self), task, kind, coroutine.unbind()))?;
+        let wrapped = Bound::new(
+            py,
+            CallCoroutine::new(Arc::clone(self), task, kind, coroutine.unbind()),
+        )?;
         let options = PyDict::new(py);
         options.set_item(pyo3::intern!(py, "context"), context)?;
-        let running = event_loop.call_method(py, pyo3::intern!(py, "create_task"), (wrapped,), Some(&options))?;
+        let running = event_loop.call_method(
+            py,
+            pyo3::intern!(py, "create_task"),
+            (wrapped,),
+            Some(&options),
+        )?;
         lock(&self.running).insert(task, running);
         Ok(())
     }
@@ -293,9 +340,13 @@ impl PythonExecutor {
     // ---- running ---------------------------------------------------------------------------------
 
     fn object<'py>(&self, py: Python<'py>, tessera: TesseraId) -> PyResult<Bound<'py, PyAny>> {
-        let object = lock(&self.objects).get(&tessera).map(|object| object.clone_ref(py));
+        let object = lock(&self.objects)
+            .get(&tessera)
+            .map(|object| object.clone_ref(py));
         object.map(|object| object.into_bound(py)).ok_or_else(|| {
-            pyo3::exceptions::PyRuntimeError::new_err(format!("internal error: {tessera:?} has no object"))
+            pyo3::exceptions::PyRuntimeError::new_err(format!(
+                "internal error: {tessera:?} has no object"
+            ))
         })
     }
 
@@ -308,7 +359,12 @@ impl PythonExecutor {
                 let class = args.remove(0);
                 let kwargs = kwargs.unwrap_or_else(|| PyDict::new(py));
                 let id = (call.tessera.owner.0, call.tessera.sequence);
-                let object = hooks(py)?.build.bind(py).call1((id, class, PyTuple::new(py, args)?, kwargs))?;
+                let object = hooks(py)?.build.bind(py).call1((
+                    id,
+                    class,
+                    PyTuple::new(py, args)?,
+                    kwargs,
+                ))?;
                 if call.construction.concurrent {
                     lock(&self.concurrent).insert(call.tessera);
                 }
@@ -320,9 +376,12 @@ impl PythonExecutor {
                 let method = object.getattr(&*call.method)?;
                 method.call(PyTuple::new(py, args)?, kwargs.as_ref())
             }
-            CallKind::GetAttribute | CallKind::GetAttributeNow => self.object(py, call.tessera)?.getattr(&*call.method),
+            CallKind::GetAttribute | CallKind::GetAttributeNow => {
+                self.object(py, call.tessera)?.getattr(&*call.method)
+            }
             CallKind::SetAttribute => {
-                self.object(py, call.tessera)?.setattr(&*call.method, args.remove(0))?;
+                self.object(py, call.tessera)?
+                    .setattr(&*call.method, args.remove(0))?;
                 Ok(py.None().into_bound(py))
             }
             CallKind::Function => {
@@ -331,7 +390,9 @@ impl PythonExecutor {
             }
             CallKind::ResultMethod(task) => {
                 let living = self.living(py, task)?;
-                living.getattr(&*call.method)?.call(PyTuple::new(py, args)?, kwargs.as_ref())
+                living
+                    .getattr(&*call.method)?
+                    .call(PyTuple::new(py, args)?, kwargs.as_ref())
             }
             CallKind::Stop => Ok(py.None().into_bound(py)),
         }
@@ -339,7 +400,13 @@ impl PythonExecutor {
 
     /// The living result of a task that ran here.
     fn living<'py>(&self, py: Python<'py>, task: TaskId) -> PyResult<Bound<'py, PyAny>> {
-        let lost = || crate::hooks::error(py, "ObjectLostError", &format!("the result of {task:?} is not here any more"));
+        let lost = || {
+            crate::hooks::error(
+                py,
+                "ObjectLostError",
+                &format!("the result of {task:?} is not here any more"),
+            )
+        };
         let payload = match lock(&self.results).get(&task) {
             Some(Living::Object(object)) => return Ok(object.bind(py).clone()),
             Some(Living::Encoded(payload)) => payload.clone(),
@@ -352,20 +419,38 @@ impl PythonExecutor {
     }
 
     /// The end of a call, from what Python returned or raised.
-    pub(crate) fn outcome(&self, py: Python<'_>, task: TaskId, kind: CallKind, result: PyResult<Bound<'_, PyAny>>) -> Outcome {
+    pub(crate) fn outcome(
+        &self,
+        py: Python<'_>,
+        task: TaskId,
+        kind: CallKind,
+        result: PyResult<Bound<'_, PyAny>>,
+    ) -> Outcome {
         let value = match result {
             Ok(value) => value,
             Err(error) => return failure(py, &error),
         };
         if kind == CallKind::Construct {
-            return Outcome::Value(Payload { format: MSGPACK, body: bytes::Bytes::from_static(&[0xc0]), ..Payload::default() });
+            return Outcome::Value(Payload {
+                format: MSGPACK,
+                body: bytes::Bytes::from_static(&[0xc0]),
+                ..Payload::default()
+            });
         }
         let payload = encode_value(&value).unwrap_or_else(|error| Payload {
             format: OPAQUE,
-            body: format!("the result cannot be moved: {error}; `task.remote` can still use it where it is").into(),
+            body: format!(
+                "the result cannot be moved: {error}; `task.remote` can still use it where it is"
+            )
+            .into(),
             ..Payload::default()
         });
-        let large = payload.segments.iter().map(bytes::Bytes::len).sum::<usize>() > KEPT_TWICE;
+        let large = payload
+            .segments
+            .iter()
+            .map(bytes::Bytes::len)
+            .sum::<usize>()
+            > KEPT_TWICE;
         let living = if large || payload.format == MSGPACK {
             Living::Encoded(payload.clone())
         } else {
@@ -379,13 +464,19 @@ impl PythonExecutor {
 
 /// An exception as the failure of a call.
 pub(crate) fn failure(py: Python<'_>, error: &PyErr) -> Outcome {
-    let cancelled = cached!(py, "asyncio", "CancelledError").is_ok_and(|class| error.matches(py, class).unwrap_or(false));
+    let cancelled = cached!(py, "asyncio", "CancelledError")
+        .is_ok_and(|class| error.matches(py, class).unwrap_or(false));
     if cancelled {
-        return Outcome::Failed(Failure::new(FailureKind::Cancelled, "cancelled while it ran"));
+        return Outcome::Failed(Failure::new(
+            FailureKind::Cancelled,
+            "cancelled while it ran",
+        ));
     }
     // The exception itself does not know its traceback before somebody has caught it.
     if let Some(traceback) = error.traceback(py) {
-        let _ = error.value(py).setattr(pyo3::intern!(py, "__traceback__"), traceback);
+        let _ = error
+            .value(py)
+            .setattr(pyo3::intern!(py, "__traceback__"), traceback);
     }
     let encoded = hooks(py)
         .and_then(|hooks| hooks.encode_exception.bind(py).call1((error.value(py),)))
@@ -394,9 +485,15 @@ pub(crate) fn failure(py: Python<'_>, error: &PyErr) -> Outcome {
     match encoded {
         Ok((message, detail)) => {
             failure.message = message;
-            failure.detail = Payload { format: crate::encode::PICKLE, body: detail.into(), ..Payload::default() };
+            failure.detail = Payload {
+                format: crate::encode::PICKLE,
+                body: detail.into(),
+                ..Payload::default()
+            };
         }
-        Err(second) => failure.message = format!("{error} (and the exception cannot be encoded: {second})"),
+        Err(second) => {
+            failure.message = format!("{error} (and the exception cannot be encoded: {second})")
+        }
     }
     Outcome::Failed(failure)
 }
@@ -405,7 +502,12 @@ pub(crate) fn failure(py: Python<'_>, error: &PyErr) -> Outcome {
 fn context_variable(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static VARIABLE: pyo3::sync::PyOnceLock<Py<PyAny>> = pyo3::sync::PyOnceLock::new();
     VARIABLE
-        .get_or_try_init(py, || py.import("contextvars")?.getattr("ContextVar")?.call1(("mosaic_tessera",)).map(Bound::unbind))
+        .get_or_try_init(py, || {
+            py.import("contextvars")?
+                .getattr("ContextVar")?
+                .call1(("mosaic_tessera",))
+                .map(Bound::unbind)
+        })
         .map(|variable| variable.bind(py))
 }
 
@@ -472,11 +574,6 @@ impl Executor for PythonExecutor {
                 self.coroutines.rouse();
             }
         }
-    }
-
-    fn report(&self, report: Report) {
-        let (level, text) = describe(&report);
-        self.warn(&format!("{level}: {text}"));
     }
 
     fn warn(&self, message: &str) {

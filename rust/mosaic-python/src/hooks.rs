@@ -18,7 +18,11 @@ static HOOKS: PyOnceLock<Hooks> = PyOnceLock::new();
 
 /// The hooks; an error before `configure` was called.
 pub(crate) fn hooks(py: Python<'_>) -> PyResult<&'static Hooks> {
-    HOOKS.get(py).ok_or_else(|| pyo3::exceptions::PyRuntimeError::new_err("mosaic._core is not configured: import mosaic first"))
+    HOOKS.get(py).ok_or_else(|| {
+        pyo3::exceptions::PyRuntimeError::new_err(
+            "mosaic._core is not configured: import mosaic first",
+        )
+    })
 }
 
 /// Tell the core which Python objects to work with.
@@ -34,13 +38,24 @@ pub(crate) fn configure(
     build: Py<PyAny>,
 ) {
     // A second import of the package in one process brings the same objects.
-    let _ = HOOKS.set(py, Hooks { task_type, pickle, unpickle, encode_exception, decode_failure, build });
+    let _ = HOOKS.set(
+        py,
+        Hooks {
+            task_type,
+            pickle,
+            unpickle,
+            encode_exception,
+            decode_failure,
+            build,
+        },
+    );
 }
 
 /// A Python object looked up once: `cached!(py, "asyncio", "get_running_loop")`.
 macro_rules! cached {
     ($py:expr, $module:literal, $name:literal) => {{
-        static OBJECT: pyo3::sync::PyOnceLock<pyo3::Py<pyo3::PyAny>> = pyo3::sync::PyOnceLock::new();
+        static OBJECT: pyo3::sync::PyOnceLock<pyo3::Py<pyo3::PyAny>> =
+            pyo3::sync::PyOnceLock::new();
         OBJECT
             .get_or_try_init($py, || {
                 use pyo3::types::PyAnyMethods;
@@ -53,7 +68,9 @@ pub(crate) use cached;
 
 /// Raise one of the classes of `mosaic.errors`.
 pub(crate) fn error(py: Python<'_>, class: &str, message: &str) -> PyErr {
-    let made = py.import("mosaic.errors").and_then(|module| module.getattr(class)?.call1((message,)));
+    let made = py
+        .import("mosaic.errors")
+        .and_then(|module| module.getattr(class)?.call1((message,)));
     match made {
         Ok(error) => PyErr::from_value(error),
         Err(error) => error,

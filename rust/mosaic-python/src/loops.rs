@@ -14,7 +14,7 @@ use crate::hooks::cached;
 const BUDGET: usize = 1024;
 
 /// One event loop's mailbox, and the futures that wait on it.
-#[pyclass(frozen, module = "mosaic._core")]
+#[pyclass(frozen, weakref, module = "mosaic._core")]
 pub(crate) struct LoopMailbox {
     pub(crate) mailbox: Arc<Mailbox<u64>>,
     event_loop: Py<PyWeakrefReference>,
@@ -48,7 +48,10 @@ impl LoopMailbox {
         };
         let futures: Vec<_> = {
             let mut inner = lock(&self.inner);
-            batch.drain(..).filter_map(|token| inner.futures.remove(&token)).collect()
+            batch
+                .drain(..)
+                .filter_map(|token| inner.futures.remove(&token))
+                .collect()
         };
         for future in futures {
             resolve(future.bind(py))?;
@@ -60,7 +63,10 @@ impl LoopMailbox {
 /// Resolve a future with None, unless its waiter gave up.
 pub(crate) fn resolve(future: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = future.py();
-    if !future.call_method0(pyo3::intern!(py, "done"))?.is_truthy()? {
+    if !future
+        .call_method0(pyo3::intern!(py, "done"))?
+        .is_truthy()?
+    {
         future.call_method1(pyo3::intern!(py, "set_result"), (py.None(),))?;
     }
     Ok(())
@@ -85,31 +91,43 @@ impl LoopMailbox {
     /// The loop, unless it has closed: then it has forgotten its readers already.
     fn living_loop<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         let event_loop = self.event_loop.bind(py).upgrade()?;
-        let closed = event_loop.call_method0(pyo3::intern!(py, "is_closed")).and_then(|closed| closed.is_truthy());
+        let closed = event_loop
+            .call_method0(pyo3::intern!(py, "is_closed"))
+            .and_then(|closed| closed.is_truthy());
         (!closed.unwrap_or(true)).then_some(event_loop)
     }
 
     fn serves(&self, event_loop: &Bound<'_, PyAny>) -> bool {
-        self.event_loop.bind(event_loop.py()).upgrade().is_some_and(|own| own.is(event_loop))
+        self.event_loop
+            .bind(event_loop.py())
+            .upgrade()
+            .is_some_and(|own| own.is(event_loop))
     }
 }
 
-/// The mailboxes of all loops that ever waited for an engine.
+/// The mailboxes of the loops that wait for an engine, by the loop's address. Each is kept alive by its loop,
+/// whose reader it is, so that its descriptor closes with the loop.
 #[derive(Default)]
 pub(crate) struct Loops {
-    known: Mutex<FxHashMap<usize, Py<LoopMailbox>>>,
+    known: Mutex<FxHashMap<usize, Py<PyWeakrefReference>>>,
 }
 
 impl Loops {
     /// The mailbox of the loop that runs on this thread; made when first asked for.
-    pub(crate) fn of_running_loop<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, LoopMailbox>)> {
+    pub(crate) fn of_running_loop<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, LoopMailbox>)> {
         let event_loop = cached!(py, "asyncio", "get_running_loop")?.call0()?;
         let address = event_loop.as_ptr() as usize;
-        let known = lock(&self.known).get(&address).map(|mailbox| mailbox.clone_ref(py));
-        if let Some(mailbox) = known.filter(|mailbox| mailbox.get().serves(&event_loop)) {
-            return Ok((event_loop, mailbox.into_bound(py)));
+        let known = lock(&self.known)
+            .get(&address)
+            .map(|mailbox| mailbox.clone_ref(py));
+        if let Some(mailbox) = known.and_then(|mailbox| upgrade(mailbox.bind(py)))
+            && mailbox.get().serves(&event_loop)
+        {
+            return Ok((event_loop, mailbox));
         }
-        self.forget_closed(py);
         let signal = Signal::new()?;
         let descriptor = signal.descriptor();
         let mailbox = Bound::new(
@@ -121,7 +139,8 @@ impl Loops {
             },
         )?;
         event_loop.call_method1(pyo3::intern!(py, "add_reader"), (descriptor, &mailbox))?;
-        let replaced = lock(&self.known).insert(address, mailbox.clone().unbind());
+        let weak = PyWeakrefReference::new(&mailbox)?.unbind();
+        let replaced = lock(&self.known).insert(address, weak);
         drop(replaced);
         Ok((event_loop, mailbox))
     }
@@ -130,23 +149,21 @@ impl Loops {
     pub(crate) fn close(&self, py: Python<'_>) {
         let known = std::mem::take(&mut *lock(&self.known));
         for mailbox in known.into_values() {
-            let mailbox = mailbox.into_bound(py);
+            let Some(mailbox) = upgrade(mailbox.bind(py)) else {
+                continue;
+            };
             if let Some(event_loop) = mailbox.get().living_loop(py) {
                 let _ = mailbox.call0();
-                let _ = event_loop.call_method1("remove_reader", (mailbox.get().mailbox.wake().descriptor(),));
+                let _ = event_loop.call_method1(
+                    "remove_reader",
+                    (mailbox.get().mailbox.wake().descriptor(),),
+                );
             }
             mailbox.get().mailbox.wake().close();
         }
     }
+}
 
-    /// Let go of the mailboxes whose loops have closed.
-    fn forget_closed(&self, py: Python<'_>) {
-        let known = std::mem::take(&mut *lock(&self.known));
-        let (living, closed): (FxHashMap<_, _>, FxHashMap<_, _>) =
-            known.into_iter().partition(|(_, mailbox)| mailbox.get().living_loop(py).is_some());
-        lock(&self.known).extend(living);
-        for mailbox in closed.into_values() {
-            mailbox.get().mailbox.wake().close();
-        }
-    }
+fn upgrade<'py>(mailbox: &Bound<'py, PyWeakrefReference>) -> Option<Bound<'py, LoopMailbox>> {
+    mailbox.upgrade()?.cast_into().ok()
 }

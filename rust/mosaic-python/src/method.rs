@@ -30,20 +30,52 @@ pub(crate) struct Counted {
     /// Where it was known to live when the reference came here.
     known: Option<RuntimeId>,
     pub(crate) class: Arc<str>,
+    /// Its construction, where this process made it: a call that follows tells of its failure.
+    built: Option<Arc<TaskCell>>,
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
         if !self.tessera.is_functions() {
-            self.host.engine.release(ObjectId::Tessera(self.tessera), true);
+            self.host
+                .engine
+                .release(ObjectId::Tessera(self.tessera), true);
         }
     }
 }
 
 impl TesseraRef {
     /// A reference that the engine counts already (a submission's, or one just retained).
-    pub(crate) fn new(host: &Arc<Host>, tessera: TesseraId, known: Option<RuntimeId>, class: Arc<str>) -> Self {
-        Self { inner: Arc::new(Counted { host: Arc::clone(host), tessera, known, class }) }
+    pub(crate) fn new(
+        host: &Arc<Host>,
+        tessera: TesseraId,
+        known: Option<RuntimeId>,
+        class: Arc<str>,
+    ) -> Self {
+        Self {
+            inner: Arc::new(Counted {
+                host: Arc::clone(host),
+                tessera,
+                known,
+                class,
+                built: None,
+            }),
+        }
+    }
+
+    /// A reference to a tessera that this construction builds.
+    pub(crate) fn to_new(host: &Arc<Host>, built: &Arc<TaskCell>) -> Self {
+        let (tessera, class) = (built.tessera, Arc::clone(&built.class));
+        let built = Some(Arc::clone(built));
+        Self {
+            inner: Arc::new(Counted {
+                host: Arc::clone(host),
+                tessera,
+                known: None,
+                class,
+                built,
+            }),
+        }
     }
 }
 
@@ -99,30 +131,38 @@ impl TesseraRef {
         resends: u32,
         timeout: Option<f64>,
     ) -> PyResult<RemoteMethod> {
-        let kind = match kind {
-            "method" => CallKind::Method,
-            "get" => CallKind::GetAttribute,
-            "get_now" => CallKind::GetAttributeNow,
-            "set" => CallKind::SetAttribute,
-            "stop" => CallKind::Stop,
-            "function" => CallKind::Function,
-            other => CallKind::ResultMethod(
-                result_kind(other).ok_or_else(|| PyValueError::new_err(format!("{other:?} is no kind of call")))?,
-            ),
-        };
+        let kind =
+            match kind {
+                "method" => CallKind::Method,
+                "get" => CallKind::GetAttribute,
+                "get_now" => CallKind::GetAttributeNow,
+                "set" => CallKind::SetAttribute,
+                "stop" => CallKind::Stop,
+                "function" => CallKind::Function,
+                other => CallKind::ResultMethod(result_kind(other).ok_or_else(|| {
+                    PyValueError::new_err(format!("{other:?} is no kind of call"))
+                })?),
+            };
         Ok(RemoteMethod {
             callee: Arc::clone(&self.inner),
             name: name.into(),
             kind,
             coroutine,
             reserved: reserved.cloned().map(Bound::unbind),
-            options: Options { retries, resends, timeout },
+            options: Options {
+                retries,
+                resends,
+                timeout,
+            },
         })
     }
 
     fn note(&self, py: Python<'_>) -> PyResult<()> {
         let authority = self.inner.place(py)?;
-        note(Reference { object: ObjectId::Tessera(self.inner.tessera), authority });
+        note(Reference {
+            object: ObjectId::Tessera(self.inner.tessera),
+            authority,
+        });
         Ok(())
     }
 }
@@ -130,7 +170,10 @@ impl TesseraRef {
 /// `result:OWNER:SEQUENCE`
 fn result_kind(text: &str) -> Option<TaskId> {
     let (owner, sequence) = text.strip_prefix("result:")?.split_once(':')?;
-    Some(TaskId { owner: RuntimeId(owner.parse().ok()?), sequence: sequence.parse().ok()? })
+    Some(TaskId {
+        owner: RuntimeId(owner.parse().ok()?),
+        sequence: sequence.parse().ok()?,
+    })
 }
 
 #[derive(Clone, Copy)]
@@ -160,7 +203,12 @@ impl RemoteMethod {
     }
 
     #[pyo3(signature = (*args, **kwargs))]
-    fn __call__(&self, py: Python<'_>, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Py<PyAny>> {
+    fn __call__(
+        &self,
+        py: Python<'_>,
+        args: &Bound<'_, PyTuple>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Py<PyAny>> {
         let mut options = self.options;
         let mut kwargs = kwargs.cloned();
         if let (Some(given), Some(reserved)) = (&kwargs, &self.reserved) {
@@ -173,9 +221,17 @@ impl RemoteMethod {
             (args.clone(), None)
         };
         let (arguments, dependencies) = encode_arguments(first.as_ref(), &args, kwargs.as_ref())?;
+        if let Some(built) = &self.callee.built {
+            built.read();
+        }
         let host = &self.callee.host;
         let task = host.engine.next_task();
-        let cell = TaskCell::new(task, self.callee.tessera, Arc::clone(&self.name), Arc::clone(&self.callee.class));
+        let cell = TaskCell::new(
+            task,
+            self.callee.tessera,
+            Arc::clone(&self.name),
+            Arc::clone(&self.callee.class),
+        );
         let submission = Submission {
             handle: Arc::clone(&cell),
             call: Call {
@@ -189,7 +245,11 @@ impl RemoteMethod {
                 dependencies,
                 arguments,
             },
-            host: if self.callee.tessera.is_functions() { Some(self.callee.tessera.owner) } else { self.callee.known },
+            host: if self.callee.tessera.is_functions() {
+                Some(self.callee.tessera.owner)
+            } else {
+                self.callee.known
+            },
             place: None,
             restarts: 0,
             resends: options.resends,
@@ -205,10 +265,16 @@ impl RemoteMethod {
 
 impl Options {
     /// Take out of the keywords what is mosaic's.
-    fn consume<'py>(&mut self, given: &Bound<'py, PyDict>, reserved: &Bound<'py, PyFrozenSet>) -> PyResult<Bound<'py, PyDict>> {
+    fn consume<'py>(
+        &mut self,
+        given: &Bound<'py, PyDict>,
+        reserved: &Bound<'py, PyFrozenSet>,
+    ) -> PyResult<Bound<'py, PyDict>> {
         let mut left = None;
         for name in reserved.iter() {
-            let Some(value) = given.get_item(&name)? else { continue };
+            let Some(value) = given.get_item(&name)? else {
+                continue;
+            };
             let left: &Bound<'_, PyDict> = match &left {
                 Some(left) => left,
                 None => left.insert(given.copy()?),
@@ -237,18 +303,25 @@ pub(crate) fn submit(
 ) -> PyResult<()> {
     let timeout = match timeout {
         Some(seconds) => Some(
-            std::time::Duration::try_from_secs_f64(seconds)
-                .map_err(|_| PyValueError::new_err(format!("timeout must be a positive number of seconds, not {seconds}")))?,
+            std::time::Duration::try_from_secs_f64(seconds).map_err(|_| {
+                PyValueError::new_err(format!(
+                    "timeout must be a positive number of seconds, not {seconds}"
+                ))
+            })?,
         ),
         None => None,
     };
     let mut submission = Some(submission);
     loop {
-        let Some(next) = submission.take() else { return Ok(()) };
+        let Some(next) = submission.take() else {
+            return Ok(());
+        };
         match host.engine.submit(next, timeout) {
             Ok(()) => return Ok(()),
             Err((returned, EngineError::Backpressure(_)))
-                if !cached!(py, "asyncio", "_get_running_loop")?.call0()?.is_truthy()? =>
+                if !cached!(py, "asyncio", "_get_running_loop")?
+                    .call0()?
+                    .is_truthy()? =>
             {
                 submission = Some(*returned);
                 block(py, || host.engine.wait_for_room(deadline(None)))?;

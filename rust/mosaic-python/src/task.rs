@@ -33,8 +33,15 @@ thread_local! {
 }
 
 /// Make a task of the class that Python told us.
-pub(crate) fn make_task(py: Python<'_>, host: &Arc<Host>, cell: Arc<TaskCell>) -> PyResult<Py<PyAny>> {
-    SEED.set(Some(Seed { host: Arc::clone(host), cell }));
+pub(crate) fn make_task(
+    py: Python<'_>,
+    host: &Arc<Host>,
+    cell: Arc<TaskCell>,
+) -> PyResult<Py<PyAny>> {
+    SEED.set(Some(Seed {
+        host: Arc::clone(host),
+        cell,
+    }));
     let made = hooks(py)?.task_type.bind(py).call0();
     SEED.take();
     Ok(made?.unbind())
@@ -63,7 +70,9 @@ impl Task {
 
     /// The runtime that runs it, once known.
     fn runner(&self) -> Option<RuntimeId> {
-        self.host().engine.runner_of(self.cell().id, self.cell().tessera)
+        self.host()
+            .engine
+            .runner_of(self.cell().id, self.cell().tessera)
     }
 
     fn reached(&self, stage: Stage) -> bool {
@@ -73,7 +82,8 @@ impl Task {
     /// Set in motion what it takes to reach the stage.
     fn ask(&self, stage: Stage) {
         let engine = &self.host().engine;
-        if self.borrowed && !self.cell().ended() && !self.asked_for_end.swap(true, Ordering::AcqRel) {
+        if self.borrowed && !self.cell().ended() && !self.asked_for_end.swap(true, Ordering::AcqRel)
+        {
             engine.want(self.cell(), Want::End);
         }
         if stage == Stage::Value && self.cell().ended() {
@@ -91,7 +101,9 @@ impl Task {
             Some(Outcome::Failed(failure)) => Some(failure.clone()),
             _ => None,
         });
-        let Some(failure) = failure else { return Ok(None) };
+        let Some(failure) = failure else {
+            return Ok(None);
+        };
         let kind = match failure.kind {
             FailureKind::Raised => "raised",
             FailureKind::Cancelled => "cancelled",
@@ -103,8 +115,18 @@ impl Task {
             FailureKind::Internal => "internal",
         };
         let detail = (!failure.detail.body.is_empty()).then_some(&failure.detail.body[..]);
-        let exception = hooks(py)?.decode_failure.bind(py).call1((kind, &failure.message, &failure.context, detail))?;
-        Ok(Some(self.failure.get_or_init(|| exception.unbind()).bind(py).clone()))
+        let exception = hooks(py)?.decode_failure.bind(py).call1((
+            kind,
+            &failure.message,
+            &failure.context,
+            detail,
+        ))?;
+        Ok(Some(
+            self.failure
+                .get_or_init(|| exception.unbind())
+                .bind(py)
+                .clone(),
+        ))
     }
 
     /// Raise the exception of a failed task.
@@ -113,7 +135,8 @@ impl Task {
             None => Ok(()),
             Some(exception) => {
                 // Each raise begins a traceback of its own.
-                let exception = exception.call_method1(pyo3::intern!(py, "with_traceback"), (py.None(),))?;
+                let exception =
+                    exception.call_method1(pyo3::intern!(py, "with_traceback"), (py.None(),))?;
                 Err(PyErr::from_value(exception))
             }
         }
@@ -127,11 +150,18 @@ impl Task {
             return Ok(value.into_bound(py));
         }
         let Some(payload) = self.cell().take_value() else {
-            return Err(error(py, "MosaicError", "the value of the task was taken by somebody else"));
+            return Err(error(
+                py,
+                "MosaicError",
+                "the value of the task was taken by somebody else",
+            ));
         };
         let value = decode_value(py, payload)?;
         let mut slot = lock(&self.value);
-        Ok(slot.get_or_insert_with(|| value.clone().unbind()).bind(py).clone())
+        Ok(slot
+            .get_or_insert_with(|| value.clone().unbind())
+            .bind(py)
+            .clone())
     }
 
     /// Refuse a wait that could not end: of a tessera for itself, of a worker's main thread for itself.
@@ -139,7 +169,11 @@ impl Task {
         if self.cell().ended() {
             return Ok(());
         }
-        if blocking && cached!(py, "asyncio", "_get_running_loop")?.call0()?.is_truthy()? {
+        if blocking
+            && cached!(py, "asyncio", "_get_running_loop")?
+                .call0()?
+                .is_truthy()?
+        {
             return Err(error(
                 py,
                 "MosaicError",
@@ -172,7 +206,10 @@ impl Drop for Task {
         if !self.seen.load(Ordering::Acquire) && !self.borrowed {
             self.seed.host.engine.abandon(cell);
         }
-        self.seed.host.engine.release(ObjectId::Task(cell.id), cell.is_precious(MSGPACK));
+        self.seed
+            .host
+            .engine
+            .release(ObjectId::Task(cell.id), cell.is_precious(MSGPACK));
     }
 }
 
@@ -181,7 +218,9 @@ impl Task {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
-        let seed = SEED.take().ok_or_else(|| PyTypeError::new_err("tasks are made by calling methods of proxies"))?;
+        let seed = SEED
+            .take()
+            .ok_or_else(|| PyTypeError::new_err("tasks are made by calling methods of proxies"))?;
         Ok(Self {
             borrowed: seed.cell.borrowed,
             asked_for_end: AtomicBool::new(false),
@@ -236,7 +275,10 @@ impl Task {
     fn wait_placed(&self, py: Python<'_>) -> PyResult<u32> {
         match self.runner() {
             Some(runner) => Ok(runner.0),
-            None => self.host().wait_placed(py, self.cell().tessera).map(|runtime| runtime.0),
+            None => self
+                .host()
+                .wait_placed(py, self.cell().tessera)
+                .map(|runtime| runtime.0),
         }
     }
 
@@ -248,7 +290,11 @@ impl Task {
     #[getter]
     fn state(&self) -> &'static str {
         if !self.cell().ended() {
-            return if self.runner().is_some() { "queued" } else { "pending" };
+            return if self.runner().is_some() {
+                "queued"
+            } else {
+                "pending"
+            };
         }
         match self.cell().failure_kind() {
             None => "done",
@@ -311,7 +357,14 @@ impl Task {
         self.ask(Stage::End);
         let (_, mailbox) = self.host().loops.of_running_loop(py)?;
         let token = mailbox.get().register(future.clone_ref(py));
-        if self.cell().subscribe(Stage::End, Waiter::Loop(Arc::clone(&mailbox.get().mailbox), token)).is_err() {
+        if self
+            .cell()
+            .subscribe(
+                Stage::End,
+                Waiter::Loop(Arc::clone(&mailbox.get().mailbox), token),
+            )
+            .is_err()
+        {
             mailbox.get().forget(token);
             resolve(future.bind(py))?;
         }
@@ -321,14 +374,21 @@ impl Task {
     fn subscribe_notice(&self, token: u64) {
         self.ask(Stage::End);
         let notices = Arc::clone(self.host().engine.notices());
-        if self.cell().subscribe(Stage::End, Waiter::Notice(notices, token)).is_err() {
+        if self
+            .cell()
+            .subscribe(Stage::End, Waiter::Notice(notices, token))
+            .is_err()
+        {
             mosaic_runtime::cell::Notify::notify(&**self.host().engine.notices(), token);
         }
     }
 
     fn note(&self) {
         let id = self.cell().id;
-        crate::encode::note(Reference { object: ObjectId::Task(id), authority: id.owner });
+        crate::encode::note(Reference {
+            object: ObjectId::Task(id),
+            authority: id.owner,
+        });
     }
 }
 
@@ -339,12 +399,19 @@ impl Task {
 }
 
 /// Block without the GIL; run Python's signal handlers when a signal interrupts.
-pub(crate) fn block(py: Python<'_>, wait: impl Fn() -> Result<(), EngineError> + Sync) -> PyResult<()> {
+pub(crate) fn block(
+    py: Python<'_>,
+    wait: impl Fn() -> Result<(), EngineError> + Sync,
+) -> PyResult<()> {
     loop {
         match py.detach(&wait) {
             Ok(()) => return Ok(()),
             Err(EngineError::Interrupted) => py.check_signals()?,
-            Err(EngineError::TimedOut) => return Err(PyTimeoutError::new_err("the time passed before the answer came")),
+            Err(EngineError::TimedOut) => {
+                return Err(PyTimeoutError::new_err(
+                    "the time passed before the answer came",
+                ));
+            }
             Err(other) => return Err(engine_error(py, &other)),
         }
     }
@@ -374,7 +441,11 @@ pub(crate) struct Waiting {
 impl Waiting {
     #[allow(clippy::unnecessary_wraps)]
     fn new(target: Target, stage: Stage) -> PyResult<Self> {
-        Ok(Self { target, stage, future: None })
+        Ok(Self {
+            target,
+            stage,
+            future: None,
+        })
     }
 
     /// Subscribe a future; false if there is nothing to wait for.
@@ -390,7 +461,9 @@ impl Waiting {
                 Arc::clone(task.host())
             }
             Target::Gather(gather) => {
-                let Some(host) = gather.get().ask(py, self.stage) else { return Ok(None) };
+                let Some(host) = gather.get().ask(py, self.stage) else {
+                    return Ok(None);
+                };
                 host
             }
         };
@@ -489,7 +562,9 @@ pub(crate) struct Output {
 impl Output {
     /// The key as dependencies carry it: empty for the whole.
     pub(crate) fn part(&self, py: Python<'_>) -> PyResult<Bytes> {
-        let Some(key) = &self.key else { return Ok(Bytes::new()) };
+        let Some(key) = &self.key else {
+            return Ok(Bytes::new());
+        };
         let payload = encode_value(key.bind(py))?;
         let mut part = vec![payload.format];
         part.extend_from_slice(&payload.body);
@@ -502,7 +577,11 @@ impl Output {
     #[new]
     #[pyo3(signature = (task, key = None, *, done = false, whole = false))]
     fn new(task: Py<Task>, key: Option<Py<PyAny>>, done: bool, whole: bool) -> Self {
-        Self { task, key: if whole || done { None } else { key }, done }
+        Self {
+            task,
+            key: if whole || done { None } else { key },
+            done,
+        }
     }
 
     #[getter]
@@ -556,7 +635,11 @@ impl Gather {
         if !self.values {
             return Ok(PyList::new(py, &self.tasks)?.into_any());
         }
-        let values = self.tasks.iter().map(|task| task.get().value(py)).collect::<PyResult<Vec<_>>>()?;
+        let values = self
+            .tasks
+            .iter()
+            .map(|task| task.get().value(py))
+            .collect::<PyResult<Vec<_>>>()?;
         Ok(PyList::new(py, values)?.into_any())
     }
 }
@@ -575,15 +658,28 @@ impl Gather {
     #[pyo3(signature = (timeout = None))]
     fn wait<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
         let deadline = deadline(timeout);
-        let stages: &[Stage] = if self.values { &[Stage::End, Stage::Value] } else { &[Stage::End] };
+        let stages: &[Stage] = if self.values {
+            &[Stage::End, Stage::Value]
+        } else {
+            &[Stage::End]
+        };
         for stage in stages {
             for task in &self.tasks {
                 task.get().check_deadlock(py, true)?;
             }
-            let Some(host) = self.ask(py, *stage) else { continue };
-            let signal = host.engine.borrow_signal().map_err(|error| engine_error(py, &error))?;
+            let Some(host) = self.ask(py, *stage) else {
+                continue;
+            };
+            let signal = host
+                .engine
+                .borrow_signal()
+                .map_err(|error| engine_error(py, &error))?;
             self.subscribe(py, *stage, Waiter::Thread(Arc::clone(&signal)));
-            let cells: Vec<_> = self.tasks.iter().map(|task| Arc::clone(task.get().cell())).collect();
+            let cells: Vec<_> = self
+                .tasks
+                .iter()
+                .map(|task| Arc::clone(task.get().cell()))
+                .collect();
             let waited = block(py, || {
                 host.engine.wait_for(&signal, deadline, || {
                     let failed = || cells.iter().any(|cell| cell.failure_kind().is_some());

@@ -51,7 +51,9 @@ pub enum AuthError {
     #[error("the peer does not speak mosaic's protocol")]
     NotMosaic,
     /// Another version of it.
-    #[error("the peer speaks protocol version {0}, this is {PROTOCOL_VERSION}: use one version of mosaic everywhere")]
+    #[error(
+        "the peer speaks protocol version {0}, this is {PROTOCOL_VERSION}: use one version of mosaic everywhere"
+    )]
     Version(u8),
     /// Another run.
     #[error("the peer belongs to another runtime (left over from an earlier run?)")]
@@ -122,7 +124,11 @@ fn nonce() -> io::Result<[u8; 32]> {
 fn check_user(stream: &UnixStream) -> Result<(), AuthError> {
     let own = rustix::process::geteuid().as_raw();
     let peer = stream.peer_cred()?.uid();
-    if peer == own { Ok(()) } else { Err(AuthError::ForeignUser { peer, own }) }
+    if peer == own {
+        Ok(())
+    } else {
+        Err(AuthError::ForeignUser { peer, own })
+    }
 }
 
 /// The verdict byte of a challenge.
@@ -131,7 +137,11 @@ const OTHER_VERSION: u8 = 1;
 const OTHER_CLUSTER: u8 = 2;
 
 /// The connecting side. `me` is the number that the head gave this runtime.
-pub async fn connect(stream: &mut UnixStream, secret: &Secret, me: RuntimeId) -> Result<(), AuthError> {
+pub async fn connect(
+    stream: &mut UnixStream,
+    secret: &Secret,
+    me: RuntimeId,
+) -> Result<(), AuthError> {
     tokio::time::timeout(HANDSHAKE_LIMIT, async {
         check_user(stream)?;
         let mut hello = [0; HELLO];
@@ -150,7 +160,10 @@ pub async fn connect(stream: &mut UnixStream, secret: &Secret, me: RuntimeId) ->
             _ => return Err(AuthError::NotMosaic),
         }
         let (nonce, tag) = challenge[1..].split_at(32);
-        secret.mac(b"server", &hello, nonce).verify_slice(tag).map_err(|_| AuthError::WrongSecret)?;
+        secret
+            .mac(b"server", &hello, nonce)
+            .verify_slice(tag)
+            .map_err(|_| AuthError::WrongSecret)?;
         let answer = secret.mac(b"client", &hello, nonce).finalize().into_bytes();
         stream.write_all(&answer).await?;
         Ok(())
@@ -184,11 +197,19 @@ pub async fn accept(stream: &mut UnixStream, secret: &Secret) -> Result<RuntimeI
         }
         let nonce = nonce()?;
         challenge[1..33].copy_from_slice(&nonce);
-        challenge[33..].copy_from_slice(&secret.mac(b"server", &hello, &nonce).finalize().into_bytes());
+        challenge[33..].copy_from_slice(
+            &secret
+                .mac(b"server", &hello, &nonce)
+                .finalize()
+                .into_bytes(),
+        );
         stream.write_all(&challenge).await?;
         let mut answer = [0; TAG];
         stream.read_exact(&mut answer).await?;
-        secret.mac(b"client", &hello, &nonce).verify_slice(&answer).map_err(|_| AuthError::WrongSecret)?;
+        secret
+            .mac(b"client", &hello, &nonce)
+            .verify_slice(&answer)
+            .map_err(|_| AuthError::WrongSecret)?;
         let mut number = [0; 4];
         number.copy_from_slice(&hello[12..16]);
         Ok(RuntimeId(u32::from_le_bytes(number)))
@@ -201,7 +222,10 @@ pub async fn accept(stream: &mut UnixStream, secret: &Secret) -> Result<RuntimeI
 mod tests {
     use super::*;
 
-    async fn shake(client: &Secret, server: &Secret) -> (Result<(), AuthError>, Result<RuntimeId, AuthError>) {
+    async fn shake(
+        client: &Secret,
+        server: &Secret,
+    ) -> (Result<(), AuthError>, Result<RuntimeId, AuthError>) {
         let (mut near, mut far) = UnixStream::pair().expect("a socket pair");
         let connecting = async {
             let result = connect(&mut near, client, RuntimeId(7)).await;
@@ -226,8 +250,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_worker_of_another_run_is_told_so() {
-        let (client, server) =
-            shake(&Secret::generate().expect("randomness"), &Secret::generate().expect("randomness")).await;
+        let (client, server) = shake(
+            &Secret::generate().expect("randomness"),
+            &Secret::generate().expect("randomness"),
+        )
+        .await;
         assert!(matches!(client, Err(AuthError::OtherCluster)));
         assert!(matches!(server, Err(AuthError::OtherCluster)));
     }
@@ -245,8 +272,13 @@ mod tests {
     #[tokio::test]
     async fn a_stranger_is_not_listened_to() {
         let (mut near, mut far) = UnixStream::pair().expect("a socket pair");
-        near.write_all(&[b'x'; HELLO]).await.expect("room in the buffer");
+        near.write_all(&[b'x'; HELLO])
+            .await
+            .expect("room in the buffer");
         let secret = Secret::generate().expect("randomness");
-        assert!(matches!(accept(&mut far, &secret).await, Err(AuthError::NotMosaic)));
+        assert!(matches!(
+            accept(&mut far, &secret).await,
+            Err(AuthError::NotMosaic)
+        ));
     }
 }

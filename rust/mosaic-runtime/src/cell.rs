@@ -55,7 +55,10 @@ pub struct Group {
 impl Group {
     /// A group of `size` tasks. It must be given to exactly that many [`TaskCell::subscribe`] calls.
     pub fn new(size: usize, waiter: Waiter) -> Arc<Self> {
-        Arc::new(Self { remaining: AtomicUsize::new(size), waiter: Mutex::new(Some(waiter)) })
+        Arc::new(Self {
+            remaining: AtomicUsize::new(size),
+            waiter: Mutex::new(Some(waiter)),
+        })
     }
 
     fn one_ended(&self, failed: bool) {
@@ -100,6 +103,7 @@ pub struct TaskCell {
     pub borrowed: bool,
     abandoned: AtomicBool,
     reported: AtomicBool,
+    read: AtomicBool,
     stage: AtomicU8,
     inner: Mutex<Inner>,
 }
@@ -123,11 +127,22 @@ impl TaskCell {
     }
 
     /// A task that was passed to this process.
-    pub fn borrowed(id: TaskId, tessera: TesseraId, method: Arc<str>, class: Arc<str>) -> Arc<Self> {
+    pub fn borrowed(
+        id: TaskId,
+        tessera: TesseraId,
+        method: Arc<str>,
+        class: Arc<str>,
+    ) -> Arc<Self> {
         Arc::new(Self::make(id, tessera, method, class, true))
     }
 
-    fn make(id: TaskId, tessera: TesseraId, method: Arc<str>, class: Arc<str>, borrowed: bool) -> Self {
+    fn make(
+        id: TaskId,
+        tessera: TesseraId,
+        method: Arc<str>,
+        class: Arc<str>,
+        borrowed: bool,
+    ) -> Self {
         Self {
             id,
             tessera,
@@ -136,6 +151,7 @@ impl TaskCell {
             borrowed,
             abandoned: AtomicBool::new(false),
             reported: AtomicBool::new(false),
+            read: AtomicBool::new(false),
             stage: AtomicU8::new(PENDING),
             inner: Mutex::default(),
         }
@@ -182,10 +198,13 @@ impl TaskCell {
             Outcome::Failed(_) => None,
         };
         inner.outcome = Some(outcome);
-        self.stage.store(if complete { COMPLETE } else { ENDED }, Ordering::Release);
+        self.stage
+            .store(if complete { COMPLETE } else { ENDED }, Ordering::Release);
         let mut waiters = std::mem::take(&mut inner.waiters);
         if !complete {
-            inner.waiters = waiters.extract_if(.., |(stage, _)| *stage == Stage::Value).collect();
+            inner.waiters = waiters
+                .extract_if(.., |(stage, _)| *stage == Stage::Value)
+                .collect();
         }
         drop(inner);
         for (_, waiter) in waiters {
@@ -213,7 +232,9 @@ impl TaskCell {
 
     /// Forget the waiters of a thread that gave up.
     pub fn unsubscribe_thread(&self, signal: &Arc<Signal>) {
-        lock(&self.inner).waiters.retain(|(_, waiter)| !matches!(waiter, Waiter::Thread(own) if Arc::ptr_eq(own, signal)));
+        lock(&self.inner).waiters.retain(
+            |(_, waiter)| !matches!(waiter, Waiter::Thread(own) if Arc::ptr_eq(own, signal)),
+        );
     }
 
     /// Move the value out, with the memory that came for it. Only one can have it.
@@ -244,6 +265,11 @@ impl TaskCell {
         })
     }
 
+    /// Somebody is told of its failure by another way: a call that depends on it.
+    pub fn read(&self) {
+        self.read.store(true, Ordering::Release);
+    }
+
     /// Its program's handle is gone without a look at how it ended. Returns whether its failure is to be told to people now.
     pub fn abandon(&self) -> bool {
         self.abandoned.store(true, Ordering::Release);
@@ -253,12 +279,17 @@ impl TaskCell {
     /// Whether it failed, nobody can look any more, and nobody was told: true only once.
     pub fn is_unread_failure(&self) -> bool {
         self.abandoned.load(Ordering::Acquire)
-            && self.failure_kind().is_some_and(|kind| kind != FailureKind::Cancelled)
+            && !self.read.load(Ordering::Acquire)
+            && self
+                .failure_kind()
+                .is_some_and(|kind| kind != FailureKind::Cancelled)
             && !self.reported.swap(true, Ordering::AcqRel)
     }
 
     /// Whether the value has to be asked for; true only once, for the first who does.
     pub fn must_ask_for_value(&self) -> bool {
-        self.stage.compare_exchange(ENDED, VALUE_ASKED, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.stage
+            .compare_exchange(ENDED, VALUE_ASKED, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mosaic_core::call::{CallKind, Failure, FailureKind, Outcome, ReadyCall};
-use mosaic_core::event::Report;
 use mosaic_core::id::{TaskId, TesseraId};
 use mosaic_core::payload::Payload;
 use rustc_hash::FxHashMap;
@@ -43,14 +42,21 @@ pub struct Closures {
 
 impl std::fmt::Debug for Closures {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Closures").field("lane", &self.lane).finish_non_exhaustive()
+        f.debug_struct("Closures")
+            .field("lane", &self.lane)
+            .finish_non_exhaustive()
     }
 }
 
 impl Closures {
     /// An executor that makes its actors with `build`.
-    pub fn new(build: impl Fn(&str) -> Option<Box<dyn Actor>> + Send + Sync + 'static) -> Arc<Self> {
-        Arc::new(Self { build: Box::new(build), lane: Lane::default() })
+    pub fn new(
+        build: impl Fn(&str) -> Option<Box<dyn Actor>> + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            build: Box::new(build),
+            lane: Lane::default(),
+        })
     }
 
     /// An executor for a program that hosts nothing itself.
@@ -81,7 +87,11 @@ impl Closures {
         }
     }
 
-    fn run_call(&self, actors: &mut FxHashMap<TesseraId, Box<dyn Actor>>, ready: &ReadyCall) -> Outcome {
+    fn run_call(
+        &self,
+        actors: &mut FxHashMap<TesseraId, Box<dyn Actor>>,
+        ready: &ReadyCall,
+    ) -> Outcome {
         let call = &ready.call;
         let result = match call.kind {
             CallKind::Construct => match (self.build)(&call.method) {
@@ -93,7 +103,11 @@ impl Closures {
             },
             CallKind::Method | CallKind::Function => match actors.get_mut(&call.tessera) {
                 Some(actor) => {
-                    let values: Vec<_> = ready.values.iter().map(|(_, _, value)| value.body.clone()).collect();
+                    let values: Vec<_> = ready
+                        .values
+                        .iter()
+                        .map(|(_, _, value)| value.body.clone())
+                        .collect();
                     actor.call(&call.method, &call.arguments.body, &values)
                 }
                 None => Err(format!("{:?} has no actor", call.tessera)),
@@ -101,7 +115,10 @@ impl Closures {
             other => Err(format!("{other:?} needs Python")),
         };
         match result {
-            Ok(body) => Outcome::Value(Payload { body, ..Payload::default() }),
+            Ok(body) => Outcome::Value(Payload {
+                body,
+                ..Payload::default()
+            }),
             Err(message) => Outcome::Failed(Failure::new(FailureKind::Raised, message)),
         }
     }
@@ -109,7 +126,8 @@ impl Closures {
 
 impl Executor for Closures {
     fn run(&self, calls: &mut Vec<ReadyCall>) {
-        self.lane.push(calls.drain(..).map(|call| Job::Run(Box::new(call))));
+        self.lane
+            .push(calls.drain(..).map(|call| Job::Run(Box::new(call))));
     }
     fn revoke(&self, task: TaskId) -> Revoked {
         self.lane.revoke(task)
@@ -118,7 +136,6 @@ impl Executor for Closures {
         self.lane.push([Job::DropTessera(tessera)]);
     }
     fn drop_result(&self, _: TaskId) {}
-    fn report(&self, _: Report) {}
     fn warn(&self, _: &str) {}
     fn stop(&self) {
         self.lane.stop();

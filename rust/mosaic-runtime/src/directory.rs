@@ -44,13 +44,23 @@ impl Directory {
         let name: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
         let path = base.join(format!("{PREFIX}{}-{name}", std::process::id()));
         DirBuilder::new().mode(0o700).create(&path)?;
-        let private = |name: &str| OpenOptions::new().write(true).create_new(true).mode(0o600).open(path.join(name));
+        let private = |name: &str| {
+            OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(path.join(name))
+        };
         // Locked before it bears its name, so that no sweep can find it free.
         let lock = private("lock.new")?;
         flock(&lock, FlockOperation::LockShared)?;
         fs::rename(path.join("lock.new"), path.join("lock"))?;
         private("secret")?.write_all(&secret.to_bytes())?;
-        Ok(Self { path, secret, lock: Mutex::new(Some(lock)) })
+        Ok(Self {
+            path,
+            secret,
+            lock: Mutex::new(Some(lock)),
+        })
     }
 
     /// Enter the one that the head made. Refuses one that others could have read.
@@ -61,7 +71,11 @@ impl Directory {
             if status.uid() != own || status.mode() & 0o077 != 0 {
                 return Err(io::Error::new(
                     io::ErrorKind::PermissionDenied,
-                    format!("{} is not private to user {own}: mode {:o}", part.display(), status.mode() & 0o777),
+                    format!(
+                        "{} is not private to user {own}: mode {:o}",
+                        part.display(),
+                        status.mode() & 0o777
+                    ),
                 ));
             }
         }
@@ -69,7 +83,11 @@ impl Directory {
         flock(&lock, FlockOperation::LockShared)?;
         let mut bytes = [0; Secret::LENGTH];
         File::open(path.join("secret"))?.read_exact(&mut bytes)?;
-        Ok(Self { path: path.to_path_buf(), secret: Secret::from_bytes(&bytes), lock: Mutex::new(Some(lock)) })
+        Ok(Self {
+            path: path.to_path_buf(),
+            secret: Secret::from_bytes(&bytes),
+            lock: Mutex::new(Some(lock)),
+        })
     }
 
     /// Where it is.
@@ -114,12 +132,16 @@ fn sweep(base: &Path) {
     for entry in fs::read_dir(base).into_iter().flatten().flatten() {
         let path = entry.path();
         let ours = entry.file_name().to_string_lossy().starts_with(PREFIX)
-            && entry.metadata().is_ok_and(|status| status.is_dir() && status.uid() == own);
+            && entry
+                .metadata()
+                .is_ok_and(|status| status.is_dir() && status.uid() == own);
         if !ours {
             continue;
         }
         // A directory without its lock is one that is being made or unmade at this moment.
-        let Ok(lock) = File::open(path.join("lock")) else { continue };
+        let Ok(lock) = File::open(path.join("lock")) else {
+            continue;
+        };
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
             remove(&path);
         }
@@ -134,8 +156,17 @@ mod tests {
     fn it_is_private_and_goes_whole() {
         let base = tempfile::tempdir().expect("a directory");
         let directory = Directory::create_in(base.path()).expect("a runtime directory");
-        assert_eq!(fs::metadata(directory.path()).expect("it exists").mode() & 0o777, 0o700);
-        assert_eq!(fs::metadata(directory.path().join("secret")).expect("it exists").mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(directory.path()).expect("it exists").mode() & 0o777,
+            0o700
+        );
+        assert_eq!(
+            fs::metadata(directory.path().join("secret"))
+                .expect("it exists")
+                .mode()
+                & 0o777,
+            0o600
+        );
         let member = Directory::join(directory.path()).expect("a member");
         assert_eq!(member.secret().to_bytes(), directory.secret().to_bytes());
         directory.remove();
@@ -147,7 +178,11 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let base = tempfile::tempdir().expect("a directory");
         let directory = Directory::create_in(base.path()).expect("a runtime directory");
-        fs::set_permissions(directory.path().join("secret"), fs::Permissions::from_mode(0o644)).expect("chmod");
+        fs::set_permissions(
+            directory.path().join("secret"),
+            fs::Permissions::from_mode(0o644),
+        )
+        .expect("chmod");
         let refusal = Directory::join(directory.path()).expect_err("a refusal");
         assert!(refusal.to_string().contains("not private"), "{refusal}");
     }

@@ -14,7 +14,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::{Duration, Instant};
 
-use mosaic_core::call::{Call, CallKind, Construction, Dependency, Failure, FailureKind, Outcome, ReadyCall};
+use mosaic_core::call::{
+    Call, CallKind, Construction, Dependency, Failure, FailureKind, Outcome, ReadyCall,
+};
 use mosaic_core::event::{Action, Event, Member, Submission, Want};
 use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::machine::{Config as Rules, Machine};
@@ -36,7 +38,7 @@ use crate::signal::Signal;
 use crate::threads;
 
 /// Signals that are kept for the next thread that blocks.
-const IDLE_SIGNALS: usize = 4;
+const IDLE_SIGNALS: usize = 1;
 /// Events that may wait for the next batch before the I/O thread is woken for them.
 const LAZY_EVENTS: usize = 256;
 
@@ -47,7 +49,9 @@ pub enum EngineError {
     #[error("the runtime has stopped")]
     Stopped,
     /// It belongs to the process that this one was forked from.
-    #[error("this process was forked from one with a runtime, which does not go along: start one of its own here")]
+    #[error(
+        "this process was forked from one with a runtime, which does not go along: start one of its own here"
+    )]
     Forked,
     /// Too many tasks have not ended.
     #[error("{0} tasks have not ended yet: await some of them, or raise `max_pending`")]
@@ -68,7 +72,11 @@ pub enum EngineError {
 
 impl From<std::io::Error> for EngineError {
     fn from(error: std::io::Error) -> Self {
-        if error.kind() == std::io::ErrorKind::Interrupted { Self::Interrupted } else { Self::System(error.to_string()) }
+        if error.kind() == std::io::ErrorKind::Interrupted {
+            Self::Interrupted
+        } else {
+            Self::System(error.to_string())
+        }
     }
 }
 
@@ -83,7 +91,10 @@ pub struct EngineConfig {
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        Self { max_pending: 4_000_000, foreign_strategy: false }
+        Self {
+            max_pending: 4_000_000,
+            foreign_strategy: false,
+        }
     }
 }
 
@@ -95,7 +106,9 @@ pub struct Engine {
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("uid", &self.shared.uid).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("uid", &self.shared.uid)
+            .finish_non_exhaustive()
     }
 }
 
@@ -109,6 +122,8 @@ pub(crate) struct Shared {
     max_pending: usize,
     state: Mutex<State>,
     inbox: Mutex<Vec<Event<Arc<TaskCell>>>>,
+    /// Lines for the head's log.
+    notes: Mutex<Vec<Message>>,
     signalled: AtomicBool,
     inbox_filled: Notify,
     pending: AtomicUsize,
@@ -165,7 +180,15 @@ impl Engine {
         config: &EngineConfig,
         executor: Arc<dyn Executor>,
     ) -> Result<Self, EngineError> {
-        Self::start_with(seat.runtime, seat.uid, directory, config, executor, None, seat.head)
+        Self::start_with(
+            seat.runtime,
+            seat.uid,
+            directory,
+            config,
+            executor,
+            None,
+            seat.head,
+        )
     }
 
     fn start_with(
@@ -177,10 +200,15 @@ impl Engine {
         node: Option<Node>,
         head_process: Option<u32>,
     ) -> Result<Self, EngineError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         // One is there from the start: a program's first wait opens no descriptor.
         let signal = Arc::new(Signal::new()?);
-        let rules = Rules { foreign_strategy: config.foreign_strategy, ..Rules::new(me) };
+        let rules = Rules {
+            foreign_strategy: config.foreign_strategy,
+            ..Rules::new(me)
+        };
         let shared = Arc::new_cyclic(|myself| Shared {
             me,
             uid,
@@ -197,6 +225,7 @@ impl Engine {
                 dirty: Vec::new(),
             }),
             inbox: Mutex::default(),
+            notes: Mutex::default(),
             signalled: AtomicBool::new(false),
             inbox_filled: Notify::new(),
             pending: AtomicUsize::new(0),
@@ -285,8 +314,18 @@ impl Engine {
             pid: std::process::id(),
             worker: shared.me != RuntimeId::HEAD,
         };
-        let others = lock(&shared.state).machine.members().cloned().collect::<Vec<_>>();
-        std::iter::once(me).chain(others.into_iter().filter(|member| member.runtime != shared.me)).collect()
+        let others = lock(&shared.state)
+            .machine
+            .members()
+            .cloned()
+            .collect::<Vec<_>>();
+        std::iter::once(me)
+            .chain(
+                others
+                    .into_iter()
+                    .filter(|member| member.runtime != shared.me),
+            )
+            .collect()
     }
 
     /// A number for a new task or tessera of this runtime.
@@ -296,7 +335,10 @@ impl Engine {
 
     /// A name for a new task.
     pub fn next_task(&self) -> TaskId {
-        TaskId { owner: self.shared.me, sequence: self.next_sequence() }
+        TaskId {
+            owner: self.shared.me,
+            sequence: self.next_sequence(),
+        }
     }
 
     /// Use this strategy to place tesserae (head).
@@ -316,12 +358,17 @@ impl Engine {
     }
 
     /// Block until it is decided where a tessera of this runtime goes; `None` if nowhere.
-    pub fn wait_placed(&self, tessera: TesseraId, deadline: Option<Instant>) -> Result<Option<RuntimeId>, EngineError> {
+    pub fn wait_placed(
+        &self,
+        tessera: TesseraId,
+        deadline: Option<Instant>,
+    ) -> Result<Option<RuntimeId>, EngineError> {
         self.shared.process_inbox();
         self.watch(deadline, || {
             let state = lock(&self.shared.state);
             let host = state.machine.host_of(tessera);
-            (host.is_some() || !state.machine.is_unplaced(tessera) || self.stopped()).then_some(host)
+            (host.is_some() || !state.machine.is_unplaced(tessera) || self.stopped())
+                .then_some(host)
         })
     }
 
@@ -351,14 +398,22 @@ impl Engine {
             shared.start_timer(submission.call.task, timeout);
         }
         let event = Event::CallSubmitted(submission);
-        if before == 0 { shared.post_now(event) } else { shared.post(event) }
+        if before == 0 {
+            shared.post_now(event)
+        } else {
+            shared.post(event)
+        }
         Ok(())
     }
 
     /// The executor finished a call. `last` says that it has nothing more to do at the moment.
     pub fn finish(&self, task: TaskId, outcome: Outcome, last: bool) {
         let event = Event::CallFinished { task, outcome };
-        if last { self.shared.post_now(event) } else { self.shared.post(event) }
+        if last {
+            self.shared.post_now(event)
+        } else {
+            self.shared.post(event)
+        }
     }
 
     /// Have the value of an ended task come here, unless it is on its way.
@@ -370,14 +425,22 @@ impl Engine {
 
     /// Ask for the end or the value of a task that was passed to this runtime.
     pub fn want(&self, cell: &Arc<TaskCell>, want: Want) {
-        self.shared.post_now(Event::OutcomeWanted { task: cell.id, want, handle: Arc::clone(cell) });
+        self.shared.post_now(Event::OutcomeWanted {
+            task: cell.id,
+            want,
+            handle: Arc::clone(cell),
+        });
     }
 
     /// Keep a value here, as the result of a task that has ended.
     pub fn put(&self, name: Arc<str>, value: Payload) -> Arc<TaskCell> {
         let id = self.next_task();
-        let cell = TaskCell::new(id, TesseraId::functions(self.shared.me), name, "".into());
-        cell.resolve(Outcome::Value(value.clone()));
+        let cell = TaskCell::borrowed(id, TesseraId::functions(self.shared.me), name, "".into());
+        // Whoever wants the value asks the rules, which know whether somebody has dropped it.
+        cell.resolve(Outcome::Stored {
+            host: self.shared.me,
+            size: value.size() as u64,
+        });
         self.shared.post(Event::ValuePut { task: id, value });
         cell
     }
@@ -398,11 +461,26 @@ impl Engine {
     /// The runtime that runs a task, as far as this one knows.
     pub fn runner_of(&self, task: TaskId, tessera: TesseraId) -> Option<RuntimeId> {
         let state = lock(&self.shared.state);
-        state.machine.runner_of(task).or_else(|| state.machine.host_of(tessera))
+        state
+            .machine
+            .runner_of(task)
+            .or_else(|| state.machine.host_of(tessera))
+    }
+
+    /// The runtimes that are counted as holders of a tessera that this one hosts.
+    pub fn holders_of(&self, tessera: TesseraId) -> Vec<RuntimeId> {
+        self.shared.process_inbox();
+        lock(&self.shared.state).machine.holders_of(tessera)
     }
 
     /// A cell for a task that was passed to this process.
-    pub fn borrowed_cell(&self, task: TaskId, tessera: TesseraId, class: &str, method: &str) -> Arc<TaskCell> {
+    pub fn borrowed_cell(
+        &self,
+        task: TaskId,
+        tessera: TesseraId,
+        class: &str,
+        method: &str,
+    ) -> Arc<TaskCell> {
         TaskCell::borrowed(task, tessera, method.into(), class.into())
     }
 
@@ -425,7 +503,11 @@ impl Engine {
 
     /// A local handle went. `urgent` when something large or alive may be freed by it.
     pub fn release(&self, object: ObjectId, urgent: bool) {
-        if urgent { self.shared.post(Event::Released(object)) } else { self.shared.post_lazily(Event::Released(object)) }
+        if urgent {
+            self.shared.post(Event::Released(object))
+        } else {
+            self.shared.post_lazily(Event::Released(object))
+        }
     }
 
     /// A cell that is resolved when every task submitted so far, on the whole network, has ended.
@@ -446,7 +528,12 @@ impl Engine {
     }
 
     /// Block until the cell reaches the stage.
-    pub fn wait(&self, cell: &Arc<TaskCell>, stage: Stage, deadline: Option<Instant>) -> Result<(), EngineError> {
+    pub fn wait(
+        &self,
+        cell: &Arc<TaskCell>,
+        stage: Stage,
+        deadline: Option<Instant>,
+    ) -> Result<(), EngineError> {
         if cell.reached(stage) {
             return Ok(());
         }
@@ -454,11 +541,16 @@ impl Engine {
             return Err(EngineError::Forked);
         }
         let signal = self.shared.borrow_signal()?;
-        if cell.subscribe(stage, Waiter::Thread(Arc::clone(&signal))).is_err() {
+        if cell
+            .subscribe(stage, Waiter::Thread(Arc::clone(&signal)))
+            .is_err()
+        {
             self.shared.return_signal(signal);
             return Ok(());
         }
-        let result = self.shared.wait_until(&signal, deadline, || cell.reached(stage).then_some(()));
+        let result = self
+            .shared
+            .wait_until(&signal, deadline, || cell.reached(stage).then_some(()));
         cell.unsubscribe_thread(&signal);
         self.shared.return_signal(signal);
         result
@@ -470,7 +562,12 @@ impl Engine {
     }
 
     /// Block until `done`, asked whenever the signal is raised.
-    pub fn wait_for<R>(&self, signal: &Signal, deadline: Option<Instant>, done: impl FnMut() -> Option<R>) -> Result<R, EngineError> {
+    pub fn wait_for<R>(
+        &self,
+        signal: &Signal,
+        deadline: Option<Instant>,
+        done: impl FnMut() -> Option<R>,
+    ) -> Result<R, EngineError> {
         self.shared.wait_until(signal, deadline, done)
     }
 
@@ -480,7 +577,11 @@ impl Engine {
     }
 
     /// Block until `done` gives an answer; asked again whenever membership or the number of pending tasks changes.
-    pub fn watch<R>(&self, deadline: Option<Instant>, done: impl FnMut() -> Option<R>) -> Result<R, EngineError> {
+    pub fn watch<R>(
+        &self,
+        deadline: Option<Instant>,
+        done: impl FnMut() -> Option<R>,
+    ) -> Result<R, EngineError> {
         let signal = self.shared.borrow_signal()?;
         lock(&self.shared.watchers).push(Arc::clone(&signal));
         let result = self.shared.wait_until(&signal, deadline, done);
@@ -498,13 +599,16 @@ impl Engine {
             if self.stopped() {
                 return Some(Err(EngineError::Stopped));
             }
-            (self.members().iter().filter(|member| member.worker).count() >= workers).then_some(Ok(()))
+            (self.members().iter().filter(|member| member.worker).count() >= workers)
+                .then_some(Ok(()))
         })?
     }
 
     /// Block until there is room for another task.
     pub fn wait_for_room(&self, deadline: Option<Instant>) -> Result<(), EngineError> {
-        self.watch(deadline, || (self.stopped() || self.pending() < self.shared.max_pending).then_some(()))
+        self.watch(deadline, || {
+            (self.stopped() || self.pending() < self.shared.max_pending).then_some(())
+        })
     }
 
     /// Start one worker more (head).
@@ -600,7 +704,13 @@ impl Shared {
             Event::OutcomeWanted { handle, .. } | Event::FenceRequested(handle) => handle,
             _ => return,
         };
-        self.settle(&cell, Outcome::Failed(Failure::new(FailureKind::Disconnected, "the runtime has stopped")));
+        self.settle(
+            &cell,
+            Outcome::Failed(Failure::new(
+                FailureKind::Disconnected,
+                "the runtime has stopped",
+            )),
+        );
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -651,15 +761,43 @@ impl Shared {
         if self.stopped.load(Ordering::Acquire) {
             return;
         }
-        let what = if cell.class.is_empty() { cell.method.to_string() } else { format!("{}.{}", cell.class, cell.method) };
+        let what = if cell.class.is_empty() {
+            cell.method.to_string()
+        } else {
+            format!("{}.{}", cell.class, cell.method)
+        };
         let message = cell.look(|outcome| match outcome {
             Some(Outcome::Failed(failure)) => failure.message.clone(),
             _ => String::new(),
         });
+        self.log(
+            "error",
+            format!("{what} failed and nobody looked at it: {message}"),
+        );
+    }
+
+    /// Have a line put into the program's log, on the head.
+    fn log(&self, level: &str, text: String) {
+        let (level, uid) = (level.to_owned(), self.uid.clone());
         if self.node.is_some() {
-            self.notices.push(Notice::Unread { what, message });
+            self.notices.push(Notice::Log { uid, level, text });
         } else {
-            self.executor.warn(&format!("{what} failed and nobody looked at it: {message}"));
+            // Past the rules and not under their lock: the next batch takes it along.
+            lock(&self.notes).push(Message::Note { level, text });
+            if !self.signalled.swap(true, Ordering::AcqRel) {
+                self.inbox_filled.notify_one();
+            }
+        }
+    }
+
+    /// A worker has something for the log.
+    pub(crate) fn note_from(&self, from: RuntimeId, level: String, text: String) {
+        if let Some(member) = self.member(from) {
+            self.tell(Notice::Log {
+                uid: member.uid,
+                level,
+                text,
+            });
         }
     }
 
@@ -710,20 +848,26 @@ impl Shared {
 
     /// A peer could not prove itself, or would not believe us.
     pub(crate) fn refused(&self, error: &crate::auth::AuthError) {
-        self.executor.warn(&format!("a connection was refused: {error}"));
+        self.executor
+            .warn(&format!("a connection was refused: {error}"));
     }
 
     /// A connection closed.
     pub(crate) fn disconnected(&self, from: RuntimeId, error: Option<std::io::Error>) {
         if let Some(error) = error.filter(|error| error.kind() == std::io::ErrorKind::InvalidData) {
-            self.executor.warn(&format!("{from:?} sent what cannot be read ({error}); the connection was closed"));
+            self.executor.warn(&format!(
+                "{from:?} sent what cannot be read ({error}); the connection was closed"
+            ));
         }
         let Some(node) = &self.node else { return };
         if !node.connection_closed(from)
             && let Some(member) = self.member(from)
         {
             let cause = format!("{} closed its connection", member.uid);
-            self.process_one(Event::RuntimeDied { runtime: from, cause });
+            self.process_one(Event::RuntimeDied {
+                runtime: from,
+                cause,
+            });
         }
     }
 
@@ -732,24 +876,36 @@ impl Shared {
         if self.stopped.load(Ordering::Acquire) {
             return;
         }
-        let Some(_) = self.head_process else { return self.end("the head is gone") };
+        let Some(_) = self.head_process else {
+            return self.end("the head is gone");
+        };
         let siblings = self.members_of_this_machine();
         self.directory.remove();
         for pid in siblings {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
-        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        let _ =
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     }
 
     /// The other workers, which would outlive the head only if they are stopped by a signal.
     fn members_of_this_machine(&self) -> Vec<rustix::process::Pid> {
         let state = lock(&self.state);
-        let others = state.machine.members().filter(|member| member.worker && member.runtime != self.me);
-        others.filter_map(|member| rustix::process::Pid::from_raw(member.pid.cast_signed())).collect()
+        let others = state
+            .machine
+            .members()
+            .filter(|member| member.worker && member.runtime != self.me);
+        others
+            .filter_map(|member| rustix::process::Pid::from_raw(member.pid.cast_signed()))
+            .collect()
     }
 
     pub(crate) fn member(&self, runtime: RuntimeId) -> Option<Member> {
-        lock(&self.state).machine.members().find(|member| member.runtime == runtime).cloned()
+        lock(&self.state)
+            .machine
+            .members()
+            .find(|member| member.runtime == runtime)
+            .cloned()
     }
 
     /// Everything that waits ends, and so does the I/O thread.
@@ -808,9 +964,14 @@ impl Shared {
     }
 
     fn start_timer(&self, task: TaskId, after: Duration) {
-        let Some(at) = Instant::now().checked_add(after) else { return };
+        let Some(at) = Instant::now().checked_add(after) else {
+            return;
+        };
         let mut timers = lock(&self.timers);
-        let first = timers.heap.peek().is_none_or(|std::cmp::Reverse((first, _))| at < *first);
+        let first = timers
+            .heap
+            .peek()
+            .is_none_or(|std::cmp::Reverse((first, _))| at < *first);
         timers.heap.push(std::cmp::Reverse((at, task)));
         drop(timers);
         if first {
@@ -820,7 +981,10 @@ impl Shared {
 
     async fn run_timers(self: Arc<Self>) {
         loop {
-            let next = lock(&self.timers).heap.peek().map(|std::cmp::Reverse((at, _))| *at);
+            let next = lock(&self.timers)
+                .heap
+                .peek()
+                .map(|std::cmp::Reverse((at, _))| *at);
             let Some(next) = next else {
                 self.timers_changed.notified().await;
                 continue;
@@ -833,8 +997,17 @@ impl Shared {
             {
                 let mut timers = lock(&self.timers);
                 let now = Instant::now();
-                while timers.heap.peek().is_some_and(|std::cmp::Reverse((at, _))| *at <= now) {
-                    passed.extend(timers.heap.pop().map(|std::cmp::Reverse((_, task))| Event::CallTimedOut(task)));
+                while timers
+                    .heap
+                    .peek()
+                    .is_some_and(|std::cmp::Reverse((at, _))| *at <= now)
+                {
+                    passed.extend(
+                        timers
+                            .heap
+                            .pop()
+                            .map(|std::cmp::Reverse((_, task))| Event::CallTimedOut(task)),
+                    );
                 }
             }
             self.process(&mut passed);
@@ -858,6 +1031,9 @@ impl State {
     fn finish_batch(&mut self, shared: &Shared) {
         self.machine.flush(&mut self.actions);
         self.carry_out(shared);
+        for note in std::mem::take(&mut *lock(&shared.notes)) {
+            self.send(RuntimeId::HEAD, &note, shared);
+        }
         self.hand_over(shared);
         for to in self.dirty.drain(..) {
             if let Some(peer) = self.peers.get_mut(&to) {
@@ -892,20 +1068,45 @@ impl State {
 
     /// A message that no frame can hold: who waits for its answer is told.
     fn unsendable(&mut self, message: &Message, to: RuntimeId, reason: &str, shared: &Shared) {
-        let refused = || Outcome::Failed(Failure::new(FailureKind::Rejected, format!("it cannot be sent: {reason}")));
+        let refused = || {
+            Outcome::Failed(Failure::new(
+                FailureKind::Rejected,
+                format!("it cannot be sent: {reason}"),
+            ))
+        };
         match message {
             Message::Call(call) => {
-                let message = Message::Settled { task: call.task, outcome: refused() };
+                let message = Message::Settled {
+                    task: call.task,
+                    outcome: refused(),
+                };
                 lock(&shared.inbox).push(Event::MessageReceived { from: to, message });
                 shared.inbox_filled.notify_one();
             }
             Message::Settled { task, .. } => {
-                self.send(to, &Message::Settled { task: *task, outcome: refused() }, shared);
+                self.send(
+                    to,
+                    &Message::Settled {
+                        task: *task,
+                        outcome: refused(),
+                    },
+                    shared,
+                );
             }
             Message::Fetched { task, value, .. } => {
-                self.send(to, &Message::Fetched { task: *task, value: *value, outcome: refused() }, shared);
+                self.send(
+                    to,
+                    &Message::Fetched {
+                        task: *task,
+                        value: *value,
+                        outcome: refused(),
+                    },
+                    shared,
+                );
             }
-            other => shared.executor.warn(&format!("a message was lost, {reason}: {other:?}")),
+            other => shared
+                .executor
+                .warn(&format!("a message was lost, {reason}: {other:?}")),
         }
     }
 
@@ -921,8 +1122,14 @@ impl State {
                     let event = match shared.executor.revoke(task) {
                         Revoked::Running => Event::CallRunsOn(task),
                         Revoked::Prevented => {
-                            let failure = Failure::new(FailureKind::Cancelled, "the call was cancelled before it ran");
-                            Event::CallFinished { task, outcome: Outcome::Failed(failure) }
+                            let failure = Failure::new(
+                                FailureKind::Cancelled,
+                                "the call was cancelled before it ran",
+                            );
+                            Event::CallFinished {
+                                task,
+                                outcome: Outcome::Failed(failure),
+                            }
                         }
                     };
                     lock(&shared.inbox).push(event);
@@ -935,8 +1142,10 @@ impl State {
                 }
                 Action::DropResult(task) => shared.executor.drop_result(task),
                 Action::ChooseWorker(tessera) => shared.tell(Notice::Choose(tessera)),
-                Action::Report(report) if shared.node.is_some() => shared.tell(Notice::Report(report)),
-                Action::Report(report) => shared.executor.report(report),
+                Action::Report(report) => {
+                    let (level, text) = crate::notice::describe(&report);
+                    shared.log(level, text);
+                }
                 Action::MemberJoined(member) => {
                     if let Some(node) = &shared.node {
                         node.joined();
@@ -947,7 +1156,10 @@ impl State {
                 Action::MemberDied { member, cause } => {
                     self.peers.remove(&member.runtime);
                     if !shared.node.as_ref().is_some_and(Node::stopping) {
-                        shared.tell(Notice::Died { uid: member.uid, cause });
+                        shared.tell(Notice::Died {
+                            uid: member.uid,
+                            cause,
+                        });
                     }
                     shared.wake_watchers();
                 }
@@ -958,7 +1170,13 @@ impl State {
 }
 
 /// A call to be submitted, with everything that is usually so.
-pub fn call(task: TaskId, tessera: TesseraId, kind: CallKind, method: Arc<str>, arguments: Payload) -> Call {
+pub fn call(
+    task: TaskId,
+    tessera: TesseraId,
+    kind: CallKind,
+    method: Arc<str>,
+    arguments: Payload,
+) -> Call {
     Call {
         task,
         tessera,

@@ -1,7 +1,6 @@
 //! The seam to whatever runs user code: Python in `mosaic-python`, closures in the tests and benches.
 
 use mosaic_core::call::ReadyCall;
-use mosaic_core::event::Report;
 use mosaic_core::id::{TaskId, TesseraId};
 
 /// What became of a call that was not wanted any more.
@@ -24,8 +23,6 @@ pub trait Executor: Send + Sync + 'static {
     fn drop_tessera(&self, tessera: TesseraId);
     /// Drop the living result of a task.
     fn drop_result(&self, task: TaskId);
-    /// Tell people.
-    fn report(&self, report: Report);
     /// Warn people of something that no call is at fault for.
     fn warn(&self, message: &str);
     /// The runtime ends: let the lanes run out.

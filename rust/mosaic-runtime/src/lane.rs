@@ -101,7 +101,10 @@ impl Lane {
     pub fn take(&self, batch: &mut VecDeque<Job>) -> bool {
         let mut queue = self.lock();
         while queue.jobs.is_empty() && !queue.stopped {
-            queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = self
+                .filled
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         std::mem::swap(&mut queue.jobs, batch);
         !queue.stopped
@@ -114,9 +117,15 @@ impl Lane {
         let waiting = |queue: &mut Queue| queue.jobs.is_empty() && !queue.stopped;
         let queue = match timeout {
             Some(timeout) => {
-                self.filled.wait_timeout_while(queue, timeout, waiting).unwrap_or_else(PoisonError::into_inner).0
+                self.filled
+                    .wait_timeout_while(queue, timeout, waiting)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0
             }
-            None => self.filled.wait_while(queue, waiting).unwrap_or_else(PoisonError::into_inner),
+            None => self
+                .filled
+                .wait_while(queue, waiting)
+                .unwrap_or_else(PoisonError::into_inner),
         };
         !queue.jobs.is_empty()
     }

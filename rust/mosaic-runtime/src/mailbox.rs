@@ -37,12 +37,20 @@ pub struct Mailbox<T, W = crate::signal::Signal> {
 impl<T, W: Wake> Mailbox<T, W> {
     /// An empty mailbox that wakes its consumer through `wake`.
     pub fn new(wake: W) -> Self {
-        Self { queue: Mutex::new(Vec::new()), signalled: AtomicBool::new(false), wakes: AtomicU64::new(0), wake }
+        Self {
+            queue: Mutex::new(Vec::new()),
+            signalled: AtomicBool::new(false),
+            wakes: AtomicU64::new(0),
+            wake,
+        }
     }
 
     /// Add an entry; wake the consumer unless it is about to look anyway.
     pub fn push(&self, entry: T) {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
+        self.queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(entry);
         if !self.signalled.swap(true, Ordering::AcqRel) {
             self.wakes.fetch_add(1, Ordering::Relaxed);
             self.wake.raise();
@@ -117,7 +125,9 @@ mod tests {
     /// `MAIL-1`, with the real signal: a consumer that sleeps whenever the signal is down misses nothing.
     #[test]
     fn no_wake_up_is_lost_between_empty_and_disarm() {
-        let mailbox = Arc::new(Mailbox::new(crate::signal::Signal::new().expect("an eventfd")));
+        let mailbox = Arc::new(Mailbox::new(
+            crate::signal::Signal::new().expect("an eventfd"),
+        ));
         let producers: Vec<_> = (0..4)
             .map(|_| {
                 let mailbox = Arc::clone(&mailbox);
@@ -126,7 +136,13 @@ mod tests {
             .collect();
         let mut batch: Vec<i32> = Vec::new();
         while batch.len() < 80_000 {
-            assert!(mailbox.wake().wait(Some(std::time::Duration::from_secs(20))).expect("a poll"), "a wake-up was lost");
+            assert!(
+                mailbox
+                    .wake()
+                    .wait(Some(std::time::Duration::from_secs(20)))
+                    .expect("a poll"),
+                "a wake-up was lost"
+            );
             mailbox.drain(&mut batch);
         }
         for producer in producers {

@@ -22,10 +22,14 @@ const HALF_OPEN: usize = 64;
 
 /// Accept connections until the engine ends.
 pub(crate) async fn listen(shared: Arc<Shared>, socket: std::os::unix::net::UnixListener) {
-    let Ok(listener) = UnixListener::from_std(socket) else { return };
+    let Ok(listener) = UnixListener::from_std(socket) else {
+        return;
+    };
     let half_open = Arc::new(Semaphore::new(HALF_OPEN));
     loop {
-        let Ok(permit) = Arc::clone(&half_open).acquire_owned().await else { return };
+        let Ok(permit) = Arc::clone(&half_open).acquire_owned().await else {
+            return;
+        };
         match listener.accept().await {
             Ok((mut stream, _)) => {
                 let shared = Arc::clone(&shared);
@@ -66,7 +70,10 @@ pub(crate) async fn join(shared: Arc<Shared>) {
             return shared.head_lost();
         }
     };
-    if let Some(head) = shared.head_process.and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed())) {
+    if let Some(head) = shared
+        .head_process
+        .and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()))
+    {
         // The connection may outlive the head in a process that it forked.
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
@@ -75,7 +82,12 @@ pub(crate) async fn join(shared: Arc<Shared>) {
             }
         });
     }
-    let me = Member { runtime: shared.me, uid: shared.uid.clone(), pid: std::process::id(), worker: true };
+    let me = Member {
+        runtime: shared.me,
+        uid: shared.uid.clone(),
+        pid: std::process::id(),
+        worker: true,
+    };
     shared.send_first(RuntimeId::HEAD, &Message::Join(me));
     serve(Arc::clone(&shared), stream, RuntimeId::HEAD).await;
     shared.head_lost();
@@ -92,7 +104,10 @@ pub(crate) async fn process_ended(pid: rustix::process::Pid) -> io::Result<()> {
 
 #[cfg(target_os = "linux")]
 fn process_handle(pid: rustix::process::Pid) -> io::Result<OwnedFd> {
-    Ok(rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::NONBLOCK)?)
+    Ok(rustix::process::pidfd_open(
+        pid,
+        rustix::process::PidfdFlags::NONBLOCK,
+    )?)
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -125,10 +140,17 @@ async fn read_frames(shared: &Shared, mut read: OwnedReadHalf, from: RuntimeId) 
         if read.read_buf(&mut reader.target()).await? == 0 {
             return Ok(());
         }
-        while let Some(message) = reader.next().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))? {
+        while let Some(message) = reader
+            .next()
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?
+        {
             if let Message::Shutdown { .. } = message {
                 shared.end("the runtime was stopped");
                 return Ok(());
+            }
+            if let Message::Note { level, text } = message {
+                shared.note_from(from, level, text);
+                continue;
             }
             batch.push(Event::MessageReceived { from, message });
         }

@@ -118,7 +118,9 @@ impl Node {
         let uid = format!("worker:0:{}", number - 1);
         match self.spawn(shared, runtime, &uid) {
             Ok(mut child) => {
-                let Some(pid) = Pid::from_raw(child.id().cast_signed()) else { return };
+                let Some(pid) = Pid::from_raw(child.id().cast_signed()) else {
+                    return;
+                };
                 let worker = Arc::new(Worker {
                     uid,
                     pid,
@@ -127,25 +129,56 @@ impl Node {
                 });
                 lock(&self.children).insert(runtime, Arc::clone(&worker));
                 let outputs = (child.stdout.take(), child.stderr.take());
-                let out = outputs.0.map(|out| tokio::spawn(pass_on(Arc::clone(shared), Arc::clone(&worker), out.into(), false)));
-                let err = outputs.1.map(|err| tokio::spawn(pass_on(Arc::clone(shared), Arc::clone(&worker), err.into(), true)));
-                tokio::spawn(watch(Arc::clone(shared), runtime, worker, child, [out, err]));
+                let out = outputs.0.map(|out| {
+                    tokio::spawn(pass_on(
+                        Arc::clone(shared),
+                        Arc::clone(&worker),
+                        out.into(),
+                        false,
+                    ))
+                });
+                let err = outputs.1.map(|err| {
+                    tokio::spawn(pass_on(
+                        Arc::clone(shared),
+                        Arc::clone(&worker),
+                        err.into(),
+                        true,
+                    ))
+                });
+                tokio::spawn(watch(
+                    Arc::clone(shared),
+                    runtime,
+                    worker,
+                    child,
+                    [out, err],
+                ));
             }
             Err(error) => {
                 let program = self.launch.command.first().cloned().unwrap_or_default();
-                self.give_up(shared, format!("cannot start a worker with {program:?}: {error}"));
+                self.give_up(
+                    shared,
+                    format!("cannot start a worker with {program:?}: {error}"),
+                );
             }
         }
     }
 
     fn spawn(&self, shared: &Shared, runtime: RuntimeId, uid: &str) -> io::Result<Child> {
         let [program, arguments @ ..] = &self.launch.command[..] else {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no command to start workers with"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "no command to start workers with",
+            ));
         };
         // A process group of their own: Ctrl-C at the terminal is the driver's, who tells the workers.
         Command::new(program)
             .args(arguments)
-            .envs(self.launch.environment.iter().map(|(name, value)| (name, value)))
+            .envs(
+                self.launch
+                    .environment
+                    .iter()
+                    .map(|(name, value)| (name, value)),
+            )
             .env(DIRECTORY, shared.directory.path())
             .env(RUNTIME, runtime.0.to_string())
             .env(UID, uid)
@@ -159,6 +192,7 @@ impl Node {
 
     fn give_up(&self, shared: &Shared, reason: String) {
         *lock(&self.gave_up) = Some(reason.clone());
+        shared.tell(Notice::Exhausted(reason.clone()));
         shared.process_one(Event::WorkersExhausted(reason));
         shared.wake_watchers();
     }
@@ -170,11 +204,15 @@ impl Node {
 
     /// The connection to a worker closed. Returns whether the node watches that runtime's process.
     pub(crate) fn connection_closed(&self, runtime: RuntimeId) -> bool {
-        let Some(worker) = lock(&self.children).get(&runtime).cloned() else { return false };
+        let Some(worker) = lock(&self.children).get(&runtime).cloned() else {
+            return false;
+        };
         worker.connection_closed.notify_one();
         tokio::spawn(async move {
             // A process that hangs while it exits must not keep those waiting who called it.
-            if let Ok(Err(_)) | Err(_) = tokio::time::timeout(LINGER, process_ended(worker.pid)).await {
+            if let Ok(Err(_)) | Err(_) =
+                tokio::time::timeout(LINGER, process_ended(worker.pid)).await
+            {
                 let _ = kill_process(worker.pid, Signal::KILL);
             }
         });
@@ -185,10 +223,18 @@ impl Node {
     pub(crate) async fn stop(&self, shared: &Arc<Shared>, grace: Option<Duration>) {
         self.stopping.store(true, Ordering::Release);
         let grace = grace.unwrap_or(self.launch.grace);
-        let workers: Vec<_> = lock(&self.children).iter().map(|(runtime, worker)| (*runtime, Arc::clone(worker))).collect();
+        let workers: Vec<_> = lock(&self.children)
+            .iter()
+            .map(|(runtime, worker)| (*runtime, Arc::clone(worker)))
+            .collect();
         for (runtime, worker) in &workers {
             if shared.member(*runtime).is_some() {
-                shared.send(*runtime, &Message::Shutdown { grace_ms: grace.as_millis() as u64 });
+                shared.send(
+                    *runtime,
+                    &Message::Shutdown {
+                        grace_ms: grace.as_millis() as u64,
+                    },
+                );
             } else {
                 let _ = kill_process(worker.pid, Signal::KILL);
             }
@@ -230,7 +276,11 @@ async fn watch(
     }
     let cause = format!("{} {}", worker.uid, describe(status));
     if joined {
-        let cause = if node.stopping() { "the runtime was stopped".to_owned() } else { cause.clone() };
+        let cause = if node.stopping() {
+            "the runtime was stopped".to_owned()
+        } else {
+            cause.clone()
+        };
         shared.process_one(Event::RuntimeDied { runtime, cause });
     }
     for output in outputs.into_iter().flatten() {
@@ -245,8 +295,13 @@ async fn watch(
         return;
     }
     if !joined && node.failed_starts.fetch_add(1, Ordering::Relaxed) + 1 >= FAILED_STARTS {
-        let words = String::from_utf8_lossy(&lock(&worker.last_words)).trim().to_owned();
-        return node.give_up(&shared, format!("workers do not start: {cause} before it took part\n{words}"));
+        let words = String::from_utf8_lossy(&lock(&worker.last_words))
+            .trim()
+            .to_owned();
+        return node.give_up(
+            &shared,
+            format!("workers do not start: {cause} before it took part\n{words}"),
+        );
     }
     node.add_worker(&shared);
 }
@@ -282,8 +337,15 @@ fn signal_name(number: i32) -> &'static str {
 }
 
 /// Turn a worker's output into notices, a line each.
-async fn pass_on(shared: Arc<Shared>, worker: Arc<Worker>, from: std::os::fd::OwnedFd, error: bool) {
-    let Ok(mut pipe) = pipe::Receiver::from_owned_fd(from) else { return };
+async fn pass_on(
+    shared: Arc<Shared>,
+    worker: Arc<Worker>,
+    from: std::os::fd::OwnedFd,
+    error: bool,
+) {
+    let Ok(mut pipe) = pipe::Receiver::from_owned_fd(from) else {
+        return;
+    };
     let mut buffer = Vec::new();
     loop {
         shared.notices.room().await;
@@ -313,5 +375,9 @@ fn say(shared: &Shared, worker: &Worker, error: bool, line: &[u8]) {
         let excess = words.len().saturating_sub(LAST_WORDS);
         words.drain(..excess);
     }
-    shared.tell(Notice::Output { uid: worker.uid.clone(), error, line: line.to_vec() });
+    shared.tell(Notice::Output {
+        uid: worker.uid.clone(),
+        error,
+        line: line.to_vec(),
+    });
 }

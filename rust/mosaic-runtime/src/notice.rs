@@ -22,14 +22,16 @@ pub enum Notice {
         line: Vec<u8>,
     },
     /// A line for the log.
-    Report(Report),
-    /// A task failed and nobody looked at it.
-    Unread {
-        /// "Solver.step"
-        what: String,
-        /// Its failure, one line.
-        message: String,
+    Log {
+        /// The runtime that it is from.
+        uid: String,
+        /// "warning", "error".
+        level: String,
+        /// What.
+        text: String,
     },
+    /// No worker will join any more, for that reason.
+    Exhausted(String),
     /// A runtime takes part.
     Joined(String),
     /// A runtime died.
@@ -43,6 +45,22 @@ pub enum Notice {
     Choose(TesseraId),
     /// A task that the program subscribed to has ended.
     Ended(u64),
+}
+
+/// A report as a level and a line for the log.
+pub fn describe(report: &Report) -> (&'static str, String) {
+    match report {
+        Report::Retried {
+            what,
+            attempt,
+            of,
+            message,
+        } => (
+            "warning",
+            format!("{what} failed and is run again (retry {attempt} of {of}): {message}"),
+        ),
+        Report::Restarted { what, cause } => ("warning", format!("{what} is rebuilt: {cause}")),
+    }
 }
 
 /// Output that waits in memory before workers are made to wait, in bytes.
@@ -100,7 +118,10 @@ impl Notices {
             if queue.closed {
                 return None;
             }
-            queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = self
+                .filled
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         queue.bytes = 0;
         let taken = queue.notices.drain(..).collect();

@@ -33,7 +33,10 @@ pub(crate) struct Stream {
 
 impl Stream {
     pub(crate) fn new(half: OwnedWriteHalf) -> Arc<Self> {
-        Arc::new(Self { half, room_wanted: Notify::new() })
+        Arc::new(Self {
+            half,
+            room_wanted: Notify::new(),
+        })
     }
 
     /// Returns once somebody was refused for want of room and there is room again.

@@ -11,8 +11,19 @@ use crate::executor::Executor;
 use crate::node::{self, Launch, Node};
 
 /// Start the head: the monitor and this machine's node agent, in the program's own process.
-pub fn head(config: &EngineConfig, launch: Launch, executor: Arc<dyn Executor>) -> Result<Engine, EngineError> {
-    Engine::start(RuntimeId::HEAD, "head".into(), Directory::create()?, config, executor, Some(Node::new(launch)))
+pub fn head(
+    config: &EngineConfig,
+    launch: Launch,
+    executor: Arc<dyn Executor>,
+) -> Result<Engine, EngineError> {
+    Engine::start(
+        RuntimeId::HEAD,
+        "head".into(),
+        Directory::create()?,
+        config,
+        executor,
+        Some(Node::new(launch)),
+    )
 }
 
 /// What a worker has to know before it can join.
@@ -32,11 +43,16 @@ impl WorkerSeat {
     /// The one that the node agent put into the environment.
     pub fn from_environment() -> Result<Self, EngineError> {
         let read = |name: &str| {
-            std::env::var(name)
-                .map_err(|_| EngineError::System(format!("{name} is not set: workers are started by mosaic, not by hand")))
+            std::env::var(name).map_err(|_| {
+                EngineError::System(format!(
+                    "{name} is not set: workers are started by mosaic, not by hand"
+                ))
+            })
         };
         let number = |name: &str| {
-            read(name)?.parse().map_err(|_| EngineError::System(format!("{name} is not a number")))
+            read(name)?
+                .parse()
+                .map_err(|_| EngineError::System(format!("{name} is not a number")))
         };
         Ok(Self {
             directory: read(node::DIRECTORY)?.into(),
@@ -48,7 +64,11 @@ impl WorkerSeat {
 }
 
 /// Join a head as one of its workers.
-pub fn worker(seat: WorkerSeat, config: &EngineConfig, executor: Arc<dyn Executor>) -> Result<Engine, EngineError> {
+pub fn worker(
+    seat: WorkerSeat,
+    config: &EngineConfig,
+    executor: Arc<dyn Executor>,
+) -> Result<Engine, EngineError> {
     if seat.head.is_some() {
         crate::threads::unblock_signals();
     }

@@ -29,7 +29,9 @@ impl Ends {
     #[cfg(target_os = "linux")]
     fn new() -> io::Result<Self> {
         use rustix::event::{EventfdFlags, eventfd};
-        Ok(Self { reader: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)? })
+        Ok(Self {
+            reader: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+        })
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -56,7 +58,9 @@ impl Ends {
 impl Signal {
     /// A signal that is not raised.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { ends: RwLock::new(Some(Ends::new()?)) })
+        Ok(Self {
+            ends: RwLock::new(Some(Ends::new()?)),
+        })
     }
 
     fn ends(&self) -> RwLockReadGuard<'_, Option<Ends>> {

@@ -62,6 +62,10 @@ fn block_signals() -> io::Result<libc::sigset_t> {
 fn restore_signals(old: &libc::sigset_t) {
     // SAFETY: `old` came from `pthread_sigmask`.
     unsafe {
-        libc::pthread_sigmask(libc::SIG_SETMASK, std::ptr::from_ref(old), std::ptr::null_mut());
+        libc::pthread_sigmask(
+            libc::SIG_SETMASK,
+            std::ptr::from_ref(old),
+            std::ptr::null_mut(),
+        );
     }
 }
