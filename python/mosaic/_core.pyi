@@ -84,7 +84,8 @@ class Engine:
         """Block until there is something to tell the program; None once the engine has stopped.
 
         ``("output", uid, "stdout" | "stderr", text)`` one line of a worker, without its end;
-        ``("report", level, text, uid)`` for the log, from that runtime; ``("exhausted", reason)`` when no worker will join any more; ``("joined", uid)``; ``("died", uid, cause)``;
+        ``("report", level, text, uid)`` for the log, from that runtime; ``("joined", uid)``; ``("died", uid, cause)``;
+        ``("exhausted", reason)`` when no worker will join any more;
         ``("choose", owner, sequence)``, to be answered with `chosen`; ``("done", token)``.
         """
     def chosen(self, tessera: RawId, runtime: int | None, reason: str) -> None:

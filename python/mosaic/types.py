@@ -5,7 +5,7 @@ from __future__ import annotations
 from mosaic import _core
 from mosaic.core import network
 from mosaic.core.base import ProxyBase
-from mosaic.errors import ObjectLostError
+from mosaic.errors import ObjectLostError, RuntimeDisconnectedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,10 +51,17 @@ class WarehouseObject(_core.Output, ProxyBase):
         if getattr(self, "_dropped", False):
             raise ObjectLostError(f"{self.uid} was dropped")
 
+    def _lost(self, error: RuntimeDisconnectedError) -> ObjectLostError:
+        """Return the error to raise where the runtime that held the value died."""
+        return ObjectLostError(f"{self.uid}, a stored {self.task.tessera_name}, is lost: {error}")
+
     def __await__(self) -> Generator[Any, None, Self]:
         """Wait until the value is stored; gives this reference."""
         self._check()
-        yield from self.task.__await__()
+        try:
+            yield from self.task.__await__()
+        except RuntimeDisconnectedError as error:
+            raise self._lost(error) from error
         return self
 
     async def value(self) -> Any:
@@ -66,19 +73,24 @@ class WarehouseObject(_core.Output, ProxyBase):
             It was dropped or lost.
         """
         self._check()
-        return await self.task.result()
+        try:
+            return await self.task.result()
+        except RuntimeDisconnectedError as error:
+            raise self._lost(error) from error
 
     result = value
 
     def wait(self, timeout: float | None = None) -> Any:
         """Block until the value is here, and return it."""
         self._check()
-        return self.task.wait(timeout)
+        try:
+            return self.task.wait(timeout)
+        except RuntimeDisconnectedError as error:
+            raise self._lost(error) from error
 
     async def size(self) -> int:
         """Return the encoded size of the value in bytes."""
-        self._check()
-        await self.task
+        await self
         return self.task.nbytes or 0
 
     def drop(self, propagate: bool = True) -> Awaitable[None]:

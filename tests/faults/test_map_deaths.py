@@ -9,7 +9,7 @@ import time
 import pytest
 
 import mosaic
-from tests.support.deaths import Doomed, work
+from tests.support.deaths import Doomed, slow_work, work
 
 pytestmark = pytest.mark.faults
 
@@ -154,11 +154,13 @@ async def test_submit_with_retries_is_at_least_once(fresh, log):
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_kills_from_outside_at_random_moments(fresh, log, seed):
     chance = random.Random(seed)
-    n = 400
+    n = 300
 
     async def killer():
         while True:
-            await asyncio.sleep(chance.uniform(0.1, 0.5))
+            # Not before they work, or there would be no progress.
+            await fresh.wait_for_workers(2)
+            await asyncio.sleep(chance.uniform(0.2, 0.6))
             pids = fresh_pids(fresh)
             if pids:
                 os.kill(chance.choice(pids), signal.SIGKILL)
@@ -166,19 +168,13 @@ async def test_kills_from_outside_at_random_moments(fresh, log, seed):
     killing = asyncio.ensure_future(killer())
     try:
         results = await asyncio.wait_for(
-            fresh.map(slow_work, [log] * n, range(n), chunksize=1), BOUND
+            # It is not the items that kill.
+            fresh.map(slow_work, [log] * n, range(n), chunksize=1, max_deaths=100),
+            BOUND,
         )
     finally:
         killing.cancel()
     assert results == expected(n)
-
-
-def slow_work(log, item):
-    # About 10 ms of computing, so that the kills fall into it.
-    total = 0
-    for i in range(200_000):
-        total += i
-    return item * item
 
 
 def fresh_pids(runtime):

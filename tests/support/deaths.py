@@ -47,6 +47,14 @@ def work(log: Log, item: int, deadly: dict[int, int]) -> int:
     return item * item
 
 
+def slow_work(log: Log, item: int) -> int:
+    """Compute for about 10 ms, so that kills from outside fall into it."""
+    total = 0
+    for i in range(200_000):
+        total += i
+    return item * item
+
+
 @mosaic.tessera
 class Doomed:
     """Dies on demand."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mosaic.core import methods, network
+from mosaic.core import methods
 from mosaic.core.attribute import ArrayAttribute, RemoteAttribute
 from mosaic.core.base import ProxyBase
 from mosaic.core.task import TaskArrayProxy
@@ -58,10 +58,7 @@ class ArrayProxy(ProxyBase):
         RuntimeDisconnectedError
             There is none left.
         """
-        alive = network.living()
-        living = [
-            proxy for proxy in self._proxies if (host := proxy._ref.host) is None or host in alive
-        ]
+        living = [proxy for proxy in self._proxies if not proxy._is_lost]
         if not living:
             names = ", ".join(str(proxy.runtime_id) for proxy in self._proxies)
             raise RuntimeDisconnectedError(

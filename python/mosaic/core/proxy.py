@@ -163,10 +163,27 @@ class TesseraProxy(ProxyBase):
         return uid if uid is not None else network.tessera_uid(self._ref.name, self._ref.id)
 
     @property
-    def runtime_id(self) -> str | None:
-        """The uid of the runtime that hosts the tessera; None while that is not decided."""
+    def _host(self) -> int | None:
+        """The number of the runtime that hosts the tessera, or hosted it; None while that is not decided."""
         host = self._ref.host
+        if host is None and self._built is not None:
+            # Nowhere any more, or not yet: where it was built tells.
+            host = self._built.host
+        return host
+
+    @property
+    def runtime_id(self) -> str | None:
+        """The uid of the runtime that hosts the tessera, or hosted it; None while that is not decided."""
+        host = self._host
         return None if host is None else network.uid_of(host)
+
+    @property
+    def _is_lost(self) -> bool:
+        """Whether the tessera is gone because its runtime died, or was never built for want of one."""
+        host = self._host
+        if host is not None:
+            return host not in network.living()
+        return self._built is not None and self._built.state == "failed"
 
     @property
     def remote_runtime(self) -> Any:
@@ -178,7 +195,7 @@ class TesseraProxy(ProxyBase):
 
     @property
     def state(self) -> str:
-        """``pending``, ``listening``, ``stopped`` or ``failed``."""
+        """``pending``, ``listening``, ``stopped``, or ``failed``: its ``__init__`` raised, or its runtime died."""
         built = self._built
         if built is not None:
             state = built.state
@@ -187,7 +204,9 @@ class TesseraProxy(ProxyBase):
             if state != "done":
                 return "pending"
         stopping = self._stopping
-        return "stopped" if stopping is not None and stopping.ended else "listening"
+        if stopping is not None and stopping.ended:
+            return "stopped"
+        return "failed" if self._is_lost else "listening"
 
     @property
     def type(self) -> str:

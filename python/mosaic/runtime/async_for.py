@@ -4,8 +4,8 @@ Owned by one event loop and run on its thread alone. Invariants:
 
 - LOOP-1: a worker has at most one item of a loop at a time.
 - LOOP-2: an item is given out again only after its worker died, or by ``retries``.
-- LOOP-3: every wait ends: with a worker that becomes free or joins, with the time limit, or with the time that a loop
-  without workers waits for one.
+- LOOP-3: every wait ends: with a worker that becomes free or joins, with the word that none will join any more, with
+  the end of the network, or with the time limit.
 """
 
 from __future__ import annotations
@@ -173,27 +173,14 @@ class _Run:
         return wanted is not None and len(self._results) >= wanted
 
     async def _loop(self, membership: Membership) -> None:
-        loop = asyncio.get_running_loop()
-        alone_since: float | None = None
         while not self._enough():
             self._give_out(membership)
-            if not self._busy:
-                if self._exhausted and not self._again:
-                    return
-                alone_since = alone_since if alone_since is not None else loop.time()
-                if loop.time() - alone_since > deaths.REPLACEMENT_TIMEOUT:
-                    raise RuntimeDisconnectedError(
-                        f"no worker is left, and none has joined for {deaths.REPLACEMENT_TIMEOUT:g} s: "
-                        f"{len(self._again)} items or more were not run"
-                    )
+            if self._busy:
+                await membership.changed()
+            elif self._exhausted and not self._again:
+                return
             else:
-                alone_since = None
-            try:
-                async with asyncio.timeout(None if self._busy else 1.0):
-                    await membership.changed()
-            except TimeoutError:
-                if self._busy:
-                    raise
+                await membership.joined(f"{len(self._again)} items or more were not run")
             self._take_in()
 
     def _give_out(self, membership: Membership) -> None:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 from mosaic.core import network
-from mosaic.errors import RuntimeDisconnectedError
-
-REPLACEMENT_TIMEOUT = float(os.environ.get("MOSAIC_REPLACEMENT_TIMEOUT", "30"))
-"""Seconds that a loop without any living worker waits for one to join."""
+from mosaic.errors import ObjectLostError, RuntimeDisconnectedError
 
 
 def alive(uid: str) -> bool:
@@ -16,8 +11,10 @@ def alive(uid: str) -> bool:
     return any(name == uid for _, name, _, _ in network.engine().members())
 
 
-def disconnection(error: BaseException | None) -> RuntimeDisconnectedError | None:
-    """Find a death among the causes of an exception."""
+def disconnection(
+    error: BaseException | None,
+) -> RuntimeDisconnectedError | ObjectLostError | None:
+    """Find a death, or the loss of a value, among the causes of an exception."""
     seen: set[int] = set()
     waiting = [error]
     while waiting:
@@ -25,7 +22,7 @@ def disconnection(error: BaseException | None) -> RuntimeDisconnectedError | Non
         if current is None or id(current) in seen:
             continue
         seen.add(id(current))
-        if isinstance(current, RuntimeDisconnectedError):
+        if isinstance(current, (RuntimeDisconnectedError, ObjectLostError)):
             return current
         waiting += [current.__cause__, current.__context__]
         if isinstance(current, BaseExceptionGroup):

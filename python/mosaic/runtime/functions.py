@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mosaic.core import methods, network, placement
+from mosaic.core.base import Base
 from mosaic.errors import RuntimeDisconnectedError
 
 TYPE_CHECKING = False
@@ -13,6 +14,17 @@ if TYPE_CHECKING:
     from mosaic._core import Engine, RemoteMethod, Task
 
 _turn = 0
+
+
+class Retrier(Base):
+    """The tessera of one function that is run again elsewhere when its worker dies: any name calls what it is given."""
+
+    def __getattr__(self, name: str) -> Any:
+        return _call
+
+
+def _call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    return function(*args, **kwargs)
 
 
 def caller(engine: Engine, function: Callable[..., Any], worker: int) -> RemoteMethod:
@@ -36,7 +48,27 @@ def submit(
     if not callable(function):
         raise TypeError(f"submit runs a function, not {function!r}")
     worker = network.number_of(runtime) if runtime is not None else _next()
+    if kwargs.get("max_retries") and "max_retries" not in methods.declared(function):
+        return _retrying_caller(engine, function, worker, kwargs["max_retries"])(
+            function, *args, **kwargs
+        )
     return caller(engine, function, worker)(function, *args, **kwargs)
+
+
+def _retrying_caller(
+    engine: Engine, function: Callable[..., Any], worker: int, retries: int
+) -> RemoteMethod:
+    """Return what calls a function on a tessera of its own, which goes elsewhere when its worker dies.
+
+    The tessera is freed when the call has ended.
+    """
+    name = getattr(function, "__name__", type(function).__name__)
+    ref, _ = engine.construct(Retrier, name, (), {}, place=worker, retries=0, restarts=retries)
+    return ref.method(
+        name,
+        coroutine=methods.is_coroutine_function(function),
+        reserved=methods.RESERVED - methods.declared(function),
+    )
 
 
 def _next() -> int:

@@ -1,11 +1,7 @@
 """`Runtime.map` and `imap`: a function for every item, in chunks, several under way at each worker.
 
-Owned by one event loop and run on its thread alone. Each living worker has a pump: a coroutine that keeps chunks under
-way and takes in the oldest first, since a worker runs them in order. Invariants:
-
-- MAP-1: an item is given out again only after its worker died.
-- MAP-2: of the chunks lost with a worker only the oldest is suspected of killing it; it comes back in single items.
-- MAP-3: every wait ends: with a result, a death, a worker that joins, or the time without any worker.
+Owned by one event loop and run on its thread alone. Each living worker has a `Pump`, where the invariants are; here
+items are taken, results delivered and deaths blamed.
 """
 
 from __future__ import annotations
@@ -17,16 +13,16 @@ from mosaic import _core
 from mosaic.comms.serialisation import dumps
 from mosaic.core import methods, network
 from mosaic.errors import RuntimeDisconnectedError
-from mosaic.runtime import chunks, deaths
+from mosaic.runtime import deaths
 from mosaic.runtime.notices import Membership
 from mosaic.runtime.progress import Progress
+from mosaic.runtime.pump import Chunk, Pump
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
     from typing import Any
 
-    from mosaic._core import Task
     from mosaic.runtime.runtime import Runtime
 
 CHUNK_SECONDS = 0.005
@@ -43,9 +39,6 @@ LONG_SECONDS = 0.02
 
 MAX_AHEAD = 32
 """Chunks under way at a worker at most."""
-
-PAYLOAD_LIMIT = 4096
-"""A pickled function of more bytes goes to each worker once."""
 
 
 class MapSettings:
@@ -78,30 +71,6 @@ class MapSettings:
         self.window = window
 
 
-class Chunk:
-    """Items that travel together: the place of the first (they are consecutive) and the arguments of each."""
-
-    __slots__ = ("deaths", "direct", "first", "rows")
-
-    def __init__(
-        self, first: int, rows: list[tuple[Any, ...]], dead: int = 0, direct: bool = False
-    ) -> None:
-        self.first = first
-        self.rows = rows
-        self.deaths = dead
-        self.direct = direct
-
-    def split(self) -> list[Chunk]:
-        """Return its items one by one, each with the death that they shared."""
-        return [
-            Chunk(self.first + at, [row], self.deaths + 1, self.direct)
-            for at, row in enumerate(self.rows)
-        ]
-
-    def __str__(self) -> str:
-        return f"item {self.first} ({', '.join(deaths.short(value) for value in self.rows[0])})"
-
-
 class Mapping:
     """One run of a map.
 
@@ -128,13 +97,13 @@ class Mapping:
             raise TypeError(f"map runs a function, not {function!r}")
         if not iterables:
             raise TypeError("map needs something to iterate over")
-        self._engine = runtime.engine
-        self._function = function
+        self.engine = runtime.engine
+        self.function = function
         self._rows = zip(*iterables, strict=False)
-        self._settings = settings
-        self._payload = dumps(function)
-        self._coroutine = methods.is_coroutine_function(function)
-        self._token = f"{self._engine.uid}-{id(self):x}-{hash(self._payload):x}"
+        self.settings = settings
+        self.payload = dumps(function)
+        self.coroutine = methods.is_coroutine_function(function)
+        self.token = f"{self.engine.uid}-{id(self):x}-{hash(self.payload):x}"
         self._size = settings.chunksize or 1
         self._cap = MAX_CHUNK
         try:
@@ -144,24 +113,30 @@ class Mapping:
             pass
         if settings.window is not None:
             self._cap = max(1, min(self._cap, settings.window // (2 * max(1, runtime.num_workers))))
-        self._ahead = 1
+        self.ahead = 1
         self._taken = 0
         self._settled = 0
         self._read = 0
         self._exhausted = False
         self._held: tuple[Any, ...] | None = None
+        self._serial = 0
         self._again: deque[Chunk] = deque()
+        self._suspects: deque[Chunk] = deque()
         self._results: deque[tuple[int, list[Any]]] = deque()
         self._fatal: list[BaseException] = []
-        self._pumps: dict[str, asyncio.Task[None]] = {}
-        self._more = asyncio.Event()
+        self._failed: tuple[int, Exception] | None = None
+        # Results in the order of the items: a failure waits for what comes before it.
+        self._in_turn = False
+        self._pumps: dict[str, tuple[Pump, asyncio.Task[None]]] = {}
+        self._background: set[asyncio.Task[None]] = set()
+        self.more = asyncio.Event()
         self._arrived = asyncio.Event()
         self._main: asyncio.Task[None] | None = None
 
     async def collect(self) -> list[Any]:
         """Run to the end, and return all results."""
         await self._run()
-        if not self._settings.ordered:
+        if not self.settings.ordered:
             return [value for _, values in self._results for value in values]
         ordered: list[Any] = []
         for _, values in sorted(self._results, key=lambda result: result[0]):
@@ -170,11 +145,12 @@ class Mapping:
 
     async def stream(self) -> AsyncIterator[Any]:
         """Give results as they come; `close` must be called afterwards."""
+        self._in_turn = self.settings.ordered
         self._main = asyncio.ensure_future(self._run())
         self._main.add_done_callback(lambda _: self._arrived.set())
         early: dict[int, list[Any]] = {}
         position = 0
-        ordered = self._settings.ordered
+        ordered = self.settings.ordered
         while True:
             while self._results:
                 first, values = self._results.popleft()
@@ -194,8 +170,8 @@ class Mapping:
                 if self._results:
                     continue
                 failed = self._main.exception() if not self._main.cancelled() else None
-                for first in sorted(early):
-                    # Behind an item that was given up.
+                # What is behind an item that was given up; not behind one that failed.
+                for first in sorted(early) if self._failed is None else ():
                     for value in early[first]:
                         yield value
                 if failed is not None:
@@ -207,7 +183,7 @@ class Mapping:
 
     def _count_read(self, count: int) -> None:
         self._read += count
-        self._more.set()
+        self.more.set()
 
     async def close(self) -> None:
         """Give up what is under way."""
@@ -219,16 +195,19 @@ class Mapping:
 
     async def _run(self) -> None:
         with (
-            Membership(self._engine) as membership,
-            Progress(self._settings.progress) as self._progress,
+            Membership(self.engine) as membership,
+            Progress(self.settings.progress) as self._progress,
         ):
             self._membership = membership
             try:
                 await self._supervise(membership)
             finally:
-                for pump in self._pumps.values():
-                    pump.cancel()
-                await asyncio.gather(*self._pumps.values(), return_exceptions=True)
+                tasks = [task for _, task in self._pumps.values()] + list(self._background)
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+        if self._failed is not None:
+            raise self._failed[1]
         if len(self._fatal) == 1:
             raise self._fatal[0]
         if self._fatal:
@@ -238,48 +217,74 @@ class Mapping:
 
     async def _supervise(self, membership: Membership) -> None:
         """Have a pump for every living worker, until all items are settled."""
-        loop = asyncio.get_running_loop()
-        alone_since: float | None = None
-        while not self._finished():
+        while not self.finished():
             for number, uid in network.workers():
                 if uid not in self._pumps and uid not in membership.dead:
-                    self._pumps[uid] = asyncio.ensure_future(self._pump(number, uid))
-                    self._pumps[uid].add_done_callback(lambda _: membership.wake())
-            if any(not pump.done() for pump in self._pumps.values()):
-                alone_since = None
+                    pump = Pump(self, number, uid)
+                    task = asyncio.ensure_future(pump.run())
+                    task.add_done_callback(lambda _: membership.wake())
+                    self._pumps[uid] = pump, task
+            if self.finished():
+                return
+            if any(not task.done() for _, task in self._pumps.values()):
                 await membership.changed()
             else:
-                alone_since = alone_since if alone_since is not None else loop.time()
-                if loop.time() - alone_since > deaths.REPLACEMENT_TIMEOUT:
-                    raise RuntimeDisconnectedError(
-                        f"no worker is left, and none has joined for {deaths.REPLACEMENT_TIMEOUT:g} s: "
-                        f"{self._settled} items were done"
-                    )
-                try:
-                    async with asyncio.timeout(1.0):
-                        await membership.changed()
-                except TimeoutError:
-                    pass
-            for pump in self._pumps.values():
-                if pump.done() and not pump.cancelled() and (error := pump.exception()) is not None:
+                await membership.joined(f"{self._settled} items were done")
+            for _, task in self._pumps.values():
+                if task.done() and not task.cancelled() and (error := task.exception()) is not None:
                     raise error
 
-    def _finished(self) -> bool:
+    # What pumps use.
+
+    def pumps(self) -> Iterator[Pump]:
+        """Give the pumps of all workers that take part."""
+        return (pump for pump, task in self._pumps.values() if not task.done())
+
+    def in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have a coroutine run until the end of the map at most."""
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def finished(self) -> bool:
+        """Tell whether every item is settled, or those before one that failed are."""
+        if self._failed is not None:
+            place = self._failed[0]
+            waiting = [*self._again, *self._suspects]
+            waiting += [sent.chunk for pump in self.pumps() for sent in pump.under_way]
+            return not self._in_turn or all(chunk.first > place for chunk in waiting)
         return (
             self._exhausted
             and not self._again
+            and not self._suspects
             and self._held is None
             and self._settled == self._taken
         )
 
-    def _take(self) -> Chunk | None:
-        """Return the next chunk; None if there is none now."""
+    def next_serial(self) -> int:
+        """Return a number for the next chunk that is sent."""
+        self._serial += 1
+        return self._serial
+
+    def take(self, first: bool) -> Chunk | None:
+        """Return the next chunk; None if there is none now.
+
+        Parameters
+        ----------
+        first : bool
+            Nothing else is under way at the worker: it may get an item that has to run alone.
+        """
+        if self._suspects:
+            # While there are some, workers take nothing ahead, so that they can run them.
+            return self._suspects.popleft() if first else None
         if self._again:
             return self._again.popleft()
+        if self._failed is not None:
+            return None
         if self._exhausted and self._held is None:
             return None
         size = self._size
-        window = self._settings.window
+        window = self.settings.window
         if window is not None:
             size = min(size, window - (self._taken - self._read))
             if size <= 0:
@@ -307,107 +312,61 @@ class Mapping:
                 rows.append(row)
         if not rows:
             return None
-        chunk = Chunk(self._taken, rows, direct=direct)
+        chunk = Chunk(self._taken, rows, direct)
         self._taken += len(rows)
         return chunk
 
-    async def _pump(self, number: int, uid: str) -> None:
-        functions = self._engine.functions(number)
-        name = getattr(self._function, "__name__", type(self._function).__name__)
-        call = functions.method(
-            name, kind="function", coroutine=self._coroutine, reserved=frozenset()
-        )
-        runner = chunks.run_chunk_async if self._coroutine else chunks.run_chunk
-        retries = self._settings.retries
-        small = len(self._payload) <= PAYLOAD_LIMIT
-        known = False
-        under_way: deque[tuple[Chunk, Task]] = deque()
-        try:
-            while True:
-                while len(under_way) < self._ahead and (chunk := self._take()) is not None:
-                    if chunk.direct:
-                        under_way.append((chunk, call(self._function, *chunk.rows[0])))
-                    else:
-                        payload = self._payload if small or not known else None
-                        known = True
-                        under_way.append(
-                            (chunk, call(runner, self._token, payload, chunk.rows, retries))
-                        )
-                if not under_way:
-                    if self._finished():
-                        self._more.set()
-                        return
-                    self._more.clear()
-                    await self._more.wait()
-                    continue
-                chunk, task = under_way[0]
-                try:
-                    answer = await task.result()
-                except Exception as error:
-                    if not deaths.is_death_of(error, uid):
-                        raise
-                    await self._lose(under_way, error)
-                    return
-                under_way.popleft()
-                if chunk.direct:
-                    self._deliver(chunk, [answer])
-                elif answer is None:
-                    known = False
-                    self._again.append(chunk)
-                else:
-                    self._measure(answer[0], len(chunk.rows))
-                    self._deliver(chunk, answer[1])
-        finally:
-            for _, task in under_way:
-                task.cancel()
-
-    def _deliver(self, chunk: Chunk, values: list[Any]) -> None:
-        count = len(chunk.rows)
+    def deliver(self, first: int, values: list[Any]) -> None:
+        """Take results in, those of consecutive items."""
+        count = len(values)
         self._settled += count
-        self._results.append((chunk.first, values))
+        self._results.append((first, values))
         self._arrived.set()
         self._progress.add(count)
-        if self._exhausted and self._finished():
-            self._more.set()
+        self._wake_if_finished()
+
+    def give_back(self, chunk: Chunk) -> None:
+        """Have a chunk run by whoever comes next."""
+        if chunk.rows:
+            (self._suspects if chunk.alone else self._again).append(chunk)
+            self.more.set()
+
+    def blame(self, lost: list[Chunk], error: Exception) -> None:
+        """Take note of what was lost with a worker, all of it under way at the same time."""
+        if len(lost) == 1 and len(lost[0].rows) == 1:
+            suspect = lost[0]
+            suspect.deaths += 1
+            if suspect.deaths >= self.settings.max_deaths:
+                self._fatal.append(deaths.fatal(str(suspect), suspect.deaths, error))
+                self._settled += 1
+                self._read += 1
+                lost = []
+        for chunk in lost:
+            self._suspects.extend(chunk.singles())
+        self.more.set()
+        self._wake_if_finished()
+
+    def fail(self, place: int, error: Exception) -> None:
+        """End with the failure of an item."""
+        if self._failed is None or place < self._failed[0]:
+            self._failed = place, error
+        self._wake_if_finished()
+
+    def _wake_if_finished(self) -> None:
+        if (self._exhausted or self._failed is not None) and self.finished():
+            self.more.set()
             self._membership.wake()
 
-    def _measure(self, seconds: float, count: int) -> None:
+    def measure(self, seconds: float, count: int) -> None:
         """Adapt chunk size and the number of chunks under way to the time that items take."""
-        if self._settings.chunksize is None:
+        if self.settings.chunksize is None:
             wanted = int(CHUNK_SECONDS / max(seconds / count, 1e-7))
             self._size = max(1, min(wanted, self._cap, 4 * self._size))
         if seconds > LONG_SECONDS:
             # A round trip costs nothing beside it, and what waits here could run elsewhere.
-            self._ahead = 1
+            self.ahead = 1
         else:
-            self._ahead = max(2, min(MAX_AHEAD, int(AHEAD_SECONDS / max(seconds, 1e-7))))
-
-    async def _lose(self, under_way: deque[tuple[Chunk, Task]], error: Exception) -> None:
-        """Give the chunks of a dead worker to others."""
-        suspect, _ = under_way.popleft()
-        if suspect.deaths + 1 >= self._settings.max_deaths and len(suspect.rows) == 1:
-            self._fatal.append(deaths.fatal(str(suspect), suspect.deaths + 1, error))
-            self._settled += 1
-            self._read += 1
-        else:
-            self._again.extend(suspect.split())
-        while under_way:
-            chunk, task = under_way[0]
-            try:
-                answer = await task.result()
-            except Exception:
-                self._again.append(chunk)
-            else:
-                # It had come home before the death.
-                if chunk.direct:
-                    self._deliver(chunk, [answer])
-                elif answer is None:
-                    self._again.append(chunk)
-                else:
-                    self._deliver(chunk, answer[1])
-            under_way.popleft()
-        self._more.set()
-        self._membership.wake()
+            self.ahead = max(2, min(MAX_AHEAD, int(AHEAD_SECONDS / max(seconds, 1e-7))))
 
 
 def _refers(row: tuple[Any, ...]) -> bool:

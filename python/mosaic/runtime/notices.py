@@ -12,6 +12,7 @@ import sys
 import threading
 
 from mosaic.core import callbacks, network, placement
+from mosaic.errors import RuntimeDisconnectedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,10 +23,14 @@ if TYPE_CHECKING:
 
 _LEVELS = {"trace": 5, "debug": 10, "perf": 15, "info": 20, "warning": 30, "warn": 30, "error": 40}
 
+REPLACEMENT_TIMEOUT = float(os.environ.get("MOSAIC_REPLACEMENT_TIMEOUT", "30"))
+"""Seconds that whoever needs a worker waits for one to join, where none is left."""
+
 _lock = threading.Lock()
 _watched: tuple[Engine, threading.Thread] | None = None
 _listeners: list[Callable[[str, str], None]] = []
 _leaving = False
+_exhausted: tuple[Engine, str] | None = None
 
 
 def watch(engine: Engine | None = None) -> None:
@@ -49,9 +54,9 @@ def expect_deaths() -> None:
 
 def join(timeout: float) -> None:
     """Wait until the thread of a stopped engine has handed on what it had."""
-    global _watched
+    global _watched, _exhausted
     with _lock:
-        watched, _watched = _watched, None
+        watched, _watched, _exhausted = _watched, None, None
     if watched is not None and watched[1] is not threading.current_thread():
         watched[1].join(timeout)
 
@@ -60,6 +65,7 @@ def _read(engine: Engine) -> None:
     while True:
         batch = engine.notices()
         if batch is None:
+            _tell("stopped", engine.uid)
             return
         try:
             _handle(engine, batch)
@@ -103,10 +109,23 @@ def _handle_one(engine: Engine, kind: str, notice: tuple[Any, ...]) -> None:
     elif kind in {"joined", "died"}:
         if kind == "died" and not _leaving:
             _log(30, notice[2])
-        for listener in list(_listeners):
-            listener(kind, notice[1])
+        _tell(kind, notice[1])
+    elif kind == "exhausted":
+        global _exhausted
+        _exhausted = (engine, notice[1])
+        _tell(kind, notice[1])
     elif kind == "choose":
         _choose(engine, (int(notice[1]), int(notice[2])))
+
+
+def _tell(kind: str, text: str) -> None:
+    for listener in list(_listeners):
+        listener(kind, text)
+
+
+def exhausted(engine: Engine) -> str | None:
+    """Return the reason why no worker will join this engine's network any more; None while one may."""
+    return _exhausted[1] if _exhausted is not None and _exhausted[0] == engine else None
 
 
 def _choose(engine: Engine, tessera: tuple[int, int]) -> None:
@@ -141,7 +160,10 @@ def _log(level: int, text: str, *, error: bool = False) -> None:
 
 
 def listen(listener: Callable[[str, str], None]) -> None:
-    """Have a function called, on the thread that reads notices, with ``joined`` or ``died`` and a uid."""
+    """Have a function called, on the thread that reads notices, with what happened and whom it concerns.
+
+    ``joined``, ``died`` and ``stopped`` with a uid, ``exhausted`` with the reason why no worker will join any more.
+    """
     watch()
     _listeners.append(listener)
 
@@ -152,7 +174,9 @@ def unlisten(listener: Callable[[str, str], None]) -> None:
 
 
 class Membership:
-    """Wakes a coroutine whenever a runtime joins or dies; a context manager, used on a running loop.
+    """Wakes a coroutine whenever a runtime joins or dies, no worker will join any more, or the network stops.
+
+    A context manager, used on a running loop.
 
     Parameters
     ----------
@@ -189,13 +213,39 @@ class Membership:
         await self._event.wait()
         self._event.clear()
 
+    async def joined(self, undone: str) -> None:
+        """Wait for a change where no worker is left.
+
+        Parameters
+        ----------
+        undone : str
+            What is not done, for the message.
+
+        Raises
+        ------
+        RuntimeDisconnectedError
+            No worker will join any more, or none has within the time that one takes to start.
+        """
+        reason = exhausted(self._engine)
+        if reason is not None and not self._event.is_set():
+            raise RuntimeDisconnectedError(
+                f"no worker is left, and none will join: {reason}; {undone}"
+            )
+        try:
+            async with asyncio.timeout(REPLACEMENT_TIMEOUT):
+                await self.changed()
+        except TimeoutError:
+            raise RuntimeDisconnectedError(
+                f"no worker is left, and none has joined for {REPLACEMENT_TIMEOUT:g} s: {undone}"
+            ) from None
+
 
 callbacks.watch_notices = watch
 
 
 def _forget_after_fork() -> None:
-    global _watched, _lock
-    _watched = None
+    global _watched, _lock, _exhausted
+    _watched = _exhausted = None
     _lock = threading.Lock()
     _listeners.clear()
 

@@ -275,7 +275,8 @@ class Runtime(Base):
             Any that pickles; lambdas and closures too.
         *args, **kwargs
             Its arguments; tasks among them are replaced by their values. ``max_retries`` and ``timeout`` are
-            mosaic's unless the function declares them.
+            mosaic's unless the function declares them. With ``max_retries`` a function that raised is run again,
+            and so is, on another worker, one whose worker died; without, it is run at most once.
         runtime : str or RuntimeProxy, optional
             The worker; default is each in turn.
 
@@ -380,9 +381,16 @@ class Runtime(Base):
         ------
         TimeoutError
             The time has passed.
+        MosaicError
+            It is called inside a method, for whose end it would wait.
         """
         import asyncio
 
+        if self.engine.call_is_running() is not None:
+            raise MosaicError(
+                "runtime.barrier() inside a method would wait for the call of that very method: "
+                "await the tasks that are meant, or call barrier() in the driver"
+            )
         async with asyncio.timeout(timeout):
             await self.engine.fence()
             while self._barrier_tasks:
@@ -402,7 +410,7 @@ class Runtime(Base):
         obj : object
             The value, as it is now: later changes of it are not seen.
         publish : bool
-            Make it available on every node.
+            Make it available on every node; on one machine it is, with or without.
 
         Returns
         -------
@@ -430,8 +438,16 @@ class Runtime(Base):
     async def exec(
         self, uid: str, func: Callable[..., Any], func_args: Any = (), func_kwargs: Any = None
     ) -> Any:
-        """Run a function on a value at the warehouse. Not available yet."""
-        raise MosaicError("runtime.exec is not available yet")
+        """Run a function on a value at the warehouse and store what it returns. Not available yet.
+
+        Raises
+        ------
+        MosaicError
+            Always, in this version.
+        """
+        raise MosaicError(
+            "runtime.exec is not available yet: submit a function that takes the reference"
+        )
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} object at {id(self):#x}, uid={self.uid}, mode={self.mode}>"
