@@ -494,7 +494,7 @@ pub(crate) fn failure(py: Python<'_>, error: &PyErr) -> Outcome {
             };
         }
         Err(second) => {
-            failure.message = format!("{error} (and the exception cannot be encoded: {second})")
+            failure.message = format!("{error} (and the exception cannot be encoded: {second})");
         }
     }
     Outcome::Failed(failure)

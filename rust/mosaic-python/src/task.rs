@@ -353,6 +353,10 @@ impl Task {
         true
     }
 
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "an argument of a Python method"
+    )]
     fn subscribe(&self, py: Python<'_>, future: Py<PyAny>) -> PyResult<()> {
         self.ask(Stage::End);
         let (_, mailbox) = self.host().loops.of_running_loop(py)?;

@@ -40,6 +40,9 @@ use crate::state::State;
 use crate::threads;
 use crate::waiting::HomeSignal;
 
+/// A submission that comes back, and why.
+pub type Refused = (Box<Submission<Arc<TaskCell>>>, EngineError);
+
 /// What an engine is started with.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
@@ -260,10 +263,7 @@ impl Engine {
 
     /// Make a call whose tessera is placed when this returns (on the head, unless a strategy of the program's
     /// or the first worker is waited for).
-    pub fn submit_placed(
-        &self,
-        submission: Submission<Arc<TaskCell>>,
-    ) -> Result<(), (Box<Submission<Arc<TaskCell>>>, EngineError)> {
+    pub fn submit_placed(&self, submission: Submission<Arc<TaskCell>>) -> Result<(), Refused> {
         self.submit(submission, None)?;
         self.shared.process_inbox();
         Ok(())
@@ -292,7 +292,7 @@ impl Engine {
         &self,
         submission: Submission<Arc<TaskCell>>,
         timeout: Option<Duration>,
-    ) -> Result<(), (Box<Submission<Arc<TaskCell>>>, EngineError)> {
+    ) -> Result<(), Refused> {
         let shared = &self.shared;
         let submission = Box::new(submission);
         if threads::forked() {
@@ -311,9 +311,9 @@ impl Engine {
         }
         let event = Event::CallSubmitted(submission);
         if before == 0 {
-            shared.post_now(event)
+            shared.post_now(event);
         } else {
-            shared.post(event)
+            shared.post(event);
         }
         Ok(())
     }
@@ -322,9 +322,9 @@ impl Engine {
     pub fn finish(&self, task: TaskId, outcome: Outcome, last: bool) {
         let event = Event::CallFinished { task, outcome };
         if last {
-            self.shared.post_now(event)
+            self.shared.post_now(event);
         } else {
-            self.shared.post(event)
+            self.shared.post(event);
         }
     }
 
@@ -386,6 +386,10 @@ impl Engine {
     }
 
     /// A cell for a task that was passed to this process.
+    #[expect(
+        clippy::unused_self,
+        reason = "cells are asked of the engine that resolves them"
+    )]
     pub fn borrowed_cell(
         &self,
         task: TaskId,
@@ -416,9 +420,9 @@ impl Engine {
     /// A local handle went. `urgent` when something large or alive may be freed by it.
     pub fn release(&self, object: ObjectId, urgent: bool) {
         if urgent {
-            self.shared.post(Event::Released(object))
+            self.shared.post(Event::Released(object));
         } else {
-            self.shared.post_lazily(Event::Released(object))
+            self.shared.post_lazily(Event::Released(object));
         }
     }
 
