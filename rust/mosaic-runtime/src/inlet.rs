@@ -99,7 +99,7 @@ impl Inlet {
                         return Ok(());
                     }
                     Ok(Some(Message::Note { level, text })) => {
-                        shared.note_from(self.from, level, text)
+                        shared.note_from(self.from, level, text);
                     }
                     Ok(Some(message)) => batch.push(Event::MessageReceived {
                         from: self.from,
