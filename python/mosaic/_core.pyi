@@ -4,7 +4,25 @@ from asyncio import AbstractEventLoop, Future
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from typing import Any, Self, TypeAlias, final
 
-RawId: TypeAlias = tuple[int, int]
+from typing_extensions import disjoint_base
+
+__all__ = [
+    "PROTOCOL_VERSION",
+    "Engine",
+    "Gather",
+    "Output",
+    "RemoteMethod",
+    "Segment",
+    "Task",
+    "TesseraRef",
+    "configure",
+    "engine",
+    "join_worker",
+    "select_output",
+    "start_head",
+]
+
+_RawId: TypeAlias = tuple[int, int]
 """Owner's runtime number and the sequence number within it."""
 
 PROTOCOL_VERSION: int
@@ -16,7 +34,7 @@ def configure(
     unpickle: Callable[[Any, list[Any]], object],
     encode_exception: Callable[[BaseException], tuple[str, bytes]],
     decode_failure: Callable[[str, str, list[str], bytes | None], BaseException],
-    build: Callable[[RawId, type, tuple[Any, ...], dict[str, Any]], object],
+    build: Callable[[_RawId, type, tuple[Any, ...], dict[str, Any]], object],
 ) -> None:
     """Tell the core which Python objects to work with; called once, when ``mosaic`` is imported.
 
@@ -88,7 +106,7 @@ class Engine:
         ``("exhausted", reason)`` when no worker will join any more;
         ``("choose", owner, sequence)``, to be answered with `chosen`; ``("done", token)``.
         """
-    def chosen(self, tessera: RawId, runtime: int | None, reason: str) -> None:
+    def chosen(self, tessera: _RawId, runtime: int | None, reason: str) -> None:
         """Answer a ``choose`` notice."""
     def stop(self, grace: float | None = None) -> None:
         """End the network (head) or leave it. Blocks until every process, thread and file of it is gone.
@@ -108,17 +126,17 @@ class Engine:
         restarts: int = 0,
     ) -> tuple[TesseraRef, Task]:
         """Build a tessera; the task ends when its ``__init__`` has."""
-    def holders(self, tessera: RawId) -> list[int]:
+    def holders(self, tessera: _RawId) -> list[int]:
         """Return the runtimes that are counted as holders of a tessera hosted here."""
     def functions(self, runtime: int) -> TesseraRef:
         """Return the tessera of a runtime that plain functions run on; call with kind ``function``."""
-    def borrow_tessera(self, tessera: RawId, host: int, name: str) -> TesseraRef:
+    def borrow_tessera(self, tessera: _RawId, host: int, name: str) -> TesseraRef:
         """Return a reference to a tessera known from elsewhere."""
-    def borrow_task(self, task: RawId, tessera: RawId, name: str, method: str) -> Task:
+    def borrow_task(self, task: _RawId, tessera: _RawId, name: str, method: str) -> Task:
         """Return a task that was passed to this process."""
     def put(self, value: object, name: str) -> Task:
         """Return a task that has ended with this value."""
-    def discard(self, task: RawId) -> None:
+    def discard(self, task: _RawId) -> None:
         """Drop the value of a task everywhere: whoever asks for it later gets ``object_lost``."""
     def fence(self) -> Task:
         """Return a task that ends when every task submitted so far on the network has."""
@@ -126,9 +144,9 @@ class Engine:
         """Run plain calls on this thread until the engine stops (workers)."""
     def wait_coroutine(self) -> bool:
         """Block until the first coroutine call is here; False if the engine stopped instead."""
-    def attach_coroutine_lane(self, loop: AbstractEventLoop, both: bool) -> None:
+    def attach_coroutine_lane(self, event_loop: AbstractEventLoop, both: bool) -> None:
         """Run coroutine calls on this loop, plain ones too if ``both`` (the head's local tesserae)."""
-    def call_is_running(self) -> RawId | None:
+    def call_is_running(self) -> _RawId | None:
         """Return the id of the tessera whose call runs in the current context, if any."""
 
 @final
@@ -136,7 +154,7 @@ class TesseraRef:
     """A counted reference to a tessera; the tessera is freed when the last one anywhere goes."""
 
     @property
-    def id(self) -> RawId: ...
+    def id(self) -> _RawId: ...
     @property
     def host(self) -> int | None:
         """The runtime that hosts it; None while that is not decided."""
@@ -151,7 +169,7 @@ class TesseraRef:
         *,
         kind: str = "method",
         coroutine: bool = False,
-        reserved: frozenset[str] = ...,
+        reserved: frozenset[str] | None = None,
         retries: int = 0,
         resends: int = 0,
         timeout: float | None = None,
@@ -173,14 +191,15 @@ class RemoteMethod:
     def name(self) -> str: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Task: ...
 
+@disjoint_base
 class Task:
     """One call: a handle on its end and its value."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...
     @property
-    def id(self) -> RawId: ...
+    def id(self) -> _RawId: ...
     @property
-    def tessera(self) -> RawId: ...
+    def tessera(self) -> _RawId: ...
     @property
     def tessera_name(self) -> str: ...
     @property
@@ -213,6 +232,7 @@ class Task:
     def note(self) -> None:
         """Tell the encoder at work on this thread that the value being pickled refers to this task."""
 
+@disjoint_base
 class Output:
     """A reference to one output of a task, or to its end."""
 
@@ -232,11 +252,9 @@ class Gather:
     def __await__(self) -> Generator[Any, None, list[Any]]: ...
     def wait(self, timeout: float | None = None) -> list[Any]: ...
 
-def encode(value: object) -> tuple[int, bytes, list[Any]]:
-    """Encode a value as calls do: format, in-band bytes, buffers."""
-
-def decode(format: int, body: bytes, buffers: list[Any]) -> object:
-    """Decode what `encode` made."""
+@final
+class Segment:
+    """Memory that came from another process: a writable buffer (PEP 3118), nobody else's."""
 
 def select_output(value: object, key: object) -> object:
     """Return one output of a result: a position of a tuple, a key of a dict, or 0 for anything else.

@@ -11,7 +11,8 @@ from mosaic.errors import MosaicError, RuntimeDisconnectedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from mosaic._core import Engine, RawId
+    from mosaic._core import Engine
+    from mosaic._core import _RawId as RawId
 
 _names: dict[int, str] = {}
 _numbers: dict[str, int] = {}

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from typing import Any, Self
 
-    from mosaic._core import RawId, RemoteMethod, TesseraRef
+    from mosaic._core import RemoteMethod, TesseraRef
+    from mosaic._core import _RawId as RawId
 
 _PROBES = ("_repr_", "_ipython_", "__")
 """Beginnings of names that other libraries probe for: answered at once, never sent."""

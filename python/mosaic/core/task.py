@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
     from typing import Any, Self
 
-    from mosaic._core import RawId
+    from mosaic._core import _RawId as RawId
 
 __all__ = [
     "Task",

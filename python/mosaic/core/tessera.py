@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from mosaic._core import RawId
+    from mosaic._core import _RawId as RawId
     from mosaic.core.proxy import TesseraProxy
     from mosaic.core.task import TaskProxy
 

@@ -38,6 +38,10 @@ impl Segment {
 #[pymethods]
 impl Segment {
     // SAFETY: called by Python with a view to fill in; the memory lives as long as the object, which the view holds.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "PyO3 passes the object by value here"
+    )]
     unsafe fn __getbuffer__(
         slf: Bound<'_, Self>,
         view: *mut ffi::Py_buffer,
@@ -106,32 +110,29 @@ pub(crate) fn decode_arguments(
     payload: Payload,
     values: Vec<(Slot, Bytes, Payload)>,
 ) -> PyResult<Arguments<'_>> {
-    let (mut args, mut kwargs) = match payload.format {
-        MSGPACK => {
-            let mut reader = Reader {
-                py,
-                bytes: &payload.body,
-            };
-            let count = reader.array_length()?;
-            let args = (0..count)
-                .map(|_| reader.value())
-                .collect::<PyResult<Vec<_>>>()?;
-            let named = reader.map_length()?;
-            let kwargs = if named == 0 {
-                None
-            } else {
-                Some(reader.dict(named)?)
-            };
-            (args, kwargs)
-        }
-        _ => {
-            let (args, kwargs): (Bound<'_, PyTuple>, Bound<'_, PyDict>) =
-                decode_value(py, payload)?.extract()?;
-            (
-                args.iter().collect(),
-                (!kwargs.is_empty()).then_some(kwargs),
-            )
-        }
+    let (mut args, mut kwargs) = if payload.format == MSGPACK {
+        let mut reader = Reader {
+            py,
+            bytes: &payload.body,
+        };
+        let count = reader.array_length()?;
+        let args = (0..count)
+            .map(|_| reader.value())
+            .collect::<PyResult<Vec<_>>>()?;
+        let named = reader.map_length()?;
+        let kwargs = if named == 0 {
+            None
+        } else {
+            Some(reader.dict(named)?)
+        };
+        (args, kwargs)
+    } else {
+        let (args, kwargs): (Bound<'_, PyTuple>, Bound<'_, PyDict>) =
+            decode_value(py, payload)?.extract()?;
+        (
+            args.iter().collect(),
+            (!kwargs.is_empty()).then_some(kwargs),
+        )
     };
     for (slot, part, payload) in values {
         if slot == Slot::Order {

@@ -78,7 +78,7 @@ impl Writer {
             u32::try_from(count),
         ) {
             (Some((base, most)), _, Ok(count), _, _) if usize::from(count) <= most => {
-                self.out.push(base | count)
+                self.out.push(base | count);
             }
             (_, Some(marker), Ok(count), _, _) => self.out.extend([marker, count]),
             (_, _, _, Ok(count), _) => {
@@ -110,13 +110,11 @@ impl Writer {
 
     fn integer(&mut self, value: &Bound<'_, PyInt>) -> Result<(), NotPlain> {
         if let Ok(value) = value.extract::<i64>() {
-            match value {
-                0..=127 => self.out.push(value as u8),
-                -32..=-1 => self.out.push(value.cast_unsigned() as u8),
-                _ => {
-                    self.out.push(0xd3);
-                    self.out.extend(value.to_be_bytes());
-                }
+            if (-32..=127).contains(&value) {
+                self.out.push(value.cast_unsigned() as u8);
+            } else {
+                self.out.push(0xd3);
+                self.out.extend(value.to_be_bytes());
             }
         } else {
             let value = value.extract::<u64>().map_err(|_| NotPlain)?;
@@ -237,9 +235,9 @@ fn copy_buffer(object: &Bound<'_, PyAny>) -> PyResult<Bytes> {
     let length = buffer.len_bytes();
     if length >= LARGE {
         let address = buffer.buf_ptr() as usize;
-        // SAFETY: the buffer stays exported, hence in place, until `buffer` is dropped below; a program that
-        // writes to it from another thread during the call gets torn values, as it would with any copy.
         let copy = py.detach(|| {
+            // SAFETY: the buffer stays exported, hence in place, until `buffer` is dropped below; a program that
+            // writes to it from another thread during the call gets torn values, as it would with any copy.
             unsafe { std::slice::from_raw_parts(address as *const u8, length) }.to_vec()
         });
         drop(buffer);
@@ -263,7 +261,7 @@ pub(crate) fn encode_arguments(
     if first.is_none()
         && !has_tasks(args, kwargs)
         && let Some(body) = plain_arguments(
-            args.iter_borrowed().map(|arg| arg.to_owned()),
+            args.iter_borrowed().map(pyo3::Borrowed::to_owned),
             args.len(),
             kwargs,
             named,

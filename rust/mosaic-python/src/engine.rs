@@ -282,7 +282,7 @@ impl PyEngine {
         );
         let class: Arc<str> = name.into();
         let cell = TaskCell::new(task, tessera, "__init__".into(), Arc::clone(&class));
-        let call = Call {
+        let construction = Call {
             task,
             tessera,
             kind: CallKind::Construct,
@@ -299,7 +299,7 @@ impl PyEngine {
         let place = place.map(RuntimeId);
         let submission = Submission {
             handle: Arc::clone(&cell),
-            call,
+            call: construction,
             host: None,
             place,
             restarts,

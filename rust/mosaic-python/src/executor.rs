@@ -71,7 +71,7 @@ impl PythonExecutor {
     pub(crate) fn new(_py: Python<'_>) -> PyResult<Arc<Self>> {
         Ok(Arc::new(Self {
             host: OnceLock::new(),
-            main: Lane::default(),
+            main: Lane::new()?,
             coroutines: Arc::new(Mailbox::new(Signal::new()?)),
             both: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
@@ -100,6 +100,7 @@ impl PythonExecutor {
         drop((objects, results, event_loop));
         self.coroutines.wake().close();
         self.attached.close();
+        self.main.signal().close();
     }
 
     /// The tessera whose call runs in the current context.
@@ -144,7 +145,8 @@ impl PythonExecutor {
     pub(crate) fn run_main_lane(self: &Arc<Self>, py: Python<'_>) {
         MAIN_LANE.set(true);
         let mut batch = VecDeque::new();
-        while py.detach(|| self.main.take(&mut batch)) {
+        let Some(host) = self.host() else { return };
+        while py.detach(|| host.engine.take_jobs(&self.main, &mut batch)) {
             while let Some(job) = batch.pop_front() {
                 self.run_job(py, job, || batch.is_empty() && self.main.is_empty());
                 if self.stopped.load(Ordering::Acquire) {
@@ -492,7 +494,7 @@ pub(crate) fn failure(py: Python<'_>, error: &PyErr) -> Outcome {
             };
         }
         Err(second) => {
-            failure.message = format!("{error} (and the exception cannot be encoded: {second})")
+            failure.message = format!("{error} (and the exception cannot be encoded: {second})");
         }
     }
     Outcome::Failed(failure)

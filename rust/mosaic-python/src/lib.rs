@@ -10,6 +10,11 @@
 //! | [`encode`], [`decode`] | values to payloads and back |
 //! | [`hooks`] | the Python objects that the core works with |
 
+#![allow(
+    rustdoc::private_intra_doc_links,
+    reason = "the reference is built with private items"
+)]
+
 use pyo3::prelude::*;
 
 mod coroutine;

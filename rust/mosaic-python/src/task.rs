@@ -353,6 +353,10 @@ impl Task {
         true
     }
 
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "an argument of a Python method"
+    )]
     fn subscribe(&self, py: Python<'_>, future: Py<PyAny>) -> PyResult<()> {
         self.ask(Stage::End);
         let (_, mailbox) = self.host().loops.of_running_loop(py)?;
@@ -686,7 +690,7 @@ impl Gather {
                     (cells.iter().all(|cell| cell.reached(*stage)) || failed()).then_some(())
                 })
             });
-            host.engine.return_signal(signal);
+            host.engine.return_signal(&signal);
             waited?;
         }
         self.collect(py)

@@ -1,6 +1,7 @@
 //! An executor whose tesserae are made of Rust: for programs, tests and benches without Python.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -52,15 +53,15 @@ impl Closures {
     /// An executor that makes its actors with `build`.
     pub fn new(
         build: impl Fn(&str) -> Option<Box<dyn Actor>> + Send + Sync + 'static,
-    ) -> Arc<Self> {
-        Arc::new(Self {
+    ) -> io::Result<Arc<Self>> {
+        Ok(Arc::new(Self {
             build: Box::new(build),
-            lane: Lane::default(),
-        })
+            lane: Lane::new()?,
+        }))
     }
 
     /// An executor for a program that hosts nothing itself.
-    pub fn none() -> Arc<Self> {
+    pub fn none() -> io::Result<Arc<Self>> {
         Self::new(|_| None)
     }
 
@@ -68,7 +69,7 @@ impl Closures {
     pub fn run_lane(&self, engine: &Engine) {
         let mut actors = FxHashMap::default();
         let mut batch = VecDeque::new();
-        while self.lane.take(&mut batch) {
+        while engine.take_jobs(&self.lane, &mut batch) {
             while let Some(job) = batch.pop_front() {
                 match job {
                     Job::Run(ready) => {

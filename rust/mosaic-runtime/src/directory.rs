@@ -39,10 +39,11 @@ impl Directory {
     pub fn create_in(base: &Path) -> io::Result<Self> {
         sweep(base);
         let secret = Secret::generate()?;
-        let mut random = [0; 6];
+        let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
-        let name: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        let path = base.join(format!("{PREFIX}{}-{name}", std::process::id()));
+        // Twelve digits: a socket's path has to be short.
+        let name = u64::from_ne_bytes(random) >> 16;
+        let path = base.join(format!("{PREFIX}{}-{name:012x}", std::process::id()));
         DirBuilder::new().mode(0o700).create(&path)?;
         let private = |name: &str| {
             OpenOptions::new()
@@ -107,7 +108,7 @@ impl Directory {
 
     /// This process has left: it does not keep the directory alive any more.
     pub fn leave(&self) {
-        drop(crate::engine::lock(&self.lock).take());
+        drop(crate::shared::lock(&self.lock).take());
     }
 
     /// Remove it with everything in it. Others may do the same at the same time.

@@ -9,76 +9,39 @@
 //! Lock order: state, then (inbox | cell | mailbox | notices), each of these innermost. Nothing of the
 //! program's runs under any of them (`ENG-1`).
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use mosaic_core::call::{
-    Call, CallKind, Construction, Dependency, Failure, FailureKind, Outcome, ReadyCall,
-};
-use mosaic_core::event::{Action, Event, Member, Submission, Want};
+use mosaic_core::call::{Call, CallKind, Construction, Dependency, Outcome};
+use mosaic_core::event::{Event, Member, Submission, Want};
 use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::machine::{Config as Rules, Machine};
 use mosaic_core::payload::{Payload, Reference};
 use mosaic_core::placement::Strategy;
-use mosaic_core::wire::Message;
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
 use crate::cell::{Stage, TaskCell, Waiter};
 use crate::directory::Directory;
-use crate::executor::{Executor, Revoked};
+pub use crate::error::EngineError;
+use crate::executor::Executor;
+use crate::inlet::Inlets;
+use crate::lane::{Job, Lane};
 use crate::net;
 use crate::node::Node;
-use crate::notice::{Notice, Notices};
-use crate::peer::Peer;
+use crate::notice::Notices;
 use crate::roles::WorkerSeat;
+use crate::shared::{Shared, lock};
 use crate::signal::Signal;
+use crate::state::State;
 use crate::threads;
+use crate::waiting::HomeSignal;
 
-/// Signals that are kept for the next thread that blocks.
-const IDLE_SIGNALS: usize = 1;
-/// Events that may wait for the next batch before the I/O thread is woken for them.
-const LAZY_EVENTS: usize = 256;
-
-/// Why the engine refused something.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum EngineError {
-    /// It has stopped.
-    #[error("the runtime has stopped")]
-    Stopped,
-    /// It belongs to the process that this one was forked from.
-    #[error(
-        "this process was forked from one with a runtime, which does not go along: start one of its own here"
-    )]
-    Forked,
-    /// Too many tasks have not ended.
-    #[error("{0} tasks have not ended yet: await some of them, or raise `max_pending`")]
-    Backpressure(usize),
-    /// The time passed.
-    #[error("timed out")]
-    TimedOut,
-    /// A Unix signal came in; try again after its handlers ran.
-    #[error("interrupted by a signal")]
-    Interrupted,
-    /// Workers cannot be started.
-    #[error("{0}")]
-    NoWorkers(String),
-    /// The system refused something.
-    #[error("{0}")]
-    System(String),
-}
-
-impl From<std::io::Error> for EngineError {
-    fn from(error: std::io::Error) -> Self {
-        if error.kind() == std::io::ErrorKind::Interrupted {
-            Self::Interrupted
-        } else {
-            Self::System(error.to_string())
-        }
-    }
-}
+/// A submission that comes back, and why.
+pub type Refused = (Box<Submission<Arc<TaskCell>>>, EngineError);
 
 /// What an engine is started with.
 #[derive(Debug, Clone)]
@@ -110,54 +73,6 @@ impl std::fmt::Debug for Engine {
             .field("uid", &self.shared.uid)
             .finish_non_exhaustive()
     }
-}
-
-pub(crate) struct Shared {
-    pub(crate) me: RuntimeId,
-    pub(crate) uid: String,
-    pub(crate) directory: Directory,
-    pub(crate) executor: Arc<dyn Executor>,
-    pub(crate) notices: Arc<Notices>,
-    pub(crate) node: Option<Node>,
-    max_pending: usize,
-    state: Mutex<State>,
-    inbox: Mutex<Vec<Event<Arc<TaskCell>>>>,
-    /// Lines for the head's log.
-    notes: Mutex<Vec<Message>>,
-    signalled: AtomicBool,
-    inbox_filled: Notify,
-    pending: AtomicUsize,
-    sequence: AtomicU64,
-    stopped: AtomicBool,
-    /// Threads that wait for workers to join, for room, or for the end.
-    watchers: Mutex<Vec<Arc<Signal>>>,
-    idle_signals: Mutex<Vec<Arc<Signal>>>,
-    timers: Mutex<Timers>,
-    timers_changed: Notify,
-    /// The I/O thread's runtime, as long as it runs.
-    io: Mutex<Option<tokio::runtime::Handle>>,
-    myself: Weak<Shared>,
-    io_thread: Mutex<Option<std::thread::JoinHandle<()>>>,
-    /// For a worker process: the process of the head, with which it ends.
-    pub(crate) head_process: Option<u32>,
-    pub(crate) ended: Notify,
-}
-
-#[derive(Default)]
-struct Timers {
-    heap: std::collections::BinaryHeap<std::cmp::Reverse<(Instant, TaskId)>>,
-}
-
-pub(crate) struct State {
-    machine: Machine<Arc<TaskCell>>,
-    actions: Vec<Action<Arc<TaskCell>>>,
-    ready: Vec<ReadyCall>,
-    peers: FxHashMap<RuntimeId, Peer>,
-    dirty: Vec<RuntimeId>,
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Engine {
@@ -203,8 +118,7 @@ impl Engine {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        // One is there from the start: a program's first wait opens no descriptor.
-        let signal = Arc::new(Signal::new()?);
+        let home_signal = HomeSignal::new()?;
         let rules = Rules {
             foreign_strategy: config.foreign_strategy,
             ..Rules::new(me)
@@ -213,6 +127,7 @@ impl Engine {
             me,
             uid,
             directory,
+            inlets: Inlets::default(),
             executor,
             notices: Arc::default(),
             node,
@@ -232,7 +147,7 @@ impl Engine {
             sequence: AtomicU64::new(1),
             stopped: AtomicBool::new(false),
             watchers: Mutex::default(),
-            idle_signals: Mutex::new(vec![signal]),
+            home_signal,
             timers: Mutex::default(),
             timers_changed: Notify::new(),
             io: Mutex::new(Some(runtime.handle().clone())),
@@ -348,10 +263,7 @@ impl Engine {
 
     /// Make a call whose tessera is placed when this returns (on the head, unless a strategy of the program's
     /// or the first worker is waited for).
-    pub fn submit_placed(
-        &self,
-        submission: Submission<Arc<TaskCell>>,
-    ) -> Result<(), (Box<Submission<Arc<TaskCell>>>, EngineError)> {
+    pub fn submit_placed(&self, submission: Submission<Arc<TaskCell>>) -> Result<(), Refused> {
         self.submit(submission, None)?;
         self.shared.process_inbox();
         Ok(())
@@ -380,7 +292,7 @@ impl Engine {
         &self,
         submission: Submission<Arc<TaskCell>>,
         timeout: Option<Duration>,
-    ) -> Result<(), (Box<Submission<Arc<TaskCell>>>, EngineError)> {
+    ) -> Result<(), Refused> {
         let shared = &self.shared;
         let submission = Box::new(submission);
         if threads::forked() {
@@ -399,9 +311,9 @@ impl Engine {
         }
         let event = Event::CallSubmitted(submission);
         if before == 0 {
-            shared.post_now(event)
+            shared.post_now(event);
         } else {
-            shared.post(event)
+            shared.post(event);
         }
         Ok(())
     }
@@ -410,9 +322,9 @@ impl Engine {
     pub fn finish(&self, task: TaskId, outcome: Outcome, last: bool) {
         let event = Event::CallFinished { task, outcome };
         if last {
-            self.shared.post_now(event)
+            self.shared.post_now(event);
         } else {
-            self.shared.post(event)
+            self.shared.post(event);
         }
     }
 
@@ -474,6 +386,10 @@ impl Engine {
     }
 
     /// A cell for a task that was passed to this process.
+    #[expect(
+        clippy::unused_self,
+        reason = "cells are asked of the engine that resolves them"
+    )]
     pub fn borrowed_cell(
         &self,
         task: TaskId,
@@ -504,9 +420,9 @@ impl Engine {
     /// A local handle went. `urgent` when something large or alive may be freed by it.
     pub fn release(&self, object: ObjectId, urgent: bool) {
         if urgent {
-            self.shared.post(Event::Released(object))
+            self.shared.post(Event::Released(object));
         } else {
-            self.shared.post_lazily(Event::Released(object))
+            self.shared.post_lazily(Event::Released(object));
         }
     }
 
@@ -545,14 +461,14 @@ impl Engine {
             .subscribe(stage, Waiter::Thread(Arc::clone(&signal)))
             .is_err()
         {
-            self.shared.return_signal(signal);
+            self.shared.return_signal(&signal);
             return Ok(());
         }
         let result = self
             .shared
             .wait_until(&signal, deadline, || cell.reached(stage).then_some(()));
         cell.unsubscribe_thread(&signal);
-        self.shared.return_signal(signal);
+        self.shared.return_signal(&signal);
         result
     }
 
@@ -572,7 +488,7 @@ impl Engine {
     }
 
     /// Give back a signal.
-    pub fn return_signal(&self, signal: Arc<Signal>) {
+    pub fn return_signal(&self, signal: &Arc<Signal>) {
         self.shared.return_signal(signal);
     }
 
@@ -586,8 +502,20 @@ impl Engine {
         lock(&self.shared.watchers).push(Arc::clone(&signal));
         let result = self.shared.wait_until(&signal, deadline, done);
         lock(&self.shared.watchers).retain(|own| !Arc::ptr_eq(own, &signal));
-        self.shared.return_signal(signal);
+        self.shared.return_signal(&signal);
         result
+    }
+
+    /// Block until there is something for a lane, and take it all. Returns whether the lane goes on.
+    pub fn take_jobs(&self, lane: &Lane, batch: &mut VecDeque<Job>) -> bool {
+        loop {
+            if let Some(goes_on) = lane.take_or_sleep(batch) {
+                return goes_on;
+            }
+            // An interruption by a signal is as good as any other reason to look again.
+            let _ = self.shared.sleep(lane.signal(), None, || lane.wake());
+            lane.wake();
+        }
     }
 
     /// Block until that many workers take part.
@@ -642,530 +570,11 @@ impl Engine {
         let _ = running.join();
         // Whoever still holds a task or a proxy holds no descriptor with it.
         drop(lock(&shared.io).take());
-        lock(&shared.idle_signals).clear();
+        shared.home_signal.close();
         shared.directory.leave();
         if shared.me == RuntimeId::HEAD {
             shared.directory.remove();
         }
-    }
-}
-
-impl Shared {
-    /// Have the event processed by this thread, if nobody else is at it.
-    fn post_now(&self, event: Event<Arc<TaskCell>>) {
-        if threads::forked() {
-            return;
-        }
-        match self.state.try_lock() {
-            Ok(mut state) => {
-                state.take_inbox(self);
-                state.handle(event, self);
-                state.finish_batch(self);
-            }
-            Err(TryLockError::Poisoned(_) | TryLockError::WouldBlock) => self.post(event),
-        }
-    }
-
-    /// Have the event processed by the I/O thread.
-    pub(crate) fn post(&self, event: Event<Arc<TaskCell>>) {
-        if threads::forked() {
-            return;
-        }
-        if self.stopped.load(Ordering::Acquire) {
-            return self.refuse(event);
-        }
-        lock(&self.inbox).push(event);
-        if !self.signalled.swap(true, Ordering::AcqRel) {
-            self.inbox_filled.notify_one();
-        }
-    }
-
-    /// Have the event processed with the next batch, whenever that is.
-    fn post_lazily(&self, event: Event<Arc<TaskCell>>) {
-        if threads::forked() {
-            return;
-        }
-        if self.stopped.load(Ordering::Acquire) {
-            return;
-        }
-        let mut inbox = lock(&self.inbox);
-        inbox.push(event);
-        let many = inbox.len() >= LAZY_EVENTS;
-        drop(inbox);
-        if many && !self.signalled.swap(true, Ordering::AcqRel) {
-            self.inbox_filled.notify_one();
-        }
-    }
-
-    /// After the stop: whoever waits for this is told.
-    fn refuse(&self, event: Event<Arc<TaskCell>>) {
-        let cell = match event {
-            Event::CallSubmitted(submission) => submission.handle,
-            Event::OutcomeWanted { handle, .. } | Event::FenceRequested(handle) => handle,
-            _ => return,
-        };
-        self.settle(
-            &cell,
-            Outcome::Failed(Failure::new(
-                FailureKind::Disconnected,
-                "the runtime has stopped",
-            )),
-        );
-    }
-
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        if let Some(io) = &*lock(&self.io) {
-            io.spawn(task);
-        }
-    }
-
-    fn process_inbox(&self) {
-        self.signalled.store(false, Ordering::Release);
-        let mut state = lock(&self.state);
-        state.take_inbox(self);
-        state.finish_batch(self);
-    }
-
-    /// Process a batch of events on the I/O thread.
-    pub(crate) fn process(&self, events: &mut Vec<Event<Arc<TaskCell>>>) {
-        let mut state = lock(&self.state);
-        state.take_inbox(self);
-        for event in events.drain(..) {
-            state.handle(event, self);
-        }
-        state.finish_batch(self);
-    }
-
-    /// Process one event on the I/O thread.
-    pub(crate) fn process_one(&self, event: Event<Arc<TaskCell>>) {
-        let mut state = lock(&self.state);
-        state.take_inbox(self);
-        state.handle(event, self);
-        state.finish_batch(self);
-    }
-
-    fn settle(&self, cell: &TaskCell, outcome: Outcome) {
-        if cell.resolve(outcome) && !cell.borrowed {
-            let before = self.pending.fetch_sub(1, Ordering::AcqRel);
-            if before == self.max_pending {
-                self.wake_watchers();
-            }
-            if cell.is_unread_failure() {
-                self.tell_unread(cell);
-            }
-        }
-    }
-
-    /// A task failed and nobody can look at it any more: people are told instead.
-    fn tell_unread(&self, cell: &TaskCell) {
-        if self.stopped.load(Ordering::Acquire) {
-            return;
-        }
-        let what = if cell.class.is_empty() {
-            cell.method.to_string()
-        } else {
-            format!("{}.{}", cell.class, cell.method)
-        };
-        let message = cell.look(|outcome| match outcome {
-            Some(Outcome::Failed(failure)) => failure.message.clone(),
-            _ => String::new(),
-        });
-        self.log(
-            "error",
-            format!("{what} failed and nobody looked at it: {message}"),
-        );
-    }
-
-    /// Have a line put into the program's log, on the head.
-    fn log(&self, level: &str, text: String) {
-        let (level, uid) = (level.to_owned(), self.uid.clone());
-        if self.node.is_some() {
-            self.notices.push(Notice::Log { uid, level, text });
-        } else {
-            // Past the rules and not under their lock: the next batch takes it along.
-            lock(&self.notes).push(Message::Note { level, text });
-            if !self.signalled.swap(true, Ordering::AcqRel) {
-                self.inbox_filled.notify_one();
-            }
-        }
-    }
-
-    /// A worker has something for the log.
-    pub(crate) fn note_from(&self, from: RuntimeId, level: String, text: String) {
-        if let Some(member) = self.member(from) {
-            self.tell(Notice::Log {
-                uid: member.uid,
-                level,
-                text,
-            });
-        }
-    }
-
-    /// Put a notice where the program of the head reads it; nobody reads them elsewhere.
-    pub(crate) fn tell(&self, notice: Notice) {
-        if self.node.is_some() {
-            self.notices.push(notice);
-        }
-    }
-
-    pub(crate) fn wake_watchers(&self) {
-        for watcher in lock(&self.watchers).iter() {
-            watcher.raise();
-        }
-    }
-
-    /// A connection to send through is there.
-    pub(crate) fn connected(&self, to: RuntimeId, stream: &Arc<crate::peer::Stream>) {
-        let mut state = lock(&self.state);
-        let peer = state.peers.entry(to).or_default();
-        peer.connected(stream);
-        peer.flush();
-    }
-
-    /// A connection has room again.
-    pub(crate) fn room(&self, to: RuntimeId) {
-        let mut state = lock(&self.state);
-        if let Some(peer) = state.peers.get_mut(&to) {
-            peer.unblock();
-            peer.flush();
-        }
-    }
-
-    /// Send a message past the rules: for the engine's own business with a peer.
-    pub(crate) fn send(&self, to: RuntimeId, message: &Message) {
-        let mut state = lock(&self.state);
-        state.send(to, message, self);
-        state.finish_batch(self);
-    }
-
-    /// Queue a message for a peer that is about to be connected.
-    pub(crate) fn send_first(&self, to: RuntimeId, message: &Message) {
-        let pushed = lock(&self.state).peers.entry(to).or_default().push(message);
-        if let Err(error) = pushed {
-            self.executor.warn(&error.to_string());
-        }
-    }
-
-    /// A peer could not prove itself, or would not believe us.
-    pub(crate) fn refused(&self, error: &crate::auth::AuthError) {
-        self.executor
-            .warn(&format!("a connection was refused: {error}"));
-    }
-
-    /// A connection closed.
-    pub(crate) fn disconnected(&self, from: RuntimeId, error: Option<std::io::Error>) {
-        if let Some(error) = error.filter(|error| error.kind() == std::io::ErrorKind::InvalidData) {
-            self.executor.warn(&format!(
-                "{from:?} sent what cannot be read ({error}); the connection was closed"
-            ));
-        }
-        let Some(node) = &self.node else { return };
-        if !node.connection_closed(from)
-            && let Some(member) = self.member(from)
-        {
-            let cause = format!("{} closed its connection", member.uid);
-            self.process_one(Event::RuntimeDied {
-                runtime: from,
-                cause,
-            });
-        }
-    }
-
-    /// A worker's head is gone: so is the worker, at once and with everything that could be left over.
-    pub(crate) fn head_lost(&self) {
-        if self.stopped.load(Ordering::Acquire) {
-            return;
-        }
-        let Some(_) = self.head_process else {
-            return self.end("the head is gone");
-        };
-        let siblings = self.members_of_this_machine();
-        self.directory.remove();
-        for pid in siblings {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-        }
-        let _ =
-            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-    }
-
-    /// The other workers, which would outlive the head only if they are stopped by a signal.
-    fn members_of_this_machine(&self) -> Vec<rustix::process::Pid> {
-        let state = lock(&self.state);
-        let others = state
-            .machine
-            .members()
-            .filter(|member| member.worker && member.runtime != self.me);
-        others
-            .filter_map(|member| rustix::process::Pid::from_raw(member.pid.cast_signed()))
-            .collect()
-    }
-
-    pub(crate) fn member(&self, runtime: RuntimeId) -> Option<Member> {
-        lock(&self.state)
-            .machine
-            .members()
-            .find(|member| member.runtime == runtime)
-            .cloned()
-    }
-
-    /// Everything that waits ends, and so does the I/O thread.
-    pub(crate) fn end(&self, cause: &str) {
-        {
-            let mut state = lock(&self.state);
-            state.take_inbox(self);
-            self.stopped.store(true, Ordering::Release);
-            state.handle(Event::RuntimeStopped(cause.into()), self);
-            state.finish_batch(self);
-            state.peers.clear();
-        }
-        for event in std::mem::take(&mut *lock(&self.inbox)) {
-            self.refuse(event);
-        }
-        self.executor.stop();
-        self.wake_watchers();
-        self.ended.notify_one();
-    }
-
-    fn borrow_signal(&self) -> std::io::Result<Arc<Signal>> {
-        match lock(&self.idle_signals).pop() {
-            Some(signal) => Ok(signal),
-            None => Ok(Arc::new(Signal::new()?)),
-        }
-    }
-
-    fn return_signal(&self, signal: Arc<Signal>) {
-        // Somebody may still raise it: the next who waits on it looks whether it was for them.
-        signal.clear();
-        let mut idle = lock(&self.idle_signals);
-        if idle.len() < IDLE_SIGNALS && !self.stopped.load(Ordering::Acquire) {
-            idle.push(signal);
-        }
-    }
-
-    fn wait_until<R>(
-        &self,
-        signal: &Signal,
-        deadline: Option<Instant>,
-        mut done: impl FnMut() -> Option<R>,
-    ) -> Result<R, EngineError> {
-        loop {
-            if let Some(answer) = done() {
-                return Ok(answer);
-            }
-            if self.stopped.load(Ordering::Acquire) {
-                return done().ok_or(EngineError::Stopped);
-            }
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if left == Some(Duration::ZERO) || !signal.wait(left)? {
-                return done().ok_or(EngineError::TimedOut);
-            }
-            signal.clear();
-        }
-    }
-
-    fn start_timer(&self, task: TaskId, after: Duration) {
-        let Some(at) = Instant::now().checked_add(after) else {
-            return;
-        };
-        let mut timers = lock(&self.timers);
-        let first = timers
-            .heap
-            .peek()
-            .is_none_or(|std::cmp::Reverse((first, _))| at < *first);
-        timers.heap.push(std::cmp::Reverse((at, task)));
-        drop(timers);
-        if first {
-            self.timers_changed.notify_one();
-        }
-    }
-
-    async fn run_timers(self: Arc<Self>) {
-        loop {
-            let next = lock(&self.timers)
-                .heap
-                .peek()
-                .map(|std::cmp::Reverse((at, _))| *at);
-            let Some(next) = next else {
-                self.timers_changed.notified().await;
-                continue;
-            };
-            tokio::select! {
-                () = self.timers_changed.notified() => continue,
-                () = tokio::time::sleep_until(next.into()) => {}
-            }
-            let mut passed = Vec::new();
-            {
-                let mut timers = lock(&self.timers);
-                let now = Instant::now();
-                while timers
-                    .heap
-                    .peek()
-                    .is_some_and(|std::cmp::Reverse((at, _))| *at <= now)
-                {
-                    passed.extend(
-                        timers
-                            .heap
-                            .pop()
-                            .map(|std::cmp::Reverse((_, task))| Event::CallTimedOut(task)),
-                    );
-                }
-            }
-            self.process(&mut passed);
-        }
-    }
-}
-
-impl State {
-    fn take_inbox(&mut self, shared: &Shared) {
-        let events = std::mem::take(&mut *lock(&shared.inbox));
-        for event in events {
-            self.handle(event, shared);
-        }
-    }
-
-    fn handle(&mut self, event: Event<Arc<TaskCell>>, shared: &Shared) {
-        self.machine.handle(event, &mut self.actions);
-        self.carry_out(shared);
-    }
-
-    fn finish_batch(&mut self, shared: &Shared) {
-        self.machine.flush(&mut self.actions);
-        self.carry_out(shared);
-        for note in std::mem::take(&mut *lock(&shared.notes)) {
-            self.send(RuntimeId::HEAD, &note, shared);
-        }
-        self.hand_over(shared);
-        for to in self.dirty.drain(..) {
-            if let Some(peer) = self.peers.get_mut(&to) {
-                peer.dirty = false;
-                peer.flush();
-            }
-        }
-    }
-
-    fn hand_over(&mut self, shared: &Shared) {
-        if !self.ready.is_empty() {
-            shared.executor.run(&mut self.ready);
-        }
-    }
-
-    fn send(&mut self, to: RuntimeId, message: &Message, shared: &Shared) {
-        let peer = self.peers.entry(to).or_insert_with(|| {
-            if let Some(shared) = shared.myself.upgrade() {
-                let dialling = net::dial(Arc::clone(&shared), to);
-                shared.spawn(dialling);
-            }
-            Peer::default()
-        });
-        if let Err(error) = peer.push(message) {
-            return self.unsendable(message, to, &error.to_string(), shared);
-        }
-        if !peer.dirty {
-            peer.dirty = true;
-            self.dirty.push(to);
-        }
-    }
-
-    /// A message that no frame can hold: who waits for its answer is told.
-    fn unsendable(&mut self, message: &Message, to: RuntimeId, reason: &str, shared: &Shared) {
-        let refused = || {
-            Outcome::Failed(Failure::new(
-                FailureKind::Rejected,
-                format!("it cannot be sent: {reason}"),
-            ))
-        };
-        match message {
-            Message::Call(call) => {
-                let message = Message::Settled {
-                    task: call.task,
-                    outcome: refused(),
-                };
-                lock(&shared.inbox).push(Event::MessageReceived { from: to, message });
-                shared.inbox_filled.notify_one();
-            }
-            Message::Settled { task, .. } => {
-                self.send(
-                    to,
-                    &Message::Settled {
-                        task: *task,
-                        outcome: refused(),
-                    },
-                    shared,
-                );
-            }
-            Message::Fetched { task, value, .. } => {
-                self.send(
-                    to,
-                    &Message::Fetched {
-                        task: *task,
-                        value: *value,
-                        outcome: refused(),
-                    },
-                    shared,
-                );
-            }
-            other => shared
-                .executor
-                .warn(&format!("a message was lost, {reason}: {other:?}")),
-        }
-    }
-
-    fn carry_out(&mut self, shared: &Shared) {
-        let mut actions = std::mem::take(&mut self.actions);
-        for action in actions.drain(..) {
-            match action {
-                Action::Send { to, message } => self.send(to, &message, shared),
-                Action::Run(call) => self.ready.push(call),
-                Action::Settle { handle, outcome } => shared.settle(&handle, outcome),
-                Action::Revoke(task) => {
-                    self.hand_over(shared);
-                    let event = match shared.executor.revoke(task) {
-                        Revoked::Running => Event::CallRunsOn(task),
-                        Revoked::Prevented => {
-                            let failure = Failure::new(
-                                FailureKind::Cancelled,
-                                "the call was cancelled before it ran",
-                            );
-                            Event::CallFinished {
-                                task,
-                                outcome: Outcome::Failed(failure),
-                            }
-                        }
-                    };
-                    lock(&shared.inbox).push(event);
-                    shared.inbox_filled.notify_one();
-                }
-                Action::TesseraPlaced(_) => shared.wake_watchers(),
-                Action::DropTessera(tessera) => {
-                    self.hand_over(shared);
-                    shared.executor.drop_tessera(tessera);
-                }
-                Action::DropResult(task) => shared.executor.drop_result(task),
-                Action::ChooseWorker(tessera) => shared.tell(Notice::Choose(tessera)),
-                Action::Report(report) => {
-                    let (level, text) = crate::notice::describe(&report);
-                    shared.log(level, text);
-                }
-                Action::MemberJoined(member) => {
-                    if let Some(node) = &shared.node {
-                        node.joined();
-                    }
-                    shared.tell(Notice::Joined(member.uid));
-                    shared.wake_watchers();
-                }
-                Action::MemberDied { member, cause } => {
-                    self.peers.remove(&member.runtime);
-                    if !shared.node.as_ref().is_some_and(Node::stopping) {
-                        shared.tell(Notice::Died {
-                            uid: member.uid,
-                            cause,
-                        });
-                    }
-                    shared.wake_watchers();
-                }
-            }
-        }
-        self.actions = actions;
     }
 }
 

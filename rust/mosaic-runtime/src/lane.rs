@@ -4,14 +4,16 @@
 //! lock that `revoke` takes too: a call is either prevented or has begun, never both (`LANE-1`).
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use mosaic_core::call::ReadyCall;
 use mosaic_core::id::{TaskId, TesseraId};
 use rustc_hash::FxHashSet;
 
 use crate::executor::Revoked;
+use crate::signal::Signal;
 
 /// Something for the lane to do.
 #[derive(Debug)]
@@ -31,10 +33,12 @@ struct Queue {
 }
 
 /// Jobs on their way to one thread.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Lane {
     queue: Mutex<Queue>,
-    filled: Condvar,
+    /// The thread has nothing to do and waits for the signal.
+    sleeping: AtomicBool,
+    signal: Signal,
     begun: Mutex<Begun>,
 }
 
@@ -47,19 +51,24 @@ struct Begun {
 }
 
 impl Lane {
+    /// An empty lane.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            queue: Mutex::default(),
+            sleeping: AtomicBool::new(false),
+            signal: Signal::new()?,
+            begun: Mutex::default(),
+        })
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Add jobs; wakes the thread once.
     pub fn push(&self, jobs: impl IntoIterator<Item = Job>) {
-        let mut queue = self.lock();
-        let was_empty = queue.jobs.is_empty();
-        queue.jobs.extend(jobs);
-        drop(queue);
-        if was_empty {
-            self.filled.notify_one();
-        }
+        self.lock().jobs.extend(jobs);
+        self.rouse();
     }
 
     fn begun(&self) -> std::sync::MutexGuard<'_, Begun> {
@@ -96,38 +105,28 @@ impl Lane {
         self.lock().jobs.is_empty()
     }
 
-    /// Block until there is something, and take it all. Returns whether the lane goes on: at the end, what
-    /// was not taken is dropped.
-    pub fn take(&self, batch: &mut VecDeque<Job>) -> bool {
+    /// Take everything that is there. `Some` says whether the lane goes on: at the end, what was not taken is
+    /// dropped. `None` if there is nothing: from now on a push raises the signal, until [`Lane::wake`].
+    pub fn take_or_sleep(&self, batch: &mut VecDeque<Job>) -> Option<bool> {
         let mut queue = self.lock();
-        while queue.jobs.is_empty() && !queue.stopped {
-            queue = self
-                .filled
-                .wait(queue)
-                .unwrap_or_else(PoisonError::into_inner);
+        if queue.jobs.is_empty() && !queue.stopped {
+            self.sleeping.store(true, Ordering::Release);
+            return None;
         }
         std::mem::swap(&mut queue.jobs, batch);
-        !queue.stopped
+        Some(!queue.stopped)
     }
 
-    /// Block until there is something, the lane has stopped, or the time has passed; take nothing.
-    /// Returns whether there is something.
-    pub fn wait(&self, timeout: Option<Duration>) -> bool {
-        let queue = self.lock();
-        let waiting = |queue: &mut Queue| queue.jobs.is_empty() && !queue.stopped;
-        let queue = match timeout {
-            Some(timeout) => {
-                self.filled
-                    .wait_timeout_while(queue, timeout, waiting)
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .0
-            }
-            None => self
-                .filled
-                .wait_while(queue, waiting)
-                .unwrap_or_else(PoisonError::into_inner),
-        };
-        !queue.jobs.is_empty()
+    /// The thread is awake: whoever pushes need not wake it.
+    pub fn wake(&self) {
+        if !self.sleeping.swap(false, Ordering::AcqRel) {
+            self.signal.clear();
+        }
+    }
+
+    /// What wakes the thread.
+    pub fn signal(&self) -> &Signal {
+        &self.signal
     }
 
     /// Take what is there without blocking.
@@ -146,6 +145,12 @@ impl Lane {
         queue.stopped = true;
         queue.jobs.clear();
         drop(queue);
-        self.filled.notify_all();
+        self.rouse();
+    }
+
+    fn rouse(&self) {
+        if self.sleeping.swap(false, Ordering::AcqRel) {
+            self.signal.raise();
+        }
     }
 }

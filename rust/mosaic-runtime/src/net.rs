@@ -4,18 +4,17 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use mosaic_core::event::{Event, Member};
+use mosaic_core::event::Member;
 use mosaic_core::id::RuntimeId;
-use mosaic_core::wire::{FrameReader, Limits, Message};
-use tokio::io::AsyncReadExt;
+use mosaic_core::wire::Message;
 use tokio::io::unix::AsyncFd;
-use tokio::net::unix::OwnedReadHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
 use crate::auth;
-use crate::engine::Shared;
+use crate::inlet::Inlet;
 use crate::peer::Stream;
+use crate::shared::Shared;
 
 /// Connections that may be in the handshake at a time; more wait in the listener's backlog.
 const HALF_OPEN: usize = 64;
@@ -119,43 +118,18 @@ fn process_handle(_: rustix::process::Pid) -> io::Result<OwnedFd> {
 async fn serve(shared: Arc<Shared>, stream: UnixStream, from: RuntimeId) {
     let (read, write) = stream.into_split();
     let stream = Stream::new(write);
+    let inlet = Inlet::new(read, from);
+    shared.inlets.add(&inlet);
     shared.connected(from, &stream);
     let writing = async {
         while stream.room().await.is_ok() {
             shared.room(from);
         }
     };
-    tokio::select! {
-        result = read_frames(&shared, read, from) => shared.disconnected(from, result.err()),
-        () = writing => shared.disconnected(from, None),
-    }
-}
-
-/// Read frames and have them processed, a batch at a time.
-async fn read_frames(shared: &Shared, mut read: OwnedReadHalf, from: RuntimeId) -> io::Result<()> {
-    let mut reader = FrameReader::new(Limits::default());
-    let mut batch = Vec::new();
-    loop {
-        // The read that only part-fills the buffer tells tokio that the socket is empty: no second call for that.
-        if read.read_buf(&mut reader.target()).await? == 0 {
-            return Ok(());
-        }
-        while let Some(message) = reader
-            .next()
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?
-        {
-            if let Message::Shutdown { .. } = message {
-                shared.end("the runtime was stopped");
-                return Ok(());
-            }
-            if let Message::Note { level, text } = message {
-                shared.note_from(from, level, text);
-                continue;
-            }
-            batch.push(Event::MessageReceived { from, message });
-        }
-        if !batch.is_empty() {
-            shared.process(&mut batch);
-        }
-    }
+    let result = tokio::select! {
+        result = inlet.serve(&shared) => result,
+        () = writing => Ok(()),
+    };
+    shared.inlets.remove(&inlet);
+    shared.disconnected(from, result.err());
 }

@@ -20,9 +20,9 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::sync::Notify;
 
-use crate::engine::{Shared, lock};
 use crate::net::process_ended;
 use crate::notice::Notice;
+use crate::shared::{Shared, lock};
 
 /// Environment of a worker: where the runtime's directory is.
 pub const DIRECTORY: &str = "MOSAIC_WORKER_DIRECTORY";

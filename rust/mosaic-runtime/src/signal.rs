@@ -98,16 +98,40 @@ impl Signal {
     /// Block until it is raised. `Ok(false)` when the time passed first; `Interrupted` when a Unix signal
     /// came in on this thread, so that a caller with handlers of its own can run them.
     pub fn wait(&self, timeout: Option<Duration>) -> io::Result<bool> {
+        self.wait_with(&[], &mut Vec::new(), timeout)
+    }
+
+    /// The same, and until one of the `others` is readable: their places are put into `ready`.
+    pub fn wait_with(
+        &self,
+        others: &[BorrowedFd<'_>],
+        ready: &mut Vec<usize>,
+        timeout: Option<Duration>,
+    ) -> io::Result<bool> {
         let ends = self.ends();
         let Some(ends) = &*ends else { return Ok(true) };
         let timeout = timeout.map(|limit| rustix::event::Timespec {
             tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: limit.subsec_nanos().into(),
         });
-        let mut fds = [PollFd::from_borrowed_fd(ends.reader.as_fd(), PollFlags::IN)];
+        let own = PollFd::from_borrowed_fd(ends.reader.as_fd(), PollFlags::IN);
+        let mut fds = Vec::with_capacity(1 + others.len());
+        fds.push(own);
+        fds.extend(
+            others
+                .iter()
+                .map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)),
+        );
         match poll(&mut fds, timeout.as_ref()) {
             Ok(0) => Ok(false),
-            Ok(_) => Ok(true),
+            Ok(_) => {
+                ready.extend(
+                    (1..fds.len())
+                        .filter(|place| !fds[*place].revents().is_empty())
+                        .map(|place| place - 1),
+                );
+                Ok(true)
+            }
             Err(Errno::INTR) => Err(io::ErrorKind::Interrupted.into()),
             Err(error) => Err(error.into()),
         }

@@ -42,7 +42,7 @@ fn mem_1_a_newcomer_hears_of_the_dead() {
 #[test]
 fn a_death_settles_everything_with_its_cause() {
     let mut net = Net::with(3, |config| {
-        (config.window_calls, config.inline_limit) = (1, 4)
+        (config.window_calls, config.inline_limit) = (1, 4);
     });
     let tessera = net.construct(HEAD, ONE);
     let stored = net.call(HEAD, tessera);
@@ -51,7 +51,7 @@ fn a_death_settles_everything_with_its_cause() {
     let (sent, held) = (net.call(HEAD, tessera), net.call(HEAD, tessera));
     let other = net.construct(HEAD, TWO);
     let user = net.call_with(HEAD, other, |submission| {
-        submission.call.dependencies = vec![on(sent)]
+        submission.call.dependencies = vec![on(sent)];
     });
     net.deliver();
     net.kill(ONE);

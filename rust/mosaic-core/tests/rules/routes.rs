@@ -12,7 +12,7 @@ fn route_1_calls_leave_in_order_though_one_waits_for_a_task_that_is_not_sent() {
     let (busy, tessera) = (net.construct(HEAD, ONE), net.construct(HEAD, TWO));
     let (first, held) = (net.call(HEAD, busy), net.call(HEAD, busy));
     let waits = net.call_with(HEAD, tessera, |submission| {
-        submission.call.dependencies = vec![on(held)]
+        submission.call.dependencies = vec![on(held)];
     });
     let behind = net.call(HEAD, tessera);
     net.deliver();
@@ -27,13 +27,13 @@ fn route_1_calls_leave_in_order_though_one_waits_for_a_task_that_is_not_sent() {
 #[test]
 fn route_2_at_most_a_window_of_calls_or_bytes_is_sent() {
     let mut net = Net::with(1, |config| {
-        (config.window_calls, config.window_bytes) = (3, 20)
+        (config.window_calls, config.window_bytes) = (3, 20);
     });
     let tessera = net.construct(HEAD, ONE);
     let small: Vec<_> = (0..5)
         .map(|_| {
             net.call_with(HEAD, tessera, |submission| {
-                submission.call.arguments.body.clear()
+                submission.call.arguments.body.clear();
             })
         })
         .collect();
@@ -81,7 +81,7 @@ fn early_calls_fail_if_the_construction_never_comes() {
     let never = net.call(HEAD, busy);
     net.deliver();
     let (tessera, construction) = net.begin(HEAD, ONE, |submission| {
-        submission.call.dependencies = vec![on(never)]
+        submission.call.dependencies = vec![on(never)];
     });
     net.deliver();
     // The construction is at its host and waits; then it is held at its caller.
@@ -91,7 +91,7 @@ fn early_calls_fail_if_the_construction_never_comes() {
     assert_eq!(net.failure(construction), Some(FailureKind::Raised));
     assert_eq!(net.failure(call), Some(FailureKind::Raised));
     let (tessera, construction) = net.begin(HEAD, ONE, |submission| {
-        submission.call.dependencies = vec![on(never)]
+        submission.call.dependencies = vec![on(never)];
     });
     assert_eq!(net.failure(construction), Some(FailureKind::Raised));
     net.pass(HEAD, TWO, &[tessera_at(tessera, ONE)]);

@@ -25,7 +25,7 @@ fn tess_1_a_call_that_waits_for_an_argument_holds_up_those_behind_it() {
     let (other, tessera) = (net.construct(HEAD, TWO), net.construct(HEAD, ONE));
     let made = net.call(HEAD, other);
     let waits = net.call_with(HEAD, tessera, |submission| {
-        submission.call.dependencies = vec![on(made)]
+        submission.call.dependencies = vec![on(made)];
     });
     let behind = net.call(HEAD, tessera);
     net.deliver();
@@ -71,12 +71,12 @@ fn tess_2_a_concurrent_tessera_runs_whatever_is_ready() {
     let mut net = Net::new(2);
     let other = net.construct(HEAD, TWO);
     let (tessera, construction) = net.begin(HEAD, ONE, |submission| {
-        submission.call.construction.concurrent = true
+        submission.call.construction.concurrent = true;
     });
     net.finish(construction, value(""));
     let made = net.call(HEAD, other);
     let waits = net.call_with(HEAD, tessera, |submission| {
-        submission.call.dependencies = vec![on(made)]
+        submission.call.dependencies = vec![on(made)];
     });
     let ready = [
         net.call_with(HEAD, tessera, coroutine),
@@ -95,7 +95,7 @@ fn tess_2_a_read_past_the_queue_does_not_wait_for_what_runs() {
     let runs = net.call_with(HEAD, tessera, coroutine);
     let waits = net.call(HEAD, tessera);
     let now = net.call_with(HEAD, tessera, |submission| {
-        submission.call.kind = CallKind::GetAttributeNow
+        submission.call.kind = CallKind::GetAttributeNow;
     });
     net.deliver();
     assert_eq!(net.runs(ONE), [runs, now]);
@@ -113,7 +113,7 @@ fn tess_3_callers_do_not_wait_for_each_others_arguments() {
     let theirs = net.call_with(TWO, tessera, |submission| submission.host = Some(ONE));
     net.pass(TWO, HEAD, &[task_of(theirs)]);
     let mine = net.call_with(HEAD, tessera, |submission| {
-        submission.call.dependencies = vec![on(theirs)]
+        submission.call.dependencies = vec![on(theirs)];
     });
     net.deliver();
     assert_eq!(net.runs(ONE), []);
@@ -144,12 +144,12 @@ fn a_stop_lets_earlier_calls_end_and_fails_later_ones() {
     for concurrent in [false, true] {
         let mut net = Net::new(1);
         let (tessera, construction) = net.begin(HEAD, ONE, |submission| {
-            submission.call.construction.concurrent = concurrent
+            submission.call.construction.concurrent = concurrent;
         });
         net.finish(construction, value(""));
         let before = net.call(HEAD, tessera);
         let stop = net.call_with(HEAD, tessera, |submission| {
-            submission.call.kind = CallKind::Stop
+            submission.call.kind = CallKind::Stop;
         });
         let after = net.call(HEAD, tessera);
         net.deliver();

@@ -1,0 +1,341 @@
+//! What the threads of one engine share: the inbox, the state behind its lock, the counters.
+//!
+//! Lock order: reader, state, then (inbox | cell | mailbox | notices), each of these innermost.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+
+use mosaic_core::call::{Failure, FailureKind, Outcome};
+use mosaic_core::event::{Event, Member};
+use mosaic_core::id::RuntimeId;
+use mosaic_core::wire::Message;
+use tokio::sync::Notify;
+
+use crate::cell::TaskCell;
+use crate::directory::Directory;
+use crate::executor::Executor;
+use crate::inlet::Inlets;
+use crate::node::Node;
+use crate::notice::{Notice, Notices};
+use crate::signal::Signal;
+use crate::state::State;
+use crate::threads;
+use crate::timers::Timers;
+use crate::waiting::HomeSignal;
+
+/// Events that may wait for the next batch before the I/O thread is woken for them.
+const LAZY_EVENTS: usize = 256;
+
+/// See the module.
+pub(crate) struct Shared {
+    pub(crate) me: RuntimeId,
+    pub(crate) uid: String,
+    pub(crate) directory: Directory,
+    pub(crate) inlets: Inlets,
+    pub(crate) executor: Arc<dyn Executor>,
+    pub(crate) notices: Arc<Notices>,
+    pub(crate) node: Option<Node>,
+    pub(crate) max_pending: usize,
+    pub(crate) state: Mutex<State>,
+    pub(crate) inbox: Mutex<Vec<Event<Arc<TaskCell>>>>,
+    /// Lines for the head's log.
+    pub(crate) notes: Mutex<Vec<Message>>,
+    pub(crate) signalled: AtomicBool,
+    pub(crate) inbox_filled: Notify,
+    pub(crate) pending: AtomicUsize,
+    pub(crate) sequence: AtomicU64,
+    pub(crate) stopped: AtomicBool,
+    /// Threads that wait for workers to join, for room, or for the end.
+    pub(crate) watchers: Mutex<Vec<Arc<Signal>>>,
+    pub(crate) home_signal: HomeSignal,
+    pub(crate) timers: Mutex<Timers>,
+    pub(crate) timers_changed: Notify,
+    /// The I/O thread's runtime, as long as it runs.
+    pub(crate) io: Mutex<Option<tokio::runtime::Handle>>,
+    pub(crate) myself: Weak<Shared>,
+    pub(crate) io_thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    /// For a worker process: the process of the head, with which it ends.
+    pub(crate) head_process: Option<u32>,
+    pub(crate) ended: Notify,
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// Have the event processed by this thread, if nobody else is at it.
+    pub(crate) fn post_now(&self, event: Event<Arc<TaskCell>>) {
+        if threads::forked() {
+            return;
+        }
+        match self.state.try_lock() {
+            Ok(mut state) => {
+                state.take_inbox(self);
+                state.handle(event, self);
+                state.finish_batch(self);
+            }
+            Err(TryLockError::Poisoned(_) | TryLockError::WouldBlock) => self.post(event),
+        }
+    }
+
+    /// Have the event processed by the I/O thread.
+    pub(crate) fn post(&self, event: Event<Arc<TaskCell>>) {
+        if threads::forked() {
+            return;
+        }
+        if self.stopped.load(Ordering::Acquire) {
+            return self.refuse(event);
+        }
+        lock(&self.inbox).push(event);
+        if !self.signalled.swap(true, Ordering::AcqRel) {
+            self.inbox_filled.notify_one();
+        }
+    }
+
+    /// Have the event processed with the next batch, whenever that is.
+    pub(crate) fn post_lazily(&self, event: Event<Arc<TaskCell>>) {
+        if threads::forked() {
+            return;
+        }
+        if self.stopped.load(Ordering::Acquire) {
+            return;
+        }
+        let mut inbox = lock(&self.inbox);
+        inbox.push(event);
+        let many = inbox.len() >= LAZY_EVENTS;
+        drop(inbox);
+        if many && !self.signalled.swap(true, Ordering::AcqRel) {
+            self.inbox_filled.notify_one();
+        }
+    }
+
+    /// After the stop: whoever waits for this is told.
+    pub(crate) fn refuse(&self, event: Event<Arc<TaskCell>>) {
+        let cell = match event {
+            Event::CallSubmitted(submission) => submission.handle,
+            Event::OutcomeWanted { handle, .. } | Event::FenceRequested(handle) => handle,
+            _ => return,
+        };
+        self.settle(
+            &cell,
+            Outcome::Failed(Failure::new(
+                FailureKind::Disconnected,
+                "the runtime has stopped",
+            )),
+        );
+    }
+
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(io) = &*lock(&self.io) {
+            io.spawn(task);
+        }
+    }
+
+    pub(crate) fn process_inbox(&self) {
+        self.signalled.store(false, Ordering::Release);
+        let mut state = lock(&self.state);
+        state.take_inbox(self);
+        state.finish_batch(self);
+    }
+
+    /// Process a batch of events on the I/O thread.
+    pub(crate) fn process(&self, events: &mut Vec<Event<Arc<TaskCell>>>) {
+        let mut state = lock(&self.state);
+        state.take_inbox(self);
+        for event in events.drain(..) {
+            state.handle(event, self);
+        }
+        state.finish_batch(self);
+    }
+
+    /// Process one event on the I/O thread.
+    pub(crate) fn process_one(&self, event: Event<Arc<TaskCell>>) {
+        let mut state = lock(&self.state);
+        state.take_inbox(self);
+        state.handle(event, self);
+        state.finish_batch(self);
+    }
+
+    pub(crate) fn settle(&self, cell: &TaskCell, outcome: Outcome) {
+        if cell.resolve(outcome) && !cell.borrowed {
+            let before = self.pending.fetch_sub(1, Ordering::AcqRel);
+            if before == self.max_pending {
+                self.wake_watchers();
+            }
+            if cell.is_unread_failure() {
+                self.tell_unread(cell);
+            }
+        }
+    }
+
+    /// A task failed and nobody can look at it any more: people are told instead.
+    pub(crate) fn tell_unread(&self, cell: &TaskCell) {
+        if self.stopped.load(Ordering::Acquire) {
+            return;
+        }
+        let what = if cell.class.is_empty() {
+            cell.method.to_string()
+        } else {
+            format!("{}.{}", cell.class, cell.method)
+        };
+        let message = cell.look(|outcome| match outcome {
+            Some(Outcome::Failed(failure)) => failure.message.clone(),
+            _ => String::new(),
+        });
+        self.log(
+            "error",
+            format!("{what} failed and nobody looked at it: {message}"),
+        );
+    }
+
+    /// Have a line put into the program's log, on the head.
+    pub(crate) fn log(&self, level: &str, text: String) {
+        let (level, uid) = (level.to_owned(), self.uid.clone());
+        if self.node.is_some() {
+            self.notices.push(Notice::Log { uid, level, text });
+        } else {
+            // Past the rules and not under their lock: the next batch takes it along.
+            lock(&self.notes).push(Message::Note { level, text });
+            if !self.signalled.swap(true, Ordering::AcqRel) {
+                self.inbox_filled.notify_one();
+            }
+        }
+    }
+
+    /// A worker has something for the log.
+    pub(crate) fn note_from(&self, from: RuntimeId, level: String, text: String) {
+        if let Some(member) = self.member(from) {
+            self.tell(Notice::Log {
+                uid: member.uid,
+                level,
+                text,
+            });
+        }
+    }
+
+    /// Put a notice where the program of the head reads it; nobody reads them elsewhere.
+    pub(crate) fn tell(&self, notice: Notice) {
+        if self.node.is_some() {
+            self.notices.push(notice);
+        }
+    }
+
+    pub(crate) fn wake_watchers(&self) {
+        for watcher in lock(&self.watchers).iter() {
+            watcher.raise();
+        }
+    }
+
+    /// A connection to send through is there.
+    pub(crate) fn connected(&self, to: RuntimeId, stream: &Arc<crate::peer::Stream>) {
+        let mut state = lock(&self.state);
+        let peer = state.peers.entry(to).or_default();
+        peer.connected(stream);
+        peer.flush();
+    }
+
+    /// A connection has room again.
+    pub(crate) fn room(&self, to: RuntimeId) {
+        let mut state = lock(&self.state);
+        if let Some(peer) = state.peers.get_mut(&to) {
+            peer.unblock();
+            peer.flush();
+        }
+    }
+
+    /// Send a message past the rules: for the engine's own business with a peer.
+    pub(crate) fn send(&self, to: RuntimeId, message: &Message) {
+        let mut state = lock(&self.state);
+        state.send(to, message, self);
+        state.finish_batch(self);
+    }
+
+    /// Queue a message for a peer that is about to be connected.
+    pub(crate) fn send_first(&self, to: RuntimeId, message: &Message) {
+        let pushed = lock(&self.state).peers.entry(to).or_default().push(message);
+        if let Err(error) = pushed {
+            self.executor.warn(&error.to_string());
+        }
+    }
+
+    /// A peer could not prove itself, or would not believe us.
+    pub(crate) fn refused(&self, error: &crate::auth::AuthError) {
+        self.executor
+            .warn(&format!("a connection was refused: {error}"));
+    }
+
+    /// A connection closed.
+    pub(crate) fn disconnected(&self, from: RuntimeId, error: Option<std::io::Error>) {
+        if let Some(error) = error.filter(|error| error.kind() == std::io::ErrorKind::InvalidData) {
+            self.executor.warn(&format!(
+                "{from:?} sent what cannot be read ({error}); the connection was closed"
+            ));
+        }
+        let Some(node) = &self.node else { return };
+        if !node.connection_closed(from)
+            && let Some(member) = self.member(from)
+        {
+            let cause = format!("{} closed its connection", member.uid);
+            self.process_one(Event::RuntimeDied {
+                runtime: from,
+                cause,
+            });
+        }
+    }
+
+    /// A worker's head is gone: so is the worker, at once and with everything that could be left over.
+    pub(crate) fn head_lost(&self) {
+        if self.stopped.load(Ordering::Acquire) {
+            return;
+        }
+        let Some(_) = self.head_process else {
+            return self.end("the head is gone");
+        };
+        let siblings = self.members_of_this_machine();
+        self.directory.remove();
+        for pid in siblings {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+        let _ =
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    }
+
+    /// The other workers, which would outlive the head only if they are stopped by a signal.
+    pub(crate) fn members_of_this_machine(&self) -> Vec<rustix::process::Pid> {
+        let state = lock(&self.state);
+        let others = state
+            .machine
+            .members()
+            .filter(|member| member.worker && member.runtime != self.me);
+        others
+            .filter_map(|member| rustix::process::Pid::from_raw(member.pid.cast_signed()))
+            .collect()
+    }
+
+    pub(crate) fn member(&self, runtime: RuntimeId) -> Option<Member> {
+        lock(&self.state)
+            .machine
+            .members()
+            .find(|member| member.runtime == runtime)
+            .cloned()
+    }
+
+    /// Everything that waits ends, and so does the I/O thread.
+    pub(crate) fn end(&self, cause: &str) {
+        {
+            let mut state = lock(&self.state);
+            state.take_inbox(self);
+            self.stopped.store(true, Ordering::Release);
+            state.handle(Event::RuntimeStopped(cause.into()), self);
+            state.finish_batch(self);
+            state.peers.clear();
+        }
+        for event in std::mem::take(&mut *lock(&self.inbox)) {
+            self.refuse(event);
+        }
+        self.executor.stop();
+        self.wake_watchers();
+        self.ended.notify_one();
+    }
+}

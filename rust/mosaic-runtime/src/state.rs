@@ -1,0 +1,187 @@
+//! What the engine's lock guards: the rules, and the sending sides of the connections.
+
+use std::sync::Arc;
+
+use mosaic_core::call::{Failure, FailureKind, Outcome, ReadyCall};
+use mosaic_core::event::{Action, Event};
+use mosaic_core::id::RuntimeId;
+use mosaic_core::machine::Machine;
+use mosaic_core::wire::Message;
+use rustc_hash::FxHashMap;
+
+use crate::cell::TaskCell;
+use crate::executor::Revoked;
+use crate::net;
+use crate::node::Node;
+use crate::notice::Notice;
+use crate::peer::Peer;
+use crate::shared::{Shared, lock};
+
+/// See the module.
+pub(crate) struct State {
+    pub(crate) machine: Machine<Arc<TaskCell>>,
+    pub(crate) actions: Vec<Action<Arc<TaskCell>>>,
+    pub(crate) ready: Vec<ReadyCall>,
+    pub(crate) peers: FxHashMap<RuntimeId, Peer>,
+    pub(crate) dirty: Vec<RuntimeId>,
+}
+
+impl State {
+    pub(crate) fn take_inbox(&mut self, shared: &Shared) {
+        let events = std::mem::take(&mut *lock(&shared.inbox));
+        for event in events {
+            self.handle(event, shared);
+        }
+    }
+
+    pub(crate) fn handle(&mut self, event: Event<Arc<TaskCell>>, shared: &Shared) {
+        self.machine.handle(event, &mut self.actions);
+        self.carry_out(shared);
+    }
+
+    pub(crate) fn finish_batch(&mut self, shared: &Shared) {
+        self.machine.flush(&mut self.actions);
+        self.carry_out(shared);
+        for note in std::mem::take(&mut *lock(&shared.notes)) {
+            self.send(RuntimeId::HEAD, &note, shared);
+        }
+        self.hand_over(shared);
+        for to in self.dirty.drain(..) {
+            if let Some(peer) = self.peers.get_mut(&to) {
+                peer.dirty = false;
+                peer.flush();
+            }
+        }
+    }
+
+    pub(crate) fn hand_over(&mut self, shared: &Shared) {
+        if !self.ready.is_empty() {
+            shared.executor.run(&mut self.ready);
+        }
+    }
+
+    pub(crate) fn send(&mut self, to: RuntimeId, message: &Message, shared: &Shared) {
+        let peer = self.peers.entry(to).or_insert_with(|| {
+            if let Some(shared) = shared.myself.upgrade() {
+                let dialling = net::dial(Arc::clone(&shared), to);
+                shared.spawn(dialling);
+            }
+            Peer::default()
+        });
+        if let Err(error) = peer.push(message) {
+            return self.unsendable(message, to, &error.to_string(), shared);
+        }
+        if !peer.dirty {
+            peer.dirty = true;
+            self.dirty.push(to);
+        }
+    }
+
+    /// A message that no frame can hold: who waits for its answer is told.
+    pub(crate) fn unsendable(
+        &mut self,
+        message: &Message,
+        to: RuntimeId,
+        reason: &str,
+        shared: &Shared,
+    ) {
+        let refused = || {
+            Outcome::Failed(Failure::new(
+                FailureKind::Rejected,
+                format!("it cannot be sent: {reason}"),
+            ))
+        };
+        match message {
+            Message::Call(call) => {
+                let message = Message::Settled {
+                    task: call.task,
+                    outcome: refused(),
+                };
+                lock(&shared.inbox).push(Event::MessageReceived { from: to, message });
+                shared.inbox_filled.notify_one();
+            }
+            Message::Settled { task, .. } => {
+                self.send(
+                    to,
+                    &Message::Settled {
+                        task: *task,
+                        outcome: refused(),
+                    },
+                    shared,
+                );
+            }
+            Message::Fetched { task, value, .. } => {
+                self.send(
+                    to,
+                    &Message::Fetched {
+                        task: *task,
+                        value: *value,
+                        outcome: refused(),
+                    },
+                    shared,
+                );
+            }
+            other => shared
+                .executor
+                .warn(&format!("a message was lost, {reason}: {other:?}")),
+        }
+    }
+
+    pub(crate) fn carry_out(&mut self, shared: &Shared) {
+        let mut actions = std::mem::take(&mut self.actions);
+        for action in actions.drain(..) {
+            match action {
+                Action::Send { to, message } => self.send(to, &message, shared),
+                Action::Run(call) => self.ready.push(call),
+                Action::Settle { handle, outcome } => shared.settle(&handle, outcome),
+                Action::Revoke(task) => {
+                    self.hand_over(shared);
+                    let event = match shared.executor.revoke(task) {
+                        Revoked::Running => Event::CallRunsOn(task),
+                        Revoked::Prevented => {
+                            let failure = Failure::new(
+                                FailureKind::Cancelled,
+                                "the call was cancelled before it ran",
+                            );
+                            Event::CallFinished {
+                                task,
+                                outcome: Outcome::Failed(failure),
+                            }
+                        }
+                    };
+                    lock(&shared.inbox).push(event);
+                    shared.inbox_filled.notify_one();
+                }
+                Action::TesseraPlaced(_) => shared.wake_watchers(),
+                Action::DropTessera(tessera) => {
+                    self.hand_over(shared);
+                    shared.executor.drop_tessera(tessera);
+                }
+                Action::DropResult(task) => shared.executor.drop_result(task),
+                Action::ChooseWorker(tessera) => shared.tell(Notice::Choose(tessera)),
+                Action::Report(report) => {
+                    let (level, text) = crate::notice::describe(&report);
+                    shared.log(level, text);
+                }
+                Action::MemberJoined(member) => {
+                    if let Some(node) = &shared.node {
+                        node.joined();
+                    }
+                    shared.tell(Notice::Joined(member.uid));
+                    shared.wake_watchers();
+                }
+                Action::MemberDied { member, cause } => {
+                    self.peers.remove(&member.runtime);
+                    if !shared.node.as_ref().is_some_and(Node::stopping) {
+                        shared.tell(Notice::Died {
+                            uid: member.uid,
+                            cause,
+                        });
+                    }
+                    shared.wake_watchers();
+                }
+            }
+        }
+        self.actions = actions;
+    }
+}
