@@ -35,6 +35,9 @@ use crate::task::Owned;
 use crate::tessera::Hosted;
 use crate::wire::Message;
 
+/// Objects that one message names as not needed any more.
+const RELEASED_AT_ONCE: usize = 16 << 10;
+
 /// What a machine is made with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Config {
@@ -225,7 +228,10 @@ impl<H: Clone> Machine<H> {
     pub fn flush(&mut self, actions: &mut Vec<Action<H>>) {
         while !self.releases.is_empty() {
             for (to, objects) in std::mem::take(&mut self.releases) {
-                self.send(to, Message::Release(objects), actions);
+                // A million let go of at once do not fit into one header.
+                for some in objects.chunks(RELEASED_AT_ONCE) {
+                    self.send(to, Message::Release(some.to_vec()), actions);
+                }
             }
             self.serve_self(actions);
         }

@@ -31,7 +31,15 @@ const DEEPEST: usize = 16;
 /// More containers than this in one value are left to pickle, which has a better memory for them.
 const MOST_CONTAINERS: usize = 64;
 
+/// The commonest encodings need no memory at all: no arguments, and None.
+const NO_ARGUMENTS: &[u8] = &[0x90, 0x80];
+const NONE: &[u8] = &[0xc0];
+/// A longer encoding is handed on as it is rather than copied.
+const LARGEST_SCRATCH: usize = 4 << 10;
+
 thread_local! {
+    /// Where the encoder of this thread writes.
+    static SCRATCH: std::cell::Cell<Vec<u8>> = const { std::cell::Cell::new(Vec::new()) };
     /// The references found by the encoder at work on this thread.
     static FOUND: RefCell<Vec<Reference>> = const { RefCell::new(Vec::new()) };
 }
@@ -57,9 +65,24 @@ struct Writer {
 impl Writer {
     fn new() -> Self {
         Self {
-            out: Vec::with_capacity(64),
+            out: SCRATCH.take(),
             containers: Vec::new(),
         }
+    }
+
+    /// What was written, in an allocation of exactly its size: a million calls may wait with theirs.
+    fn finish(mut self) -> Bytes {
+        if self.out.len() > LARGEST_SCRATCH {
+            return self.out.into();
+        }
+        let written = match &self.out[..] {
+            NO_ARGUMENTS => Bytes::from_static(NO_ARGUMENTS),
+            NONE => Bytes::from_static(NONE),
+            other => Bytes::copy_from_slice(other),
+        };
+        self.out.clear();
+        SCRATCH.set(self.out);
+        written
     }
 
     fn length(
@@ -193,7 +216,7 @@ pub(crate) fn encode_value(value: &Bound<'_, PyAny>) -> PyResult<Payload> {
     match writer.value(value, 0) {
         Ok(()) => Ok(Payload {
             format: MSGPACK,
-            body: writer.out.into(),
+            body: writer.finish(),
             ..Payload::default()
         }),
         Err(NotPlain) => pickle(value),
@@ -345,7 +368,7 @@ fn plain_arguments<'py>(
         writer.value(&name, 0).ok()?;
         writer.value(&value, 0).ok()?;
     }
-    Some(writer.out.into())
+    Some(writer.finish())
 }
 
 fn is_task(value: &Bound<'_, PyAny>) -> bool {

@@ -121,9 +121,10 @@ impl State {
                     shared,
                 );
             }
-            other => shared
-                .executor
-                .warn(&format!("a message was lost, {reason}: {other:?}")),
+            other => shared.executor.warn(&format!(
+                "a message was lost, {reason}: {:.200}",
+                format!("{other:?}")
+            )),
         }
     }
 
