@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mosaic.core import methods
+from mosaic.core import methods, network
 from mosaic.core.attribute import ArrayAttribute, RemoteAttribute
 from mosaic.core.base import ProxyBase
 from mosaic.core.task import TaskArrayProxy
@@ -107,6 +107,10 @@ class ArrayProxy(ProxyBase):
         uid = runtime if isinstance(runtime, str) else getattr(runtime, "uid", None)
         for proxy in self._proxies:
             if proxy.runtime_id == uid:
+                return proxy
+        for proxy in self._proxies:
+            # In a worker, the head may not have said yet where it goes.
+            if proxy.runtime_id is None and network.uid_of(proxy._ref.wait_placed()) == uid:
                 return proxy
         there = ", ".join(str(proxy.runtime_id) for proxy in self._proxies)
         raise NoElementError(

@@ -367,7 +367,12 @@ impl Engine {
         if tessera.is_functions() {
             return Some(tessera.owner);
         }
-        lock(&self.shared.state).machine.host_of(tessera)
+        let look = || lock(&self.shared.state).machine.host_of(tessera);
+        // What decides it may still be in the inbox.
+        look().or_else(|| {
+            self.shared.process_inbox();
+            look()
+        })
     }
 
     /// The runtime that runs a task, as far as this one knows.
