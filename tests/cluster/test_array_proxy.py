@@ -128,3 +128,11 @@ async def test_len_of_one_is_an_array_too(runtime):
     array = await Element.remote(1, len=1)
     assert len(array) == 1
     assert await array.add(1).result() == [2]
+
+
+async def test_elements_may_be_picked_at_once(runtime):
+    for _ in range(50):
+        array = Counter.remote(len=2)
+        for worker in runtime.workers:
+            array.add(1, runtime=worker)
+        assert await array.add(1).result() == [2, 2]

@@ -92,6 +92,29 @@ async def test_async_for_over_an_array(fresh, log, flag):
     assert flag("died").is_set()
 
 
+async def test_async_for_over_an_array_goes_on_with_the_elements_left(fresh, flag):
+    # The replacement of a dead worker has no element: it is of no use to the loop, and no item is lost.
+    array = Doomed.remote(len=2)
+
+    @fresh.async_for(range(20))
+    async def loop(worker, item):
+        if item == 3:
+            await array.die_once(flag("died"), runtime=worker)
+        await array.add(1, runtime=worker)
+        await asyncio.sleep(0.02)  # long enough for the replacement to come
+        return item
+
+    assert await asyncio.wait_for(loop, BOUND) == list(range(20))
+    assert len(array) == 1
+
+    @fresh.async_for(range(2))
+    async def fatal(worker, item):
+        await array.die(runtime=worker)
+
+    with pytest.raises(mosaic.RuntimeDisconnectedError, match="no element"):
+        await asyncio.wait_for(fatal, BOUND)
+
+
 @pytest.mark.parametrize("chunksize", [1, 8, None])
 async def test_map_loses_nothing(fresh, log, chunksize):
     deadly = {3: 1, 17: 1, 18: 2, 39: 1}

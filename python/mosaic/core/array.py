@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
     from mosaic.core.proxy import TesseraProxy
 
+
+class NoElementError(RuntimeDisconnectedError):
+    """No element of an array lives on the runtime that was asked for."""
+
+
 _PROBES = ("_repr_", "_ipython_", "__")
 
 
@@ -108,7 +113,7 @@ class ArrayProxy(ProxyBase):
             if proxy.runtime_id is None and network.uid_of(proxy._ref.wait_placed()) == uid:
                 return proxy
         there = ", ".join(str(proxy.runtime_id) for proxy in self._proxies)
-        raise RuntimeDisconnectedError(
+        raise NoElementError(
             f"no element of this array of {self._cls.__name__} lives on {uid} (they live on {there})"
         )
 

@@ -218,7 +218,7 @@ def _construct(
         retries=options["max_retries"],
         restarts=options["max_restarts"],
     )
-    return TesseraProxy(cls, ref, options, built)
+    return TesseraProxy(cls, ref, options, built, place)
 
 
 def _local(cls: type, /, *args: Any, **kwargs: Any) -> Tessera:

@@ -38,6 +38,7 @@ class TesseraProxy(ProxyBase):
     _options: dict[str, Any]
     _uid: str | None
     _built: _core.Task | None
+    _place: int | None
     _stopping: _core.Task | None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -53,6 +54,7 @@ class TesseraProxy(ProxyBase):
         ref: TesseraRef | None = None,
         options: dict[str, Any] | None = None,
         built: _core.Task | None = None,
+        place: int | None = None,
     ) -> None:
         if ref is None:
             raise MosaicError(f"a proxy is made by {cls.__name__}.remote(...)")
@@ -61,6 +63,7 @@ class TesseraProxy(ProxyBase):
         space["_cls"] = cls
         space["_options"] = options or {}
         space["_built"] = built
+        space["_place"] = place
         if self._options.get("uid"):
             network.choose_uid(ref.id, self._options["uid"])
         space["_stopping"] = None
@@ -168,8 +171,10 @@ class TesseraProxy(ProxyBase):
         """The number of the runtime that hosts the tessera, or hosted it; None while that is not decided."""
         host = self._ref.host
         if host is None and self._built is not None:
-            # Nowhere any more, or not yet: where it was built tells.
+            # Nowhere any more, or not yet: where it was built tells, or where it was asked for.
             host = self._built.host
+            if host is None and not self._built.ended:
+                host = self._place
         return host
 
     @property

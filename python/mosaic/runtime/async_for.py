@@ -3,8 +3,10 @@
 Owned by one event loop and run on its thread alone. Invariants:
 
 - LOOP-1: a worker has at most one item of a loop at a time.
-- LOOP-2: an item is given out again only after its worker died, or by ``retries``.
-- LOOP-3: every wait ends: with a worker that becomes free or joins, with the word that none will join any more, with
+- LOOP-2: an item is given out again only after its worker died or was of no use, or by ``retries``.
+- LOOP-3: a worker on which an array that the function uses has no element gets no more items: one that replaced
+  another is of no use to such a loop.
+- LOOP-4: every wait ends: with a worker that becomes free or joins, with the word that none will join any more, with
   the end of the network, or with the time limit.
 """
 
@@ -13,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
+from mosaic.core.array import NoElementError
 from mosaic.errors import RuntimeDisconnectedError
 from mosaic.runtime import deaths
 from mosaic.runtime.notices import Membership
@@ -139,6 +142,7 @@ class _Run:
         self._ended: deque[asyncio.Task[Any]] = deque()
         self._busy: dict[asyncio.Task[Any], tuple[RuntimeProxy, Item]] = {}
         self._results: list[tuple[int, Any]] = []
+        self._unfit: dict[str, BaseException] = {}
         self._fatal: list[BaseException] = []
         self._exhausted = False
 
@@ -187,6 +191,8 @@ class _Run:
                 await membership.changed()
             elif self._exhausted and not self._again:
                 return
+            elif (unfit := self._all_unfit(membership)) is not None:
+                raise unfit
             else:
                 await membership.joined(f"{len(self._again)} items or more were not run")
             self._take_in()
@@ -195,7 +201,8 @@ class _Run:
         """Start items on the workers that are free."""
         taken = {worker.uid for worker, _ in self._busy.values()}
         for worker in self._runtime.workers:
-            if worker.uid in taken or worker.uid in membership.dead:
+            uid = worker.uid
+            if uid in taken or uid in membership.dead or uid in self._unfit:
                 continue
             item = self._next()
             if item is None:
@@ -204,6 +211,12 @@ class _Run:
             self._busy[task] = (worker, item)
             task.add_done_callback(self._ended.append)
             task.add_done_callback(lambda _: membership.wake())
+
+    def _all_unfit(self, membership: Membership) -> BaseException | None:
+        """Return why the last worker is of no use, where all that are left are of none."""
+        living = [worker.uid for worker in self._runtime.workers]
+        left = [uid for uid in living if uid not in membership.dead]
+        return self._unfit.get(left[-1]) if left and self._unfit.keys() >= set(left) else None
 
     def _next(self) -> Item | None:
         if self._again:
@@ -226,6 +239,9 @@ class _Run:
                 if not self._enough():
                     self._results.append((item.index, task.result()))
                     self._progress.add(1)
+            elif self._settings.safe and isinstance(error, NoElementError):
+                self._unfit[worker.uid] = error
+                self._again.appendleft(item)
             elif self._settings.safe and is_lost(error, worker):
                 item.deaths += 1
                 if item.deaths >= self._settings.max_deaths:
