@@ -261,6 +261,10 @@ impl Shared {
 
     /// A peer could not prove itself, or would not believe us.
     pub(crate) fn refused(&self, error: &crate::auth::AuthError) {
+        // A worker that is ended while it connects is nothing to tell.
+        if self.stopped.load(Ordering::Acquire) || self.node.as_ref().is_some_and(Node::stopping) {
+            return;
+        }
         self.executor
             .warn(&format!("a connection was refused: {error}"));
     }

@@ -5,6 +5,7 @@ use mosaic_core::event::{Action, Event, Submission};
 use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::machine::{Config, Machine};
 use mosaic_core::payload::{Payload, Reference};
+use mosaic_core::wire::{FrameWriter, Message};
 
 use crate::net::{HEAD, ONE, on, raised};
 
@@ -217,4 +218,41 @@ fn a_wide_fan_of_blocked_routes_is_looked_at_once_each() {
         machine.handle(Event::CallSubmitted(Box::new(submission)), &mut actions);
     }
     assert!(actions.len() < 1_000_000);
+}
+
+/// What is let go of at once is told in messages of bounded size.
+#[test]
+fn a_hundred_thousand_releases_fit_into_their_frames() {
+    const RELEASED: u64 = 100_000;
+    let mut actions = Vec::new();
+    let mut machine = head_with_a_worker(&mut actions);
+    let functions = TesseraId::functions(ONE);
+    for sequence in 1..=RELEASED {
+        let submission = submit(task(sequence), functions, CallKind::Function);
+        machine.handle(Event::CallSubmitted(Box::new(submission)), &mut actions);
+        let message = Message::Settled {
+            task: task(sequence),
+            outcome: Outcome::Value(Payload::default()),
+        };
+        let settled = Event::MessageReceived { from: ONE, message };
+        machine.handle(settled, &mut actions);
+        machine.handle(
+            Event::Released(ObjectId::Task(task(sequence))),
+            &mut actions,
+        );
+    }
+    actions.clear();
+    machine.flush(&mut actions);
+    let mut released = 0;
+    for action in &actions {
+        if let Action::Send { message, .. } = action
+            && let Message::Release(objects) = message
+        {
+            released += objects.len();
+            let mut writer = FrameWriter::new();
+            writer.push(message).expect("it fits");
+        }
+    }
+    assert_eq!(released, RELEASED as usize);
+    assert!(machine.is_blank());
 }
