@@ -219,6 +219,10 @@ impl PythonExecutor {
             {
                 break event_loop;
             }
+            if self.stopped.load(Ordering::Acquire) {
+                let message = "the runtime stopped before the coroutine could run";
+                return Err(crate::hooks::error(py, "RuntimeDisconnectedError", message));
+            }
             self.coroutines.rouse();
             py.detach(|| self.attached.wait(None)).ok();
         };

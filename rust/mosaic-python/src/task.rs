@@ -314,7 +314,7 @@ impl Task {
         self.cell().size()
     }
 
-    fn __await__(slf: Bound<'_, Self>) -> PyResult<Waiting> {
+    fn __await__(slf: Bound<'_, Self>) -> Waiting {
         Waiting::new(Target::Task(slf.unbind()), Stage::End)
     }
 
@@ -443,13 +443,12 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
-    #[allow(clippy::unnecessary_wraps)]
-    fn new(target: Target, stage: Stage) -> PyResult<Self> {
-        Ok(Self {
+    fn new(target: Target, stage: Stage) -> Self {
+        Self {
             target,
             stage,
             future: None,
-        })
+        }
     }
 
     /// Subscribe a future; false if there is nothing to wait for.
@@ -544,7 +543,7 @@ pub(crate) struct TaskResult {
 
 #[pymethods]
 impl TaskResult {
-    fn __await__(&self, py: Python<'_>) -> PyResult<Waiting> {
+    fn __await__(&self, py: Python<'_>) -> Waiting {
         Waiting::new(Target::Value(self.task.clone_ref(py)), Stage::End)
     }
 
@@ -655,7 +654,7 @@ impl Gather {
         Self { tasks, values }
     }
 
-    fn __await__(slf: Bound<'_, Self>) -> PyResult<Waiting> {
+    fn __await__(slf: Bound<'_, Self>) -> Waiting {
         Waiting::new(Target::Gather(slf.unbind()), Stage::End)
     }
 
