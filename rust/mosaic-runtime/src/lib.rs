@@ -15,6 +15,7 @@
 //! Nothing here knows Python.
 
 pub mod auth;
+mod begun;
 pub mod cell;
 pub mod closures;
 pub mod directory;
@@ -28,4 +29,5 @@ pub mod notice;
 mod peer;
 pub mod roles;
 pub mod signal;
+mod sync;
 pub mod threads;

@@ -126,8 +126,8 @@ async fn serve(shared: Arc<Shared>, stream: UnixStream, from: RuntimeId) {
         }
     };
     tokio::select! {
-        result = read_frames(&shared, read, from) => shared.disconnected(from, result.err()),
-        () = writing => shared.disconnected(from, None),
+        result = read_frames(&shared, read, from) => shared.disconnected(from, &stream, result.err()),
+        () = writing => shared.disconnected(from, &stream, None),
     }
 }
 
