@@ -216,14 +216,14 @@ impl Network {
         place: Option<RuntimeId>,
     ) -> Arc<TaskCell> {
         let name: Arc<str> = "mirror".into();
-        let cell = TaskCell::new(
+        let made = TaskCell::new(
             self.head.next_task(),
             tessera,
             Arc::clone(&name),
             Arc::clone(&name),
         );
         let mut call = engine::call(
-            cell.id,
+            made.id,
             tessera,
             kind,
             name,
@@ -241,7 +241,7 @@ impl Network {
             },
         }));
         let submission = Submission {
-            handle: Arc::clone(&cell),
+            handle: Arc::clone(&made),
             call,
             host: None,
             place,
@@ -252,7 +252,7 @@ impl Network {
             .submit(submission, None)
             .map_err(|(_, error)| error)
             .expect("room");
-        cell
+        made
     }
 
     /// Wait for the end of a task, and let go of it.
@@ -262,7 +262,7 @@ impl Network {
             assert!(matches!(
                 outcome,
                 Some(Outcome::Value(_) | Outcome::Stored { .. })
-            ))
+            ));
         });
         self.release(cell);
     }
@@ -290,7 +290,7 @@ fn baselines(group: &mut BenchmarkGroup<'_, WallTime>, stations: usize, size: us
     ];
     for (name, mut ring) in rings {
         group.bench_function(name, |bencher| {
-            bencher.iter(|| ring.go_round(&payload, count))
+            bencher.iter(|| ring.go_round(&payload, count));
         });
     }
 }
@@ -326,7 +326,9 @@ fn in_flight(criterion: &mut Criterion) {
                 let calls: Vec<_> = (0..MANY)
                     .map(|_| network.call(tessera, &arguments, None))
                     .collect();
-                calls.iter().for_each(|call| network.finish(call));
+                for call in &calls {
+                    network.finish(call);
+                }
             });
         });
         baselines(&mut group, 1, size, MANY);

@@ -145,7 +145,7 @@ fn another_cluster_is_told_so() {
         assert!(matches!(
             introduce(door, other),
             Err(AuthError::OtherCluster)
-        ))
+        ));
     });
 }
 
@@ -158,7 +158,7 @@ fn a_wrong_secret_is_noticed_by_both_sides() {
         assert!(matches!(
             introduce(door, wrong),
             Err(AuthError::WrongSecret)
-        ))
+        ));
     });
     // One who does not check, and goes on as if it were let in.
     house.disturb(|door| {

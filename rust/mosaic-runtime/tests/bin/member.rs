@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     let done = match arguments[1..] {
         ["worker"] => worker(),
-        ["head", workers] => head(&arguments[0], workers.parse().expect("a number")),
+        ["head", workers] => head(arguments[0], workers.parse().expect("a number")),
         ["fail"] => {
             let _ = writeln!(
                 std::io::stderr(),

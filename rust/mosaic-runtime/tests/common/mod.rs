@@ -21,6 +21,7 @@ use mosaic_runtime::roles::{self, WorkerSeat};
 /// How long anything may take before its test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+#[expect(clippy::unnecessary_wraps, reason = "it is what every wait takes")]
 pub(crate) fn deadline() -> Option<Instant> {
     Some(Instant::now() + PATIENCE)
 }
@@ -295,7 +296,7 @@ fn submit(
     request: Request<'_>,
 ) -> Result<Task, EngineError> {
     let name: Arc<str> = method.into();
-    let cell = TaskCell::new(
+    let task = TaskCell::new(
         engine.next_task(),
         tessera,
         Arc::clone(&name),
@@ -305,7 +306,7 @@ fn submit(
         body: request.arguments,
         ..Payload::default()
     };
-    let mut call = engine::call(cell.id, tessera, request.kind, name, arguments);
+    let mut call = engine::call(task.id, tessera, request.kind, name, arguments);
     call.dependencies = request
         .after
         .iter()
@@ -320,7 +321,7 @@ fn submit(
         })
         .collect();
     let submission = Submission {
-        handle: Arc::clone(&cell),
+        handle: Arc::clone(&task),
         call,
         host: None,
         place: request.place,
@@ -332,7 +333,7 @@ fn submit(
         .map_err(|(_, error)| error)?;
     Ok(Task {
         engine: engine.clone(),
-        cell,
+        cell: task,
     })
 }
 
