@@ -76,6 +76,11 @@ test-rust: $(STAMPS)/installed ## run the tests of the Rust crates that need no 
 	$(call say,test: cargo test of mosaic-core and mosaic-runtime)
 	@cargo test --quiet $(CARGO_LOCKED) $(RUST_TESTED)
 
+.PHONY: loom
+loom: $(STAMPS)/installed ## try every order of events in what is nearly lock-free; some minutes the first time
+	$(call say,loom: mailbox and lanes of mosaic-runtime)
+	@CARGO_TARGET_DIR=target/loom RUSTFLAGS='--cfg mosaic_loom' cargo test --quiet $(CARGO_LOCKED) -p mosaic-runtime --release --lib loom
+
 .PHONY: test-python
 test-python: build ## run the tests of behaviour through the public interface
 	$(call say,test: pytest)

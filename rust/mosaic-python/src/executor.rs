@@ -182,10 +182,11 @@ impl PythonExecutor {
     }
 
     pub(crate) fn finish(&self, task: TaskId, outcome: Outcome, last: bool) {
-        self.main.end(task);
         if let Some(host) = self.host() {
             host.engine.finish(task, outcome, last);
         }
+        // Not before: a call whose end was not reported yet is one that runs.
+        self.main.end(task);
     }
 
     fn run_plain(self: &Arc<Self>, py: Python<'_>, ready: ReadyCall) -> Outcome {

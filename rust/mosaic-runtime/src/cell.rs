@@ -185,6 +185,11 @@ impl TaskCell {
 
     /// The task has ended, or its value has come. Returns whether this was the end.
     pub fn resolve(&self, outcome: Outcome) -> bool {
+        self.resolve_and(outcome, || {})
+    }
+
+    /// The same; at the end, `ended` is called before anyone who waits is woken.
+    pub fn resolve_and(&self, outcome: Outcome, ended: impl FnOnce()) -> bool {
         let failed = matches!(outcome, Outcome::Failed(_));
         let complete = !matches!(outcome, Outcome::Stored { .. });
         let mut inner = lock(&self.inner);
@@ -207,6 +212,9 @@ impl TaskCell {
                 .collect();
         }
         drop(inner);
+        if before == PENDING {
+            ended();
+        }
         for (_, waiter) in waiters {
             waiter.wake(failed);
         }

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mosaic_core::call::{CallKind, Failure, FailureKind, Outcome, ReadyCall};
+use mosaic_core::call::{CallKind, Failure, FailureKind, Outcome, ReadyCall, Slot};
 use mosaic_core::id::{TaskId, TesseraId};
 use mosaic_core::payload::Payload;
 use rustc_hash::FxHashMap;
@@ -16,7 +16,8 @@ use crate::lane::{Job, Lane};
 
 /// A tessera made of Rust.
 pub trait Actor: Send {
-    /// Run a method on the bytes of its arguments and of the values of its dependencies.
+    /// Run a method on the bytes of its arguments and of the values of its dependencies: the positional ones
+    /// in their order, then the others by name.
     ///
     /// # Errors
     /// A message, which becomes the failure of the call.
@@ -78,8 +79,9 @@ impl Closures {
                             continue;
                         }
                         let outcome = self.run_call(&mut actors, &ready);
-                        self.lane.end(task);
                         engine.finish(task, outcome, batch.is_empty() && self.lane.is_empty());
+                        // Not before: a call whose end was not reported yet is one that runs.
+                        self.lane.end(task);
                     }
                     Job::DropTessera(tessera) => drop(actors.remove(&tessera)),
                     Job::DropResult(_) => {}
@@ -104,8 +106,14 @@ impl Closures {
             },
             CallKind::Method | CallKind::Function => match actors.get_mut(&call.tessera) {
                 Some(actor) => {
-                    let values: Vec<_> = ready
-                        .values
+                    // They came in the order in which they were ready.
+                    let mut values: Vec<_> = ready.values.iter().collect();
+                    values.sort_by_key(|(slot, ..)| match slot {
+                        Slot::Positional(index) => (0, *index, ""),
+                        Slot::Keyword(name) => (1, 0, name.as_str()),
+                        Slot::Order => (2, 0, ""),
+                    });
+                    let values: Vec<_> = values
                         .iter()
                         .map(|(_, _, value)| value.body.clone())
                         .collect();

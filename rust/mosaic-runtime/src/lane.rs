@@ -1,7 +1,7 @@
 //! A queue of calls for one thread: the main lane of an executor.
 //!
-//! The engine pushes batches; one thread takes everything that is there. Every call passes `begin`, under the
-//! lock that `revoke` takes too: a call is either prevented or has begun, never both (`LANE-1`).
+//! The engine pushes batches; one thread takes everything that is there. Every call passes `begin`: it is
+//! either prevented by `revoke` or has begun, never both (`LANE-1`).
 
 use std::collections::VecDeque;
 use std::io;
@@ -10,8 +10,8 @@ use std::sync::{Mutex, PoisonError};
 
 use mosaic_core::call::ReadyCall;
 use mosaic_core::id::{TaskId, TesseraId};
-use rustc_hash::FxHashSet;
 
+use crate::begun::Begun;
 use crate::executor::Revoked;
 use crate::signal::Signal;
 
@@ -39,15 +39,7 @@ pub struct Lane {
     /// The thread has nothing to do and waits for the signal.
     sleeping: AtomicBool,
     signal: Signal,
-    begun: Mutex<Begun>,
-}
-
-#[derive(Debug, Default)]
-struct Begun {
-    /// Calls that must not begin.
-    revoked: FxHashSet<TaskId>,
-    /// Calls that have begun and not ended: one of the lane's own, and coroutines.
-    running: FxHashSet<TaskId>,
+    begun: Begun,
 }
 
 impl Lane {
@@ -57,7 +49,7 @@ impl Lane {
             queue: Mutex::default(),
             sleeping: AtomicBool::new(false),
             signal: Signal::new()?,
-            begun: Mutex::default(),
+            begun: Begun::default(),
         })
     }
 
@@ -71,33 +63,19 @@ impl Lane {
         self.rouse();
     }
 
-    fn begun(&self) -> std::sync::MutexGuard<'_, Begun> {
-        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// A call is not wanted any more.
     pub fn revoke(&self, task: TaskId) -> Revoked {
-        let mut begun = self.begun();
-        if begun.running.contains(&task) {
-            return Revoked::Running;
-        }
-        begun.revoked.insert(task);
-        Revoked::Prevented
+        self.begun.revoke(task)
     }
 
     /// A call is about to begin, on this lane or as a coroutine. Returns whether it may.
     pub fn begin(&self, task: TaskId) -> bool {
-        let mut begun = self.begun();
-        if begun.revoked.remove(&task) {
-            return false;
-        }
-        begun.running.insert(task);
-        true
+        self.begun.begin(task)
     }
 
-    /// A call has ended.
+    /// A call has ended, and the engine was told.
     pub fn end(&self, task: TaskId) {
-        self.begun().running.remove(&task);
+        self.begun.end(task);
     }
 
     /// Whether nothing waits.

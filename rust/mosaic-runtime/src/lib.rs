@@ -15,6 +15,7 @@
 //! Nothing here knows Python.
 
 pub mod auth;
+mod begun;
 pub mod cell;
 pub mod closures;
 pub mod directory;
@@ -32,6 +33,7 @@ pub mod roles;
 mod shared;
 pub mod signal;
 mod state;
+mod sync;
 pub mod threads;
 mod timers;
 mod waiting;

@@ -5,8 +5,9 @@
 //! an entry pushed at any moment is either taken by this drain or raises the signal again (`MAIL-1`).
 //! The queue's lock is held for a push or a swap and never while anything else runs.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
+
+use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 
 /// What wakes the consumer.
 pub trait Wake {
@@ -60,7 +61,8 @@ impl<T, W: Wake> Mailbox<T, W> {
     /// Move everything that is there to the end of `batch`.
     pub fn drain(&self, batch: &mut Vec<T>) {
         self.wake.clear();
-        self.signalled.store(false, Ordering::Release);
+        // A swap where a store would do: with swaps alone, loom can follow who saw what (a few nanoseconds a batch).
+        self.signalled.swap(false, Ordering::AcqRel);
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         if batch.is_empty() {
             std::mem::swap(&mut *queue, batch);
@@ -93,7 +95,7 @@ impl<T, W: Wake> Mailbox<T, W> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mosaic_loom)))]
 mod tests {
     use super::*;
     use std::sync::Arc;
@@ -149,5 +151,85 @@ mod tests {
             producer.join().expect("a producer");
         }
         assert_eq!(batch.len(), 80_000);
+    }
+}
+
+#[cfg(all(test, mosaic_loom))]
+mod loom_tests {
+    use super::*;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// A signal as the kernel keeps it: up or down, the same for everyone at any moment.
+    #[derive(Default)]
+    struct Flag(Mutex<bool>);
+    impl Flag {
+        fn is_up(&self) -> bool {
+            *self.0.lock().unwrap()
+        }
+    }
+    impl Wake for Flag {
+        fn raise(&self) {
+            *self.0.lock().unwrap() = true;
+        }
+        fn clear(&self) {
+            *self.0.lock().unwrap() = false;
+        }
+    }
+
+    /// Drain until the signal is down; what is left then would never be looked at.
+    fn consume(mailbox: &Mailbox<u8, Flag>, taken: &mut Vec<u8>) {
+        while mailbox.wake.is_up() {
+            let mut batch = Vec::new();
+            mailbox.drain(&mut batch);
+            taken.append(&mut batch);
+        }
+    }
+
+    /// `MAIL-1`, in every order of events: a consumer that sleeps whenever the signal is down misses nothing,
+    /// and what one producer pushed comes in its order.
+    #[test]
+    fn loom_no_wake_up_is_lost_between_empty_and_disarm() {
+        loom::model(|| {
+            let mailbox = Arc::new(Mailbox::new(Flag::default()));
+            let producers = [vec![1, 2], vec![3]].map(|entries: Vec<u8>| {
+                let mailbox = Arc::clone(&mailbox);
+                thread::spawn(move || entries.into_iter().for_each(|entry| mailbox.push(entry)))
+            });
+            let mut taken = Vec::new();
+            consume(&mailbox, &mut taken);
+            for producer in producers {
+                producer.join().unwrap();
+            }
+            consume(&mailbox, &mut taken);
+            assert!(mailbox.wakes() <= 3);
+            let first = taken.iter().position(|&entry| entry == 1);
+            assert!(first < taken.iter().position(|&entry| entry == 2));
+            taken.sort_unstable();
+            assert_eq!(
+                taken,
+                [1, 2, 3],
+                "an entry waits and nobody was woken for it"
+            );
+        });
+    }
+
+    /// `MAIL-1`: the consumer that left work for later is woken again, whoever else raises the signal.
+    #[test]
+    fn loom_a_roused_consumer_comes_back() {
+        loom::model(|| {
+            let mailbox = Arc::new(Mailbox::new(Flag::default()));
+            let producer = thread::spawn({
+                let mailbox = Arc::clone(&mailbox);
+                move || mailbox.push(1)
+            });
+            let mut taken = Vec::new();
+            mailbox.drain(&mut taken);
+            mailbox.rouse();
+            producer.join().unwrap();
+            assert!(mailbox.wake.is_up(), "nobody comes back");
+            consume(&mailbox, &mut taken);
+            assert_eq!(taken, [1]);
+        });
     }
 }

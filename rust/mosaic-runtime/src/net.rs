@@ -131,5 +131,5 @@ async fn serve(shared: Arc<Shared>, stream: UnixStream, from: RuntimeId) {
         () = writing => Ok(()),
     };
     shared.inlets.remove(&inlet);
-    shared.disconnected(from, result.err());
+    shared.disconnected(from, &stream, result.err());
 }

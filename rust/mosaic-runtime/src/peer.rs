@@ -54,6 +54,17 @@ impl Peer {
         }
     }
 
+    /// This connection is of no more use: the socket closes with the last who holds it.
+    pub(crate) fn disconnected(&mut self, stream: &Arc<Stream>) {
+        if self
+            .stream
+            .as_ref()
+            .is_some_and(|own| Arc::ptr_eq(own, stream))
+        {
+            self.stream = None;
+        }
+    }
+
     /// Queue a frame.
     pub(crate) fn push(&mut self, message: &Message) -> Result<(), WireError> {
         self.writer.push(message)

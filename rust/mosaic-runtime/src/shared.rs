@@ -158,14 +158,14 @@ impl Shared {
     }
 
     pub(crate) fn settle(&self, cell: &TaskCell, outcome: Outcome) {
-        if cell.resolve(outcome) && !cell.borrowed {
-            let before = self.pending.fetch_sub(1, Ordering::AcqRel);
-            if before == self.max_pending {
+        // Who is woken by the end of one task finds room for the next.
+        let make_room = || {
+            if !cell.borrowed && self.pending.fetch_sub(1, Ordering::AcqRel) == self.max_pending {
                 self.wake_watchers();
             }
-            if cell.is_unread_failure() {
-                self.tell_unread(cell);
-            }
+        };
+        if cell.resolve_and(outcome, make_room) && !cell.borrowed && cell.is_unread_failure() {
+            self.tell_unread(cell);
         }
     }
 
@@ -270,7 +270,15 @@ impl Shared {
     }
 
     /// A connection closed.
-    pub(crate) fn disconnected(&self, from: RuntimeId, error: Option<std::io::Error>) {
+    pub(crate) fn disconnected(
+        &self,
+        from: RuntimeId,
+        stream: &Arc<crate::peer::Stream>,
+        error: Option<std::io::Error>,
+    ) {
+        if let Some(peer) = lock(&self.state).peers.get_mut(&from) {
+            peer.disconnected(stream);
+        }
         if let Some(error) = error.filter(|error| error.kind() == std::io::ErrorKind::InvalidData) {
             self.executor.warn(&format!(
                 "{from:?} sent what cannot be read ({error}); the connection was closed"

@@ -1,0 +1,12 @@
+//! The locks and atomics of the modules that `make loom` tests: the standard library's, or loom's in their place.
+
+#[cfg(mosaic_loom)]
+pub(crate) use loom::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+#[cfg(not(mosaic_loom))]
+pub(crate) use std::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
