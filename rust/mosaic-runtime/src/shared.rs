@@ -70,6 +70,7 @@ impl Shared {
             return;
         }
         match self.state.try_lock() {
+            Ok(_) if self.stopped.load(Ordering::Acquire) => self.refuse(event),
             Ok(mut state) => {
                 state.take_inbox(self);
                 state.handle(event, self);
@@ -88,8 +89,18 @@ impl Shared {
             return self.refuse(event);
         }
         lock(&self.inbox).push(event);
+        if self.stopped.load(Ordering::Acquire) {
+            // The end may have looked into the inbox before this came: then nobody else will.
+            return self.refuse_inbox();
+        }
         if !self.signalled.swap(true, Ordering::AcqRel) {
             self.inbox_filled.notify_one();
+        }
+    }
+
+    fn refuse_inbox(&self) {
+        for event in std::mem::take(&mut *lock(&self.inbox)) {
+            self.refuse(event);
         }
     }
 
@@ -171,7 +182,7 @@ impl Shared {
 
     /// A task failed and nobody can look at it any more: people are told instead.
     pub(crate) fn tell_unread(&self, cell: &TaskCell) {
-        if self.stopped.load(Ordering::Acquire) {
+        if self.stopped.load(Ordering::Acquire) || self.node.as_ref().is_some_and(Node::stopping) {
             return;
         }
         let what = if cell.class.is_empty() {
@@ -338,14 +349,13 @@ impl Shared {
         {
             let mut state = lock(&self.state);
             state.take_inbox(self);
-            self.stopped.store(true, Ordering::Release);
             state.handle(Event::RuntimeStopped(cause.into()), self);
             state.finish_batch(self);
             state.peers.clear();
+            // Everything is settled: whoever waits hears how it ended rather than that all is over.
+            self.stopped.store(true, Ordering::Release);
         }
-        for event in std::mem::take(&mut *lock(&self.inbox)) {
-            self.refuse(event);
-        }
+        self.refuse_inbox();
         self.executor.stop();
         self.wake_watchers();
         self.ended.notify_one();
