@@ -88,6 +88,7 @@ impl Closures {
                 }
             }
         }
+        self.lane.signal().close();
     }
 
     fn run_call(

@@ -576,6 +576,7 @@ impl Engine {
         // Whoever still holds a task or a proxy holds no descriptor with it.
         drop(lock(&shared.io).take());
         shared.home_signal.close();
+        shared.inlets.clear();
         shared.directory.leave();
         if shared.me == RuntimeId::HEAD {
             shared.directory.remove();

@@ -149,6 +149,11 @@ impl Inlets {
         );
     }
 
+    /// The engine has stopped: whoever still holds it holds no socket with it.
+    pub(crate) fn clear(&self) {
+        *lock(&self.all) = Arc::default();
+    }
+
     /// Become the thread that helps, unless there is one already or there is too much to poll.
     pub(crate) fn help(&self) -> Option<Helper<'_>> {
         if self.helped.swap(true, Ordering::AcqRel) {

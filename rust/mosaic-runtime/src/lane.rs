@@ -124,6 +124,8 @@ impl Lane {
         queue.jobs.clear();
         drop(queue);
         self.rouse();
+        // Unless the thread waits for it at this moment: then the thread closes it as it leaves.
+        self.signal.close();
     }
 
     fn rouse(&self) {
