@@ -261,14 +261,6 @@ impl Engine {
         lock(&self.shared.state).machine.set_strategy(strategy);
     }
 
-    /// Make a call whose tessera is placed when this returns (on the head, unless a strategy of the program's
-    /// or the first worker is waited for).
-    pub fn submit_placed(&self, submission: Submission<Arc<TaskCell>>) -> Result<(), Refused> {
-        self.submit(submission, None)?;
-        self.shared.process_inbox();
-        Ok(())
-    }
-
     /// Block until it is decided where a tessera of this runtime goes; `None` if nowhere.
     pub fn wait_placed(
         &self,
