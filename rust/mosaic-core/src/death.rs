@@ -2,7 +2,7 @@
 
 use crate::event::{Action, Member};
 use crate::fence::Asker;
-use crate::id::{RuntimeId, TaskId};
+use crate::id::{ObjectId, RuntimeId, TaskId};
 use crate::machine::Machine;
 use crate::route::{Place, disconnected};
 use crate::wire::Message;
@@ -124,6 +124,7 @@ impl<H: Clone> Machine<H> {
         self.caller_died(dead, cause, actions);
         for object in self.references.died(dead) {
             self.object_unused(object, actions);
+            self.buffer_returned(object, actions);
         }
         self.fences.answered(dead, None);
         self.check_fences(actions);
@@ -188,8 +189,9 @@ impl<H: Clone> Machine<H> {
         self.death_of_host_settled(dead, actions);
         for object in self.references.death_settled(dead) {
             match object {
-                crate::id::ObjectId::Tessera(tessera) => self.free_if_unused(tessera, actions),
-                crate::id::ObjectId::Task(task) => self.forget_task_if_unused(task, actions),
+                ObjectId::Tessera(tessera) => self.free_if_unused(tessera, actions),
+                ObjectId::Task(task) => self.forget_task_if_unused(task, actions),
+                ObjectId::Buffer(_) => self.buffer_returned(object, actions),
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What happens to a runtime, and what it decides to do: the whole interface of the rules.
 
 use crate::call::{Call, Outcome, ReadyCall};
-use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
+use crate::id::{BufferId, ObjectId, RuntimeId, TaskId, TesseraId};
 use crate::payload::{Payload, Reference};
 use crate::wire::Message;
 
@@ -139,6 +139,8 @@ pub enum Action<H> {
     DropTessera(TesseraId),
     /// Drop the living result of a task that ran here.
     DropResult(TaskId),
+    /// Nobody else refers to a buffer of this runtime's store any more.
+    BufferReturned(BufferId),
     /// A task has ended, or an outcome that was wanted is here.
     Settle {
         /// Whose.

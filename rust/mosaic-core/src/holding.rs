@@ -75,17 +75,14 @@ impl<H: Clone> Machine<H> {
         )
     }
 
-    /// Have this runtime counted as a holder. What was saved up for the authority goes first: among it may be that
-    /// the same object was let go of.
+    /// Have this runtime counted as a holder.
     pub(crate) fn ask_to_be_counted(
         &mut self,
         object: ObjectId,
         authority: RuntimeId,
         actions: &mut Vec<Action<H>>,
     ) {
-        if let Some(objects) = self.releases.remove(&authority) {
-            self.send(authority, Message::Release(objects), actions);
-        }
+        self.send_releases(authority, actions);
         self.send(authority, Message::Hold(object), actions);
     }
 
@@ -117,8 +114,11 @@ impl<H: Clone> Machine<H> {
     ) {
         let me = self.config.me;
         for &reference in references {
-            self.hold(reference, actions);
             let object = reference.object;
+            if self.receive_from_authority(from, reference, actions) {
+                continue;
+            }
+            self.hold(reference, actions);
             if from == me {
                 if self.references.unpin(object, me) {
                     self.object_unused(object, actions);
@@ -126,6 +126,49 @@ impl<H: Clone> Machine<H> {
             } else if !self.references.counted_later(object, from) {
                 self.send(from, Message::Unpin(object), actions);
             }
+        }
+    }
+
+    /// A reference that is new here came from the authority itself, whose pin stays until it has counted this
+    /// runtime: that is as good as being counted, and one message does for both.
+    fn receive_from_authority(
+        &mut self,
+        from: RuntimeId,
+        reference: Reference,
+        actions: &mut Vec<Action<H>>,
+    ) -> bool {
+        let Reference { object, authority } = reference;
+        let moves = matches!(object, ObjectId::Tessera(_));
+        if moves
+            || from != authority
+            || from == self.config.me
+            || self.members.cause(from).is_some()
+            || self.references.holdings.contains_key(&object)
+        {
+            return false;
+        }
+        self.references
+            .hold(object, authority, Registration::Counted);
+        self.send_releases(authority, actions);
+        self.send(authority, Message::Keep(object), actions);
+        true
+    }
+
+    /// What was saved up for a runtime that is about to hear of an object: among it may be that the same object
+    /// was let go of.
+    fn send_releases(&mut self, to: RuntimeId, actions: &mut Vec<Action<H>>) {
+        if let Some(objects) = self.releases.remove(&to) {
+            self.send(to, Message::Release(objects), actions);
+        }
+    }
+
+    /// If nobody else uses a buffer of this runtime's store any more, the store is told.
+    pub(crate) fn buffer_returned(&mut self, object: ObjectId, actions: &mut Vec<Action<H>>) {
+        if let ObjectId::Buffer(buffer) = object
+            && buffer.owner == self.config.me
+            && !self.references.is_shared(object)
+        {
+            actions.push(Action::BufferReturned(buffer));
         }
     }
 
@@ -177,6 +220,8 @@ impl<H: Clone> Machine<H> {
                 }
                 self.forget_task_if_unused(task, actions);
             }
+            // Its memory goes with the last value in which it lies.
+            ObjectId::Buffer(_) => {}
         }
     }
 
@@ -240,6 +285,7 @@ impl<H: Clone> Machine<H> {
         match object {
             ObjectId::Tessera(tessera) => self.free_if_unused(tessera, actions),
             ObjectId::Task(task) => self.forget_task_if_unused(task, actions),
+            ObjectId::Buffer(_) => self.buffer_returned(object, actions),
         }
     }
 }

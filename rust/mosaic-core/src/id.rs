@@ -1,4 +1,4 @@
-//! Names of things: runtimes, tasks and tesserae.
+//! Names of things: runtimes, tasks, tesserae and buffers.
 //!
 //! Every id is made by the runtime that needs it, without asking anyone: a runtime draws its number
 //! from the monitor when it joins, and counts its own tasks and tesserae from there. A number is
@@ -50,6 +50,15 @@ impl TesseraId {
     }
 }
 
+/// One buffer in a store. Made by the runtime in whose store it lies, its *owner*.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct BufferId {
+    /// The runtime in whose store it lies.
+    pub owner: RuntimeId,
+    /// Counts up within the owner.
+    pub sequence: u64,
+}
+
 /// Anything that references are counted for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum ObjectId {
@@ -57,6 +66,8 @@ pub enum ObjectId {
     Tessera(TesseraId),
     /// A task and its result; its owner keeps the count.
     Task(TaskId),
+    /// A buffer; its owner keeps the count.
+    Buffer(BufferId),
 }
 
 macro_rules! short_debug {
@@ -70,4 +81,5 @@ macro_rules! short_debug {
 }
 short_debug!(RuntimeId, self, "r{}", self.0);
 short_debug!(TaskId, self, "t{}.{}", self.owner.0, self.sequence);
+short_debug!(BufferId, self, "b{}.{}", self.owner.0, self.sequence);
 short_debug!(TesseraId, self, "a{}.{}", self.owner.0, self.sequence);

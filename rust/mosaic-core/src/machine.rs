@@ -49,6 +49,8 @@ pub struct Config {
     pub window_bytes: usize,
     /// Results of at most this many bytes travel with the news that the task has ended.
     pub inline_limit: usize,
+    /// The same for what lies in a store and does not move: until it is asked for, it can go to disk.
+    pub lend_limit: u64,
     /// Whether the program brings its own placement strategy (head only).
     pub foreign_strategy: bool,
 }
@@ -61,6 +63,7 @@ impl Config {
             window_calls: 16 << 10,
             window_bytes: 64 << 20,
             inline_limit: 64 << 10,
+            lend_limit: 4 << 20,
             foreign_strategy: false,
         }
     }
@@ -300,11 +303,18 @@ impl<H: Clone> Machine<H> {
                 self.references.add_holder(object, from);
                 self.send(from, Message::HoldAcknowledged(object), actions);
             }
+            Message::Keep(object) => {
+                self.references.add_holder(object, from);
+                if self.references.unpin(object, from) {
+                    self.object_unused(object, actions);
+                }
+            }
             Message::HoldAcknowledged(object) => self.hold_acknowledged(object, actions),
             Message::Unpin(object) => {
                 if self.references.unpin(object, from) {
                     self.object_unused(object, actions);
                 }
+                self.buffer_returned(object, actions);
             }
             Message::Release(objects) => {
                 for object in objects {
@@ -388,7 +398,7 @@ impl<H: Clone> Machine<H> {
                 .routes
                 .get(&tessera)
                 .is_some_and(|route| !route.queue.is_empty()),
-            ObjectId::Task(_) => false,
+            ObjectId::Task(_) | ObjectId::Buffer(_) => false,
         };
         self.references.validate(self.config.me, is_busy);
         self.members.validate();

@@ -229,7 +229,11 @@ impl<H: Clone> Machine<H> {
     ) -> Outcome {
         let me = self.config.me;
         match outcome {
-            Outcome::Value(value) if !asked_for && value.size() > self.config.inline_limit => {
+            Outcome::Value(value)
+                if !asked_for
+                    && (value.moving() > self.config.inline_limit
+                        || value.size() as u64 > self.config.lend_limit) =>
+            {
                 Outcome::Stored {
                     host: me,
                     size: value.size() as u64,

@@ -1,11 +1,13 @@
-//! Who refers to what: distributed reference counts for tesserae and tasks.
+//! Who refers to what: distributed reference counts for tesserae, tasks and buffers.
 //!
-//! Every object has one *authority* that knows who holds it: the host of a tessera, the owner of a task. A
+//! Every object has one *authority* that knows who holds it: the host of a tessera, the owner of a task or a
+//! buffer. A
 //! runtime is one holder however many handles it has; it counts those itself. A reference inside a message
 //! keeps its sender a holder (a *pin*) until the receiver is counted by the authority and says so; so there
 //! is no moment at which nobody is counted (`REF-1`). A count never goes below zero (`REF-2`). What only a
 //! dead runtime held goes when everybody has registered what they had received from it (`REF-3`). When the
 //! host of a tessera dies, holders register with the next one; until they have, its owner holds it (`REF-4`).
+//! The owner of a buffer keeps its bytes for others until nobody else can look at them (`REF-5`).
 
 use rustc_hash::FxHashMap;
 
@@ -208,6 +210,12 @@ impl References {
         self.forget_if_empty(object)
     }
 
+    /// Whether anybody but this runtime may use an object that it counts the holders of.
+    pub(crate) fn is_shared(&self, object: ObjectId) -> bool {
+        let pinned = |holding: &Holding| !holding.pins.is_empty();
+        self.has_holders(object) || self.holdings.get(&object).is_some_and(pinned)
+    }
+
     /// Whether anybody is counted, dead ones whose messages may still arrive included.
     pub(crate) fn has_holders(&self, object: ObjectId) -> bool {
         self.holders.contains_key(&object)
@@ -223,8 +231,8 @@ impl References {
         }
     }
 
-    /// A runtime died: its holds become ghosts, pins of messages to it vanish. Returns the objects that
-    /// nothing here uses any more.
+    /// A runtime died: its holds become ghosts, pins of messages to it vanish. Returns the objects that had
+    /// such pins.
     pub(crate) fn died(&mut self, dead: RuntimeId) -> Vec<ObjectId> {
         for holders in self.holders.values_mut() {
             if let Some(place) = holders.living.iter().position(|own| *own == dead) {
@@ -232,15 +240,15 @@ impl References {
                 holders.ghosts.push(dead);
             }
         }
-        let mut unused = Vec::new();
+        let mut unpinned = Vec::new();
         for (object, holding) in &mut self.holdings {
             let before = holding.pins.len();
             holding.pins.retain(|(peer, _)| *peer != dead);
-            if holding.pins.len() < before && holding.is_unused() {
-                unused.push(*object);
+            if holding.pins.len() < before {
+                unpinned.push(*object);
             }
         }
-        unused
+        unpinned
     }
 
     /// Whether something received from the dead runtime, or counted by it, is still to be registered.

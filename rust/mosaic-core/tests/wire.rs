@@ -1,6 +1,7 @@
 //! Frames: round trips however torn, and bytes that no one of ours wrote.
 #![allow(clippy::unwrap_used)]
 
+use std::any::Any;
 use std::io::IoSlice;
 use std::sync::Arc;
 
@@ -9,8 +10,9 @@ use mosaic_core::call::{
     Call, CallKind, Construction, Dependency, Failure, FailureKind, Outcome, Slot, Source,
 };
 use mosaic_core::event::Member;
-use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
-use mosaic_core::payload::{Payload, Reference};
+use mosaic_core::id::{BufferId, ObjectId, RuntimeId, TaskId, TesseraId};
+use mosaic_core::payload::{Payload, Reference, Segment, Stored};
+use mosaic_core::wire::stored::{Borrower, Lender, NoStore};
 use mosaic_core::wire::{FrameReader, FrameWriter, Limits, Message, WireError};
 use proptest::prelude::*;
 
@@ -26,10 +28,78 @@ fn tessera() -> impl Strategy<Value = TesseraId> {
     (runtime(), any::<u64>()).prop_map(|(owner, sequence)| TesseraId { owner, sequence })
 }
 
+/// A segment in a store that is known by its number.
+#[derive(Debug)]
+struct Numbered {
+    buffer: BufferId,
+    length: u64,
+}
+
+impl Stored for Numbered {
+    fn reference(&self) -> Reference {
+        Reference {
+            object: ObjectId::Buffer(self.buffer),
+            authority: self.buffer.owner,
+        }
+    }
+
+    fn length(&self) -> u64 {
+        self.length
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}
+
+/// The store of those.
+struct Numbers;
+
+impl Lender for Numbers {
+    fn describe(&mut self, segment: &Arc<dyn Stored>, out: &mut BytesMut) -> Result<(), WireError> {
+        let ObjectId::Buffer(buffer) = segment.reference().object else {
+            return Err(WireError::Malformed("not a buffer"));
+        };
+        out.extend_from_slice(&buffer.owner.0.to_le_bytes());
+        out.extend_from_slice(&buffer.sequence.to_le_bytes());
+        out.extend_from_slice(&segment.length().to_le_bytes());
+        Ok(())
+    }
+}
+
+impl Borrower for Numbers {
+    fn find(&mut self, description: &[u8]) -> Result<Arc<dyn Stored>, WireError> {
+        let malformed = || WireError::Malformed("description");
+        let (owner, rest) = description.split_first_chunk::<4>().ok_or_else(malformed)?;
+        let (sequence, rest) = rest.split_first_chunk::<8>().ok_or_else(malformed)?;
+        let (length, _) = rest.split_first_chunk::<8>().ok_or_else(malformed)?;
+        Ok(Arc::new(Numbered {
+            buffer: BufferId {
+                owner: RuntimeId(u32::from_le_bytes(*owner)),
+                sequence: u64::from_le_bytes(*sequence),
+            },
+            length: u64::from_le_bytes(*length),
+        }))
+    }
+}
+
+fn buffer() -> impl Strategy<Value = BufferId> {
+    (runtime(), any::<u64>()).prop_map(|(owner, sequence)| BufferId { owner, sequence })
+}
+
+fn segment() -> impl Strategy<Value = Segment> {
+    prop_oneof![
+        2 => bytes().prop_map(Segment::Bytes),
+        1 => (buffer(), any::<u64>())
+            .prop_map(|(buffer, length)| Segment::Stored(Arc::new(Numbered { buffer, length }))),
+    ]
+}
+
 fn object() -> impl Strategy<Value = ObjectId> {
     prop_oneof![
         task().prop_map(ObjectId::Task),
-        tessera().prop_map(ObjectId::Tessera)
+        tessera().prop_map(ObjectId::Tessera),
+        buffer().prop_map(ObjectId::Buffer)
     ]
 }
 
@@ -56,7 +126,7 @@ fn payload() -> impl Strategy<Value = Payload> {
         || (object(), runtime()).prop_map(|(object, authority)| Reference { object, authority });
     let few = |max| prop_oneof![3 => Just(0..1usize), 1 => Just(0..max)];
     let references = few(20).prop_flat_map(move |n| proptest::collection::vec(reference(), n));
-    let segments = few(4).prop_flat_map(|n| proptest::collection::vec(bytes(), n));
+    let segments = few(4).prop_flat_map(|n| proptest::collection::vec(segment(), n));
     (any::<u8>(), bytes(), segments, references).prop_map(|(format, body, segments, references)| {
         Payload {
             format,
@@ -197,6 +267,7 @@ fn message() -> impl Strategy<Value = Message> {
         1 => object().prop_map(Message::Hold),
         1 => object().prop_map(Message::HoldAcknowledged),
         1 => object().prop_map(Message::Unpin),
+        1 => object().prop_map(Message::Keep),
         1 => proptest::collection::vec(object(), 0..30).prop_map(Message::Release),
         1 => tessera().prop_map(Message::Freed),
         1 => tessera().prop_map(Message::Place),
@@ -239,7 +310,7 @@ fn read(bytes: &[u8], step: usize, limits: Limits) -> Result<Vec<Message>, WireE
     let mut messages = Vec::new();
     let mut left = bytes;
     loop {
-        while let Some(message) = reader.next()? {
+        while let Some(message) = reader.next(&mut Numbers)? {
             messages.push(message);
         }
         if left.is_empty() {
@@ -266,7 +337,7 @@ proptest! {
     ) {
         let mut writer = FrameWriter::new();
         for message in &messages {
-            writer.push(message).unwrap();
+            writer.push(message, &mut Numbers).unwrap();
         }
         let length = writer.len();
         let bytes = drain(&mut writer, out.max(64));
@@ -290,7 +361,7 @@ proptest! {
         damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
     ) {
         let mut writer = FrameWriter::new();
-        writer.push(&message).unwrap();
+        writer.push(&message, &mut Numbers).unwrap();
         let mut bytes = drain(&mut writer, 1 << 20);
         // Mostly the prefix and the header: that is where lengths and tags are.
         for (index, value) in damage {
@@ -348,7 +419,7 @@ fn wire_1_lengths_are_checked_before_anything_is_allocated() {
 fn wire_3_large_segments_are_not_copied_out_and_are_alone_on_their_way_in() {
     let segment = Bytes::from(vec![7u8; 1 << 20]);
     let payload = Payload {
-        segments: vec![segment.clone(), segment.clone()],
+        segments: vec![segment.clone().into(), segment.clone().into()],
         ..Payload::default()
     };
     let task = TaskId {
@@ -357,10 +428,13 @@ fn wire_3_large_segments_are_not_copied_out_and_are_alone_on_their_way_in() {
     };
     let mut writer = FrameWriter::new();
     writer
-        .push(&Message::Settled {
-            task,
-            outcome: Outcome::Value(payload),
-        })
+        .push(
+            &Message::Settled {
+                task,
+                outcome: Outcome::Value(payload),
+            },
+            &mut NoStore,
+        )
         .unwrap();
     let mut slices = [IoSlice::new(&[]); 8];
     let filled = writer.slices(&mut slices);
@@ -384,6 +458,9 @@ fn wire_3_large_segments_are_not_copied_out_and_are_alone_on_their_way_in() {
         panic!("not what was sent")
     };
     for segment in payload.segments {
+        let Segment::Bytes(segment) = segment else {
+            panic!("not what was sent")
+        };
         assert!(segment.is_unique());
         let at = segment.as_ptr();
         let owned = Vec::from(segment);
@@ -395,7 +472,7 @@ fn wire_3_large_segments_are_not_copied_out_and_are_alone_on_their_way_in() {
 #[test]
 fn too_many_segments_are_refused_by_the_writer() {
     let payload = Payload {
-        segments: vec![Bytes::new(); 5000],
+        segments: vec![Bytes::new().into(); 5000],
         ..Payload::default()
     };
     let task = TaskId {
@@ -405,11 +482,45 @@ fn too_many_segments_are_refused_by_the_writer() {
     let mut writer = FrameWriter::new();
     assert!(
         writer
-            .push(&Message::Settled {
-                task,
-                outcome: Outcome::Value(payload)
-            })
+            .push(
+                &Message::Settled {
+                    task,
+                    outcome: Outcome::Value(payload)
+                },
+                &mut NoStore
+            )
             .is_err()
     );
     assert!(writer.is_empty());
+}
+
+/// `WIRE-4`
+#[test]
+fn wire_4_a_stored_segment_costs_its_description_whatever_its_length() {
+    let stored = |length| {
+        let buffer = BufferId {
+            owner: RuntimeId(3),
+            sequence: 9,
+        };
+        let mut writer = FrameWriter::new();
+        let payload = Payload {
+            segments: vec![Segment::Stored(Arc::new(Numbered { buffer, length }))],
+            ..Payload::default()
+        };
+        let outcome = Outcome::Value(payload);
+        let task = TaskId {
+            owner: RuntimeId(1),
+            sequence: 1,
+        };
+        let message = Message::Settled { task, outcome };
+        writer.push(&message, &mut Numbers).unwrap();
+        drain(&mut writer, 1 << 30)
+    };
+    let (short, long) = (stored(1), stored(1 << 40));
+    assert_eq!(short.len(), long.len());
+    assert!(long.len() < 100);
+    // Where nothing is known of a store, none is believed.
+    let mut reader = FrameReader::new(Limits::default());
+    reader.target().extend_from_slice(&long);
+    assert!(reader.next(&mut NoStore).is_err());
 }

@@ -6,6 +6,7 @@
 //! - WIRE-2: a frame reads back as the message that was written, however the bytes were torn.
 //! - WIRE-3: a large body or segment is never copied on its way out; on its way in it is read into an
 //!   allocation of its own, except for what had come with the bytes before it.
+//! - WIRE-4: of a segment in a store only a description travels, however large the segment.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -13,8 +14,10 @@ use std::io::IoSlice;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::header::{self, Body, COPY_BELOW};
+use super::stored::{Borrower, LONGEST_DESCRIPTION, Lender, STORED};
 use super::{Limits, Message, PROTOCOL_VERSION, WireError};
 use crate::call::Source;
+use crate::payload::Segment;
 
 const PREFIX: usize = 16;
 /// From this length on, a part is written by reference: below it, copying costs less than another slice
@@ -57,7 +60,7 @@ impl FrameWriter {
     }
 
     /// Appends the frame of a message. On an error nothing is appended.
-    pub fn push(&mut self, message: &Message) -> Result<(), WireError> {
+    pub fn push(&mut self, message: &Message, lender: &mut dyn Lender) -> Result<(), WireError> {
         let limits = Limits::default();
         let payload = header::payload_of(message);
         let dependencies = header::dependencies_of(message);
@@ -75,12 +78,17 @@ impl FrameWriter {
             [] => BytesMut::new(),
             dependencies => header::encode_dependencies(dependencies)?,
         };
+        let (described, descriptions) = describe(segments, lender)?;
 
         let start = self.tail.len();
         self.tail.reserve(PREFIX + 8 * segments.len());
         self.tail.put_bytes(0, PREFIX);
+        let mut lengths = described.iter();
         for segment in segments {
-            self.tail.put_u64_le(segment.len() as u64);
+            self.tail.put_u64_le(match segment {
+                Segment::Bytes(bytes) => bytes.len() as u64,
+                Segment::Stored(_) => STORED | lengths.next().copied().unwrap_or_default(),
+            });
         }
         let header_start = self.tail.len();
         let written = header::encode(message, block.len(), &mut self.tail);
@@ -122,8 +130,15 @@ impl FrameWriter {
             self.length += self.tail.len() - before;
             values.for_each(|value| self.append(value));
             self.append(&payload.body);
+            let (mut descriptions, mut lengths) = (descriptions, described.iter());
             for segment in segments {
-                self.append(segment);
+                match segment {
+                    Segment::Bytes(bytes) => self.append(bytes),
+                    Segment::Stored(_) => {
+                        let length = lengths.next().copied().unwrap_or_default() as usize;
+                        self.append(&descriptions.split_to(length).freeze());
+                    }
+                }
             }
         }
         Ok(())
@@ -172,12 +187,28 @@ impl FrameWriter {
     }
 }
 
+/// Has the stored ones among the segments described: the length of each description, and all of them.
+fn describe(
+    segments: &[Segment],
+    lender: &mut dyn Lender,
+) -> Result<(Vec<u64>, BytesMut), WireError> {
+    let (mut lengths, mut out) = (Vec::new(), BytesMut::new());
+    for segment in segments {
+        if let Segment::Stored(stored) = segment {
+            let start = out.len();
+            lender.describe(stored, &mut out)?;
+            lengths.push((out.len() - start) as u64);
+        }
+    }
+    Ok((lengths, out))
+}
+
 /// A frame of which the header is here and the rest is not.
 #[derive(Debug)]
 struct Partial {
     kind: u8,
     header: Bytes,
-    /// Lengths of the body and of the segments.
+    /// Lengths of the body and of the segments; of stored segments, those of their descriptions, marked.
     lengths: Vec<u64>,
     /// Those that are complete.
     parts: Vec<Bytes>,
@@ -238,11 +269,11 @@ impl FrameReader {
 
     /// The next message that is complete. After an error only errors come.
     #[allow(clippy::should_implement_trait)] // it is not an iterator: `None` means "read more"
-    pub fn next(&mut self) -> Result<Option<Message>, WireError> {
+    pub fn next(&mut self, borrower: &mut dyn Borrower) -> Result<Option<Message>, WireError> {
         if let Some(error) = &self.broken {
             return Err(error.clone());
         }
-        let result = self.step();
+        let result = self.step(borrower);
         if let Err(error) = &result {
             self.broken = Some(error.clone());
             self.partial = None;
@@ -251,7 +282,7 @@ impl FrameReader {
         result
     }
 
-    fn step(&mut self) -> Result<Option<Message>, WireError> {
+    fn step(&mut self, borrower: &mut dyn Borrower) -> Result<Option<Message>, WireError> {
         if self.partial.is_none() {
             if self.buffer.len() < PREFIX {
                 self.needed = PREFIX;
@@ -268,7 +299,7 @@ impl FrameReader {
             }
             self.partial = Some(self.begin(&prefix, head)?);
         }
-        self.parts()
+        self.parts(borrower)
     }
 
     fn prefix(&self) -> Result<Prefix, WireError> {
@@ -322,7 +353,14 @@ impl FrameReader {
         let mut total = prefix.body;
         for _ in 0..prefix.segments {
             let length = bytes.get_u64_le();
-            total = total.saturating_add(length);
+            if length & STORED != 0 && length & !STORED > LONGEST_DESCRIPTION {
+                return Err(WireError::TooLong {
+                    what: "description of a segment",
+                    length: length & !STORED,
+                    limit: LONGEST_DESCRIPTION,
+                });
+            }
+            total = total.saturating_add(length & !STORED);
             lengths.push(length);
         }
         if total > self.limits.payload {
@@ -342,12 +380,12 @@ impl FrameReader {
         })
     }
 
-    fn parts(&mut self) -> Result<Option<Message>, WireError> {
+    fn parts(&mut self, borrower: &mut dyn Borrower) -> Result<Option<Message>, WireError> {
         let Some(partial) = &mut self.partial else {
             return Ok(None);
         };
         while let Some(&length) = partial.lengths.get(partial.parts.len()) {
-            let Some(wanted) = usize::try_from(length).ok() else {
+            let Some(wanted) = usize::try_from(length & !STORED).ok() else {
                 return Err(WireError::Memory(length));
             };
             if wanted < LARGE {
@@ -386,13 +424,18 @@ impl FrameReader {
             return Ok(None);
         };
         self.needed = PREFIX;
-        let mut parts = partial.parts;
-        let body = if parts.is_empty() {
-            Bytes::new()
-        } else {
-            parts.remove(0)
-        };
-        header::decode(partial.kind, &partial.header, Body::Owned(body), parts).map(Some)
+        let mut parts = partial.parts.into_iter();
+        let body = parts.next().unwrap_or_default();
+        let segments = parts.zip(&partial.lengths[1..]);
+        let segments = segments.map(|(part, length)| {
+            if length & STORED == 0 {
+                Ok(Segment::Bytes(part))
+            } else {
+                borrower.find(&part).map(Segment::Stored)
+            }
+        });
+        let segments = segments.collect::<Result<_, _>>()?;
+        header::decode(partial.kind, &partial.header, Body::Owned(body), segments).map(Some)
     }
 }
 

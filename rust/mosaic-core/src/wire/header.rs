@@ -13,8 +13,8 @@ use super::{Message, WireError};
 use crate::call::{
     Call, CallKind, Construction, Dependency, Failure, FailureKind, Outcome, Slot, Source,
 };
-use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
-use crate::payload::{Payload, Reference};
+use crate::id::{BufferId, ObjectId, RuntimeId, TaskId, TesseraId};
+use crate::payload::{Payload, Reference, Segment};
 
 /// Bytes of one reference in the body.
 const REFERENCE: usize = 17;
@@ -54,6 +54,7 @@ const PING: u8 = 23;
 const PONG: u8 = 24;
 const DISCARD: u8 = 25;
 const NOTE: u8 = 26;
+const KEEP: u8 = 27;
 
 const VALUE: u8 = 0x40;
 const STORED: u8 = 0x80;
@@ -105,6 +106,7 @@ fn split_object(object: ObjectId) -> (u8, u32, u64) {
     match object {
         ObjectId::Tessera(id) => (0, id.owner.0, id.sequence),
         ObjectId::Task(id) => (1, id.owner.0, id.sequence),
+        ObjectId::Buffer(id) => (2, id.owner.0, id.sequence),
     }
 }
 
@@ -113,6 +115,7 @@ fn join_object((tag, owner, sequence): (u8, u32, u64)) -> Result<ObjectId, WireE
     match tag {
         0 => Ok(ObjectId::Tessera(TesseraId { owner, sequence })),
         1 => Ok(ObjectId::Task(TaskId { owner, sequence })),
+        2 => Ok(ObjectId::Buffer(BufferId { owner, sequence })),
         _ => Err(WireError::Malformed("kind of object")),
     }
 }
@@ -263,6 +266,7 @@ pub(super) fn encode(message: &Message, block: usize, out: &mut BytesMut) -> Res
         }
         Message::Hold(id) => object(out, id).map(|()| HOLD)?,
         Message::HoldAcknowledged(id) => object(out, id).map(|()| HOLD_ACKNOWLEDGED)?,
+        Message::Keep(id) => object(out, id).map(|()| KEEP)?,
         Message::Unpin(id) => object(out, id).map(|()| UNPIN)?,
         Message::Release(objects) => {
             let rows: Vec<_> = objects.iter().copied().map(split_object).collect();
@@ -500,13 +504,13 @@ impl Cursor<'_> {
         mut self,
         format: u8,
         references: u32,
-        segments: Vec<Bytes>,
+        segments: Vec<Segment>,
     ) -> Result<Payload, WireError> {
         let references = self.references(references)?;
         Ok(self.rest(format, references, segments))
     }
 
-    fn rest(&self, format: u8, references: Vec<Reference>, segments: Vec<Bytes>) -> Payload {
+    fn rest(&self, format: u8, references: Vec<Reference>, segments: Vec<Segment>) -> Payload {
         let body = self.body.take(self.at..self.body.bytes().len());
         Payload {
             format,
@@ -521,7 +525,7 @@ fn decode_outcome(
     variant: u8,
     header: &[u8],
     cursor: Cursor<'_>,
-    segments: Vec<Bytes>,
+    segments: Vec<Segment>,
 ) -> Result<(TaskId, bool, Outcome), WireError> {
     let task = |owner, sequence| TaskId {
         owner: RuntimeId(owner),
@@ -567,7 +571,7 @@ fn decode_outcome(
 fn decode_call(
     header: &[u8],
     mut cursor: Cursor<'_>,
-    segments: Vec<Bytes>,
+    segments: Vec<Segment>,
 ) -> Result<Message, WireError> {
     let row: CallHeader<'_> = read(header)?;
     let (
@@ -614,7 +618,7 @@ pub(super) fn decode(
     kind: u8,
     header: &[u8],
     body: Body<'_>,
-    segments: Vec<Bytes>,
+    segments: Vec<Segment>,
 ) -> Result<Message, WireError> {
     let variant = kind & VARIANT;
     let cursor = Cursor { body, at: 0 };
@@ -656,6 +660,7 @@ pub(super) fn decode(
         }
         HOLD => Message::Hold(join_object(read(header)?)?),
         HOLD_ACKNOWLEDGED => Message::HoldAcknowledged(join_object(read(header)?)?),
+        KEEP => Message::Keep(join_object(read(header)?)?),
         UNPIN => Message::Unpin(join_object(read(header)?)?),
         RELEASE => {
             let rows: Vec<(u8, u32, u64)> = read(header)?;

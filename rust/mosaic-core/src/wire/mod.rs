@@ -10,7 +10,8 @@
 //!      2     2  number of segments, n
 //!      4     4  header length, h
 //!      8     8  body length, b
-//!     16   8·n  segment lengths
+//!     16   8·n  segment lengths; the top bit marks a segment that stays in its store (see [`stored`]),
+//!               of which a description travels
 //!  16+8n     h  header (msgpack array)
 //!     ...    b  body: references (17 bytes each), dependencies (msgpack array), the values that came
 //!               along with them, and the in-band bytes of the payload
@@ -22,6 +23,7 @@
 
 mod frame;
 mod header;
+pub mod stored;
 
 pub use frame::{FrameReader, FrameWriter};
 
@@ -68,6 +70,8 @@ pub enum Message {
     Hold(ObjectId),
     /// Authority to holder: you are counted.
     HoldAcknowledged(ObjectId),
+    /// Receiver of a reference to its sender, who is the authority: count me as a holder, and take out the pin.
+    Keep(ObjectId),
     /// Receiver of a reference to its sender: I am counted, take out the pin of one message.
     Unpin(ObjectId),
     /// Holder to authority, or owner to runner: these are not needed here any more.

@@ -5,6 +5,7 @@ use mosaic_core::event::{Action, Event, Submission};
 use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::machine::{Config, Machine};
 use mosaic_core::payload::{Payload, Reference};
+use mosaic_core::wire::stored::NoStore;
 use mosaic_core::wire::{FrameWriter, Message};
 
 use crate::net::{HEAD, ONE, on, raised};
@@ -250,7 +251,7 @@ fn a_hundred_thousand_releases_fit_into_their_frames() {
         {
             released += objects.len();
             let mut writer = FrameWriter::new();
-            writer.push(message).expect("it fits");
+            writer.push(message, &mut NoStore).expect("it fits");
         }
     }
     assert_eq!(released, RELEASED as usize);

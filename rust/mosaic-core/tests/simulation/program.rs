@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use mosaic_core::call::{Call, CallKind, Construction, Dependency, Outcome, Slot, Source};
 use mosaic_core::event::{Event, Submission, Want};
-use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
+use mosaic_core::id::{BufferId, ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::payload::{Payload, Reference};
 
 use crate::world::World;
@@ -23,6 +23,8 @@ struct TaskHandle {
 pub(crate) struct Program {
     tesserae: Vec<(TesseraId, Option<RuntimeId>)>,
     tasks: Vec<TaskHandle>,
+    /// Looks at buffers in stores.
+    buffers: Vec<Reference>,
     sequence: u64,
 }
 
@@ -41,6 +43,14 @@ impl Program {
         into.extend(self.tasks.iter().map(|handle| ObjectId::Task(handle.task)));
     }
 
+    /// Whether the program looks at a buffer.
+    pub(crate) fn looks_at(&self, buffer: BufferId) -> bool {
+        let object = ObjectId::Buffer(buffer);
+        self.buffers
+            .iter()
+            .any(|reference| reference.object == object)
+    }
+
     /// A task has ended, or its value is here.
     pub(crate) fn told(&mut self, task: TaskId, outcome: &Outcome) {
         let Outcome::Value(value) = outcome else {
@@ -51,8 +61,10 @@ impl Program {
         }
     }
 
-    /// Let go of every handle.
-    pub(crate) fn let_go(&mut self) -> Vec<ObjectId> {
+    /// Let go of every handle; those that the rules know of.
+    pub(crate) fn let_go(&mut self, at: RuntimeId) -> Vec<ObjectId> {
+        let buffers = self.buffers.drain(..).map(|reference| reference.object);
+        let buffers: Vec<_> = buffers.filter(|object| !is_own(*object, at)).collect();
         let tasks = self
             .tasks
             .drain(..)
@@ -61,8 +73,13 @@ impl Program {
             .tesserae
             .drain(..)
             .map(|(tessera, _)| ObjectId::Tessera(tessera));
-        tasks.chain(tesserae).collect()
+        tasks.chain(tesserae).chain(buffers).collect()
     }
+}
+
+/// A runtime's look at a buffer of its own is no business of the rules.
+fn is_own(object: ObjectId, at: RuntimeId) -> bool {
+    matches!(object, ObjectId::Buffer(buffer) if buffer.owner == at)
 }
 
 impl World {
@@ -81,6 +98,13 @@ impl World {
                 value: Vec::new(),
                 put: false,
             }),
+            ObjectId::Buffer(buffer) => {
+                node.program.buffers.push(reference);
+                self.truth.looked_at(buffer, at);
+                if buffer.owner == at {
+                    return;
+                }
+            }
         }
         self.happens(at, Event::Retained(reference));
     }
@@ -94,6 +118,23 @@ impl World {
             20 + self.rng.below(100)
         };
         let mut references = Vec::new();
+        if self.rng.chance(20) {
+            let sequence = self
+                .nodes
+                .get_mut(&at)
+                .map_or(0, |node| node.program.next());
+            let buffer = BufferId {
+                owner: at,
+                sequence,
+            };
+            references.push(Reference {
+                object: ObjectId::Buffer(buffer),
+                authority: at,
+            });
+        } else if self.rng.chance(20) {
+            let buffers = self.nodes[&at].program.buffers.clone();
+            references.extend(self.rng.pick(&buffers));
+        }
         while self.rng.chance(30) {
             let node = &self.nodes[&at];
             let count = node.program.tesserae.len() + node.program.tasks.len();
@@ -380,6 +421,14 @@ impl World {
         let Some(node) = self.nodes.get_mut(&at) else {
             return;
         };
+        if !node.program.buffers.is_empty() && self.rng.chance(40) {
+            let index = self.rng.below(node.program.buffers.len());
+            let object = node.program.buffers.swap_remove(index).object;
+            if !is_own(object, at) {
+                self.happens(at, Event::Released(object));
+            }
+            return;
+        }
         let tesserae = node.program.tesserae.len();
         let count = tesserae + node.program.tasks.len();
         if count == 0 {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mosaic_core::call::{CallKind, FailureKind, Outcome, ReadyCall};
 use mosaic_core::event::Submission;
-use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
+use mosaic_core::id::{BufferId, ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::payload::Reference;
 use mosaic_core::wire::Message;
 
@@ -42,6 +42,8 @@ pub(crate) struct Truth {
     /// had found the next, it is lost to them.
     pub(crate) sent: BTreeSet<(TesseraId, RuntimeId)>,
     dead: BTreeSet<RuntimeId>,
+    /// Buffers that their owners keep because others may look at them.
+    pub(crate) lent: BTreeSet<BufferId>,
     /// Living objects: where.
     pub(crate) living: BTreeSet<(TesseraId, RuntimeId)>,
     /// Calls started, by attempt.
@@ -184,6 +186,7 @@ impl Truth {
     pub(crate) fn crashed(&mut self, dead: RuntimeId) {
         self.dead.insert(dead);
         self.living.retain(|(_, at)| *at != dead);
+        self.lent.retain(|buffer| buffer.owner != dead);
         self.unsettled.retain(|_, (whose, _)| *whose != dead);
         self.values
             .retain(|task, value| task.owner != dead && (value.inline || value.at != dead));
@@ -223,6 +226,14 @@ impl Truth {
         );
     }
 
+    /// REF-5: what somebody looks at is there.
+    pub(crate) fn looked_at(&self, buffer: BufferId, at: RuntimeId) {
+        assert!(
+            buffer.owner == at || self.lent.contains(&buffer) || self.dead.contains(&buffer.owner),
+            "REF-5: {at:?} looks at {buffer:?}, which may be gone"
+        );
+    }
+
     /// From the handles and messages, through unended calls and values.
     pub(crate) fn reachable(&self, roots: &BTreeSet<ObjectId>) -> BTreeSet<ObjectId> {
         let mut reached = roots.clone();
@@ -251,6 +262,23 @@ impl Truth {
         }
         reached
     }
+}
+
+/// The buffers in the value that a message carries.
+pub(crate) fn buffers_in(message: &Message) -> impl Iterator<Item = BufferId> {
+    let payload = match message {
+        Message::Call(call) => Some(&call.arguments),
+        Message::Settled { outcome, .. } | Message::Fetched { outcome, .. } => match outcome {
+            Outcome::Value(value) => Some(value),
+            _ => None,
+        },
+        _ => None,
+    };
+    let references = payload.into_iter().flat_map(|payload| &payload.references);
+    references.filter_map(|reference| match reference.object {
+        ObjectId::Buffer(buffer) => Some(buffer),
+        _ => None,
+    })
 }
 
 /// What a message on its way refers to.

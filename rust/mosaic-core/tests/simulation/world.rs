@@ -13,7 +13,7 @@ use mosaic_core::wire::Message;
 use crate::executor::Lanes;
 use crate::program::Program;
 use crate::rng::Rng;
-use crate::truth::{Truth, mentioned};
+use crate::truth::{Truth, buffers_in, mentioned};
 
 /// Values beyond this length stay with their host.
 pub(crate) const INLINE: usize = 16;
@@ -204,6 +204,8 @@ impl World {
                     if let Message::Settled { task, .. } = &message {
                         self.truth.has_ended(*task, at);
                     }
+                    let own = buffers_in(&message).filter(|buffer| buffer.owner == at);
+                    self.truth.lent.extend(own);
                     if self.nodes.get(&to).is_some_and(|node| node.alive) {
                         self.links.entry((at, to)).or_default().push_back(message);
                     }
@@ -216,6 +218,15 @@ impl World {
                 }
                 Action::Revoke(task) => revoked.push(task),
                 Action::DropTessera(tessera) => dropped.push(tessera),
+                Action::BufferReturned(buffer) => {
+                    self.truth.lent.remove(&buffer);
+                    for (runtime, node) in self.nodes.iter().filter(|(_, node)| node.alive) {
+                        assert!(
+                            *runtime == at || !node.program.looks_at(buffer),
+                            "REF-5: {buffer:?} is given up while {runtime:?} looks at it"
+                        );
+                    }
+                }
                 Action::DropResult(task) => {
                     if self
                         .truth
@@ -443,6 +454,11 @@ impl World {
             );
         }
         assert!(
+            self.truth.lent.is_empty(),
+            "REF-5: buffers are kept for nobody: {:?}",
+            self.truth.lent
+        );
+        assert!(
             self.truth.living.is_empty(),
             "objects are left: {:?}",
             self.truth.living
@@ -458,7 +474,7 @@ impl World {
                 let objects = self
                     .nodes
                     .get_mut(&at)
-                    .map(|node| node.program.let_go())
+                    .map(|node| node.program.let_go(at))
                     .unwrap_or_default();
                 any |= !objects.is_empty();
                 for object in objects {

@@ -1,0 +1,52 @@
+//! Segments that do not travel: what a frame says of them instead, written and read by whoever owns the store.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+
+use super::WireError;
+use crate::payload::Stored;
+
+/// Longest description of a stored segment, in bytes.
+pub const LONGEST_DESCRIPTION: u64 = 256;
+
+/// Marks, in the table of segment lengths, the description of a stored segment.
+pub(super) const STORED: u64 = 1 << 63;
+
+/// Says where a stored segment lies, for one peer.
+pub trait Lender {
+    /// Appends the description of a segment. It may rely on those before it in the same frame.
+    ///
+    /// # Errors
+    /// The segment cannot be had any more; the frame is not sent.
+    fn describe(&mut self, segment: &Arc<dyn Stored>, out: &mut BytesMut) -> Result<(), WireError>;
+}
+
+/// Finds the segments that a peer describes.
+pub trait Borrower {
+    /// The segment of a description, in the order in which they were written.
+    ///
+    /// # Errors
+    /// The description makes no sense; the connection is of no more use.
+    fn find(&mut self, description: &[u8]) -> Result<Arc<dyn Stored>, WireError>;
+}
+
+/// For connections over which no stored segment goes.
+#[derive(Debug, Default)]
+pub struct NoStore;
+
+impl Lender for NoStore {
+    fn describe(&mut self, _: &Arc<dyn Stored>, _: &mut BytesMut) -> Result<(), WireError> {
+        Err(WireError::Malformed(
+            "a stored segment where there is no store",
+        ))
+    }
+}
+
+impl Borrower for NoStore {
+    fn find(&mut self, _: &[u8]) -> Result<Arc<dyn Stored>, WireError> {
+        Err(WireError::Malformed(
+            "a stored segment where there is no store",
+        ))
+    }
+}
