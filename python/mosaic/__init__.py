@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from mosaic.core.arrays import asarray, empty, zeros
     from mosaic.core.decorator import tessera
     from mosaic.core.gather import gather
     from mosaic.errors import (
@@ -38,7 +39,9 @@ _HOMES = {
     "RuntimeDisconnectedError": "mosaic.errors",
     "SerialisationError": "mosaic.errors",
     "TesseraStoppedError": "mosaic.errors",
+    "asarray": "mosaic.core.arrays",
     "clear_runtime": "mosaic.runtime.driver",
+    "empty": "mosaic.core.arrays",
     "gather": "mosaic.core.gather",
     "init": "mosaic.runtime.driver",
     "interactive": "mosaic.runtime.driver",
@@ -47,6 +50,7 @@ _HOMES = {
     "session": "mosaic.runtime.driver",
     "stop": "mosaic.runtime.driver",
     "tessera": "mosaic.core.decorator",
+    "zeros": "mosaic.core.arrays",
 }
 
 _MODULES = frozenset({"comms", "core", "errors", "runtime", "types", "utils"})
@@ -62,7 +66,9 @@ __all__ = [
     "SerialisationError",
     "TesseraStoppedError",
     "__version__",
+    "asarray",
     "clear_runtime",
+    "empty",
     "gather",
     "init",
     "interactive",
@@ -71,6 +77,7 @@ __all__ = [
     "session",
     "stop",
     "tessera",
+    "zeros",
 ]
 
 

@@ -2,6 +2,7 @@
 
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from os import PathLike
 from typing import Any, Self, TypeAlias, final
 
 from typing_extensions import disjoint_base
@@ -15,6 +16,7 @@ __all__ = [
     "Segment",
     "Task",
     "TesseraRef",
+    "allocate",
     "configure",
     "engine",
     "join_worker",
@@ -65,6 +67,9 @@ def start_head(
     stop_grace: float,
     foreign_strategy: bool,
     least_loaded: bool,
+    store_memory: str | None = None,
+    spill_directory: str | PathLike[str] | None = None,
+    spill_limit: str | None = None,
 ) -> Engine:
     """Start the head: monitor and node agent in this process, workers as processes.
 
@@ -254,7 +259,15 @@ class Gather:
 
 @final
 class Segment:
-    """Memory that came from another process: a writable buffer (PEP 3118), nobody else's."""
+    """Memory that came with a message or lies in a store: a writable buffer (PEP 3118), nobody else's."""
+
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+def allocate(length: int) -> Segment:
+    """Return memory of the store to write to; passed on whole, it is not copied.
+
+    Raises `MemoryOverflowError` where there is no room.
+    """
 
 def select_output(value: object, key: object) -> object:
     """Return one output of a result: a position of a tuple, a key of a dict, or 0 for anything else.

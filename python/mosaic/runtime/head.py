@@ -82,6 +82,9 @@ def start(
     timeout: float | None = None,
     max_pending: int = MAX_PENDING,
     stop_grace: float = STOP_GRACE,
+    warehouse_memory: float | str | None = None,
+    spill_directory: str | os.PathLike[str] | None = None,
+    spill_limit: int | str | None = None,
     **others: Any,
 ) -> Head:
     """Start a network with this process as its head, and wait until its workers take part.
@@ -104,6 +107,14 @@ def start(
         Calls of one process that may be pending before `BackpressureError`.
     stop_grace : float
         Seconds that running methods get to end when the network stops.
+    warehouse_memory : float or str, optional
+        Memory that large values may take in all processes together: a fraction of the machine's memory up to 1, or
+        bytes, with or without a unit (``"2GB"``). Default is ``MOSAIC_WAREHOUSE_MEM``, or half.
+    spill_directory : path, optional
+        Where values go that do not fit into that. Default is ``MOSAIC_SPILL_DIRECTORY``, or the directory for
+        temporary files.
+    spill_limit : int or str, optional
+        Most bytes that a process may have there. Default is ``MOSAIC_SPILL_LIMIT``, or no limit.
 
     Raises
     ------
@@ -141,6 +152,9 @@ def start(
             stop_grace=stop_grace,
             foreign_strategy=foreign,
             least_loaded=isinstance(strategy, LeastLoaded),
+            store_memory=None if warehouse_memory is None else str(warehouse_memory),
+            spill_directory=spill_directory,
+            spill_limit=None if spill_limit is None else str(spill_limit),
         )
         placement.strategy = strategy.choose if foreign else None
     notices.watch(engine)

@@ -7,16 +7,18 @@
 //!
 //! | module | what it decides |
 //! | --- | --- |
-//! | [`id`] | names of runtimes, tasks and tesserae |
+//! | [`id`] | names of runtimes, tasks, tesserae and buffers |
 //! | [`payload`] | encoded values and the references inside them |
 //! | [`call`] | what a call and its end look like |
 //! | [`wire`] | messages, frames, limits |
 //! | [`event`] | the interface: what happened, what to do |
 //! | [`machine`] | the state machine of one runtime; its module names the rules beside it |
+//! | [`catalog`] | which buffers of a store lie in memory, and which go to disk |
 //! | [`placement`] | which worker a tessera goes to |
 #![forbid(unsafe_code)]
 
 pub mod call;
+pub mod catalog;
 mod death;
 pub mod event;
 mod fence;

@@ -342,7 +342,11 @@ impl<H: Clone> Machine<H> {
                 self.check_fences(actions);
             }
             Message::Ping => self.send(from, Message::Pong, actions),
-            Message::Pong | Message::Shutdown { .. } | Message::Note { .. } => {}
+            Message::Pong
+            | Message::Shutdown { .. }
+            | Message::Note { .. }
+            | Message::Squeeze
+            | Message::Room => {}
         }
     }
 

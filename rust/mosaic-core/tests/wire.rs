@@ -268,6 +268,7 @@ fn message() -> impl Strategy<Value = Message> {
         1 => object().prop_map(Message::HoldAcknowledged),
         1 => object().prop_map(Message::Unpin),
         1 => object().prop_map(Message::Keep),
+        1 => prop_oneof![Just(Message::Squeeze), Just(Message::Room)],
         1 => proptest::collection::vec(object(), 0..30).prop_map(Message::Release),
         1 => tessera().prop_map(Message::Freed),
         1 => tessera().prop_map(Message::Place),

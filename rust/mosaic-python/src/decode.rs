@@ -1,104 +1,52 @@
 //! Payloads back to Python values.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use mosaic_core::call::Slot;
-use mosaic_core::payload::Payload;
+use mosaic_core::payload::{Payload, Segment as Part};
 use pyo3::exceptions::{PyIndexError, PyKeyError, PyLookupError, PyValueError};
-use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
-use std::cell::UnsafeCell;
-use std::ffi::c_int;
 
-use crate::encode::{MSGPACK, OPAQUE, PICKLE, TUPLE};
+use crate::encode::{BODY_IN_STORE, MSGPACK, OPAQUE, PICKLE, TUPLE};
 use crate::hooks::{error, hooks};
-
-/// Memory that came from a peer, handed to Python: writable, and nobody else's.
-#[pyclass(frozen, module = "mosaic._core")]
-pub(crate) struct Segment {
-    bytes: UnsafeCell<BytesMut>,
-}
-
-// SAFETY: the bytes are reached only through exported buffers, whose users Python leaves to synchronise
-// themselves, as with any writable buffer; this module never touches them after construction.
-unsafe impl Sync for Segment {}
-
-impl Segment {
-    /// Takes the memory over if nobody else holds it, and copies it otherwise.
-    pub(crate) fn new(bytes: Bytes) -> Self {
-        let bytes = bytes
-            .try_into_mut()
-            .unwrap_or_else(|shared| BytesMut::from(&shared[..]));
-        Self {
-            bytes: UnsafeCell::new(bytes),
-        }
-    }
-}
-
-#[pymethods]
-impl Segment {
-    // SAFETY: called by Python with a view to fill in; the memory lives as long as the object, which the view holds.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "PyO3 passes the object by value here"
-    )]
-    unsafe fn __getbuffer__(
-        slf: Bound<'_, Self>,
-        view: *mut ffi::Py_buffer,
-        flags: c_int,
-    ) -> PyResult<()> {
-        // SAFETY: the `BytesMut` itself is never moved or resized after construction.
-        let (data, length) = unsafe {
-            let bytes = &mut *slf.get().bytes.get();
-            (bytes.as_mut_ptr(), bytes.len())
-        };
-        // SAFETY: `view` is Python's; it takes its own reference to the object.
-        let status = unsafe {
-            ffi::PyBuffer_FillInfo(
-                view,
-                slf.as_ptr(),
-                data.cast(),
-                length.cast_signed(),
-                0,
-                flags,
-            )
-        };
-        if status == 0 {
-            Ok(())
-        } else {
-            Err(PyErr::fetch(slf.py()))
-        }
-    }
-}
+use crate::store::{Looked, Segment};
 
 /// Decode one value.
-pub(crate) fn decode_value(py: Python<'_>, payload: Payload) -> PyResult<Bound<'_, PyAny>> {
+pub(crate) fn decode_value(py: Python<'_>, mut payload: Payload) -> PyResult<Bound<'_, PyAny>> {
+    let looked = body_in_store(py, &mut payload)?;
+    let body = looked.as_ref().map_or(&payload.body[..], Looked::bytes);
     match payload.format {
-        MSGPACK => Reader {
-            py,
-            bytes: &payload.body,
-        }
-        .value(),
-        PICKLE => unpickle(py, payload),
+        MSGPACK => Reader { py, bytes: body }.value(),
+        PICKLE => unpickle(py, body, payload.segments),
         OPAQUE => Err(error(
             py,
             "SerialisationError",
-            &String::from_utf8_lossy(&payload.body),
+            &String::from_utf8_lossy(body),
         )),
         0 => Ok(py.None().into_bound(py)),
         other => Err(PyValueError::new_err(format!("unknown encoding {other}"))),
     }
 }
 
-fn unpickle(py: Python<'_>, payload: Payload) -> PyResult<Bound<'_, PyAny>> {
-    let buffers = PyList::empty(py);
-    for segment in payload.segments {
-        buffers.append(Bound::new(py, Segment::new(segment))?)?;
+/// A long body lies in the store: it is the last segment.
+fn body_in_store(py: Python<'_>, payload: &mut Payload) -> PyResult<Option<Looked>> {
+    if payload.format & BODY_IN_STORE == 0 {
+        return Ok(None);
     }
-    hooks(py)?
-        .unpickle
-        .bind(py)
-        .call1((PyBytes::new(py, &payload.body), buffers))
+    payload.format &= !BODY_IN_STORE;
+    match payload.segments.pop() {
+        Some(Part::Stored(stored)) => Looked::at(py, &stored).map(Some),
+        _ => Err(truncated()),
+    }
+}
+
+fn unpickle<'py>(py: Python<'py>, body: &[u8], segments: Vec<Part>) -> PyResult<Bound<'py, PyAny>> {
+    let buffers = PyList::empty(py);
+    for segment in segments {
+        buffers.append(Bound::new(py, Segment::new(py, segment)?)?)?;
+    }
+    let body = PyBytes::new(py, body);
+    hooks(py)?.unpickle.bind(py).call1((body, buffers))
 }
 
 /// The positional and keyword arguments of a call.
@@ -107,14 +55,13 @@ pub(crate) type Arguments<'py> = (Vec<Bound<'py, PyAny>>, Option<Bound<'py, PyDi
 /// Decode the arguments of a call and put the values of its dependencies in their places.
 pub(crate) fn decode_arguments(
     py: Python<'_>,
-    payload: Payload,
+    mut payload: Payload,
     values: Vec<(Slot, Bytes, Payload)>,
 ) -> PyResult<Arguments<'_>> {
-    let (mut args, mut kwargs) = if payload.format == MSGPACK {
-        let mut reader = Reader {
-            py,
-            bytes: &payload.body,
-        };
+    let (mut args, mut kwargs) = if payload.format & !BODY_IN_STORE == MSGPACK {
+        let looked = body_in_store(py, &mut payload)?;
+        let bytes = looked.as_ref().map_or(&payload.body[..], Looked::bytes);
+        let mut reader = Reader { py, bytes };
         let count = reader.array_length()?;
         let args = (0..count)
             .map(|_| reader.value())

@@ -9,12 +9,13 @@ use std::cell::RefCell;
 
 use bytes::Bytes;
 use mosaic_core::call::{Dependency, Slot, Source};
-use mosaic_core::payload::{Payload, Reference};
-use pyo3::buffer::PyBuffer;
+use mosaic_core::payload::{Payload, Reference, Segment as Part};
+use mosaic_runtime::store::THRESHOLD;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyNone, PyString, PyTuple};
 
 use crate::hooks::hooks;
+use crate::store::{keep_buffer, keep_bytes};
 use crate::task::{Output, Task};
 
 /// [`Payload::format`]: one msgpack value, or for arguments: the array of positional ones and the map of keyword ones.
@@ -23,6 +24,9 @@ pub(crate) const MSGPACK: u8 = 1;
 pub(crate) const PICKLE: u8 = 2;
 /// [`Payload::format`]: a value that cannot be encoded; the body says why.
 pub(crate) const OPAQUE: u8 = 3;
+
+/// Marks, in [`Payload::format`], a body so long that it lies in the store, as the last segment.
+pub(crate) const BODY_IN_STORE: u8 = 0x80;
 
 /// The extension type of tuples.
 pub(crate) const TUPLE: i8 = 1;
@@ -214,61 +218,73 @@ impl Writer {
 pub(crate) fn encode_value(value: &Bound<'_, PyAny>) -> PyResult<Payload> {
     let mut writer = Writer::new();
     match writer.value(value, 0) {
-        Ok(()) => Ok(Payload {
-            format: MSGPACK,
-            body: writer.finish(),
-            ..Payload::default()
-        }),
+        Ok(()) => plain(value.py(), writer.finish()),
         Err(NotPlain) => pickle(value),
     }
+}
+
+/// A payload of msgpack.
+fn plain(py: Python<'_>, body: Bytes) -> PyResult<Payload> {
+    let payload = Payload {
+        format: MSGPACK,
+        body,
+        ..Payload::default()
+    };
+    if payload.body.len() < THRESHOLD {
+        return Ok(payload);
+    }
+    let outer = FOUND.take();
+    let payload = store_body(py, payload);
+    let references = FOUND.replace(outer);
+    let mut payload = payload?;
+    payload.references = references;
+    Ok(payload)
+}
+
+/// A long body goes to the store; the reference to it is noted.
+fn store_body(py: Python<'_>, mut payload: Payload) -> PyResult<Payload> {
+    if payload.body.len() >= THRESHOLD {
+        match keep_bytes(py, std::mem::take(&mut payload.body))? {
+            Part::Bytes(body) => payload.body = body,
+            stored @ Part::Stored(_) => {
+                payload.segments.push(stored);
+                payload.format |= BODY_IN_STORE;
+            }
+        }
+    }
+    Ok(payload)
 }
 
 /// Pickle a value, with the references found in it and a copy of its out-of-band buffers: a value is what
 /// it was at the call.
 fn pickle(value: &Bound<'_, PyAny>) -> PyResult<Payload> {
     let py = value.py();
+    let hooks = hooks(py)?;
     let outer = FOUND.take();
-    let pickled = hooks(py)?.pickle.bind(py).call1((value,));
+    let payload = hooks
+        .pickle
+        .bind(py)
+        .call1((value,))
+        .and_then(|pickled| pickled_payload(&pickled));
     let references = FOUND.replace(outer);
-    let (body, buffers): (Bound<'_, PyBytes>, Bound<'_, PyList>) = pickled?.extract()?;
+    let mut payload = payload?;
+    payload.references = references;
+    Ok(payload)
+}
+
+fn pickled_payload(pickled: &Bound<'_, PyAny>) -> PyResult<Payload> {
+    let (body, buffers): (Bound<'_, PyBytes>, Bound<'_, PyList>) = pickled.extract()?;
     let segments = buffers
         .iter()
-        .map(|buffer| copy_buffer(&buffer))
+        .map(|buffer| keep_buffer(&buffer))
         .collect::<PyResult<_>>()?;
-    Ok(Payload {
+    let payload = Payload {
         format: PICKLE,
         body: Bytes::copy_from_slice(body.as_bytes()),
         segments,
-        references,
-    })
-}
-
-/// Large buffers are copied without the GIL.
-const LARGE: usize = 1 << 20;
-
-fn copy_buffer(object: &Bound<'_, PyAny>) -> PyResult<Bytes> {
-    let py = object.py();
-    // A pickle buffer in any contiguous order is plain bytes when asked for its raw form.
-    let raw = if object.hasattr(pyo3::intern!(py, "raw"))? {
-        object.call_method0(pyo3::intern!(py, "raw"))?
-    } else {
-        object.clone()
+        references: Vec::new(),
     };
-    let buffer = PyBuffer::<u8>::get(&raw)?;
-    let length = buffer.len_bytes();
-    if length >= LARGE {
-        let address = buffer.buf_ptr() as usize;
-        let copy = py.detach(|| {
-            // SAFETY: the buffer stays exported, hence in place, until `buffer` is dropped below; a program that
-            // writes to it from another thread during the call gets torn values, as it would with any copy.
-            unsafe { std::slice::from_raw_parts(address as *const u8, length) }.to_vec()
-        });
-        drop(buffer);
-        return Ok(copy.into());
-    }
-    let mut copy = vec![0; length];
-    buffer.copy_to_slice(py, &mut copy)?;
-    Ok(copy.into())
+    store_body(pickled.py(), payload)
 }
 
 /// Encode the arguments of a call, with `first` before the positional ones (the class of a construction, the
@@ -290,14 +306,7 @@ pub(crate) fn encode_arguments(
             named,
         )
     {
-        return Ok((
-            Payload {
-                format: MSGPACK,
-                body,
-                ..Payload::default()
-            },
-            dependencies,
-        ));
+        return Ok((plain(py, body)?, dependencies));
     }
     let mut positional = Vec::with_capacity(args.len() + 1);
     positional.extend(first.cloned());
@@ -338,14 +347,7 @@ pub(crate) fn encode_arguments(
     let count = positional.len();
     if let Some(body) = plain_arguments(positional.iter().cloned(), count, keyword.as_ref(), named)
     {
-        return Ok((
-            Payload {
-                format: MSGPACK,
-                body,
-                ..Payload::default()
-            },
-            dependencies,
-        ));
+        return Ok((plain(py, body)?, dependencies));
     }
     let keyword = keyword.unwrap_or_else(|| PyDict::new(py));
     let whole = (PyTuple::new(py, positional)?, keyword).into_pyobject(py)?;

@@ -14,6 +14,7 @@ use mosaic_runtime::engine::{Engine, EngineConfig, EngineError};
 use mosaic_runtime::node::Launch;
 use mosaic_runtime::notice::Notice;
 use mosaic_runtime::roles::{self, WorkerSeat};
+use mosaic_runtime::store::{StoreError, StoreSettings};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
@@ -47,6 +48,8 @@ pub(crate) fn engine_error(py: Python<'_>, refusal: &EngineError) -> PyErr {
         EngineError::TimedOut => {
             return pyo3::exceptions::PyTimeoutError::new_err(refusal.to_string());
         }
+        EngineError::Store(StoreError::Full(_) | StoreError::TooLarge(_)) => "MemoryOverflowError",
+        EngineError::Store(StoreError::System(_)) => "MosaicError",
         EngineError::Stopped | EngineError::Forked => "RuntimeDisconnectedError",
         EngineError::Interrupted | EngineError::NoWorkers(_) | EngineError::System(_) => {
             "MosaicError"
@@ -99,6 +102,18 @@ impl Host {
     }
 }
 
+/// What belongs to the engine of this process.
+pub(crate) fn host(py: Python<'_>) -> PyResult<Arc<Host>> {
+    match &*current() {
+        Some((process, host)) if *process == std::process::id() => Ok(Arc::clone(host)),
+        _ => Err(error(
+            py,
+            "MosaicError",
+            "there is no runtime in this process: start one with mosaic.run or mosaic.init",
+        )),
+    }
+}
+
 /// Return the engine of this process, if one runs.
 #[pyfunction]
 pub(crate) fn engine() -> Option<PyEngine> {
@@ -111,7 +126,7 @@ pub(crate) fn engine() -> Option<PyEngine> {
 
 /// Start the head: monitor and node agent in this process, workers as processes.
 #[pyfunction]
-#[pyo3(signature = (*, worker_command, worker_environment, num_workers, max_pending, stop_grace, foreign_strategy, least_loaded))]
+#[pyo3(signature = (*, worker_command, worker_environment, num_workers, max_pending, stop_grace, foreign_strategy, least_loaded, store_memory = None, spill_directory = None, spill_limit = None))]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn start_head(
     py: Python<'_>,
@@ -122,10 +137,29 @@ pub(crate) fn start_head(
     stop_grace: f64,
     foreign_strategy: bool,
     least_loaded: bool,
+    store_memory: Option<&str>,
+    spill_directory: Option<std::path::PathBuf>,
+    spill_limit: Option<&str>,
 ) -> PyResult<PyEngine> {
+    let wrong = pyo3::exceptions::PyValueError::new_err::<String>;
+    let mut store = StoreSettings::from_environment().map_err(wrong)?;
+    if let Some(text) = store_memory {
+        let set = store.set_memory(text);
+        set.map_err(|error| wrong(format!("warehouse_memory: {error}")))?;
+    }
+    if let Some(text) = spill_limit {
+        let set = store.set_spill_limit(text);
+        set.map_err(|error| wrong(format!("spill_limit: {error}")))?;
+    }
+    if let Some(path) = spill_directory {
+        store.spill_directory = path;
+    }
+    let mut worker_environment = worker_environment;
+    worker_environment.extend(store.to_environment());
     let config = EngineConfig {
         max_pending,
         foreign_strategy,
+        store,
     };
     let launch = Launch {
         command: worker_command,
@@ -155,11 +189,12 @@ pub(crate) fn join_worker(py: Python<'_>) -> PyResult<PyEngine> {
     let seam: Arc<dyn mosaic_runtime::executor::Executor> = Arc::<PythonExecutor>::clone(&executor);
     let engine = py
         .detach(|| {
-            roles::worker(
-                WorkerSeat::from_environment()?,
-                &EngineConfig::default(),
-                seam,
-            )
+            let store = StoreSettings::from_environment().map_err(EngineError::System)?;
+            let config = EngineConfig {
+                store,
+                ..EngineConfig::default()
+            };
+            roles::worker(WorkerSeat::from_environment()?, &config, seam)
         })
         .map_err(|error| engine_error(py, &error))?;
     Ok(Host::install(engine, executor))

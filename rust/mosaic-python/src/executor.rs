@@ -36,7 +36,7 @@ enum Living {
 }
 
 /// Results with larger buffers than this are kept alive in their encoded form only.
-const KEPT_TWICE: usize = 64 << 10;
+const KEPT_TWICE: u64 = 64 << 10;
 
 /// Something for the coroutine lane to do.
 pub(crate) enum CoroutineJob {
@@ -444,19 +444,25 @@ impl PythonExecutor {
                 ..Payload::default()
             });
         }
-        let payload = encode_value(&value).unwrap_or_else(|error| Payload {
-            format: OPAQUE,
-            body: format!(
-                "the result cannot be moved: {error}; `task.remote` can still use it where it is"
-            )
-            .into(),
-            ..Payload::default()
-        });
+        let payload = match encode_value(&value) {
+            Ok(payload) => payload,
+            Err(error) if error.is_instance_of::<pyo3::exceptions::PyMemoryError>(py) => {
+                return failure(py, &error);
+            }
+            Err(error) => Payload {
+                format: OPAQUE,
+                body: format!(
+                    "the result cannot be moved: {error}; `task.remote` can still use it where it is"
+                )
+                .into(),
+                ..Payload::default()
+            },
+        };
         let large = payload
             .segments
             .iter()
-            .map(bytes::Bytes::len)
-            .sum::<usize>()
+            .map(mosaic_core::payload::Segment::length)
+            .sum::<u64>()
             > KEPT_TWICE;
         let living = if large || payload.format == MSGPACK {
             Living::Encoded(payload.clone())

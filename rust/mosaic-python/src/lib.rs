@@ -8,6 +8,7 @@
 //! | [`loops`] | completions into asyncio event loops |
 //! | [`executor`], [`coroutine`] | running calls: the main lane and the coroutine lane |
 //! | [`encode`], [`decode`] | values to payloads and back |
+//! | [`store`] | large buffers, into the store and back |
 //! | [`hooks`] | the Python objects that the core works with |
 
 #![allow(
@@ -25,19 +26,22 @@ mod executor;
 mod hooks;
 mod loops;
 mod method;
+mod store;
 mod task;
 
 /// The Rust core of mosaic.
 #[pymodule]
 mod _core {
     #[pymodule_export]
-    use super::decode::{Segment, select_output};
+    use super::decode::select_output;
     #[pymodule_export]
     use super::engine::{PyEngine, engine, join_worker, start_head};
     #[pymodule_export]
     use super::hooks::configure;
     #[pymodule_export]
     use super::method::{RemoteMethod, TesseraRef};
+    #[pymodule_export]
+    use super::store::{Segment, allocate};
     #[pymodule_export]
     use super::task::{Gather, Output, Task};
     #[pymodule_export]

@@ -19,7 +19,7 @@ use mosaic_core::call::{Call, CallKind, Construction, Dependency, Outcome};
 use mosaic_core::event::{Event, Member, Submission, Want};
 use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::machine::{Config as Rules, Machine};
-use mosaic_core::payload::{Payload, Reference};
+use mosaic_core::payload::{Payload, Reference, Stored};
 use mosaic_core::placement::Strategy;
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
@@ -37,6 +37,8 @@ use crate::roles::WorkerSeat;
 use crate::shared::{Shared, lock};
 use crate::signal::Signal;
 use crate::state::State;
+use crate::store::ledger::Ledger;
+use crate::store::{Store, StoreReport, StoreSettings, View};
 use crate::threads;
 use crate::waiting::HomeSignal;
 
@@ -50,6 +52,8 @@ pub struct EngineConfig {
     pub max_pending: usize,
     /// Whether the program brings its own placement strategy (head only).
     pub foreign_strategy: bool,
+    /// What the store may use.
+    pub store: StoreSettings,
 }
 
 impl Default for EngineConfig {
@@ -57,6 +61,7 @@ impl Default for EngineConfig {
         Self {
             max_pending: 4_000_000,
             foreign_strategy: false,
+            store: StoreSettings::default(),
         }
     }
 }
@@ -119,6 +124,9 @@ impl Engine {
             .enable_all()
             .build()?;
         let home_signal = HomeSignal::new()?;
+        if me == RuntimeId::HEAD {
+            Ledger::create(directory.path(), config.store.memory_limit)?;
+        }
         let rules = Rules {
             foreign_strategy: config.foreign_strategy,
             ..Rules::new(me)
@@ -126,6 +134,7 @@ impl Engine {
         let shared = Arc::new_cyclic(|myself| Shared {
             me,
             uid,
+            store: Store::new(me, directory.path().to_path_buf(), config.store.clone()),
             directory,
             inlets: Inlets::default(),
             executor,
@@ -529,6 +538,58 @@ impl Engine {
         })?
     }
 
+    /// Copy bytes into the store.
+    ///
+    /// # Errors
+    /// [`EngineError::Store`] where there is no room, neither in memory nor on disk.
+    pub fn keep(&self, bytes: &[u8]) -> Result<Arc<dyn Stored>, EngineError> {
+        let shared = &self.shared;
+        Ok(shared.store.keep(bytes, || shared.neighbours())?)
+    }
+
+    /// Memory of the store to write to: passed on, it is not copied.
+    ///
+    /// # Errors
+    /// [`EngineError::Store`] where there is no room in memory.
+    pub fn allocate(&self, length: usize) -> Result<Arc<View>, EngineError> {
+        let shared = &self.shared;
+        Ok(shared.store.allocate(length, || shared.neighbours())?)
+    }
+
+    /// Show a buffer of a store: writable, and what is written is seen by nobody else. Where the view has a
+    /// reference, whoever makes it retains that and releases it when the view goes.
+    ///
+    /// # Errors
+    /// [`EngineError::Store`] where the system refuses, or what comes from disk is damaged.
+    pub fn view(&self, stored: &Arc<dyn Stored>) -> Result<Arc<View>, EngineError> {
+        let shared = &self.shared;
+        Ok(shared.store.view(stored, || shared.neighbours())?)
+    }
+
+    /// What this process has in the store.
+    pub fn store_report(&self) -> StoreReport {
+        self.shared.store.report()
+    }
+
+    /// Block until something in the node's stores was freed, or the time passes; `attempt` is made before each
+    /// wait, until it gives an answer.
+    pub fn wait_for_store<R>(
+        &self,
+        deadline: Option<Instant>,
+        mut attempt: impl FnMut() -> Option<R>,
+    ) -> Result<R, EngineError> {
+        let store = &self.shared.store;
+        let result = self.watch(deadline, || {
+            store.want_room(true);
+            if self.stopped() {
+                return Some(Err(EngineError::Stopped));
+            }
+            attempt().map(Ok)
+        });
+        store.want_room(false);
+        result?
+    }
+
     /// Block until there is room for another task.
     pub fn wait_for_room(&self, deadline: Option<Instant>) -> Result<(), EngineError> {
         self.watch(deadline, || {
@@ -568,6 +629,7 @@ impl Engine {
         // Whoever still holds a task or a proxy holds no descriptor with it.
         drop(lock(&shared.io).take());
         shared.home_signal.close();
+        shared.store.close();
         shared.inlets.clear();
         shared.directory.leave();
         if shared.me == RuntimeId::HEAD {

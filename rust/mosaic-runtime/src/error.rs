@@ -1,5 +1,7 @@
 //! Why the engine refuses something.
 
+use crate::store::StoreError;
+
 /// Why the engine refused something.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
@@ -23,6 +25,9 @@ pub enum EngineError {
     /// Workers cannot be started.
     #[error("{0}")]
     NoWorkers(String),
+    /// The store refused a buffer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The system refused something.
     #[error("{0}")]
     System(String),

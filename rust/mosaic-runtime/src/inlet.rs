@@ -17,11 +17,12 @@ use bytes::BufMut;
 use mosaic_core::event::Event;
 use mosaic_core::id::RuntimeId;
 use mosaic_core::wire::{FrameReader, Limits, Message};
-use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
 use tokio::net::unix::OwnedReadHalf;
 
+use crate::passing;
 use crate::shared::{Shared, lock};
+use crate::store::lending::Arrived;
 
 /// More connections than this are left to the I/O thread: polling them all would cost more than it saves.
 const MOST_POLLED: usize = 16;
@@ -31,13 +32,23 @@ const MOST_POLLED: usize = 16;
 pub(crate) struct Inlet {
     half: OwnedReadHalf,
     from: RuntimeId,
-    reader: Mutex<FrameReader>,
+    reader: Mutex<Reader>,
     ended: AtomicBool,
+}
+
+/// What was read and is not a message yet.
+#[derive(Debug)]
+struct Reader {
+    frames: FrameReader,
+    arrived: Arrived,
 }
 
 impl Inlet {
     pub(crate) fn new(half: OwnedReadHalf, from: RuntimeId) -> Arc<Self> {
-        let reader = Mutex::new(FrameReader::new(Limits::default()));
+        let reader = Mutex::new(Reader {
+            frames: FrameReader::new(Limits::default()),
+            arrived: Arrived::default(),
+        });
         Arc::new(Self {
             half,
             from,
@@ -68,21 +79,23 @@ impl Inlet {
     /// Read what is there and have it processed, without blocking.
     pub(crate) fn read(&self, shared: &Shared) -> io::Result<()> {
         let mut reader = lock(&self.reader);
+        let Reader { frames, arrived } = &mut *reader;
         let mut batch = Vec::new();
         loop {
-            let target = reader.target();
+            let target = frames.target();
             let room = target.spare_capacity_mut().len();
-            let count = match recv(
-                self.socket(),
-                target.spare_capacity_mut(),
-                RecvFlags::DONTWAIT,
-            ) {
-                Ok(((filled, _), _)) => filled.len(),
-                Err(error) if error == rustix::io::Errno::AGAIN => return Ok(()),
-                Err(error) if error == rustix::io::Errno::INTR => continue,
+            let mut brought = false;
+            let received = passing::receive(self.socket(), target.spare_capacity_mut(), |file| {
+                arrived.push(file);
+                brought = true;
+            });
+            let count = match received {
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
                     self.ended.store(true, Ordering::Release);
-                    return Err(error.into());
+                    return Err(error);
                 }
             };
             if count == 0 {
@@ -92,7 +105,7 @@ impl Inlet {
             // SAFETY: the call above has filled that many bytes of the spare capacity.
             unsafe { target.advance_mut(count) };
             loop {
-                match reader.next() {
+                match frames.next(&mut arrived.borrowing(&shared.store)) {
                     Ok(Some(Message::Shutdown { .. })) => {
                         self.ended.store(true, Ordering::Release);
                         shared.end("the runtime was stopped");
@@ -101,6 +114,8 @@ impl Inlet {
                     Ok(Some(Message::Note { level, text })) => {
                         shared.note_from(self.from, level, text);
                     }
+                    Ok(Some(Message::Squeeze)) => shared.store.squeeze(),
+                    Ok(Some(Message::Room)) => shared.wake_watchers(),
                     Ok(Some(message)) => batch.push(Event::MessageReceived {
                         from: self.from,
                         message,
@@ -115,7 +130,11 @@ impl Inlet {
             if !batch.is_empty() {
                 shared.process(&mut batch);
             }
-            if count < room {
+            if frames.is_between() {
+                arrived.frame_is_over();
+            }
+            // A read that brought files ends where they did, whatever more there is.
+            if count < room && !brought {
                 return Ok(());
             }
         }

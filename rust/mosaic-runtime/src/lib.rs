@@ -10,6 +10,7 @@
 //! | [`mailbox`] | completions to a foreign event loop, one wake-up a batch |
 //! | [`node`] | starts and watches the workers of this machine |
 //! | [`notice`] | what the program is told outside of any call |
+//! | [`store`] | bytes of large buffers, in shared memory or on disk |
 //! | [`auth`], [`directory`] | the secret, the handshake, the private directory |
 //!
 //! Nothing here knows Python.
@@ -28,11 +29,13 @@ pub mod mailbox;
 mod net;
 pub mod node;
 pub mod notice;
+mod passing;
 mod peer;
 pub mod roles;
 mod shared;
 pub mod signal;
 mod state;
+pub mod store;
 mod sync;
 pub mod threads;
 mod timers;

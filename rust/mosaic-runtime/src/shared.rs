@@ -19,6 +19,7 @@ use crate::node::Node;
 use crate::notice::{Notice, Notices};
 use crate::signal::Signal;
 use crate::state::State;
+use crate::store::{Neighbours, Store};
 use crate::threads;
 use crate::timers::Timers;
 use crate::waiting::HomeSignal;
@@ -35,11 +36,12 @@ pub(crate) struct Shared {
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) notices: Arc<Notices>,
     pub(crate) node: Option<Node>,
+    pub(crate) store: Store,
     pub(crate) max_pending: usize,
     pub(crate) state: Mutex<State>,
     pub(crate) inbox: Mutex<Vec<Event<Arc<TaskCell>>>>,
-    /// Lines for the head's log.
-    pub(crate) notes: Mutex<Vec<Message>>,
+    /// Messages past the rules: lines for the head's log, and what stores tell each other.
+    pub(crate) notes: Mutex<Vec<(Option<RuntimeId>, Message)>>,
     pub(crate) signalled: AtomicBool,
     pub(crate) inbox_filled: Notify,
     pub(crate) pending: AtomicUsize,
@@ -207,11 +209,21 @@ impl Shared {
             self.notices.push(Notice::Log { uid, level, text });
         } else {
             // Past the rules and not under their lock: the next batch takes it along.
-            lock(&self.notes).push(Message::Note { level, text });
-            if !self.signalled.swap(true, Ordering::AcqRel) {
-                self.inbox_filled.notify_one();
-            }
+            self.note(Some(RuntimeId::HEAD), Message::Note { level, text });
         }
+    }
+
+    /// Send a message past the rules with the next batch; to everyone, if nobody is named.
+    fn note(&self, to: Option<RuntimeId>, message: Message) {
+        lock(&self.notes).push((to, message));
+        if !self.signalled.swap(true, Ordering::AcqRel) {
+            self.inbox_filled.notify_one();
+        }
+    }
+
+    /// What the store asks of the engine.
+    pub(crate) fn neighbours(&self) -> Arc<dyn Neighbours> {
+        Arc::new(Around(Weak::clone(&self.myself)))
     }
 
     /// A worker has something for the log.
@@ -264,7 +276,11 @@ impl Shared {
 
     /// Queue a message for a peer that is about to be connected.
     pub(crate) fn send_first(&self, to: RuntimeId, message: &Message) {
-        let pushed = lock(&self.state).peers.entry(to).or_default().push(message);
+        let pushed = lock(&self.state)
+            .peers
+            .entry(to)
+            .or_default()
+            .push(message, &self.store);
         if let Err(error) = pushed {
             self.executor.warn(&error.to_string());
         }
@@ -359,5 +375,25 @@ impl Shared {
         self.executor.stop();
         self.wake_watchers();
         self.ended.notify_one();
+    }
+}
+
+/// The engine, as its store sees it. Called under any lock of the store's, and under the state's.
+struct Around(Weak<Shared>);
+
+impl Neighbours for Around {
+    fn squeeze(&self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.note(None, Message::Squeeze);
+        }
+    }
+
+    fn room(&self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.wake_watchers();
+            if shared.store.room_is_wanted() {
+                shared.note(None, Message::Room);
+            }
+        }
     }
 }

@@ -42,8 +42,17 @@ impl State {
     pub(crate) fn finish_batch(&mut self, shared: &Shared) {
         self.machine.flush(&mut self.actions);
         self.carry_out(shared);
-        for note in std::mem::take(&mut *lock(&shared.notes)) {
-            self.send(RuntimeId::HEAD, &note, shared);
+        for (to, note) in std::mem::take(&mut *lock(&shared.notes)) {
+            let all: Vec<_> = match to {
+                Some(one) => vec![one],
+                None => {
+                    let members = self.machine.members().map(|member| member.runtime);
+                    members.filter(|member| *member != shared.me).collect()
+                }
+            };
+            for to in all {
+                self.send(to, &note, shared);
+            }
         }
         self.hand_over(shared);
         for to in self.dirty.drain(..) {
@@ -68,7 +77,7 @@ impl State {
             }
             Peer::default()
         });
-        if let Err(error) = peer.push(message) {
+        if let Err(error) = peer.push(message, &shared.store) {
             return self.unsendable(message, to, &error.to_string(), shared);
         }
         if !peer.dirty {
@@ -158,6 +167,7 @@ impl State {
                     self.hand_over(shared);
                     shared.executor.drop_tessera(tessera);
                 }
+                Action::BufferReturned(buffer) => shared.store.returned(buffer),
                 Action::DropResult(task) => shared.executor.drop_result(task),
                 Action::ChooseWorker(tessera) => shared.tell(Notice::Choose(tessera)),
                 Action::Report(report) => {
@@ -172,6 +182,9 @@ impl State {
                     shared.wake_watchers();
                 }
                 Action::MemberDied { member, cause } => {
+                    shared
+                        .store
+                        .process_died(member.runtime, shared.node.is_some());
                     self.peers.remove(&member.runtime);
                     if !shared.node.as_ref().is_some_and(Node::stopping) {
                         shared.tell(Notice::Died {

@@ -267,6 +267,11 @@ impl FrameReader {
         }
     }
 
+    /// Whether no frame is half read.
+    pub fn is_between(&self) -> bool {
+        self.partial.is_none()
+    }
+
     /// The next message that is complete. After an error only errors come.
     #[allow(clippy::should_implement_trait)] // it is not an iterator: `None` means "read more"
     pub fn next(&mut self, borrower: &mut dyn Borrower) -> Result<Option<Message>, WireError> {

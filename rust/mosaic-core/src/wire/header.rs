@@ -55,6 +55,8 @@ const PONG: u8 = 24;
 const DISCARD: u8 = 25;
 const NOTE: u8 = 26;
 const KEEP: u8 = 27;
+const SQUEEZE: u8 = 28;
+const ROOM: u8 = 29;
 
 const VALUE: u8 = 0x40;
 const STORED: u8 = 0x80;
@@ -299,6 +301,8 @@ pub(super) fn encode(message: &Message, block: usize, out: &mut BytesMut) -> Res
         Message::Note { level, text } => {
             write(out, &(level, cut(text, LONGEST_TEXT))).map(|()| NOTE)?
         }
+        Message::Squeeze => SQUEEZE,
+        Message::Room => ROOM,
         Message::Ping => PING,
         Message::Pong => PONG,
     };
@@ -708,6 +712,8 @@ pub(super) fn decode(
             let (level, text): (String, String) = read(header)?;
             Message::Note { level, text }
         }
+        SQUEEZE => Message::Squeeze,
+        ROOM => Message::Room,
         PING => Message::Ping,
         PONG => Message::Pong,
         _ => return Err(WireError::Kind(kind)),

@@ -129,6 +129,10 @@ pub enum Message {
         /// One line.
         text: String,
     },
+    /// To everyone on a machine: its stores run short of memory; give back what is idle.
+    Squeeze,
+    /// To everyone on a machine: there is room in its stores again.
+    Room,
     /// Are you there?
     Ping,
     /// Yes.

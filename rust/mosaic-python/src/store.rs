@@ -1,0 +1,235 @@
+//! Large buffers: into the store of this process, and back as memory that Python can write to.
+
+use std::cell::UnsafeCell;
+use std::ffi::c_int;
+use std::sync::{Arc, Mutex};
+
+use bytes::{Bytes, BytesMut};
+use mosaic_core::payload::{Segment as Part, Stored};
+use mosaic_runtime::engine::EngineError;
+use mosaic_runtime::store::{StoreError, THRESHOLD, View};
+use pyo3::buffer::PyBuffer;
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use crate::encode::note;
+use crate::engine::{Host, engine_error, host};
+use crate::hooks::cached;
+use crate::task::{block, lock};
+
+/// Memory that Python works with: writable, and nobody else's.
+#[pyclass(frozen, module = "mosaic._core")]
+pub(crate) struct Segment {
+    memory: Memory,
+}
+
+enum Memory {
+    /// Came with a message.
+    Bytes(UnsafeCell<BytesMut>),
+    /// A view of a buffer in a store.
+    View(Looked),
+}
+
+// SAFETY: the bytes are reached only through exported buffers, whose users Python leaves to synchronise
+// themselves, as with any writable buffer; this module never touches them after construction.
+unsafe impl Sync for Segment {}
+
+/// A view, and what is counted as long as it lives.
+pub(crate) struct Looked {
+    view: Option<Arc<View>>,
+    host: Arc<Host>,
+}
+
+impl Looked {
+    /// Look at a buffer.
+    pub(crate) fn at(py: Python<'_>, stored: &Arc<dyn Stored>) -> PyResult<Self> {
+        let host = host(py)?;
+        let view = py
+            .detach(|| host.engine.view(stored))
+            .map_err(|error| engine_error(py, &error))?;
+        if let Some(reference) = view.reference() {
+            host.engine.retain(reference);
+        }
+        Ok(Self {
+            view: Some(view),
+            host,
+        })
+    }
+
+    fn view(&self) -> Option<&View> {
+        self.view.as_deref()
+    }
+
+    /// The bytes, for as long as nobody writes to them: before Python has seen the view.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.view().map_or(&[], |view| {
+            // SAFETY: the view is mapped as long as it lives, and nobody else has it.
+            unsafe { std::slice::from_raw_parts(view.address(), view.length()) }
+        })
+    }
+}
+
+impl Drop for Looked {
+    fn drop(&mut self) {
+        let Some(view) = self.view.take() else { return };
+        let reference = view.reference();
+        // The view goes first: what is released may be used for something else at once.
+        drop(view);
+        if let Some(reference) = reference {
+            self.host.engine.release(reference.object, true);
+        }
+    }
+}
+
+impl Segment {
+    /// Memory for what came with a message or lies in a store.
+    pub(crate) fn new(py: Python<'_>, part: Part) -> PyResult<Self> {
+        let memory = match part {
+            Part::Bytes(bytes) => {
+                // Taken over if nobody else holds it.
+                let bytes = bytes
+                    .try_into_mut()
+                    .unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+                Memory::Bytes(UnsafeCell::new(bytes))
+            }
+            Part::Stored(stored) => Memory::View(Looked::at(py, &stored)?),
+        };
+        Ok(Self { memory })
+    }
+}
+
+#[pymethods]
+impl Segment {
+    // SAFETY: called by Python with a view to fill in; the memory lives as long as the object, which the view holds.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "PyO3 passes the object by value here"
+    )]
+    unsafe fn __getbuffer__(
+        slf: Bound<'_, Self>,
+        view: *mut ffi::Py_buffer,
+        flags: c_int,
+    ) -> PyResult<()> {
+        let (data, length) = match &slf.get().memory {
+            Memory::Bytes(bytes) => {
+                // SAFETY: the `BytesMut` itself is never moved or resized after construction.
+                let bytes = unsafe { &mut *bytes.get() };
+                (bytes.as_mut_ptr(), bytes.len())
+            }
+            Memory::View(looked) => looked.view().map_or((std::ptr::null_mut(), 0), |view| {
+                (view.address(), view.length())
+            }),
+        };
+        // SAFETY: `view` is Python's; it takes its own reference to the object.
+        let status = unsafe {
+            ffi::PyBuffer_FillInfo(
+                view,
+                slf.as_ptr(),
+                data.cast(),
+                length.cast_signed(),
+                0,
+                flags,
+            )
+        };
+        if status == 0 {
+            Ok(())
+        } else {
+            Err(PyErr::fetch(slf.py()))
+        }
+    }
+}
+
+/// Memory of the store to write to; passed on whole, it is not copied.
+#[pyfunction]
+pub(crate) fn allocate(py: Python<'_>, length: usize) -> PyResult<Segment> {
+    let host = host(py)?;
+    let view = wait_for_room(py, &host, || host.engine.allocate(length))?;
+    Ok(Segment {
+        memory: Memory::View(Looked {
+            view: Some(view),
+            host,
+        }),
+    })
+}
+
+/// Smaller buffers are copied with the GIL held: letting go of it costs more.
+const LARGE: usize = 1 << 20;
+
+/// A copy of a buffer's bytes as they are now: in the store if it is large.
+pub(crate) fn keep_buffer(object: &Bound<'_, PyAny>) -> PyResult<Part> {
+    let py = object.py();
+    // A pickle buffer in any contiguous order is plain bytes when asked for its raw form.
+    let raw = if object.hasattr(pyo3::intern!(py, "raw"))? {
+        object.call_method0(pyo3::intern!(py, "raw"))?
+    } else {
+        object.clone()
+    };
+    let buffer = PyBuffer::<u8>::get(&raw)?;
+    let length = buffer.len_bytes();
+    if length >= THRESHOLD
+        && let Ok(host) = host(py)
+    {
+        let address = buffer.buf_ptr() as usize;
+        // SAFETY: the buffer stays exported, hence in place, until `buffer` is dropped below; a program that writes
+        // to it from another thread during the call gets torn values, as it would with any copy.
+        let bytes = unsafe { std::slice::from_raw_parts(address as *const u8, length) };
+        return keep(py, &host, bytes);
+    }
+    let mut copy = vec![0; length];
+    buffer.copy_to_slice(py, &mut copy)?;
+    Ok(Part::Bytes(copy.into()))
+}
+
+/// Bytes of an encoder's own, in the store if they are many.
+pub(crate) fn keep_bytes(py: Python<'_>, bytes: Bytes) -> PyResult<Part> {
+    match host(py) {
+        Ok(host) if bytes.len() >= THRESHOLD => keep(py, &host, &bytes),
+        _ => Ok(Part::Bytes(bytes)),
+    }
+}
+
+fn keep(py: Python<'_>, host: &Arc<Host>, bytes: &[u8]) -> PyResult<Part> {
+    let stored = if bytes.len() < LARGE {
+        match host.engine.keep(bytes) {
+            Err(EngineError::Store(StoreError::Full(_))) => {
+                wait_for_room(py, host, || host.engine.keep(bytes))
+            }
+            result => result.map_err(|error| engine_error(py, &error)),
+        }
+    } else {
+        wait_for_room(py, host, || host.engine.keep(bytes))
+    }?;
+    note(stored.reference());
+    Ok(Part::Stored(stored))
+}
+
+/// Try to get memory of the store. Where it is full for the moment, a thread that may block waits for tasks of this
+/// process to end and to leave some; an event loop's thread, and a worker's, are refused.
+fn wait_for_room<T: Send>(
+    py: Python<'_>,
+    host: &Arc<Host>,
+    attempt: impl Fn() -> Result<T, EngineError> + Sync,
+) -> PyResult<T> {
+    match py.detach(&attempt) {
+        Err(error @ EngineError::Store(StoreError::Full(_))) => {
+            let on_loop = cached!(py, "asyncio", "_get_running_loop")?.call0()?;
+            if on_loop.is_truthy()? || host.executor.is_main_lane() {
+                return Err(engine_error(py, &error));
+            }
+        }
+        result => return result.map_err(|error| engine_error(py, &error)),
+    }
+    let got = Mutex::new(None);
+    block(py, || {
+        let result = host.engine.wait_for_store(None, || match attempt() {
+            // Nobody is left who could leave some.
+            Err(EngineError::Store(StoreError::Full(_))) if host.engine.pending() > 0 => None,
+            result => Some(result),
+        })??;
+        *lock(&got) = Some(result);
+        Ok(())
+    })?;
+    lock(&got)
+        .take()
+        .ok_or_else(|| engine_error(py, &EngineError::Stopped))
+}

@@ -1,0 +1,118 @@
+//! Bytes and open files over a Unix socket (`SCM_RIGHTS`, unix(7)).
+//!
+//! A file arrives no later than the first byte of the write that it went with. What a message says of its files
+//! stands behind its first bytes, so that they are always there before they are spoken of.
+
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+
+/// Most files of one write: the kernel takes 253.
+pub(crate) const MOST_FILES: usize = 250;
+
+/// Write without blocking.
+pub(crate) fn send(
+    socket: BorrowedFd<'_>,
+    slices: &[IoSlice<'_>],
+    files: &[BorrowedFd<'_>],
+) -> io::Result<usize> {
+    let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FILES))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    ancillary.push(SendAncillaryMessage::ScmRights(files));
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    loop {
+        match sendmsg(socket, slices, &mut ancillary, flags) {
+            Err(rustix::io::Errno::INTR) => {}
+            result => return Ok(result?),
+        }
+    }
+}
+
+/// The ancillary part of a message with as many files as there can be.
+#[repr(align(8))]
+struct Control([MaybeUninit<u8>; 1040]);
+
+/// Read into `buffer` without blocking; returns how many bytes were read, and hands over the files that came
+/// with them.
+pub(crate) fn receive(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [MaybeUninit<u8>],
+    mut file: impl FnMut(OwnedFd),
+) -> io::Result<usize> {
+    let mut control = Control([const { MaybeUninit::uninit() }; 1040]);
+    let mut slice = libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
+    };
+    // SAFETY: all zeros are a valid header.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_iov = &raw mut slice;
+    header.msg_iovlen = 1;
+    header.msg_control = control.0.as_mut_ptr().cast();
+    header.msg_controllen = control.0.len() as _;
+    #[cfg(target_os = "linux")]
+    let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+    #[cfg(not(target_os = "linux"))]
+    let flags = libc::MSG_DONTWAIT;
+    // SAFETY: the header names memory that lives until the call is over; the kernel fills what it returns.
+    let count = unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &raw mut header, flags) };
+    if count < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has written `msg_controllen` bytes of well-formed control messages; every descriptor in
+    // them is new and this process's own.
+    unsafe {
+        let mut message = libc::CMSG_FIRSTHDR(&raw const header);
+        while !message.is_null() {
+            if (*message).cmsg_level == libc::SOL_SOCKET && (*message).cmsg_type == libc::SCM_RIGHTS
+            {
+                let data = libc::CMSG_DATA(message);
+                let length = (*message).cmsg_len as usize - (data as usize - message as usize);
+                for index in 0..length / size_of::<libc::c_int>() {
+                    let descriptor = data.cast::<libc::c_int>().add(index).read_unaligned();
+                    let received = OwnedFd::from_raw_fd(descriptor);
+                    #[cfg(not(target_os = "linux"))]
+                    let _ = rustix::io::fcntl_setfd(&received, rustix::io::FdFlags::CLOEXEC);
+                    file(received);
+                }
+            }
+            message = libc::CMSG_NXTHDR(&raw const header, message);
+        }
+    }
+    Ok(count as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn files_arrive_with_the_bytes_and_in_their_order() {
+        let (near, far) = UnixStream::pair().expect("a socket pair");
+        let pipes: Vec<_> = (0..MOST_FILES)
+            .map(|_| rustix::pipe::pipe().expect("a pipe"))
+            .collect();
+        let ends: Vec<_> = pipes.iter().map(|(read, _)| read.as_fd()).collect();
+        let sent = send(near.as_fd(), &[IoSlice::new(b"hello")], &ends).expect("sent");
+        assert_eq!(sent, 5);
+        let (mut buffer, mut files) = ([MaybeUninit::uninit(); 16], Vec::new());
+        let count = receive(far.as_fd(), &mut buffer, |file| files.push(file)).expect("received");
+        assert_eq!((count, files.len()), (5, MOST_FILES));
+        for (index, (_, write)) in pipes.iter().enumerate() {
+            rustix::io::write(write, &[index as u8]).expect("written");
+        }
+        for (index, file) in files.into_iter().enumerate() {
+            let mut byte = [0];
+            std::fs::File::from(file)
+                .read_exact(&mut byte)
+                .expect("read");
+            assert_eq!(byte[0], index as u8);
+        }
+        let again = receive(far.as_fd(), &mut buffer, |_| {});
+        assert_eq!(again.expect_err("empty").kind(), io::ErrorKind::WouldBlock);
+    }
+}

@@ -1,0 +1,132 @@
+//! Buffers: bytes that do not change, in memory or on disk, counted as long as anybody refers to them.
+
+use std::any::Any;
+use std::fs::File;
+use std::sync::{Arc, Mutex, Weak};
+
+use mosaic_core::id::{BufferId, ObjectId, RuntimeId};
+use mosaic_core::payload::{Reference, Stored};
+
+use super::Inner;
+use super::memory::MemoryFile;
+use super::pool::Extent;
+use super::spill::{Range, Spilled};
+use crate::shared::lock;
+
+/// Where the bytes of an own buffer are.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    Memory(Arc<Extent>),
+    Disk(Arc<Spilled>),
+}
+
+/// A buffer in this process's store.
+#[derive(Debug)]
+pub(crate) struct Buffer {
+    pub(crate) id: BufferId,
+    pub(crate) length: usize,
+    pub(crate) place: Mutex<Place>,
+    pub(crate) store: Weak<Inner>,
+}
+
+impl Buffer {
+    pub(crate) fn place(&self) -> Place {
+        lock(&self.place).clone()
+    }
+}
+
+fn reference(id: BufferId) -> Reference {
+    Reference {
+        object: ObjectId::Buffer(id),
+        authority: id.owner,
+    }
+}
+
+impl Stored for Buffer {
+    fn reference(&self) -> Reference {
+        reference(self.id)
+    }
+
+    fn length(&self) -> u64 {
+        self.length as u64
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if let Some(store) = self.store.upgrade() {
+            store.forget(self);
+        }
+    }
+}
+
+/// Keeps a buffer where it is: somebody looks at it, or it is lent.
+#[derive(Debug)]
+pub(crate) struct Pin {
+    pub(crate) buffer: Arc<Buffer>,
+}
+
+impl Pin {
+    /// Pin a buffer; returns where it is, and will be as long as the pin lives.
+    pub(crate) fn new(store: &Inner, buffer: &Arc<Buffer>) -> (Self, Place) {
+        store.pinned(buffer.id);
+        let pin = Self {
+            buffer: Arc::clone(buffer),
+        };
+        // Not before it is pinned: until then it may be on its way to disk.
+        let place = buffer.place();
+        (pin, place)
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        if let Some(store) = self.buffer.store.upgrade() {
+            store.unpinned(self.buffer.id);
+        }
+    }
+}
+
+/// A buffer in another process's store, described by a peer.
+#[derive(Debug)]
+pub(crate) struct Borrowed {
+    pub(crate) id: BufferId,
+    pub(crate) length: usize,
+    pub(crate) place: BorrowedPlace,
+}
+
+/// Where the bytes of a borrowed buffer are.
+#[derive(Debug)]
+pub(crate) enum BorrowedPlace {
+    Memory {
+        file: Arc<MemoryFile>,
+        /// The file's number in its owner's pool.
+        slab: u64,
+        offset: usize,
+    },
+    Disk {
+        file: Arc<File>,
+        range: Range,
+    },
+}
+
+impl Stored for Borrowed {
+    fn reference(&self) -> Reference {
+        reference(self.id)
+    }
+
+    fn length(&self) -> u64 {
+        self.length as u64
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}
+
+/// Whose files the memory of a slab are, for what is imported.
+pub(crate) type SlabName = (RuntimeId, u64);

@@ -1,0 +1,327 @@
+//! Memory for buffers, kept warm: taking fresh pages from the system costs fifteen times as much as using those
+//! that are there.
+//!
+//! Memory comes in slabs, each a memory file that this process keeps mapped. Small buffers share slabs; a large one
+//! has a slab of its own, which the next of about its size takes over. An extent that is dropped goes back to its
+//! slab and stays warm until the store gives idle memory back.
+//!
+//! Every byte that may be resident is entered in the ledger, before it is touched (`POOL-1`). No two extents overlap
+//! (`POOL-2`).
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use super::ledger::Seat;
+use super::memory::{Mapping, MemoryFile, PIECE, pieces};
+use crate::shared::lock;
+
+/// Buffers up to this length share slabs.
+const SMALL: usize = 8 << 20;
+/// Length of a shared slab.
+const SHARED_SLAB: usize = 32 << 20;
+
+/// Why there is no memory for a buffer.
+#[derive(Debug)]
+pub(crate) enum NoMemory {
+    /// The node's limit is reached.
+    Limit,
+    /// The system refused.
+    System(io::Error),
+}
+
+/// A memory file that buffers lie in.
+#[derive(Debug)]
+pub(crate) struct Slab {
+    /// Counts up within the process.
+    pub(crate) number: u64,
+    pub(crate) file: Arc<MemoryFile>,
+    pub(crate) mapping: Mapping,
+    space: Mutex<Space>,
+    seat: Arc<Seat>,
+}
+
+/// What is free in a slab, and what is warm.
+#[derive(Debug)]
+struct Space {
+    /// Free ranges, by offset, in bytes.
+    free: BTreeMap<usize, usize>,
+    /// For each piece, whether it may be resident.
+    warm: Vec<bool>,
+    used: usize,
+}
+
+impl Space {
+    fn cold_pieces(&self, offset: usize, length: usize) -> usize {
+        let range = offset / PIECE..(offset + length) / PIECE;
+        self.warm[range].iter().filter(|warm| !**warm).count()
+    }
+
+    /// Where that many bytes are free: where the fewest of them are cold, and of those the tightest range.
+    fn find(&self, length: usize) -> Option<(usize, usize)> {
+        let fitting = self.free.iter().filter(|(_, free)| **free >= length);
+        fitting
+            .map(|(&offset, &free)| (self.cold_pieces(offset, length), free, offset))
+            .min()
+            .map(|(cold, _, offset)| (cold, offset))
+    }
+
+    fn take(&mut self, offset: usize, length: usize) {
+        if let Some(free) = self.free.remove(&offset)
+            && free > length
+        {
+            self.free.insert(offset + length, free - length);
+        }
+        self.used += length;
+    }
+
+    fn put_back(&mut self, mut offset: usize, mut length: usize) {
+        self.used -= length;
+        if let Some(next) = self.free.remove(&(offset + length)) {
+            length += next;
+        }
+        if let Some((&before, &free)) = self.free.range(..offset).next_back()
+            && before + free == offset
+        {
+            self.free.remove(&before);
+            (offset, length) = (before, free + length);
+        }
+        self.free.insert(offset, length);
+    }
+}
+
+impl Slab {
+    fn new(number: u64, length: usize, seat: &Arc<Seat>) -> io::Result<Arc<Self>> {
+        let file = MemoryFile::create(length)?;
+        let mapping = Mapping::shared(&file, 0, length)?;
+        Ok(Arc::new(Self {
+            number,
+            file: Arc::new(file),
+            mapping,
+            space: Mutex::new(Space {
+                free: BTreeMap::from([(0, length)]),
+                warm: vec![false; length / PIECE],
+                used: 0,
+            }),
+            seat: Arc::clone(seat),
+        }))
+    }
+
+    /// An extent of that many bytes, if there is room for it.
+    fn allocate(self: &Arc<Self>, length: usize) -> Result<Option<Extent>, NoMemory> {
+        let mut space = lock(&self.space);
+        let Some((cold, offset)) = space.find(length) else {
+            return Ok(None);
+        };
+        if cold > 0 {
+            if !self.seat.grow(cold * PIECE) {
+                return Err(NoMemory::Limit);
+            }
+            if let Err(error) = self.mapping.populate(offset, length) {
+                // Some of it may be there: what is not given back is counted.
+                if self.file.give_back(offset, length).is_ok() {
+                    let warm = length - cold * PIECE;
+                    self.seat.shrink(cold * PIECE + warm);
+                    space.warm[offset / PIECE..(offset + length) / PIECE].fill(false);
+                }
+                return Err(NoMemory::System(error));
+            }
+            space.warm[offset / PIECE..(offset + length) / PIECE].fill(true);
+        }
+        space.take(offset, length);
+        Ok(Some(Extent {
+            slab: Arc::clone(self),
+            offset,
+            length,
+        }))
+    }
+
+    /// Give the memory of what is free back to the system. Returns how many bytes that were.
+    fn give_back(&self) -> usize {
+        let mut space = lock(&self.space);
+        let mut given = 0;
+        let ranges: Vec<_> = space.free.iter().map(|(&at, &free)| (at, free)).collect();
+        for (offset, length) in ranges {
+            let warm = length - space.cold_pieces(offset, length) * PIECE;
+            if warm > 0 && self.file.give_back(offset, length).is_ok() {
+                space.warm[offset / PIECE..(offset + length) / PIECE].fill(false);
+                given += warm;
+            }
+        }
+        self.seat.shrink(given);
+        given
+    }
+
+    fn is_unused(&self) -> bool {
+        lock(&self.space).used == 0
+    }
+
+    fn warm(&self) -> usize {
+        let space = lock(&self.space);
+        space.warm.iter().filter(|warm| **warm).count() * PIECE
+    }
+}
+
+impl Drop for Slab {
+    fn drop(&mut self) {
+        // Readers may still map the file: what is free of it is everything by now.
+        if self.file.give_back(0, self.file.length()).is_err() {
+            // Goes with the last mapping.
+        }
+        let warm = self.warm();
+        self.seat.shrink(warm);
+    }
+}
+
+/// Part of a slab, used by one buffer.
+#[derive(Debug)]
+pub(crate) struct Extent {
+    pub(crate) slab: Arc<Slab>,
+    pub(crate) offset: usize,
+    pub(crate) length: usize,
+}
+
+impl Extent {
+    /// Where its bytes are in this process.
+    pub(crate) fn address(&self) -> *mut u8 {
+        // SAFETY: extents lie within their slab's mapping.
+        unsafe { self.slab.mapping.address().add(self.offset) }
+    }
+}
+
+impl Drop for Extent {
+    fn drop(&mut self) {
+        lock(&self.slab.space).put_back(self.offset, self.length);
+        self.slab.seat.freed();
+    }
+}
+
+/// All slabs of a process.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    slabs: Mutex<Slabs>,
+    seat: Arc<Seat>,
+}
+
+#[derive(Debug, Default)]
+struct Slabs {
+    all: Vec<Arc<Slab>>,
+    made: u64,
+}
+
+impl Pool {
+    pub(crate) fn new(seat: Arc<Seat>) -> Self {
+        Self {
+            slabs: Mutex::default(),
+            seat,
+        }
+    }
+
+    /// Memory for a buffer of that many bytes, warm if there is any.
+    pub(crate) fn allocate(&self, length: usize) -> Result<Extent, NoMemory> {
+        let length = pieces(length.max(1));
+        let mut slabs = lock(&self.slabs);
+        let fits = |slab: &&Arc<Slab>| {
+            let size = slab.file.length();
+            if length <= SMALL {
+                size == SHARED_SLAB
+            } else {
+                // A large one wastes at most a quarter of the slab that it takes over.
+                size >= length && size <= length + length / 4 && slab.is_unused()
+            }
+        };
+        let mut candidates: Vec<_> = slabs.all.iter().filter(fits).cloned().collect();
+        candidates.sort_by_key(|slab| slab.file.length());
+        for slab in candidates {
+            if let Some(extent) = slab.allocate(length)? {
+                return Ok(extent);
+            }
+        }
+        let size = if length <= SMALL { SHARED_SLAB } else { length };
+        slabs.made += 1;
+        let slab = Slab::new(slabs.made, size, &self.seat).map_err(NoMemory::System)?;
+        let extent = slab.allocate(length)?;
+        slabs.all.push(slab);
+        extent.ok_or(NoMemory::Limit)
+    }
+
+    /// One of this process's slabs, by its number.
+    pub(crate) fn slab(&self, number: u64) -> Option<Arc<Slab>> {
+        let slabs = lock(&self.slabs);
+        slabs.all.iter().find(|slab| slab.number == number).cloned()
+    }
+
+    /// Give idle memory back to the system. Returns how many bytes that were.
+    pub(crate) fn give_back(&self) -> usize {
+        let all = lock(&self.slabs).all.clone();
+        let given = all.iter().map(|slab| slab.give_back()).sum();
+        drop(all);
+        lock(&self.slabs)
+            .all
+            .retain(|slab| !(slab.is_unused() && Arc::strong_count(slab) == 1));
+        given
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ledger::Ledger;
+    use super::*;
+
+    fn pool(limit: u64) -> (tempfile::TempDir, Pool, Arc<Seat>) {
+        let directory = tempfile::tempdir().expect("a directory");
+        Ledger::create(directory.path(), limit).expect("a ledger");
+        let seat = Arc::new(
+            Ledger::open(directory.path())
+                .expect("a ledger")
+                .take_seat(7),
+        );
+        (directory, Pool::new(Arc::clone(&seat)), seat)
+    }
+
+    /// `POOL-1`
+    #[test]
+    fn pool_1_what_may_be_resident_is_entered_and_no_more_than_the_limit() {
+        let (_directory, pool, seat) = pool(40 << 20);
+        let first = pool.allocate(10 << 20).expect("memory");
+        assert_eq!(seat.total(), 10 << 20);
+        drop(first);
+        assert_eq!(seat.total(), 10 << 20, "it stays warm");
+        let again = pool.allocate((10 << 20) - 5).expect("memory");
+        assert_eq!(seat.total(), 10 << 20, "the warm one is used");
+        let second = pool.allocate(25 << 20).expect("memory");
+        assert!(matches!(pool.allocate(9 << 20), Err(NoMemory::Limit)));
+        let small = pool.allocate(100).expect("memory");
+        assert_eq!(seat.total(), (35 << 20) + PIECE as u64);
+        drop((again, second, small));
+        assert_eq!(pool.give_back(), (35 << 20) + PIECE);
+        assert_eq!(seat.total(), 0);
+        assert!(lock(&pool.slabs).all.is_empty(), "unused slabs go");
+    }
+
+    /// `POOL-2`
+    #[test]
+    fn pool_2_extents_do_not_overlap_and_ranges_grow_together_again() {
+        let (_directory, pool, _seat) = pool(1 << 30);
+        let mut extents = Vec::new();
+        for round in 0..200usize {
+            let length = (round * 7919) % (3 << 20) + 1;
+            extents.push(pool.allocate(length).expect("memory"));
+            if round % 3 == 0 {
+                extents.swap_remove(round / 2 % extents.len());
+            }
+        }
+        let mut ranges: Vec<_> = extents
+            .iter()
+            .map(|extent| (extent.slab.number, extent.offset, extent.length))
+            .collect();
+        ranges.sort_unstable();
+        for pair in ranges.windows(2) {
+            assert!(pair[0].0 != pair[1].0 || pair[0].1 + pair[0].2 <= pair[1].1);
+        }
+        let slab = Arc::clone(&extents[0].slab);
+        extents.clear();
+        let space = lock(&slab.space);
+        assert_eq!(space.free, BTreeMap::from([(0, SHARED_SLAB)]));
+    }
+}
