@@ -121,6 +121,8 @@ def isolate() -> Path:
         directory = home / name
         directory.mkdir(mode=0o700)
         os.environ[variable] = str(directory)
+    # Memory that is kept warm for nothing is given back before a test is looked over.
+    os.environ["MOSAIC_WAREHOUSE_IDLE"] = "0.02"
     tempfile.tempdir = None  # look at TMPDIR again
     return home
 

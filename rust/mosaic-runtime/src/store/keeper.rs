@@ -1,4 +1,4 @@
-//! The thread that gives idle memory back: started with the first memory that is kept warm, asleep while it is used.
+//! Gives idle memory back: a thread that starts when memory is left warm, and ends when all is given back.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -17,6 +17,8 @@ pub(crate) struct Keeper {
 #[derive(Debug, Default)]
 struct State {
     thread: Option<JoinHandle<()>>,
+    /// The thread is at work, or waits to be.
+    running: bool,
     /// When memory of the store was used last; none if all is given back.
     used: Option<Instant>,
     /// Somebody needs what is idle now.
@@ -28,59 +30,57 @@ impl Keeper {
     /// Memory of the store was used just now.
     pub(crate) fn used(&self, store: &Arc<Inner>) {
         let mut state = lock(&self.state);
-        if state.stopped {
-            return;
-        }
-        let sleeping = state.used.is_none();
         state.used = Some(Instant::now());
-        if state.thread.is_none() {
-            let store = Arc::downgrade(store);
-            let run = move || {
-                while let Some(store) = store.upgrade() {
-                    if !store.keeper.work(&store) {
-                        return;
-                    }
-                }
-            };
-            state.thread = threads::spawn("mosaic-store", run).ok();
-        } else if sleeping {
-            self.changed.notify_one();
-        }
+        self.wake(&mut state, store);
     }
 
     /// Give idle memory back now.
-    pub(crate) fn squeeze(&self) {
-        lock(&self.state).squeezed = true;
-        self.changed.notify_one();
+    pub(crate) fn squeeze(&self, store: &Arc<Inner>) {
+        let mut state = lock(&self.state);
+        state.squeezed = true;
+        self.wake(&mut state, store);
     }
 
-    /// Wait for something to do, and do it. False at the end.
+    fn wake(&self, state: &mut State, store: &Arc<Inner>) {
+        if state.stopped || threads::forked() {
+            return;
+        }
+        if state.running {
+            if state.squeezed {
+                self.changed.notify_one();
+            }
+            return;
+        }
+        let for_thread = Arc::clone(store);
+        let run = move || while for_thread.keeper.work(&for_thread) {};
+        let thread = threads::spawn("mosaic-store", run).ok();
+        state.running = thread.is_some();
+        // The one before has ended, or is about to.
+        state.thread = thread;
+    }
+
+    /// Wait until something is to be given back, and do it. False when there is nothing more to wait for.
     fn work(&self, store: &Inner) -> bool {
         let mut state = lock(&self.state);
         loop {
-            if state.stopped {
-                return false;
-            }
-            if state.squeezed {
-                break;
-            }
-            let Some(used) = state.used else {
-                state = self
-                    .changed
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            let due = used + store.settings.idle;
+            let due = state.used.map(|used| used + store.settings.idle);
             let now = Instant::now();
-            if due <= now {
-                break;
+            match due {
+                _ if state.stopped => {
+                    state.running = false;
+                    return false;
+                }
+                _ if state.squeezed => break,
+                None => {
+                    state.running = false;
+                    return false;
+                }
+                Some(due) if due <= now => break,
+                Some(due) => {
+                    let waited = self.changed.wait_timeout(state, due - now);
+                    state = waited.unwrap_or_else(PoisonError::into_inner).0;
+                }
             }
-            state = self
-                .changed
-                .wait_timeout(state, due - now)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
         }
         state.squeezed = false;
         state.used = None;

@@ -10,7 +10,6 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::OnceLock;
 
 /// Memory is taken and given back in pieces of this many bytes: a multiple of every page size.
 pub(crate) const PIECE: usize = 64 << 10;
@@ -272,9 +271,14 @@ impl Mapping {
     }
 
     /// Whether something was written to a part of a private view.
-    pub(crate) fn is_written(&self, offset: usize, length: usize) -> io::Result<bool> {
+    pub(crate) fn is_written(
+        &self,
+        pagemap: &File,
+        offset: usize,
+        length: usize,
+    ) -> io::Result<bool> {
         let mut found = false;
-        self.each_written(offset, length, |_, _| {
+        self.each_written(pagemap, offset, length, |_, _| {
             found = true;
             false
         })?;
@@ -282,8 +286,8 @@ impl Mapping {
     }
 
     /// Discard what was written to a private view: it shows the file again.
-    pub(crate) fn discard_writes(&self) -> io::Result<()> {
-        self.each_written(0, self.length, |start, length| {
+    pub(crate) fn discard_writes(&self, pagemap: &File) -> io::Result<()> {
+        self.each_written(pagemap, 0, self.length, |start, length| {
             // SAFETY: the range lies in this mapping, and what it loses is what the caller wants lost.
             unsafe { libc::madvise(start as *mut libc::c_void, length, libc::MADV_DONTNEED) == 0 }
         })
@@ -293,18 +297,20 @@ impl Mapping {
     #[cfg(target_os = "linux")]
     fn each_written(
         &self,
+        pagemap: &File,
         offset: usize,
         length: usize,
         visit: impl FnMut(usize, usize) -> bool,
     ) -> io::Result<()> {
         assert!(offset + length <= self.length, "a range of the mapping");
         let start = self.address.as_ptr() as usize + offset;
-        super::written::each(pagemap()?, start, start + length, visit)
+        super::written::each(pagemap, start, start + length, visit)
     }
 
     #[cfg(not(target_os = "linux"))]
     fn each_written(
         &self,
+        _: &File,
         _: usize,
         _: usize,
         _: impl FnMut(usize, usize) -> bool,
@@ -321,17 +327,9 @@ impl Drop for Mapping {
     }
 }
 
-/// The process's own page map, opened once in each process.
-#[cfg(target_os = "linux")]
-fn pagemap() -> io::Result<&'static File> {
-    static PAGEMAP: OnceLock<(u32, Option<File>)> = OnceLock::new();
-    let own = std::process::id();
-    let (opened_by, file) = PAGEMAP.get_or_init(|| (own, File::open("/proc/self/pagemap").ok()));
-    match file {
-        // In a forked child it shows the parent's memory.
-        Some(file) if *opened_by == own => Ok(file),
-        _ => Err(io::ErrorKind::Unsupported.into()),
-    }
+/// The process's own page map, which tells what was written to a private view.
+pub(crate) fn pagemap() -> io::Result<File> {
+    File::open("/proc/self/pagemap")
 }
 
 #[cfg(test)]
@@ -364,7 +362,7 @@ mod tests {
     /// `MEMORY-2`
     #[test]
     fn memory_2_a_private_view_keeps_its_writes_until_they_are_discarded() {
-        let length = 4 << 20;
+        let (length, pagemap) = (4 << 20, pagemap().expect("a page map"));
         let file = MemoryFile::create(length).expect("memory");
         let shared = Mapping::shared(&file, 0, length).expect("a mapping");
         let (view, other) = (
@@ -373,13 +371,13 @@ mod tests {
         );
         write(&shared, 5, 1);
         assert_eq!((byte(&view, 5), byte(&other, 5)), (1, 1));
-        assert!(!view.is_written(0, length).expect("a look"));
+        assert!(!view.is_written(&pagemap, 0, length).expect("a look"));
         write(&view, 5, 2);
         write(&view, 3 << 20, 2);
         assert_eq!((byte(&shared, 5), byte(&other, 5)), (1, 1));
-        assert!(view.is_written(0, PIECE).expect("a look"));
-        assert!(!view.is_written(1 << 20, 1 << 20).expect("a look"));
-        view.discard_writes().expect("discarded");
+        assert!(view.is_written(&pagemap, 0, PIECE).expect("a look"));
+        assert!(!view.is_written(&pagemap, 1 << 20, 1 << 20).expect("a look"));
+        view.discard_writes(&pagemap).expect("discarded");
         assert_eq!((byte(&view, 5), byte(&view, 3 << 20)), (1, 0));
         // What the file shows next is seen through it again.
         write(&shared, 5, 3);
@@ -401,7 +399,10 @@ mod tests {
         assert_eq!(byte(&part, 0), 7);
         write(&part, 0, 8);
         assert_eq!(byte(&shared, 2 << 20), 7);
-        assert!(part.is_written(0, 1).expect("a look"));
+        assert!(
+            part.is_written(&pagemap().expect("a page map"), 0, 1)
+                .expect("a look")
+        );
     }
 
     #[test]

@@ -29,6 +29,7 @@ mod view;
 #[cfg(target_os = "linux")]
 mod written;
 
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,6 +41,7 @@ use mosaic_core::payload::Stored;
 use rustc_hash::FxHashMap;
 
 use crate::shared::lock;
+use crate::threads;
 use buffer::{Borrowed, BorrowedPlace, Buffer, Pin, Place, SlabName};
 use keeper::Keeper;
 use ledger::{Ledger, Seat};
@@ -107,6 +109,8 @@ pub(crate) struct Inner {
     sequence: AtomicU64,
     views: Views,
     kept: Kept,
+    /// Open while there are views to be looked over.
+    pagemap: Mutex<Option<Arc<File>>>,
     keeper: Keeper,
     neighbours: Arc<dyn Neighbours>,
     myself: Weak<Inner>,
@@ -199,6 +203,7 @@ impl Store {
             sequence: AtomicU64::new(1),
             views: Views::default(),
             kept: Kept::default(),
+            pagemap: Mutex::default(),
             keeper: Keeper::default(),
             neighbours: Arc::clone(&neighbours),
             myself: Weak::clone(myself),
@@ -312,7 +317,7 @@ impl Store {
     /// Another process of the node needs memory.
     pub(crate) fn squeeze(&self) {
         if let Some(inner) = self.opened() {
-            inner.keeper.squeeze();
+            inner.keeper.squeeze(&inner);
         }
     }
 
@@ -362,8 +367,7 @@ impl Store {
             inner.seat.when_freed(None);
             let lent = std::mem::take(&mut *lock(&inner.lent));
             drop(lent);
-            inner.kept.clear();
-            inner.pool.give_back();
+            inner.give_back();
         }
     }
 }
@@ -589,9 +593,19 @@ impl Inner {
         }
     }
 
+    /// What tells which pages of a view were written to; `None` where the system does not tell.
+    fn pagemap(&self) -> Option<Arc<File>> {
+        let mut pagemap = lock(&self.pagemap);
+        if pagemap.is_none() && !threads::forked() {
+            *pagemap = memory::pagemap().ok().map(Arc::new);
+        }
+        pagemap.clone()
+    }
+
     fn give_back(&self) {
         self.kept.clear();
         self.pool.give_back();
+        drop(lock(&self.pagemap).take());
     }
 
     fn report(&self) -> StoreReport {

@@ -10,10 +10,13 @@ pub(crate) const SPILL_DIRECTORY: &str = "MOSAIC_SPILL_DIRECTORY";
 /// Environment: most bytes that a process may have there, with a unit.
 pub(crate) const SPILL_LIMIT: &str = "MOSAIC_SPILL_LIMIT";
 
+/// Environment: seconds for which memory stays warm that nothing uses.
+pub(crate) const IDLE: &str = "MOSAIC_WAREHOUSE_IDLE";
+
 /// Part of the machine's memory that stores may take if nothing else was said.
 const USUAL_FRACTION: f64 = 0.5;
 /// How long memory stays warm that nothing uses.
-const IDLE: Duration = Duration::from_secs(2);
+const USUAL_IDLE: Duration = Duration::from_secs(2);
 
 /// What a store may use.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,7 +37,7 @@ impl Default for StoreSettings {
             memory_limit: (available_memory() as f64 * USUAL_FRACTION) as u64,
             spill_directory: std::env::temp_dir(),
             spill_limit: u64::MAX,
-            idle: IDLE,
+            idle: USUAL_IDLE,
         }
     }
 }
@@ -56,6 +59,12 @@ impl StoreSettings {
         }
         if let Some(path) = std::env::var_os(SPILL_DIRECTORY).filter(|path| !path.is_empty()) {
             settings.spill_directory = path.into();
+        }
+        if let Some(text) = variable(IDLE) {
+            let seconds = text.trim().parse().ok();
+            settings.idle = seconds
+                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+                .ok_or_else(|| format!("{IDLE}: {text:?} is no number of seconds"))?;
         }
         Ok(settings)
     }
@@ -89,6 +98,7 @@ impl StoreSettings {
                 self.spill_directory.to_string_lossy().into_owned(),
             ),
             text(SPILL_LIMIT, format!("{}B", self.spill_limit)),
+            text(IDLE, self.idle.as_secs_f64().to_string()),
         ]
     }
 }

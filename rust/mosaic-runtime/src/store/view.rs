@@ -175,6 +175,7 @@ impl View {
         else {
             return None;
         };
+        let pagemap = self.store.upgrade()?.pagemap()?;
         let mut open = lock(open);
         if let Some(extent) = open.take() {
             mapping.give_tables(&extent.slab.mapping, extent.offset);
@@ -182,7 +183,7 @@ impl View {
                 *open = Some(extent);
                 return None;
             }
-        } else if !matches!(mapping.is_written(0, self.length), Ok(false)) {
+        } else if !matches!(mapping.is_written(&pagemap, 0, self.length), Ok(false)) {
             return None;
         }
         Some(self.source.stored())
@@ -205,7 +206,9 @@ impl Drop for View {
         {
             if let Some(extent) = lock(open).take() {
                 mapping.give_tables(&extent.slab.mapping, extent.offset);
-            } else if mapping.discard_writes().is_ok() {
+            } else if let Some(pagemap) = store.pagemap()
+                && mapping.discard_writes(&pagemap).is_ok()
+            {
                 store.kept.keep(Arc::clone(file), *offset, mapping);
                 store.keeper.used(&store);
             }
