@@ -143,6 +143,10 @@ class Engine:
         """Return a task that has ended with this value."""
     def discard(self, task: _RawId) -> None:
         """Drop the value of a task everywhere: whoever asks for it later gets ``object_lost``."""
+    def memory(self) -> dict[str, Any]:
+        """Return what this process has in the store; see `mosaic.runtime.memory`."""
+    def account(self, nbytes: int) -> None:
+        """Have living values of this process count as that many bytes more, or fewer, of the node's memory."""
     def fence(self) -> Task:
         """Return a task that ends when every task submitted so far on the network has."""
     def run_main_lane(self) -> None:

@@ -34,6 +34,8 @@ async def eventually_async(
     end = time.monotonic() + timeout
     while True:
         value = condition()
+        if hasattr(type(value), "__await__"):
+            value = await value
         if value:
             return value
         if time.monotonic() > end:

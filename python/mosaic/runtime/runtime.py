@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from mosaic._core import Engine, Task
     from mosaic.runtime.async_for import Loop
+    from mosaic.runtime.memory import MemoryReport
     from mosaic.types import WarehouseObject
 
 
@@ -442,6 +443,18 @@ class Runtime(Base):
             It was dropped or lost.
         """
         return await ref.value()
+
+    async def memory(self) -> MemoryReport:
+        """Return what is in the store of this machine: how much, where, held by whom.
+
+        Returns
+        -------
+        MemoryReport
+            Printed, it is a table.
+        """
+        from mosaic.runtime.memory import report
+
+        return await report(self.engine)
 
     def drop(self, ref: WarehouseObject) -> Awaitable[None]:
         """Free a stored value now; need not be awaited."""

@@ -1,15 +1,62 @@
 //! What becomes of references as messages come and go and handles are made and dropped: the rules over the
 //! tables of [`crate::refs`].
 
+use crate::call::Outcome;
 use crate::event::Action;
-use crate::id::{ObjectId, RuntimeId, TesseraId};
+use crate::id::{BufferId, ObjectId, RuntimeId, TesseraId};
+use crate::inbound::Progress;
 use crate::machine::Machine;
-use crate::payload::Reference;
+use crate::payload::{Payload, Reference};
 use crate::refs::Registration;
 use crate::route::Place;
 use crate::wire::Message;
 
 impl<H: Clone> Machine<H> {
+    /// The runtimes that hold an object of which this one counts the holders, itself among them.
+    pub fn holders_of(&self, object: ObjectId) -> Vec<RuntimeId> {
+        let own = self.references.holdings.get(&object);
+        let own = own.filter(|holding| holding.authority == self.config.me);
+        let others = self.references.holders.get(&object);
+        let others = others.into_iter().flat_map(|holders| &holders.living);
+        let mut holders: Vec<_> = own
+            .map(|_| self.config.me)
+            .into_iter()
+            .chain(others.copied())
+            .collect();
+        holders.sort_unstable();
+        holders
+    }
+
+    /// The buffers in values that are kept here, each with the name of what made the value.
+    pub fn stored_values(&self) -> Vec<(BufferId, String)> {
+        let named = |payload: &Payload, name: &str| {
+            let buffers = payload.references.iter();
+            let buffers = buffers.filter_map(|reference| match reference.object {
+                ObjectId::Buffer(buffer) => Some((buffer, name.to_owned())),
+                _ => None,
+            });
+            buffers.collect::<Vec<_>>()
+        };
+        let owned = self
+            .tasks
+            .values()
+            .filter_map(|owned| match &owned.outcome {
+                Some(Outcome::Value(value)) => Some(named(value, &owned.method)),
+                _ => None,
+            });
+        let inbound = self.inbound.values().filter_map(|inbound| {
+            let Progress::Ended(Outcome::Value(value)) = &inbound.progress else {
+                return None;
+            };
+            let name = match self.hosted.get(&inbound.tessera) {
+                Some(hosted) => format!("result of {}", hosted.class),
+                None => "result".to_owned(),
+            };
+            Some(named(value, &name))
+        });
+        owned.chain(inbound).flatten().collect()
+    }
+
     /// One more use of an object here.
     pub(crate) fn hold(&mut self, reference: Reference, actions: &mut Vec<Action<H>>) {
         let Reference { object, authority } = reference;

@@ -94,26 +94,6 @@ impl<H: Clone> Machine<H> {
         self.tasks.get(&task)?.host
     }
 
-    /// The runtimes that are counted as holders of a tessera that this one hosts, itself included if it is one.
-    pub fn holders_of(&self, tessera: TesseraId) -> Vec<RuntimeId> {
-        let object = ObjectId::Tessera(tessera);
-        let own = self
-            .references
-            .holdings
-            .get(&object)
-            .filter(|holding| holding.authority == self.config.me);
-        let others = self
-            .references
-            .holders
-            .get(&object)
-            .into_iter()
-            .flat_map(|holders| holders.living.iter().copied());
-        own.map(|_| self.config.me)
-            .into_iter()
-            .chain(others)
-            .collect()
-    }
-
     /// Whether it is still to be decided where a tessera goes.
     pub fn is_unplaced(&self, tessera: TesseraId) -> bool {
         self.routes

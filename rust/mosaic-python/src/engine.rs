@@ -403,6 +403,36 @@ impl PyEngine {
         });
     }
 
+    /// What this process has in the store.
+    fn memory<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let report = py.detach(|| self.host.engine.store_report());
+        let found = PyDict::new(py);
+        found.set_item("limit", report.limit)?;
+        found.set_item("taken_by_all", report.taken_by_all)?;
+        found.set_item("taken", report.taken)?;
+        found.set_item("in_memory", report.in_memory)?;
+        found.set_item("on_disk", report.on_disk)?;
+        found.set_item("disk_used", report.disk_used)?;
+        let buffers = report.buffers.into_iter().map(|buffer| {
+            let holders = buffer.holders.into_iter().map(|holder| holder.0);
+            (
+                (buffer.buffer.owner.0, buffer.buffer.sequence),
+                buffer.what,
+                buffer.length,
+                buffer.spilled,
+                buffer.views,
+                holders.collect::<Vec<_>>(),
+            )
+        });
+        found.set_item("buffers", buffers.collect::<Vec<_>>())?;
+        Ok(found)
+    }
+
+    fn account(&self, py: Python<'_>, nbytes: i64) -> PyResult<()> {
+        let counted = self.host.engine.account(nbytes);
+        counted.map_err(|error| engine_error(py, &error))
+    }
+
     fn fence(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let cell = self
             .host

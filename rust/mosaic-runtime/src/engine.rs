@@ -388,7 +388,9 @@ impl Engine {
     /// The runtimes that are counted as holders of a tessera that this one hosts.
     pub fn holders_of(&self, tessera: TesseraId) -> Vec<RuntimeId> {
         self.shared.process_inbox();
-        lock(&self.shared.state).machine.holders_of(tessera)
+        lock(&self.shared.state)
+            .machine
+            .holders_of(ObjectId::Tessera(tessera))
     }
 
     /// A cell for a task that was passed to this process.
@@ -566,9 +568,24 @@ impl Engine {
         Ok(shared.store.view(stored, || shared.neighbours())?)
     }
 
-    /// What this process has in the store.
+    /// What this process has in the store, and who holds it.
     pub fn store_report(&self) -> StoreReport {
-        self.shared.store.report()
+        self.shared.process_inbox();
+        let mut report = self.shared.store.report();
+        let state = lock(&self.shared.state);
+        let names: FxHashMap<_, _> = state.machine.stored_values().into_iter().collect();
+        for buffer in &mut report.buffers {
+            let object = ObjectId::Buffer(buffer.buffer);
+            buffer.holders = state.machine.holders_of(object);
+            buffer.what = names.get(&buffer.buffer).cloned().unwrap_or_default();
+        }
+        report
+    }
+
+    /// Living values of this process count as that many bytes more, or fewer, of the node's memory.
+    pub fn account(&self, bytes: i64) -> Result<(), EngineError> {
+        let shared = &self.shared;
+        Ok(shared.store.account(bytes, || shared.neighbours())?)
     }
 
     /// Block until something in the node's stores was freed, or the time passes; `attempt` is made before each

@@ -143,6 +143,10 @@ pub struct BufferReport {
     pub views: usize,
     /// It is lent to other processes.
     pub lent: bool,
+    /// The runtimes that hold it.
+    pub holders: Vec<RuntimeId>,
+    /// What made the value in which it lies, where that value is kept here.
+    pub what: String,
 }
 
 /// A process's part of the node's memory.
@@ -348,6 +352,23 @@ impl Store {
         self.opened().is_some_and(|inner| inner.seat.ledger.waits())
     }
 
+    /// Living values count as that many bytes more, or fewer. They are there already: the limit does not refuse
+    /// them, but leaves less for others.
+    pub(crate) fn account(
+        &self,
+        bytes: i64,
+        neighbours: impl FnOnce() -> Arc<dyn Neighbours>,
+    ) -> Result<(), StoreError> {
+        let inner = self.inner(neighbours)?;
+        let count = usize::try_from(bytes.unsigned_abs()).unwrap_or(usize::MAX);
+        if bytes < 0 {
+            inner.seat.shrink(count);
+        } else {
+            inner.seat.enter(count);
+        }
+        Ok(())
+    }
+
     /// What is in it.
     pub(crate) fn report(&self) -> StoreReport {
         match self.opened() {
@@ -366,7 +387,13 @@ impl Store {
             inner.keeper.stop();
             inner.seat.when_freed(None);
             let lent = std::mem::take(&mut *lock(&inner.lent));
-            drop(lent);
+            if self.me == RuntimeId::HEAD {
+                drop(lent);
+            } else {
+                // The head may look at them for as long as it likes: their memory is not to be used for anything
+                // else, and goes with the last mapping.
+                std::mem::forget(lent);
+            }
             inner.give_back();
         }
     }
@@ -622,6 +649,8 @@ impl Inner {
                 spilled: found.place == catalog::Place::Disk,
                 views: found.pins - usize::from(lent),
                 lent,
+                holders: Vec::new(),
+                what: String::new(),
             }
         });
         StoreReport {

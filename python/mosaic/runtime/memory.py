@@ -1,0 +1,151 @@
+"""What is in the store: how much, where, held by whom."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from mosaic import _core
+from mosaic.core import network
+from mosaic.errors import MosaicError, RuntimeDisconnectedError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from mosaic._core import Engine
+
+
+@dataclass(frozen=True)
+class StoredBuffer:
+    """One buffer in the store of a process.
+
+    Attributes
+    ----------
+    uid : str
+        Its name.
+    runtime : str
+        The uid of the runtime in whose store it lies.
+    what : str
+        What made the value that it is part of; empty for one that only programs hold.
+    nbytes : int
+        Its length in bytes.
+    spilled : bool
+        It lies on disk.
+    views : int
+        How many arrays of that process show it.
+    holders : tuple of str
+        The uids of the runtimes that hold it.
+    """
+
+    uid: str
+    runtime: str
+    what: str
+    nbytes: int
+    spilled: bool
+    views: int
+    holders: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ProcessMemory:
+    """A process's part of the store.
+
+    Attributes
+    ----------
+    taken : int
+        Bytes of memory that it has taken: buffers, idle memory kept warm, and living values at a warehouse.
+    in_memory, on_disk : int
+        Bytes of its buffers there, before compression.
+    disk_used : int
+        Bytes that they take on disk.
+    """
+
+    taken: int
+    in_memory: int
+    on_disk: int
+    disk_used: int
+
+
+@dataclass(frozen=True)
+class MemoryReport:
+    """What is in the store of a machine. Printed, it is a table.
+
+    Attributes
+    ----------
+    limit : int
+        Bytes of memory that all processes may take together.
+    taken : int
+        Bytes that they have taken.
+    processes : dict of str to ProcessMemory
+        By uid.
+    buffers : list of StoredBuffer
+        The largest first.
+    """
+
+    limit: int
+    taken: int
+    processes: dict[str, ProcessMemory]
+    buffers: list[StoredBuffer]
+
+    def __str__(self) -> str:
+        lines = [f"{_amount(self.taken)} of {_amount(self.limit)} taken"]
+        for uid, part in self.processes.items():
+            lines.append(
+                f"  {uid}: {_amount(part.taken)} taken, buffers {_amount(part.in_memory)} in memory, "
+                f"{_amount(part.on_disk)} on disk"
+            )
+        for buffer in self.buffers:
+            place = "disk" if buffer.spilled else "memory"
+            holders = ", ".join(buffer.holders) or "nobody"
+            what = f", {buffer.what}" if buffer.what else ""
+            lines.append(
+                f"  {buffer.uid}: {_amount(buffer.nbytes)} in {place} of {buffer.runtime}{what}; held by {holders}"
+            )
+        return "\n".join(lines)
+
+
+def _amount(nbytes: int) -> str:
+    amount = float(nbytes)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if amount < 1000 or unit == "GB":
+            break
+        amount /= 1000
+    return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
+
+
+async def _look() -> dict[str, Any]:
+    engine = _core.engine()
+    if engine is None:
+        raise MosaicError("there is no runtime in this process")
+    return engine.memory()
+
+
+async def report(engine: Engine) -> MemoryReport:
+    """Ask every process of this machine what it has in the store."""
+    from mosaic.runtime.functions import submit
+
+    others = {uid: submit(engine, _look, (), {}, uid) for _, uid in network.workers()}
+    found = {engine.uid: engine.memory()}
+    answers = await asyncio.gather(*(task.result() for task in others.values()), return_exceptions=True)
+    for uid, answer in zip(others, answers, strict=True):
+        if isinstance(answer, RuntimeDisconnectedError):
+            continue
+        if isinstance(answer, BaseException):
+            raise answer
+        found[uid] = answer
+    buffers = []
+    for uid, part in found.items():
+        for (owner, sequence), what, nbytes, spilled, views, holders in part["buffers"]:
+            names = tuple(network.uid_of(holder) for holder in holders)
+            name = f"buffer-{owner}-{sequence:x}"
+            buffers.append(StoredBuffer(name, uid, what, nbytes, spilled, views, names))
+    buffers.sort(key=lambda buffer: -buffer.nbytes)
+    own = found[engine.uid]
+    keys = ("taken", "in_memory", "on_disk", "disk_used")
+    return MemoryReport(
+        limit=own["limit"],
+        taken=max(part["taken_by_all"] for part in found.values()),
+        processes={uid: ProcessMemory(*(part[key] for key in keys)) for uid, part in found.items()},
+        buffers=buffers,
+    )
