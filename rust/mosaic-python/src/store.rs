@@ -152,9 +152,6 @@ pub(crate) fn allocate(py: Python<'_>, length: usize) -> PyResult<Segment> {
     })
 }
 
-/// Smaller buffers are copied with the GIL held: letting go of it costs more.
-const LARGE: usize = 1 << 20;
-
 /// A copy of a buffer's bytes as they are now: in the store if it is large.
 pub(crate) fn keep_buffer(object: &Bound<'_, PyAny>) -> PyResult<Part> {
     let py = object.py();
@@ -189,16 +186,7 @@ pub(crate) fn keep_bytes(py: Python<'_>, bytes: Bytes) -> PyResult<Part> {
 }
 
 fn keep(py: Python<'_>, host: &Arc<Host>, bytes: &[u8]) -> PyResult<Part> {
-    let stored = if bytes.len() < LARGE {
-        match host.engine.keep(bytes) {
-            Err(EngineError::Store(StoreError::Full(_))) => {
-                wait_for_room(py, host, || host.engine.keep(bytes))
-            }
-            result => result.map_err(|error| engine_error(py, &error)),
-        }
-    } else {
-        wait_for_room(py, host, || host.engine.keep(bytes))
-    }?;
+    let stored = wait_for_room(py, host, || host.engine.keep(bytes))?;
     note(stored.reference());
     Ok(Part::Stored(stored))
 }
@@ -210,7 +198,13 @@ fn wait_for_room<T: Send>(
     host: &Arc<Host>,
     attempt: impl Fn() -> Result<T, EngineError> + Sync,
 ) -> PyResult<T> {
-    match py.detach(&attempt) {
+    let first = loop {
+        match py.detach(&attempt) {
+            Err(EngineError::Interrupted) => py.check_signals()?,
+            result => break result,
+        }
+    };
+    match first {
         Err(error @ EngineError::Store(StoreError::Full(_))) => {
             let on_loop = cached!(py, "asyncio", "_get_running_loop")?.call0()?;
             if on_loop.is_truthy()? || host.executor.is_main_lane() {

@@ -38,9 +38,12 @@ use crate::shared::{Shared, lock};
 use crate::signal::Signal;
 use crate::state::State;
 use crate::store::ledger::Ledger;
-use crate::store::{Store, StoreReport, StoreSettings, View};
+use crate::store::{Store, StoreError, StoreReport, StoreSettings, View};
 use crate::threads;
 use crate::waiting::HomeSignal;
+
+/// How long other processes may take to give memory back that nothing uses.
+const GIVING_BACK: Duration = Duration::from_secs(1);
 
 /// A submission that comes back, and why.
 pub type Refused = (Box<Submission<Arc<TaskCell>>>, EngineError);
@@ -546,7 +549,7 @@ impl Engine {
     /// [`EngineError::Store`] where there is no room, neither in memory nor on disk.
     pub fn keep(&self, bytes: &[u8]) -> Result<Arc<dyn Stored>, EngineError> {
         let shared = &self.shared;
-        Ok(shared.store.keep(bytes, || shared.neighbours())?)
+        self.with_room(|| shared.store.keep(bytes, || shared.neighbours()))
     }
 
     /// Memory of the store to write to: passed on, it is not copied.
@@ -555,7 +558,26 @@ impl Engine {
     /// [`EngineError::Store`] where there is no room in memory.
     pub fn allocate(&self, length: usize) -> Result<Arc<View>, EngineError> {
         let shared = &self.shared;
-        Ok(shared.store.allocate(length, || shared.neighbours())?)
+        self.with_room(|| shared.store.allocate(length, || shared.neighbours()))
+    }
+
+    /// Try to get memory of the store. Where only other processes have memory that nothing uses, they are asked to
+    /// give it back, and that is waited for: it takes them a moment, whatever their programs do.
+    fn with_room<T>(&self, attempt: impl Fn() -> Result<T, StoreError>) -> Result<T, EngineError> {
+        let store = &self.shared.store;
+        let full = match attempt() {
+            Err(full @ StoreError::Full(_)) if store.others_are_idle() => full,
+            result => return Ok(result?),
+        };
+        let deadline = Instant::now() + GIVING_BACK;
+        match self.wait_for_store(Some(deadline), || match attempt() {
+            Err(StoreError::Full(_)) if store.others_are_idle() => None,
+            result => Some(result),
+        }) {
+            Ok(result) => Ok(result?),
+            Err(EngineError::TimedOut) => Err(full.into()),
+            Err(other) => Err(other),
+        }
     }
 
     /// Show a buffer of a store: writable, and what is written is seen by nobody else. Where the view has a

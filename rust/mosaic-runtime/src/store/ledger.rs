@@ -16,8 +16,14 @@ use crate::shared::lock;
 
 const NAME: &str = "ledger";
 const SEATS: usize = 1023;
-/// The limit, then two words a seat: who has it (its runtime's number and one), and its bytes.
-const WORDS: usize = 2 + 2 * SEATS;
+/// The limit, whether somebody waits, then a seat's words one after another.
+const WORDS: usize = 2 + SEAT * SEATS;
+/// Who has it (its runtime's number and one), bytes taken, bytes of those that nothing uses.
+const SEAT: usize = 3;
+
+const fn seat_word(seat: usize, word: usize) -> usize {
+    2 + SEAT * seat + word
+}
 
 /// The page.
 pub(crate) struct Ledger {
@@ -96,7 +102,14 @@ impl Ledger {
     /// Bytes that all have taken together.
     pub(crate) fn taken(&self) -> u64 {
         (0..SEATS)
-            .map(|seat| self.word(3 + 2 * seat).load(Ordering::SeqCst))
+            .map(|seat| self.word(seat_word(seat, 1)).load(Ordering::SeqCst))
+            .sum()
+    }
+
+    /// Bytes that all have taken and nothing uses.
+    pub(crate) fn idle(&self) -> u64 {
+        (0..SEATS)
+            .map(|seat| self.word(seat_word(seat, 2)).load(Ordering::SeqCst))
             .sum()
     }
 
@@ -104,7 +117,7 @@ impl Ledger {
     pub(crate) fn take_seat(self: &Arc<Self>, runtime: u32) -> Seat {
         let owner = u64::from(runtime) + 1;
         let free = (0..SEATS).find(|seat| {
-            let word = self.word(2 + 2 * seat);
+            let word = self.word(seat_word(*seat, 0));
             word.compare_exchange(0, owner, Ordering::AcqRel, Ordering::Acquire)
                 .is_ok()
         });
@@ -122,9 +135,10 @@ impl Ledger {
     pub(crate) fn clear(&self, runtime: u32) {
         let owner = u64::from(runtime) + 1;
         for seat in 0..SEATS {
-            if self.word(2 + 2 * seat).load(Ordering::Acquire) == owner {
-                self.word(3 + 2 * seat).store(0, Ordering::SeqCst);
-                self.word(2 + 2 * seat).store(0, Ordering::Release);
+            if self.word(seat_word(seat, 0)).load(Ordering::Acquire) == owner {
+                self.word(seat_word(seat, 1)).store(0, Ordering::SeqCst);
+                self.word(seat_word(seat, 2)).store(0, Ordering::SeqCst);
+                self.word(seat_word(seat, 0)).store(0, Ordering::Release);
             }
         }
     }
@@ -169,8 +183,12 @@ impl std::fmt::Debug for Seat {
 }
 
 impl Seat {
+    fn idle(&self) -> &AtomicU64 {
+        self.ledger.word(seat_word(self.index, 2))
+    }
+
     fn bytes(&self) -> &AtomicU64 {
-        self.ledger.word(3 + 2 * self.index)
+        self.ledger.word(seat_word(self.index, 1))
     }
 
     /// Enter that many bytes, if the limit allows (`LEDGER-2`).
@@ -194,6 +212,23 @@ impl Seat {
             self.bytes().fetch_sub(bytes as u64, Ordering::SeqCst);
             self.freed();
         }
+    }
+
+    /// That many of the bytes taken are used again.
+    pub(crate) fn busy(&self, bytes: usize) {
+        self.idle().fetch_sub(bytes as u64, Ordering::SeqCst);
+    }
+
+    /// Nothing uses that many of the bytes taken any more.
+    pub(crate) fn left(&self, bytes: usize) {
+        self.idle().fetch_add(bytes as u64, Ordering::SeqCst);
+        self.freed();
+    }
+
+    /// Bytes that other processes have taken and nothing uses.
+    pub(crate) fn idle_elsewhere(&self) -> u64 {
+        let own = self.idle().load(Ordering::SeqCst);
+        self.ledger.idle().saturating_sub(own)
     }
 
     /// Memory of this process can be used for something else.
@@ -232,8 +267,9 @@ impl Drop for Seat {
     fn drop(&mut self) {
         if !self.shared {
             self.bytes().store(0, Ordering::SeqCst);
+            self.idle().store(0, Ordering::SeqCst);
             self.ledger
-                .word(2 + 2 * self.index)
+                .word(seat_word(self.index, 0))
                 .store(0, Ordering::Release);
         }
     }

@@ -347,6 +347,12 @@ impl Store {
         }
     }
 
+    /// Whether other processes have memory that nothing uses: they give it back when they are asked.
+    pub(crate) fn others_are_idle(&self) -> bool {
+        self.opened()
+            .is_some_and(|inner| inner.seat.idle_elsewhere() > 0)
+    }
+
     /// Whether somebody waits for room; asked once.
     pub(crate) fn room_is_wanted(&self) -> bool {
         self.opened().is_some_and(|inner| inner.seat.ledger.waits())

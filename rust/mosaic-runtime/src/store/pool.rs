@@ -120,8 +120,8 @@ impl Slab {
             if let Err(error) = self.mapping.populate(offset, length) {
                 // Some of it may be there: what is not given back is counted.
                 if self.file.give_back(offset, length).is_ok() {
-                    let warm = length - cold * PIECE;
-                    self.seat.shrink(cold * PIECE + warm);
+                    self.seat.busy(length - cold * PIECE);
+                    self.seat.shrink(length);
                     space.warm[offset / PIECE..(offset + length) / PIECE].fill(false);
                 }
                 return Err(NoMemory::System(error));
@@ -129,6 +129,7 @@ impl Slab {
             space.warm[offset / PIECE..(offset + length) / PIECE].fill(true);
         }
         space.take(offset, length);
+        self.seat.busy(length - cold * PIECE);
         Ok(Some(Extent {
             slab: Arc::clone(self),
             offset,
@@ -148,6 +149,7 @@ impl Slab {
                 given += warm;
             }
         }
+        self.seat.busy(given);
         self.seat.shrink(given);
         given
     }
@@ -169,6 +171,7 @@ impl Drop for Slab {
             // Goes with the last mapping.
         }
         let warm = self.warm();
+        self.seat.busy(warm);
         self.seat.shrink(warm);
     }
 }
@@ -192,7 +195,7 @@ impl Extent {
 impl Drop for Extent {
     fn drop(&mut self) {
         lock(&self.slab.space).put_back(self.offset, self.length);
-        self.slab.seat.freed();
+        self.slab.seat.left(self.length);
     }
 }
 
