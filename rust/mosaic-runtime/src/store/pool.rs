@@ -107,47 +107,56 @@ impl Slab {
         }))
     }
 
-    /// An extent of that many bytes, if there is room for it.
+    /// An extent of that many bytes, if there is room for it. Fresh pages are taken without any lock: that takes
+    /// long, and the I/O thread drops extents.
     fn allocate(self: &Arc<Self>, length: usize) -> Result<Option<Extent>, NoMemory> {
         let mut space = lock(&self.space);
         let Some((cold, offset)) = space.find(length) else {
             return Ok(None);
         };
-        if cold > 0 {
-            if !self.seat.grow(cold * PIECE) {
-                return Err(NoMemory::Limit);
-            }
-            if let Err(error) = self.mapping.populate(offset, length) {
-                // Some of it may be there: what is not given back is counted.
-                if self.file.give_back(offset, length).is_ok() {
-                    self.seat.busy(length - cold * PIECE);
-                    self.seat.shrink(length);
-                    space.warm[offset / PIECE..(offset + length) / PIECE].fill(false);
-                }
-                return Err(NoMemory::System(error));
-            }
-            space.warm[offset / PIECE..(offset + length) / PIECE].fill(true);
+        let cold = cold * PIECE;
+        if cold > 0 && !self.seat.grow(cold) {
+            return Err(NoMemory::Limit);
         }
         space.take(offset, length);
-        self.seat.busy(length - cold * PIECE);
-        Ok(Some(Extent {
+        space.warm[offset / PIECE..(offset + length) / PIECE].fill(true);
+        drop(space);
+        self.seat.busy(length - cold);
+        let extent = Extent {
             slab: Arc::clone(self),
             offset,
             length,
-        }))
+        };
+        if cold > 0
+            && let Err(error) = self.mapping.populate(offset, length)
+        {
+            // It goes back as it is, and to the system with what else is idle.
+            return Err(NoMemory::System(error));
+        }
+        Ok(Some(extent))
     }
 
     /// Give the memory of what is free back to the system. Returns how many bytes that were.
     fn give_back(&self) -> usize {
         let mut space = lock(&self.space);
+        let free = space.free.iter().map(|(&at, &length)| (at, length));
+        let warm: Vec<_> = free
+            .filter(|&(at, length)| space.cold_pieces(at, length) * PIECE < length)
+            .collect();
+        // In use, as long as the system takes its time with them.
+        for &(offset, length) in &warm {
+            space.take(offset, length);
+        }
+        drop(space);
         let mut given = 0;
-        let ranges: Vec<_> = space.free.iter().map(|(&at, &free)| (at, free)).collect();
-        for (offset, length) in ranges {
-            let warm = length - space.cold_pieces(offset, length) * PIECE;
-            if warm > 0 && self.file.give_back(offset, length).is_ok() {
+        for (offset, length) in warm {
+            let gone = self.file.give_back(offset, length).is_ok();
+            let mut space = lock(&self.space);
+            if gone {
+                given += length - space.cold_pieces(offset, length) * PIECE;
                 space.warm[offset / PIECE..(offset + length) / PIECE].fill(false);
-                given += warm;
             }
+            space.put_back(offset, length);
         }
         self.seat.busy(given);
         self.seat.shrink(given);
@@ -223,7 +232,6 @@ impl Pool {
     /// Memory for a buffer of that many bytes, warm if there is any.
     pub(crate) fn allocate(&self, length: usize) -> Result<Extent, NoMemory> {
         let length = pieces(length.max(1));
-        let mut slabs = lock(&self.slabs);
         let fits = |slab: &&Arc<Slab>| {
             let size = slab.file.length();
             if length <= SMALL {
@@ -233,7 +241,8 @@ impl Pool {
                 size >= length && size <= length + length / 4 && slab.is_unused()
             }
         };
-        let mut candidates: Vec<_> = slabs.all.iter().filter(fits).cloned().collect();
+        let all = lock(&self.slabs).all.clone();
+        let mut candidates: Vec<_> = all.iter().filter(fits).collect();
         candidates.sort_by_key(|slab| slab.file.length());
         for slab in candidates {
             if let Some(extent) = slab.allocate(length)? {
@@ -241,11 +250,12 @@ impl Pool {
             }
         }
         let size = if length <= SMALL { SHARED_SLAB } else { length };
+        let mut slabs = lock(&self.slabs);
         slabs.made += 1;
         let slab = Slab::new(slabs.made, size, &self.seat).map_err(NoMemory::System)?;
-        let extent = slab.allocate(length)?;
-        slabs.all.push(slab);
-        extent.ok_or(NoMemory::Limit)
+        slabs.all.push(Arc::clone(&slab));
+        drop(slabs);
+        slab.allocate(length)?.ok_or(NoMemory::Limit)
     }
 
     /// One of this process's slabs, by its number.
@@ -259,9 +269,11 @@ impl Pool {
         let all = lock(&self.slabs).all.clone();
         let given = all.iter().map(|slab| slab.give_back()).sum();
         drop(all);
-        lock(&self.slabs)
-            .all
-            .retain(|slab| !(slab.is_unused() && Arc::strong_count(slab) == 1));
+        let mut slabs = lock(&self.slabs);
+        let unused = |slab: &mut Arc<Slab>| slab.is_unused() && Arc::strong_count(slab) == 1;
+        let gone: Vec<_> = slabs.all.extract_if(.., unused).collect();
+        drop(slabs);
+        drop(gone);
         given
     }
 }
