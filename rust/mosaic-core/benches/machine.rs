@@ -52,14 +52,14 @@ fn call(task: TaskId, tessera: TesseraId, kind: CallKind) -> Call {
 fn submission(task: TaskId, tessera: TesseraId, kind: CallKind) -> Event<u64> {
     let call = call(task, tessera, kind);
     let place = Some(WORKER);
-    Event::CallSubmitted(Box::new(Submission {
+    Event::CallSubmitted(Submission {
         handle: task.sequence,
-        call,
+        call: Box::new(call),
         host: None,
         place,
         restarts: 0,
         resends: 0,
-    }))
+    })
 }
 
 fn small() -> Outcome {
@@ -91,7 +91,7 @@ fn caller(pending: u64) -> Machine<u64> {
         );
         let message = Message::Settled {
             task: task(sequence),
-            outcome: small(),
+            outcome: small().into(),
         };
         machine.handle(
             Event::MessageReceived {
@@ -126,7 +126,7 @@ fn callee() -> Machine<u64> {
     machine.handle(
         Event::CallFinished {
             task: task(1),
-            outcome: small(),
+            outcome: small().into(),
         },
         &mut actions,
     );
@@ -147,7 +147,7 @@ fn caller_side(criterion: &mut Criterion) {
                     machine.handle(submission(task, TESSERA, CallKind::Method), &mut actions);
                     let message = Message::Settled {
                         task,
-                        outcome: small(),
+                        outcome: small().into(),
                     };
                     machine.handle(
                         Event::MessageReceived {
@@ -186,7 +186,7 @@ fn callee_side(criterion: &mut Criterion) {
             machine.handle(
                 Event::CallFinished {
                     task,
-                    outcome: small(),
+                    outcome: small().into(),
                 },
                 &mut actions,
             );

@@ -1,5 +1,6 @@
 //! Calls that came here: their arguments, their run, their result, until the owner lets go of it.
 
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use crate::machine::Machine;
 use crate::outcome::{Argument, Wanter};
 use crate::payload::{Payload, Reference};
-use crate::task::describe;
+use crate::sending::describe;
 use crate::tessera::Hosted;
 use crate::wire::Message;
 
@@ -29,25 +30,31 @@ pub(crate) enum Progress {
         skipped: bool,
     },
     /// Has ended; the owner has not let go of the result.
-    Ended(Outcome),
+    Ended(Arc<Outcome>),
 }
 
-/// A call that came here.
+/// A call that came here. Thousands wait or have ended: what few of them have stands aside.
 #[derive(Debug)]
 pub(crate) struct Inbound<H> {
     pub(crate) caller: RuntimeId,
+    /// Arguments that are still to come.
+    pub(crate) missing: u32,
     pub(crate) tessera: TesseraId,
     pub(crate) progress: Progress,
-    /// Arguments that are still to come.
-    pub(crate) missing: usize,
-    values: Vec<(Slot, Bytes, Payload)>,
-    /// References inside arguments; after the end, inside the result.
-    references: Vec<Reference>,
-    pub(crate) wanters: Vec<(bool, Wanter<H>)>,
+    aside: Option<Box<Aside<H>>>,
     /// Nobody wants to know how it ends.
     pub(crate) cancelled: bool,
     /// The owner has let go of the result.
     released: bool,
+}
+
+/// What only some calls have.
+#[derive(Debug)]
+pub(crate) struct Aside<H> {
+    values: Vec<(Slot, Bytes, Payload)>,
+    /// References inside arguments; after the end, inside the result.
+    references: Vec<Reference>,
+    pub(crate) wanters: Vec<(bool, Wanter<H>)>,
     /// Calls of methods of the result that have not ended.
     users: usize,
     /// The result that this call needs alive.
@@ -56,19 +63,88 @@ pub(crate) struct Inbound<H> {
     again: Option<Box<ReadyCall>>,
 }
 
+impl<H> Default for Aside<H> {
+    fn default() -> Self {
+        Self {
+            values: Vec::new(),
+            references: Vec::new(),
+            wanters: Vec::new(),
+            users: 0,
+            uses: None,
+            again: None,
+        }
+    }
+}
+
+impl<H> Inbound<H> {
+    fn new(caller: RuntimeId, call: Box<Call>) -> Self {
+        Self {
+            caller,
+            missing: 0,
+            tessera: call.tessera,
+            progress: Progress::Waiting(call),
+            aside: None,
+            cancelled: false,
+            released: false,
+        }
+    }
+
+    /// What stands aside, to be changed.
+    pub(crate) fn aside(&mut self) -> &mut Aside<H> {
+        self.aside.get_or_insert_default()
+    }
+
+    /// What stands aside, if anything ever did.
+    pub(crate) fn aside_mut(&mut self) -> Option<&mut Aside<H>> {
+        self.aside.as_deref_mut()
+    }
+
+    fn keep(&mut self, references: &[Reference]) {
+        if !references.is_empty() {
+            self.aside().references.extend(references);
+        }
+    }
+
+    /// The call as the executor gets it, if it waits: it runs from now on.
+    fn start(&mut self) -> Option<ReadyCall> {
+        let Progress::Waiting(call) = &self.progress else {
+            return None;
+        };
+        let (builds, skipped) = (call.kind == CallKind::Construct, call.kind.skips_queue());
+        let running = Progress::Running { builds, skipped };
+        let Progress::Waiting(call) = std::mem::replace(&mut self.progress, running) else {
+            return None;
+        };
+        let values = self
+            .aside_mut()
+            .map(|aside| std::mem::take(&mut aside.values));
+        let ready = ReadyCall {
+            call,
+            caller: self.caller,
+            values: values.unwrap_or_default(),
+            attempt: 0,
+        };
+        if ready.call.retries > 0 {
+            self.aside().again = Some(Box::new(ready.clone()));
+        }
+        Some(ready)
+    }
+}
+
 /// How a call ends that nobody wants any more.
-pub(crate) fn cancelled() -> Outcome {
+pub(crate) fn cancelled() -> Arc<Outcome> {
     Outcome::Failed(Failure::new(
         FailureKind::Cancelled,
         "the call was cancelled",
     ))
+    .into()
 }
 
 impl<H: Clone> Machine<H> {
     pub(crate) fn call_received(
         &mut self,
         from: RuntimeId,
-        mut call: Call,
+        mut call: Box<Call>,
         actions: &mut Vec<Action<H>>,
     ) {
         let (task, tessera, kind) = (call.task, call.tessera, call.kind);
@@ -87,10 +163,11 @@ impl<H: Clone> Machine<H> {
                 slot: Slot::Order,
                 task: result,
                 part: Bytes::new(),
+                kept: false,
                 source,
             });
             if let Some(used) = self.inbound.get_mut(&result) {
-                used.users += 1;
+                used.aside().users += 1;
             }
         }
         let uses = uses.filter(|result| self.inbound.contains_key(result));
@@ -100,20 +177,30 @@ impl<H: Clone> Machine<H> {
                 self.references.add_holder(ObjectId::Tessera(tessera), from);
             }
         }
-        let inbound = Inbound {
-            caller: from,
-            tessera,
-            missing: dependencies.len(),
-            values: Vec::with_capacity(dependencies.len()),
-            references: call.arguments.references.clone(),
-            wanters: self.expected.remove(&task).unwrap_or_default(),
-            cancelled: false,
-            released: false,
-            users: 0,
-            uses,
-            again: None,
-            progress: Progress::Waiting(Box::new(call)),
-        };
+        let at_once = dependencies.is_empty()
+            && match self.hosted.get_mut(&tessera) {
+                Some(hosted) => hosted.takes_at_once(&call),
+                None => self.is_unordered(tessera),
+            };
+        let mut inbound = Inbound::new(from, call);
+        inbound.missing = dependencies.len() as u32;
+        if let Progress::Waiting(call) = &inbound.progress
+            && !call.arguments.references.is_empty()
+        {
+            let references = call.arguments.references.clone();
+            inbound.aside().references = references;
+        }
+        if let Some(wanters) = self.expected.remove(&task) {
+            inbound.aside().wanters = wanters;
+        }
+        if uses.is_some() {
+            inbound.aside().uses = uses;
+        }
+        if at_once {
+            actions.extend(inbound.start().map(Action::Run));
+            self.inbound.insert(task, inbound);
+            return;
+        }
         self.inbound.insert(task, inbound);
         if self.hosted.contains_key(&tessera) {
             self.line_up(task, tessera);
@@ -125,39 +212,46 @@ impl<H: Clone> Machine<H> {
                 self.line_up(early, tessera);
             }
         }
-        for Dependency {
-            slot,
-            task: needed,
-            part,
-            source,
-        } in dependencies
-        {
-            match source {
-                Source::Here(format, body) => {
-                    let value = Outcome::Value(Payload {
-                        format,
-                        body,
-                        ..Payload::default()
-                    });
-                    self.argument_came(task, slot, part, value, actions);
-                }
-                Source::At(place) | Source::Unresolved { authority: place } => {
-                    let value = slot != Slot::Order;
-                    self.want(
-                        needed,
-                        place,
-                        value,
-                        Wanter::Argument(Argument {
-                            call: task,
-                            slot,
-                            part,
-                        }),
-                        actions,
-                    );
-                }
-            }
+        for dependency in dependencies {
+            self.ask_for_argument(task, dependency, actions);
         }
         self.advance(task, tessera, actions);
+    }
+
+    /// Have the value, or the end, of a task that a call here waits for brought here.
+    fn ask_for_argument(
+        &mut self,
+        call: TaskId,
+        dependency: Dependency,
+        actions: &mut Vec<Action<H>>,
+    ) {
+        let Dependency {
+            slot,
+            task,
+            part,
+            kept,
+            source,
+        } = dependency;
+        match source {
+            Source::Here(format, body) => {
+                let value = Outcome::Value(Payload {
+                    format,
+                    body,
+                    ..Payload::default()
+                });
+                self.argument_came(call, slot, part, value.into(), actions);
+            }
+            Source::At(place) | Source::Unresolved { authority: place } => {
+                let value = slot != Slot::Order;
+                let argument = Argument {
+                    call,
+                    slot,
+                    part,
+                    kept,
+                };
+                self.want(task, place, value, Wanter::Argument(argument), actions);
+            }
+        }
     }
 
     /// Whether calls on that tessera have no order: this runtime's functions.
@@ -190,7 +284,7 @@ impl<H: Clone> Machine<H> {
                 FailureKind::Stopped,
                 format!("the tessera was stopped or freed: {reason}"),
             );
-            self.end_call(task, Outcome::Failed(failure), actions);
+            self.end_call(task, Outcome::Failed(failure).into(), actions);
         }
     }
 
@@ -200,7 +294,7 @@ impl<H: Clone> Machine<H> {
         task: TaskId,
         slot: Slot,
         part: Bytes,
-        outcome: Outcome,
+        outcome: Arc<Outcome>,
         actions: &mut Vec<Action<H>>,
     ) {
         let class = self
@@ -216,17 +310,17 @@ impl<H: Clone> Machine<H> {
             }
             _ => None,
         }) else {
-            if let Outcome::Value(value) = outcome {
-                self.drop_references(value.references);
+            if let Outcome::Value(value) = &*outcome {
+                self.drop_references(value.references.clone());
             }
             return;
         };
-        match outcome {
+        match Arc::unwrap_or_clone(outcome) {
             Outcome::Value(value) => {
                 inbound.missing -= 1;
-                inbound.references.extend(&value.references);
+                inbound.keep(&value.references);
                 if slot != Slot::Order {
-                    inbound.values.push((slot, part, value));
+                    inbound.aside().values.push((slot, part, value));
                 }
             }
             Outcome::Stored { .. } => inbound.missing -= 1,
@@ -236,7 +330,7 @@ impl<H: Clone> Machine<H> {
                     let tessera = inbound.tessera;
                     self.construction_ended(tessera, &Outcome::Failed(failure.clone()), actions);
                 }
-                self.end_call(task, Outcome::Failed(failure), actions);
+                self.end_call(task, Outcome::Failed(failure).into(), actions);
             }
         }
     }
@@ -250,26 +344,11 @@ impl<H: Clone> Machine<H> {
         let Some(inbound) = self.inbound.get_mut(&task) else {
             return;
         };
-        let Progress::Waiting(call) = &inbound.progress else {
-            return;
-        };
-        let (builds, skipped) = (call.kind == CallKind::Construct, call.kind.skips_queue());
-        let running = Progress::Running { builds, skipped };
-        let Progress::Waiting(call) = std::mem::replace(&mut inbound.progress, running) else {
+        let Some(ready) = inbound.start() else {
             return;
         };
         if let Some(hosted) = self.hosted.get_mut(&tessera) {
-            hosted.started(&call);
-        }
-        let values = std::mem::take(&mut inbound.values);
-        let ready = ReadyCall {
-            call: *call,
-            caller: inbound.caller,
-            values,
-            attempt: 0,
-        };
-        if ready.call.retries > 0 {
-            inbound.again = Some(Box::new(ready.clone()));
+            hosted.started(&ready.call);
         }
         actions.push(Action::Run(ready));
     }
@@ -277,7 +356,7 @@ impl<H: Clone> Machine<H> {
     pub(crate) fn call_finished(
         &mut self,
         task: TaskId,
-        outcome: Outcome,
+        outcome: Arc<Outcome>,
         actions: &mut Vec<Action<H>>,
     ) {
         let Some(inbound) = self.inbound.get_mut(&task) else {
@@ -287,12 +366,12 @@ impl<H: Clone> Machine<H> {
             return;
         };
         let tessera = inbound.tessera;
-        if let Outcome::Failed(failure) = &outcome
+        if let Outcome::Failed(failure) = &*outcome
             && failure.kind == FailureKind::Raised
             && !inbound.cancelled
             && let Some(again) = inbound
-                .again
-                .as_mut()
+                .aside_mut()
+                .and_then(|aside| aside.again.as_mut())
                 .filter(|again| again.attempt < again.call.retries)
         {
             again.attempt += 1;
@@ -333,7 +412,7 @@ impl<H: Clone> Machine<H> {
     pub(crate) fn end_call(
         &mut self,
         task: TaskId,
-        outcome: Outcome,
+        outcome: Arc<Outcome>,
         actions: &mut Vec<Action<H>>,
     ) {
         let Some(inbound) = self.inbound.get_mut(&task) else {
@@ -348,21 +427,25 @@ impl<H: Clone> Machine<H> {
             outcome
         };
         let waited = matches!(inbound.progress, Progress::Waiting(_));
-        inbound.progress = Progress::Ended(outcome.clone());
-        inbound.again = None;
-        inbound.values = Vec::new();
-        let arguments = std::mem::take(&mut inbound.references);
-        let wanters = std::mem::take(&mut inbound.wanters);
-        let uses = inbound.uses.take();
-        if let Outcome::Value(value) = &outcome {
-            inbound.references.clone_from(&value.references);
-        }
+        inbound.progress = Progress::Ended(Arc::clone(&outcome));
         let (caller, silent, tessera) = (
             inbound.caller,
             inbound.cancelled || inbound.released,
             inbound.tessera,
         );
-        if let Outcome::Value(value) = &outcome {
+        let done_with = inbound.aside_mut().map(|aside| {
+            aside.again = None;
+            aside.values = Vec::new();
+            (
+                std::mem::take(&mut aside.references),
+                std::mem::take(&mut aside.wanters),
+                aside.uses.take(),
+            )
+        });
+        if let Outcome::Value(value) = &*outcome
+            && !value.references.is_empty()
+        {
+            inbound.keep(&value.references);
             for reference in &value.references {
                 self.hold(*reference, actions);
             }
@@ -371,21 +454,37 @@ impl<H: Clone> Machine<H> {
             let outcome = self.for_travel(&outcome, caller, false);
             self.send(caller, Message::Settled { task, outcome }, actions);
         }
-        for (value, wanter) in wanters {
-            self.deliver(task, value, wanter, &outcome, actions);
-        }
-        self.drop_references(arguments);
-        if let Some(used) = uses {
-            if let Some(result) = self.inbound.get_mut(&used) {
-                result.users = result.users.saturating_sub(1);
+        if let Some((arguments, wanters, uses)) = done_with {
+            for (value, wanter) in wanters {
+                self.deliver(task, value, wanter, &outcome, actions);
             }
-            self.drop_result_if_released(used, actions);
+            self.drop_references(arguments);
+            if let Some(used) = uses {
+                if let Some(result) = self.inbound.get_mut(&used) {
+                    let aside = result.aside();
+                    aside.users = aside.users.saturating_sub(1);
+                }
+                self.drop_result_if_released(used, actions);
+            }
         }
         if waited {
             self.left_the_line(task, caller, tessera);
             self.to_dispatch.push_back(tessera);
         }
-        self.drop_result_if_released(task, actions);
+        if silent {
+            self.drop_result_if_released(task, actions);
+        }
+    }
+
+    /// The value of a call that ended here, as long as its owner has not let go of it.
+    pub fn result_here(&self, task: TaskId) -> Option<Payload> {
+        match &self.inbound.get(&task)?.progress {
+            Progress::Ended(outcome) => match &**outcome {
+                Outcome::Value(value) => Some(value.clone()),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     /// The owner has let go of the result of a call that it sent here.
@@ -397,16 +496,18 @@ impl<H: Clone> Machine<H> {
     }
 
     fn drop_result_if_released(&mut self, task: TaskId, actions: &mut Vec<Action<H>>) {
-        let Some(inbound) = self.inbound.get(&task) else {
+        let Entry::Occupied(entry) = self.inbound.entry(task) else {
             return;
         };
-        if !inbound.released || inbound.users > 0 || !matches!(inbound.progress, Progress::Ended(_))
-        {
+        let inbound = entry.get();
+        let used = || inbound.aside.as_ref().is_some_and(|aside| aside.users > 0);
+        if !inbound.released || !matches!(inbound.progress, Progress::Ended(_)) || used() {
             return;
         }
-        if let Some(inbound) = self.inbound.remove(&task) {
-            actions.push(Action::DropResult(task));
-            self.drop_references(inbound.references);
+        let inbound = entry.remove();
+        actions.push(Action::DropResult(task));
+        if let Some(aside) = inbound.aside {
+            self.drop_references(aside.references);
         }
     }
 
@@ -432,29 +533,25 @@ impl<H: Clone> Machine<H> {
         }
         inbound.cancelled = true;
         let (caller, released) = (inbound.caller, inbound.released);
-        let wanters = std::mem::take(&mut inbound.wanters);
+        let wanters = inbound
+            .aside_mut()
+            .map(|aside| std::mem::take(&mut aside.wanters));
         let failure = Failure::new(
             FailureKind::Cancelled,
             "the call was cancelled while it ran",
         );
-        let outcome = Outcome::Failed(failure);
+        let outcome = Arc::new(Outcome::Failed(failure));
         if !released {
-            self.send(
-                caller,
-                Message::Settled {
-                    task,
-                    outcome: outcome.clone(),
-                },
-                actions,
-            );
+            let outcome = Arc::clone(&outcome);
+            self.send(caller, Message::Settled { task, outcome }, actions);
         }
-        for (value, wanter) in wanters {
+        for (value, wanter) in wanters.into_iter().flatten() {
             self.deliver(task, value, wanter, &outcome, actions);
         }
     }
 
     /// A call ends before its turn; its tessera, if it was to be built by it, never will be.
-    fn end_unstarted(&mut self, task: TaskId, outcome: Outcome, actions: &mut Vec<Action<H>>) {
+    fn end_unstarted(&mut self, task: TaskId, outcome: Arc<Outcome>, actions: &mut Vec<Action<H>>) {
         if let Some(inbound) = self.inbound.get(&task)
             && inbound_builds(inbound)
         {
@@ -485,7 +582,7 @@ impl<H: Clone> Machine<H> {
             match &inbound.progress {
                 Progress::Waiting(_) => {
                     let failure = Failure::new(FailureKind::Disconnected, cause);
-                    self.end_unstarted(task, Outcome::Failed(failure), actions);
+                    self.end_unstarted(task, Outcome::Failed(failure).into(), actions);
                 }
                 Progress::Running { .. } => {}
                 Progress::Ended(_) => self.drop_result_if_released(task, actions),

@@ -92,12 +92,13 @@ fn failure() -> impl Strategy<Value = Failure> {
         })
 }
 
-fn outcome() -> impl Strategy<Value = Outcome> {
+fn outcome() -> impl Strategy<Value = Arc<Outcome>> {
     prop_oneof![
         payload().prop_map(Outcome::Value),
         (runtime(), any::<u64>()).prop_map(|(host, size)| Outcome::Stored { host, size }),
         failure().prop_map(|failure| Outcome::Failed(Box::new(failure))),
     ]
+    .prop_map(Arc::new)
 }
 
 fn dependency() -> impl Strategy<Value = Dependency> {
@@ -114,12 +115,14 @@ fn dependency() -> impl Strategy<Value = Dependency> {
         slot,
         task(),
         proptest::collection::vec(any::<u8>(), 0..9),
+        any::<bool>(),
         source,
     )
-        .prop_map(|(slot, task, part, source)| Dependency {
+        .prop_map(|(slot, task, part, kept, source)| Dependency {
             slot,
             task,
             part: part.into(),
+            kept,
             source,
         })
 }
@@ -359,7 +362,7 @@ fn wire_3_large_segments_are_not_copied_out_and_are_alone_on_their_way_in() {
     writer
         .push(&Message::Settled {
             task,
-            outcome: Outcome::Value(payload),
+            outcome: Outcome::Value(payload).into(),
         })
         .unwrap();
     let mut slices = [IoSlice::new(&[]); 8];
@@ -374,14 +377,11 @@ fn wire_3_large_segments_are_not_copied_out_and_are_alone_on_their_way_in() {
 
     let bytes = drain(&mut writer, 1 << 30);
     let messages = read(&bytes, 50_000, Limits::default()).unwrap();
-    let [
-        Message::Settled {
-            outcome: Outcome::Value(payload),
-            ..
-        },
-    ] = <[_; 1]>::try_from(messages).unwrap()
-    else {
+    let [Message::Settled { outcome, .. }] = <[_; 1]>::try_from(messages).unwrap() else {
         panic!("not what was sent")
+    };
+    let Ok(Outcome::Value(payload)) = Arc::try_unwrap(outcome) else {
+        panic!("not what was sent, or not ours alone")
     };
     for segment in payload.segments {
         assert!(segment.is_unique());
@@ -407,7 +407,7 @@ fn too_many_segments_are_refused_by_the_writer() {
         writer
             .push(&Message::Settled {
                 task,
-                outcome: Outcome::Value(payload)
+                outcome: Outcome::Value(payload).into()
             })
             .is_err()
     );

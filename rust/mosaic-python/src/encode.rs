@@ -15,7 +15,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyNone, PyString, PyTuple};
 
 use crate::hooks::hooks;
-use crate::task::{Output, Task};
+use crate::output::Output;
+use crate::task::Task;
 
 /// [`Payload::format`]: one msgpack value, or for arguments: the array of positional ones and the map of keyword ones.
 pub(crate) const MSGPACK: u8 = 1;
@@ -382,9 +383,10 @@ fn has_tasks(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> b
 
 /// What an argument that stands for a task asks for; its slot is still to be set, unless it is only an order.
 fn dependency(value: &Bound<'_, PyAny>) -> PyResult<Option<Dependency>> {
-    let (task, part, slot) = if let Ok(task) = value.cast::<Task>() {
+    let (task, part, slot, kept) = if let Ok(task) = value.cast::<Task>() {
         task.get().cell().read();
-        (task.get().cell().id, Bytes::new(), Slot::Positional(0))
+        let id = task.get().cell().id;
+        (id, Bytes::new(), Slot::Positional(0), false)
     } else if let Ok(output) = value.cast::<Output>() {
         let output = output.get();
         output.task.bind(value.py()).get().cell().read();
@@ -397,6 +399,7 @@ fn dependency(value: &Bound<'_, PyAny>) -> PyResult<Option<Dependency>> {
             output.task.bind(value.py()).get().cell().id,
             output.part(value.py())?,
             slot,
+            output.kept,
         )
     } else {
         return Ok(None);
@@ -405,6 +408,7 @@ fn dependency(value: &Bound<'_, PyAny>) -> PyResult<Option<Dependency>> {
         slot,
         task,
         part,
+        kept,
         source: Source::Unresolved {
             authority: task.owner,
         },

@@ -9,7 +9,7 @@ use mosaic_core::event::Submission;
 use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::payload::Reference;
 use mosaic_core::placement::LeastLoaded;
-use mosaic_runtime::cell::TaskCell;
+use mosaic_runtime::cell::{Callee, TaskCell};
 use mosaic_runtime::engine::{Engine, EngineConfig, EngineError};
 use mosaic_runtime::node::Launch;
 use mosaic_runtime::notice::Notice;
@@ -22,7 +22,8 @@ use crate::executor::PythonExecutor;
 use crate::hooks::error;
 use crate::loops::Loops;
 use crate::method::{TesseraRef, submit};
-use crate::task::{block, deadline, lock, make_task};
+use crate::task::make_task;
+use crate::waiting::{block, deadline, lock};
 
 /// What everything of this process that belongs to one engine shares.
 pub(crate) struct Host {
@@ -219,10 +220,6 @@ impl PyEngine {
             .collect()
     }
 
-    fn add_worker(&self) {
-        self.host.engine.add_worker();
-    }
-
     fn notices<'py>(&self, py: Python<'py>) -> PyResult<Option<Vec<Bound<'py, PyTuple>>>> {
         let notices = Arc::clone(self.host.engine.notices());
         let Some(taken) = py.detach(move || notices.take()) else {
@@ -281,7 +278,8 @@ impl PyEngine {
             engine.next_task(),
         );
         let class: Arc<str> = name.into();
-        let cell = TaskCell::new(task, tessera, "__init__".into(), Arc::clone(&class));
+        let callee = Callee::new(tessera, Arc::clone(&class), "__init__".into());
+        let cell = TaskCell::new(task, callee);
         let construction = Call {
             task,
             tessera,
@@ -299,7 +297,7 @@ impl PyEngine {
         let place = place.map(RuntimeId);
         let submission = Submission {
             handle: Arc::clone(&cell),
-            call: construction,
+            call: Box::new(construction),
             host: None,
             place,
             restarts,

@@ -24,7 +24,7 @@ use mosaic_core::placement::Strategy;
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
-use crate::cell::{Stage, TaskCell, Waiter};
+use crate::cell::{Callee, Stage, TaskCell, Waiter};
 use crate::directory::Directory;
 pub use crate::error::EngineError;
 use crate::executor::Executor;
@@ -41,7 +41,7 @@ use crate::threads;
 use crate::waiting::HomeSignal;
 
 /// A submission that comes back, and why.
-pub type Refused = (Box<Submission<Arc<TaskCell>>>, EngineError);
+pub type Refused = (Submission<Arc<TaskCell>>, EngineError);
 
 /// What an engine is started with.
 #[derive(Debug, Clone)]
@@ -286,7 +286,6 @@ impl Engine {
         timeout: Option<Duration>,
     ) -> Result<(), Refused> {
         let shared = &self.shared;
-        let submission = Box::new(submission);
         if threads::forked() {
             return Err((submission, EngineError::Forked));
         }
@@ -312,12 +311,26 @@ impl Engine {
 
     /// The executor finished a call. `last` says that it has nothing more to do at the moment.
     pub fn finish(&self, task: TaskId, outcome: Outcome, last: bool) {
+        let outcome = Arc::new(outcome);
         let event = Event::CallFinished { task, outcome };
         if last {
             self.shared.post_now(event);
         } else {
             self.shared.post(event);
         }
+    }
+
+    /// The executor finished a call by whose end another may start, which it is given before this returns unless
+    /// somebody else is at it. That may take its time: the end is told by the I/O thread then.
+    pub fn finish_between(&self, task: TaskId, outcome: Outcome) {
+        let outcome = Arc::new(outcome);
+        self.shared
+            .post_between(Event::CallFinished { task, outcome });
+    }
+
+    /// The result of a call that ran here, as it was encoded; `None` once its owner has let go of it.
+    pub fn result_here(&self, task: TaskId) -> Option<Payload> {
+        lock(&self.shared.state).machine.result_here(task)
     }
 
     /// Have the value of an ended task come here, unless it is on its way.
@@ -339,12 +352,16 @@ impl Engine {
     /// Keep a value here, as the result of a task that has ended.
     pub fn put(&self, name: Arc<str>, value: Payload) -> Arc<TaskCell> {
         let id = self.next_task();
-        let cell = TaskCell::borrowed(id, TesseraId::functions(self.shared.me), name, "".into());
+        let functions = TesseraId::functions(self.shared.me);
+        let cell = TaskCell::borrowed(id, Callee::new(functions, "".into(), name));
         // Whoever wants the value asks the rules, which know whether somebody has dropped it.
-        cell.resolve(Outcome::Stored {
-            host: self.shared.me,
-            size: value.size() as u64,
-        });
+        cell.resolve(
+            Outcome::Stored {
+                host: self.shared.me,
+                size: value.size() as u64,
+            }
+            .into(),
+        );
         self.shared.post(Event::ValuePut { task: id, value });
         cell
     }
@@ -394,7 +411,7 @@ impl Engine {
         class: &str,
         method: &str,
     ) -> Arc<TaskCell> {
-        TaskCell::borrowed(task, tessera, method.into(), class.into())
+        TaskCell::borrowed(task, Callee::new(tessera, class.into(), method.into()))
     }
 
     /// A program's handle is gone without a look at how the task ended.
@@ -429,7 +446,8 @@ impl Engine {
             return Err(EngineError::Stopped);
         }
         let functions = TesseraId::functions(self.shared.me);
-        let cell = TaskCell::new(self.next_task(), functions, "barrier".into(), "".into());
+        let callee = Callee::new(functions, "".into(), "barrier".into());
+        let cell = TaskCell::new(self.next_task(), callee);
         self.shared.pending.fetch_add(1, Ordering::AcqRel);
         self.shared.post(Event::FenceRequested(Arc::clone(&cell)));
         Ok(cell)
@@ -536,16 +554,6 @@ impl Engine {
         })
     }
 
-    /// Start one worker more (head).
-    pub fn add_worker(&self) {
-        let shared = Arc::clone(&self.shared);
-        self.shared.spawn(async move {
-            if let Some(node) = &shared.node {
-                node.add_worker(&shared);
-            }
-        });
-    }
-
     /// End it: workers first, then whatever waits, then the I/O thread. Blocks until all is gone; the second
     /// of two callers waits for the first.
     ///
@@ -583,8 +591,8 @@ pub fn call(
     kind: CallKind,
     method: Arc<str>,
     arguments: Payload,
-) -> Call {
-    Call {
+) -> Box<Call> {
+    Box::new(Call {
         task,
         tessera,
         kind,
@@ -594,5 +602,5 @@ pub fn call(
         construction: Construction::default(),
         dependencies: Vec::<Dependency>::new(),
         arguments,
-    }
+    })
 }

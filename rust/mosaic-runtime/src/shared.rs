@@ -80,6 +80,29 @@ impl Shared {
         }
     }
 
+    /// The same for an event by which a call may start here: then what is to be sent is left to the I/O thread.
+    pub(crate) fn post_between(&self, event: Event<Arc<TaskCell>>) {
+        if threads::forked() {
+            return;
+        }
+        let Ok(mut state) = self.state.try_lock() else {
+            return self.post(event);
+        };
+        if self.stopped.load(Ordering::Acquire) {
+            return self.refuse(event);
+        }
+        state.take_inbox(self);
+        state.handle(event, self);
+        if state.ready.is_empty() {
+            return state.finish_batch(self);
+        }
+        state.hand_over(self);
+        drop(state);
+        if !self.signalled.swap(true, Ordering::AcqRel) {
+            self.inbox_filled.notify_one();
+        }
+    }
+
     /// Have the event processed by the I/O thread.
     pub(crate) fn post(&self, event: Event<Arc<TaskCell>>) {
         if threads::forked() {
@@ -128,13 +151,8 @@ impl Shared {
             Event::OutcomeWanted { handle, .. } | Event::FenceRequested(handle) => handle,
             _ => return,
         };
-        self.settle(
-            &cell,
-            Outcome::Failed(Failure::new(
-                FailureKind::Disconnected,
-                "the runtime has stopped",
-            )),
-        );
+        let failure = Failure::new(FailureKind::Disconnected, "the runtime has stopped");
+        self.settle(&cell, Outcome::Failed(failure).into());
     }
 
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -168,7 +186,7 @@ impl Shared {
         state.finish_batch(self);
     }
 
-    pub(crate) fn settle(&self, cell: &TaskCell, outcome: Outcome) {
+    pub(crate) fn settle(&self, cell: &TaskCell, outcome: Arc<Outcome>) {
         // Who is woken by the end of one task finds room for the next.
         let make_room = || {
             if !cell.borrowed && self.pending.fetch_sub(1, Ordering::AcqRel) == self.max_pending {
@@ -185,10 +203,11 @@ impl Shared {
         if self.stopped.load(Ordering::Acquire) || self.node.as_ref().is_some_and(Node::stopping) {
             return;
         }
-        let what = if cell.class.is_empty() {
-            cell.method.to_string()
+        let callee = &cell.callee;
+        let what = if callee.class.is_empty() {
+            callee.method.to_string()
         } else {
-            format!("{}.{}", cell.class, cell.method)
+            format!("{}.{}", callee.class, callee.method)
         };
         let message = cell.look(|outcome| match outcome {
             Some(Outcome::Failed(failure)) => failure.message.clone(),

@@ -90,6 +90,7 @@ impl State {
                 FailureKind::Rejected,
                 format!("it cannot be sent: {reason}"),
             ))
+            .into()
         };
         match message {
             Message::Call(call) => {
@@ -138,6 +139,8 @@ impl State {
                 Action::Revoke(task) => {
                     self.hand_over(shared);
                     let event = match shared.executor.revoke(task) {
+                        // Its result comes behind this.
+                        Revoked::Ended => continue,
                         Revoked::Running => Event::CallRunsOn(task),
                         Revoked::Prevented => {
                             let failure = Failure::new(
@@ -146,7 +149,7 @@ impl State {
                             );
                             Event::CallFinished {
                                 task,
-                                outcome: Outcome::Failed(failure),
+                                outcome: Outcome::Failed(failure).into(),
                             }
                         }
                     };

@@ -64,7 +64,7 @@ const VARIANT: u8 = 0xC0;
 pub(super) fn payload_of(message: &Message) -> Option<&Payload> {
     match message {
         Message::Call(call) => Some(&call.arguments),
-        Message::Settled { outcome, .. } | Message::Fetched { outcome, .. } => match outcome {
+        Message::Settled { outcome, .. } | Message::Fetched { outcome, .. } => match &**outcome {
             Outcome::Value(payload) => Some(payload),
             Outcome::Stored { .. } => None,
             Outcome::Failed(failure) => Some(&failure.detail),
@@ -215,8 +215,11 @@ type ValueHeader = (u32, u64, bool, u8, u32);
 type StoredHeader = (u32, u64, bool, u32, u64);
 /// task, value wanted, kind, message, context, format, number of references.
 type FailedHeader<'a> = (u32, u64, bool, u8, &'a str, Vec<&'a str>, u8, u32);
-/// slot (tag, index, name), task, part, source (tag, host or format, length of its value).
+/// slot (tag and whether the value was put, index, name), task, part, source (tag, host or format, length of its value).
 type DependencyRow<'a> = (u8, u16, &'a str, u32, u64, Bytes, u8, u32, u64);
+
+/// Beside the tag of a dependency's slot: the value was put.
+const KEPT: u8 = 0x80;
 
 const COROUTINE: u8 = 1;
 const CONCURRENT: u8 = 2;
@@ -360,7 +363,7 @@ pub(super) fn encode_dependencies(dependencies: &[Dependency]) -> Result<BytesMu
         let task = dependency.task;
         let part = dependency.part.clone();
         rows.push((
-            slot,
+            slot | u8::from(dependency.kept) * KEPT,
             index,
             name,
             task.owner.0,
@@ -457,7 +460,8 @@ impl Cursor<'_> {
         let mut lengths = Vec::new();
         let rows: Vec<DependencyRow<'_>> = read(&self.body.bytes()[range])?;
         for (slot, index, name, owner, sequence, part, source, number, length) in rows {
-            let slot = match slot {
+            let kept = slot & KEPT != 0;
+            let slot = match slot & !KEPT {
                 0 => Slot::Positional(index),
                 1 => Slot::Keyword(name.to_owned()),
                 2 => Slot::Order,
@@ -480,6 +484,7 @@ impl Cursor<'_> {
                     sequence,
                 },
                 part,
+                kept,
                 source,
             });
         }
@@ -622,6 +627,7 @@ pub(super) fn decode(
         (CALL, 0) => return decode_call(header, cursor, segments),
         (SETTLED, _) => {
             let (task, _, outcome) = decode_outcome(variant, header, cursor, segments)?;
+            let outcome = Arc::new(outcome);
             return Ok(Message::Settled { task, outcome });
         }
         (FETCHED, _) => {
@@ -629,7 +635,7 @@ pub(super) fn decode(
             return Ok(Message::Fetched {
                 task,
                 value,
-                outcome,
+                outcome: Arc::new(outcome),
             });
         }
         _ => {}

@@ -192,7 +192,7 @@ fn what_the_dead_still_say_is_not_heard() {
     net.kill(ONE);
     let message = mosaic_core::wire::Message::Settled {
         task,
-        outcome: value("late"),
+        outcome: value("late").into(),
     };
     net.feed(HEAD, Event::MessageReceived { from: ONE, message });
     assert_eq!(net.failure(task), Some(FailureKind::Disconnected));
