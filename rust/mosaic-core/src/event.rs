@@ -52,6 +52,13 @@ pub enum Event<H> {
         /// Resolved by [`Action::Settle`].
         handle: H,
     },
+    /// A program asked to be told when a call of this runtime's has reached its host.
+    ArrivalWanted {
+        /// The task.
+        task: TaskId,
+        /// Resolved by [`Action::Settle`]: with an empty value, or with the failure of a call that did not get there.
+        handle: H,
+    },
     /// A program kept a value here, as the result of a task of its own that has ended.
     ValuePut {
         /// The task.

@@ -16,6 +16,7 @@
 //! | [`placement`] | which worker a tessera goes to |
 #![forbid(unsafe_code)]
 
+mod arrival;
 pub mod call;
 mod death;
 pub mod event;

@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | [`crate::task`], [`crate::kept`] | tasks that this runtime owns, and values that were put here |
 //! | [`crate::route`], [`crate::sending`] | the ways to tesserae, and the calls that leave by them |
+//! | [`crate::arrival`] | when a call has reached its host |
 //! | [`crate::finding`] | where a tessera is whose host died |
 //! | [`crate::tessera`] | tesserae that this runtime hosts, and whose turn it is |
 //! | [`crate::inbound`] | calls that came here: arguments, run, result |
@@ -204,6 +205,7 @@ impl<H: Clone> Machine<H> {
                 self.message_received(from, message, actions);
             }
             Event::CallRunsOn(task) => self.call_runs_on(task, actions),
+            Event::ArrivalWanted { task, handle } => self.arrival_wanted(task, handle, actions),
             Event::CancelRequested(task) => self.cancel_requested(task, actions),
             Event::CallTimedOut(task) => {
                 let failure = Failure::new(FailureKind::TimedOut, "the call's time limit passed");
@@ -286,6 +288,8 @@ impl<H: Clone> Machine<H> {
             Message::Call(call) => self.call_received(from, call, actions),
             Message::Settled { task, outcome } => self.task_settled(from, task, outcome, actions),
             Message::Cancel(task) => self.cancel_received(task, actions),
+            Message::Probe(task) => self.send(from, Message::Arrived(task), actions),
+            Message::Arrived(task) => self.arrived(from, task, actions),
             Message::Fetch { task, value } => {
                 self.want(
                     task,

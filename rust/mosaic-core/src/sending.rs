@@ -171,6 +171,7 @@ impl<H: Clone> Machine<H> {
             self.references.pin(reference.object, host, self.config.me);
         }
         self.send(host, Message::Call(call), actions);
+        self.probe(task, actions);
         if !kept {
             self.drop_references(references);
         }

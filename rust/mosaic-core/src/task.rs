@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use crate::arrival::by_its_end;
 use crate::call::{Call, CallKind, Failure, FailureKind, Outcome};
 use crate::event::{Action, Submission};
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
@@ -46,6 +47,8 @@ pub(crate) struct Aside<H> {
     pub(crate) references: Vec<Reference>,
     /// Routes whose next call waits for this one to be sent.
     pub(crate) unblocks: Vec<TesseraId>,
+    /// Handles that are settled when the call has reached its host.
+    pub(crate) arrivals: Vec<H>,
 }
 
 impl<H> Default for Aside<H> {
@@ -55,6 +58,7 @@ impl<H> Default for Aside<H> {
             dependencies: Vec::new(),
             references: Vec::new(),
             unblocks: Vec::new(),
+            arrivals: Vec::new(),
         }
     }
 }
@@ -249,9 +253,13 @@ impl<H: Clone> Machine<H> {
             owned.builds,
         );
         let is_done_with = owned.call.is_none() && owned.aside.is_none();
-        let wanters = owned
-            .aside_mut()
-            .map(|aside| std::mem::take(&mut aside.wanters));
+        let asked = owned.aside_mut().map(|aside| {
+            (
+                std::mem::take(&mut aside.wanters),
+                std::mem::take(&mut aside.arrivals),
+            )
+        });
+        let (wanters, arrivals) = asked.unwrap_or_default();
         let unblocks = owned.take_unblocks();
         owned.outcome = Some(Arc::clone(&outcome));
         if let Some(route) = self.routes.get_mut(&tessera) {
@@ -263,7 +271,11 @@ impl<H: Clone> Machine<H> {
             route.blocked_on = None;
             self.to_pump.push_back(tessera);
         }
-        for (value, wanter) in wanters.into_iter().flatten() {
+        for handle in arrivals {
+            let outcome = by_its_end(&outcome, sent);
+            actions.push(Action::Settle { handle, outcome });
+        }
+        for (value, wanter) in wanters {
             self.deliver_own(task, value, wanter, &outcome, actions);
         }
         if !is_done_with && (!sent || !self.may_build_again(task)) {

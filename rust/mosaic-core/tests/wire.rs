@@ -196,6 +196,8 @@ fn message() -> impl Strategy<Value = Message> {
         2 => (task(), any::<bool>(), outcome())
             .prop_map(|(task, value, outcome)| Message::Fetched { task, value, outcome }),
         1 => task().prop_map(Message::Cancel),
+        1 => task().prop_map(Message::Probe),
+        1 => task().prop_map(Message::Arrived),
         1 => (task(), any::<bool>()).prop_map(|(task, value)| Message::Fetch { task, value }),
         1 => object().prop_map(Message::Hold),
         1 => object().prop_map(Message::HoldAcknowledged),

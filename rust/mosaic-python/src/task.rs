@@ -299,6 +299,11 @@ impl Task {
     }
 
     #[getter]
+    fn borrowed(&self) -> bool {
+        self.cell().borrowed
+    }
+
+    #[getter]
     fn method(&self) -> String {
         self.cell().callee.method.to_string()
     }
@@ -362,6 +367,12 @@ impl Task {
 
     fn failure<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyAny>>> {
         Self::exception(slf)
+    }
+
+    /// A task that ends when this call has reached its worker; fails as the call did if it did not get there.
+    fn arrival(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let host = self.host();
+        make_task(py, host, host.engine.arrival(self.cell().id))
     }
 
     fn cancel(&self) -> bool {

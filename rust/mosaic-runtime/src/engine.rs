@@ -453,6 +453,19 @@ impl Engine {
         Ok(cell)
     }
 
+    /// A cell that is resolved when a call of this runtime has reached its host, or has ended before.
+    pub fn arrival(&self, task: TaskId) -> Arc<TaskCell> {
+        let functions = TesseraId::functions(self.shared.me);
+        let callee = Callee::new(functions, "".into(), "arrival".into());
+        let cell = TaskCell::new(self.next_task(), callee);
+        // How the call fails is told by its own task.
+        cell.read();
+        self.shared.pending.fetch_add(1, Ordering::AcqRel);
+        let handle = Arc::clone(&cell);
+        self.shared.post(Event::ArrivalWanted { task, handle });
+        cell
+    }
+
     /// The program's own strategy has chosen.
     pub fn chosen(&self, tessera: TesseraId, place: Result<RuntimeId, String>) {
         self.shared.post(Event::WorkerChosen { tessera, place });

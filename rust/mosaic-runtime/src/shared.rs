@@ -148,7 +148,9 @@ impl Shared {
     pub(crate) fn refuse(&self, event: Event<Arc<TaskCell>>) {
         let cell = match event {
             Event::CallSubmitted(submission) => submission.handle,
-            Event::OutcomeWanted { handle, .. } | Event::FenceRequested(handle) => handle,
+            Event::OutcomeWanted { handle, .. }
+            | Event::ArrivalWanted { handle, .. }
+            | Event::FenceRequested(handle) => handle,
             _ => return,
         };
         let failure = Failure::new(FailureKind::Disconnected, "the runtime has stopped");

@@ -54,6 +54,8 @@ const PING: u8 = 23;
 const PONG: u8 = 24;
 const DISCARD: u8 = 25;
 const NOTE: u8 = 26;
+const PROBE: u8 = 30;
+const ARRIVED: u8 = 31;
 
 const VALUE: u8 = 0x40;
 const STORED: u8 = 0x80;
@@ -261,6 +263,8 @@ pub(super) fn encode(message: &Message, block: usize, out: &mut BytesMut) -> Res
             outcome,
         } => FETCHED | encode_outcome(*task, *value, outcome, out)?,
         Message::Cancel(id) => task(out, id).map(|()| CANCEL)?,
+        Message::Probe(id) => task(out, id).map(|()| PROBE)?,
+        Message::Arrived(id) => task(out, id).map(|()| ARRIVED)?,
         Message::Fetch { task, value } => {
             write(out, &(task.owner.0, task.sequence, value)).map(|()| FETCH)?
         }
@@ -653,6 +657,8 @@ pub(super) fn decode(
     };
     Ok(match kind {
         CANCEL => Message::Cancel(task(read(header)?)),
+        PROBE => Message::Probe(task(read(header)?)),
+        ARRIVED => Message::Arrived(task(read(header)?)),
         FETCH => {
             let (owner, sequence, value) = read(header)?;
             Message::Fetch {

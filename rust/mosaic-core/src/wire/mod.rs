@@ -50,6 +50,10 @@ pub enum Message {
     },
     /// Caller to host: this task is not wanted any more.
     Cancel(TaskId),
+    /// Caller to host: answer when the call of this task, sent before, is there.
+    Probe(TaskId),
+    /// The answer to a probe.
+    Arrived(TaskId),
     /// Any runtime to the owner or the runner of a task: send me its end when it has one.
     Fetch {
         /// Which.
