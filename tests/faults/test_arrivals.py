@@ -55,21 +55,20 @@ async def test_a_death_on_the_way_ends_it_too(fresh):
         await task
 
 
-async def test_a_cancellation_on_the_way_ends_it_too(fresh, flag):
-    started, release = flag("started"), flag("release")
-    doomed = Doomed.remote(runtime="worker:0:0")
-    pid = await doomed.pid().result()
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        task = doomed.until_async(started, release)
-        task.cancel()
-    finally:
-        os.kill(pid, signal.SIGCONT)
+async def test_a_cancellation_ends_it_too(fresh, flag):
+    started, release, never = flag("started"), flag("release"), flag("never")
+    doomed = Doomed.remote()
+    running = doomed.until(started, release)
+    await started.wait_async()
+    task = doomed.until(never, release)
+    task.cancel()
     # It got there, and did not run.
     assert await task.init_future
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert not started.is_set()
+    release.set()
+    await running
+    assert not never.is_set()
 
 
 async def test_of_a_task_that_was_passed_on_its_end_tells(fresh):
