@@ -283,9 +283,9 @@ impl<H: Clone> Machine<H> {
         }
         if builds
             && !sent
-            && let Outcome::Failed(failure) = &*outcome
+            && let Outcome::Failed(failure) = Arc::unwrap_or_clone(outcome)
         {
-            self.never_built(tessera, failure.clone(), actions);
+            self.never_built(tessera, failure, actions);
         }
         if !self.fences.raised.is_empty() {
             self.fences.ended(task);

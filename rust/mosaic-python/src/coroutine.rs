@@ -259,20 +259,19 @@ pub(crate) fn context_for(
     template: &mut Option<Py<PyAny>>,
     tessera: TesseraId,
 ) -> PyResult<Py<PyAny>> {
-    let template = match template {
-        Some(template) => template,
-        None => {
-            // SAFETY: gives a new reference, or null with an exception set.
-            let context =
-                unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent()) }?.unbind();
-            within(py, &context, || {
-                context_variable(py)?.call_method1(
-                    pyo3::intern!(py, "set"),
-                    ((tessera.owner.0, tessera.sequence),),
-                )
-            })?;
-            template.insert(context)
-        }
+    let template = if let Some(template) = template {
+        template
+    } else {
+        // SAFETY: gives a new reference, or null with an exception set.
+        let context =
+            unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent()) }?.unbind();
+        within(py, &context, || {
+            context_variable(py)?.call_method1(
+                pyo3::intern!(py, "set"),
+                ((tessera.owner.0, tessera.sequence),),
+            )
+        })?;
+        template.insert(context)
     };
     // SAFETY: a live context object; gives a new reference, or null with an exception set.
     unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_Copy(template.as_ptr())) }

@@ -113,7 +113,7 @@ impl Task {
     }
 
     /// Remember what came of a task; of two who find out at the same time, the first is believed.
-    fn remember<'py>(slf: &Bound<'py, Self>, end: Bound<'py, PyAny>) -> Bound<'py, PyAny> {
+    fn remember<'py>(slf: &Bound<'py, Self>, end: &Bound<'py, PyAny>) -> Bound<'py, PyAny> {
         // SAFETY: a live object's type.
         if unsafe { ffi::PyType_IS_GC(end.get_type_ptr()) } != 0 {
             watch(slf);
@@ -155,7 +155,7 @@ impl Task {
             &failure.context,
             detail,
         ))?;
-        Ok(Some(Self::remember(slf, exception)))
+        Ok(Some(Self::remember(slf, &exception)))
     }
 
     /// Raise the exception of a failed task.
@@ -186,7 +186,7 @@ impl Task {
                 "the value of the task was taken by somebody else",
             ));
         };
-        Ok(Self::remember(slf, decode_value(py, payload)?))
+        Ok(Self::remember(slf, &decode_value(py, payload)?))
     }
 
     /// Refuse a wait that could not end: of a tessera for itself, of a worker's main thread for itself.

@@ -367,7 +367,7 @@ pub(super) fn encode_dependencies(dependencies: &[Dependency]) -> Result<BytesMu
         let task = dependency.task;
         let part = dependency.part.clone();
         rows.push((
-            slot | u8::from(dependency.kept) * KEPT,
+            slot | (u8::from(dependency.kept) * KEPT),
             index,
             name,
             task.owner.0,
