@@ -96,6 +96,8 @@ class Engine:
         """Block until that many workers take part. Raises `TimeoutError`, or the reason why they cannot start."""
     def members(self) -> list[tuple[int, str, int, bool]]:
         """Runtime number, uid, process id and whether it is a worker, of all that live, this one too."""
+    def named(self, uid: str) -> int | None:
+        """Return the runtime number of whoever lives under that uid."""
     def notices(self) -> list[tuple[Any, ...]] | None:
         """Block until there is something to tell the program; None once the engine has stopped.
 

@@ -10,8 +10,9 @@ use pyo3::types::{PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 use std::cell::UnsafeCell;
 use std::ffi::c_int;
 
-use crate::encode::{MSGPACK, OPAQUE, PICKLE, TUPLE};
+use crate::encode::{MSGPACK, NAMED, OPAQUE, PICKLE, TUPLE};
 use crate::hooks::{error, hooks};
+use crate::named;
 
 /// Memory that came from a peer, handed to Python: writable, and nobody else's.
 #[pyclass(frozen, module = "mosaic._core")]
@@ -110,15 +111,27 @@ pub(crate) fn decode_arguments(
     payload: Payload,
     values: Vec<(Slot, Bytes, Payload)>,
 ) -> PyResult<Arguments<'_>> {
-    let (mut args, mut kwargs) = if payload.format == MSGPACK {
-        let mut reader = Reader {
-            py,
-            bytes: &payload.body,
-        };
+    let plain = match payload.format {
+        MSGPACK => Some((None, &payload.body[..])),
+        NAMED => {
+            let (name, rest) = named::split(&payload.body).ok_or_else(truncated)?;
+            let name = PyBytes::new(py, name);
+            let first = hooks(py)?
+                .unpickle
+                .bind(py)
+                .call1((name, PyList::empty(py)))?;
+            Some((Some(first), rest))
+        }
+        _ => None,
+    };
+    let (mut args, mut kwargs) = if let Some((first, bytes)) = plain {
+        let mut reader = Reader { py, bytes };
         let count = reader.array_length()?;
-        let args = (0..count)
-            .map(|_| reader.value())
-            .collect::<PyResult<Vec<_>>>()?;
+        let mut args = Vec::with_capacity(count.min(bytes.len()) + 1);
+        args.extend(first);
+        for _ in 0..count {
+            args.push(reader.value()?);
+        }
         let named = reader.map_length()?;
         let kwargs = if named == 0 {
             None

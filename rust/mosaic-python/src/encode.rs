@@ -15,6 +15,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyNone, PyString, PyTuple};
 
 use crate::hooks::hooks;
+use crate::named;
 use crate::output::Output;
 use crate::task::Task;
 
@@ -24,6 +25,8 @@ pub(crate) const MSGPACK: u8 = 1;
 pub(crate) const PICKLE: u8 = 2;
 /// [`Payload::format`]: a value that cannot be encoded; the body says why.
 pub(crate) const OPAQUE: u8 = 3;
+/// [`Payload::format`], for arguments: the first is a function or class by its name ([`crate::named`]), the rest as in [`MSGPACK`].
+pub(crate) const NAMED: u8 = 4;
 
 /// The extension type of tuples.
 pub(crate) const TUPLE: i8 = 1;
@@ -281,24 +284,28 @@ pub(crate) fn encode_arguments(
 ) -> PyResult<(Payload, Vec<Dependency>)> {
     let py = args.py();
     let mut dependencies = Vec::new();
-    let named = kwargs.map_or(0, PyDictMethods::len);
-    if first.is_none()
+    let count = kwargs.map_or(0, PyDictMethods::len);
+    let name = first.map(named::pickled_name).transpose()?;
+    // Without a first argument, or with one that travels by its name.
+    if !matches!(name, Some(None))
         && !has_tasks(args, kwargs)
         && let Some(body) = plain_arguments(
             args.iter_borrowed().map(pyo3::Borrowed::to_owned),
             args.len(),
             kwargs,
-            named,
+            count,
         )
     {
-        return Ok((
-            Payload {
-                format: MSGPACK,
-                body,
-                ..Payload::default()
-            },
-            dependencies,
-        ));
+        let (format, body) = match name.flatten() {
+            None => (MSGPACK, body),
+            Some(name) => (NAMED, named::join(&name, &body)),
+        };
+        let arguments = Payload {
+            format,
+            body,
+            ..Payload::default()
+        };
+        return Ok((arguments, dependencies));
     }
     let mut positional = Vec::with_capacity(args.len() + 1);
     positional.extend(first.cloned());

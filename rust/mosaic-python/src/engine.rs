@@ -220,6 +220,10 @@ impl PyEngine {
             .collect()
     }
 
+    fn named(&self, uid: &str) -> Option<u32> {
+        self.host.engine.named(uid).map(|runtime| runtime.0)
+    }
+
     fn notices<'py>(&self, py: Python<'py>) -> PyResult<Option<Vec<Bound<'py, PyTuple>>>> {
         let notices = Arc::clone(self.host.engine.notices());
         let Some(taken) = py.detach(move || notices.take()) else {

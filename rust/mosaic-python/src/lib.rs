@@ -10,6 +10,7 @@
 //! | [`executor`], [`coroutine`] | the lanes that calls run on: the main thread, an event loop |
 //! | [`running`] | one call, from its arguments to its end |
 //! | [`encode`], [`decode`] | values to payloads and back |
+//! | [`named`] | functions and classes that travel by their name |
 //! | [`hooks`] | the Python objects that the core works with |
 
 #![allow(
@@ -28,6 +29,7 @@ mod gather;
 mod hooks;
 mod loops;
 mod method;
+mod named;
 mod output;
 mod running;
 mod task;

@@ -243,6 +243,19 @@ impl Engine {
             .collect()
     }
 
+    /// The number of whoever takes part under that name.
+    pub fn named(&self, uid: &str) -> Option<RuntimeId> {
+        let shared = &self.shared;
+        if uid == shared.uid {
+            return Some(shared.me);
+        }
+        let state = lock(&shared.state);
+        let mut members = state.machine.members();
+        members
+            .find(|member| member.uid == uid)
+            .map(|member| member.runtime)
+    }
+
     /// A number for a new task or tessera of this runtime.
     pub fn next_sequence(&self) -> u64 {
         self.shared.sequence.fetch_add(1, Ordering::Relaxed)
