@@ -140,6 +140,7 @@ impl Engine {
                 dirty: Vec::new(),
             }),
             inbox: Mutex::default(),
+            names: Mutex::default(),
             notes: Mutex::default(),
             signalled: AtomicBool::new(false),
             inbox_filled: Notify::new(),
@@ -249,11 +250,7 @@ impl Engine {
         if uid == shared.uid {
             return Some(shared.me);
         }
-        let state = lock(&shared.state);
-        let mut members = state.machine.members();
-        members
-            .find(|member| member.uid == uid)
-            .map(|member| member.runtime)
+        lock(&shared.names).get(uid).copied()
     }
 
     /// A number for a new task or tessera of this runtime.

@@ -1,6 +1,6 @@
 //! What the threads of one engine share: the inbox, the state behind its lock, the counters.
 //!
-//! Lock order: reader, state, then (inbox | cell | mailbox | notices), each of these innermost.
+//! Lock order: reader, state, then (inbox | names | cell | mailbox | notices), each of these innermost.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
@@ -9,6 +9,7 @@ use mosaic_core::call::{Failure, FailureKind, Outcome};
 use mosaic_core::event::{Event, Member};
 use mosaic_core::id::RuntimeId;
 use mosaic_core::wire::Message;
+use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
 use crate::cell::TaskCell;
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) max_pending: usize,
     pub(crate) state: Mutex<State>,
     pub(crate) inbox: Mutex<Vec<Event<Arc<TaskCell>>>>,
+    /// Who takes part, by name: to be looked up without a wait for the state.
+    pub(crate) names: Mutex<FxHashMap<String, RuntimeId>>,
     /// Lines for the head's log.
     pub(crate) notes: Mutex<Vec<Message>>,
     pub(crate) signalled: AtomicBool,

@@ -168,6 +168,7 @@ impl State {
                     shared.log(level, text);
                 }
                 Action::MemberJoined(member) => {
+                    lock(&shared.names).insert(member.uid.clone(), member.runtime);
                     if let Some(node) = &shared.node {
                         node.joined();
                     }
@@ -176,6 +177,7 @@ impl State {
                 }
                 Action::MemberDied { member, cause } => {
                     self.peers.remove(&member.runtime);
+                    lock(&shared.names).remove(&member.uid);
                     if !shared.node.as_ref().is_some_and(Node::stopping) {
                         shared.tell(Notice::Died {
                             uid: member.uid,
