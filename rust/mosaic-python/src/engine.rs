@@ -88,6 +88,10 @@ impl Host {
         tessera: TesseraId,
         blocking: bool,
     ) -> PyResult<bool> {
+        // Where it is, is asked last: for that the engine's lock may have to be waited for, at every await.
+        if !self.executor.blocks(py, tessera, blocking)? {
+            return Ok(false);
+        }
         let me = self.engine.runtime();
         let place = match self.engine.host_of(tessera) {
             // Whether this thread may block depends on where the tessera goes.
@@ -96,7 +100,7 @@ impl Host {
             }
             place => place.unwrap_or(tessera.owner),
         };
-        Ok(place == me && self.executor.blocks(py, tessera, blocking)?)
+        Ok(place == me)
     }
 }
 
