@@ -19,6 +19,7 @@
 mod arrival;
 pub mod call;
 mod death;
+mod ending;
 pub mod event;
 mod fence;
 mod finding;

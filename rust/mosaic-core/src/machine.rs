@@ -9,7 +9,7 @@
 //! | [`crate::arrival`] | when a call has reached its host |
 //! | [`crate::finding`] | where a tessera is whose host died |
 //! | [`crate::tessera`] | tesserae that this runtime hosts, and whose turn it is |
-//! | [`crate::inbound`] | calls that came here: arguments, run, result |
+//! | [`crate::inbound`], [`crate::ending`] | calls that came here: arguments, run, result |
 //! | [`crate::outcome`] | ends of tasks: kept, wanted, fetched |
 //! | [`crate::holding`], [`crate::refs`] | who refers to what |
 //! | [`crate::death`], [`crate::membership`] | who takes part, and what follows when one dies |

@@ -93,8 +93,9 @@ impl PythonExecutor {
         let objects = std::mem::take(&mut *lock(&self.objects));
         let results = std::mem::take(&mut *lock(&self.results));
         let contexts = std::mem::take(&mut *lock(&self.contexts));
+        let suspended = std::mem::take(&mut *lock(&self.suspended));
         let event_loop = lock(&self.event_loop).take();
-        drop((objects, results, contexts, event_loop));
+        drop((objects, results, contexts, suspended, event_loop));
         self.coroutines.wake().close();
         self.attached.close();
         self.main.signal().close();
@@ -295,7 +296,7 @@ impl PythonExecutor {
                 self.run_job(py, job, || waiting.is_empty());
             }
         }
-        self.take_in(py, batch)?;
+        self.take_in(py, batch);
         if lock(&self.waiting).is_empty() || self.has_runner.load(Ordering::Acquire) {
             return Ok(());
         }
@@ -310,7 +311,7 @@ impl PythonExecutor {
         Ok(())
     }
 
-    fn take_in(&self, py: Python<'_>, batch: Vec<CoroutineJob>) -> PyResult<()> {
+    fn take_in(&self, py: Python<'_>, batch: Vec<CoroutineJob>) {
         for job in batch {
             match job {
                 CoroutineJob::Run(ready) => lock(&self.waiting).push_back(ready),
@@ -318,26 +319,27 @@ impl PythonExecutor {
                     let running = lock(&self.suspended)
                         .get(&task)
                         .map(|running| running.clone_ref(py));
-                    if let Some(running) = running {
-                        running.call_method0(py, pyo3::intern!(py, "cancel"))?;
+                    let cancelled = running
+                        .map(|running| running.call_method0(py, pyo3::intern!(py, "cancel")));
+                    if let Some(Err(error)) = cancelled {
+                        error.write_unraisable(py, None);
                     }
                 }
             }
         }
-        Ok(())
     }
 
     /// The next coroutine call for the runner that asks. Nobody needs to be woken for what comes from here on:
     /// the runner asks again, or says that it leaves.
-    pub(crate) fn next_coroutine(&self, py: Python<'_>) -> PyResult<Option<ReadyCall>> {
+    pub(crate) fn next_coroutine(&self, py: Python<'_>) -> Option<ReadyCall> {
         let next = || lock(&self.waiting).pop_front();
         if let Some(ready) = next() {
-            return Ok(Some(ready));
+            return Some(ready);
         }
         let mut batch = Vec::new();
         self.coroutines.take(&mut batch);
-        self.take_in(py, batch)?;
-        Ok(next())
+        self.take_in(py, batch);
+        next()
     }
 
     /// The runner starts no more calls: another one does, as soon as there is something to do.
@@ -347,40 +349,36 @@ impl PythonExecutor {
     }
 
     /// Begin a coroutine call; `None` if it has ended by that already, or must not begin.
-    pub(crate) fn begin_coroutine(
-        &self,
-        py: Python<'_>,
-        ready: ReadyCall,
-    ) -> PyResult<Option<Current>> {
+    pub(crate) fn begin_coroutine(&self, py: Python<'_>, ready: ReadyCall) -> Option<Current> {
         let (task, tessera, kind) = (ready.call.task, ready.call.tessera, ready.call.kind);
         if !self.main.begin(task) {
-            return Ok(None);
+            return None;
         }
         let outer = RUNNING.replace(Some(tessera));
         let invoked = self.invoke(py, ready);
         RUNNING.set(outer);
-        let coroutine = match invoked {
-            Ok(value) if value.is_instance(cached!(py, "types", "CoroutineType")?)? => {
-                value.unbind()
+        let begun = invoked.and_then(|value| {
+            if !value.is_instance(cached!(py, "types", "CoroutineType")?)? {
+                return Ok(Err(value));
             }
-            // Not a coroutine after all, or an attribute that was read past a running call.
-            other => {
-                let outcome = self.outcome(py, task, kind, other);
-                self.finish_between(task, outcome);
-                return Ok(None);
-            }
+            let mut contexts = lock(&self.contexts);
+            let context = context_for(py, contexts.entry(tessera).or_default(), tessera)?;
+            Ok(Ok(Current {
+                task,
+                kind,
+                coroutine: value.unbind(),
+                context,
+            }))
+        });
+        // Not a coroutine after all, or an attribute that was read past a running call.
+        let ended = match begun {
+            Ok(Ok(current)) => return Some(current),
+            Ok(Err(value)) => Ok(value),
+            Err(error) => Err(error),
         };
-        let context = context_for(
-            py,
-            lock(&self.contexts).entry(tessera).or_default(),
-            tessera,
-        )?;
-        Ok(Some(Current {
-            task,
-            kind,
-            coroutine,
-            context,
-        }))
+        let outcome = self.outcome(py, task, kind, ended);
+        self.finish_between(task, outcome);
+        None
     }
 
     /// A coroutine has given up its turn; the asyncio task is its own.

@@ -217,6 +217,26 @@ mod loom_tests {
         });
     }
 
+    /// `MAIL-1`: what comes while the consumer takes without a drain is there for the drain that ends that.
+    #[test]
+    fn loom_a_consumer_that_takes_in_between_misses_nothing() {
+        loom::model(|| {
+            let mailbox = Arc::new(Mailbox::new(Flag::default()));
+            let producer = thread::spawn({
+                let mailbox = Arc::clone(&mailbox);
+                move || mailbox.push(1)
+            });
+            let mut taken = Vec::new();
+            mailbox.take(&mut taken);
+            let mut batch = Vec::new();
+            mailbox.drain(&mut batch);
+            taken.append(&mut batch);
+            producer.join().unwrap();
+            consume(&mailbox, &mut taken);
+            assert_eq!(taken, [1], "an entry waits and nobody was woken for it");
+        });
+    }
+
     /// `MAIL-1`: the consumer that left work for later is woken again, whoever else raises the signal.
     #[test]
     fn loom_a_roused_consumer_comes_back() {
