@@ -101,8 +101,8 @@ class Engine:
         """Block until that many workers take part. Raises `TimeoutError`, or the reason why they cannot start."""
     def members(self) -> list[tuple[int, str, int, bool]]:
         """Runtime number, uid, process id and whether it is a worker, of all that live, this one too."""
-    def add_worker(self) -> None:
-        """Start one worker more (head only)."""
+    def named(self, uid: str) -> int | None:
+        """Return the runtime number of whoever lives under that uid."""
     def notices(self) -> list[tuple[Any, ...]] | None:
         """Block until there is something to tell the program; None once the engine has stopped.
 
@@ -216,6 +216,9 @@ class Task:
     def wait_placed(self) -> int:
         """Return the runtime that runs it; block until that is decided."""
     @property
+    def borrowed(self) -> bool:
+        """Whether it was passed to this process, rather than made here."""
+    @property
     def method(self) -> str: ...
     @property
     def state(self) -> str:
@@ -233,6 +236,8 @@ class Task:
         """Block until the task has ended; do not raise its failure."""
     def failure(self) -> BaseException | None:
         """Return the exception of an ended task, if it failed, and mark it as seen."""
+    def arrival(self) -> Task:
+        """Return a task that ends when this call has reached its worker, and fails if it did not get there."""
     def cancel(self) -> bool: ...
     def subscribe(self, future: Future[None]) -> None:
         """Have this future of the running loop resolved with None when the task has ended, well or not."""

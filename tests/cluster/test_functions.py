@@ -183,16 +183,36 @@ async def test_imap_left_early(runtime):
     assert await runtime.map(square, [3]) == [9]
 
 
-async def test_imap_failures_come_in_their_turn(runtime):
+@pytest.mark.parametrize("chunksize", [1, 2, 4, 6])
+async def test_imap_failures_come_in_their_turn(runtime, chunksize):
     seen = []
 
     async def collect():
-        async for result in runtime.imap(fail_at, range(6), [3] * 6, chunksize=1):
+        async for result in runtime.imap(fail_at, range(6), [3] * 6, chunksize=chunksize):
             seen.append(result)
 
     with pytest.raises(ValueError, match="item 3"):
         await collect()
     assert seen == [0, 1, 2]
+
+
+async def test_imap_of_coroutines_keeps_what_came_before_a_failure(runtime):
+    async def fail_late(x):
+        if x == 2:
+            raise ValueError("item 2")
+        return x
+
+    seen = []
+
+    async def collect():
+        async for result in runtime.imap(fail_late, range(4), chunksize=4):
+            seen.append(result)
+
+    with pytest.raises(ValueError, match="item 2") as info:
+        await collect()
+    assert seen == [0, 1]
+    assert "Remote traceback" in "".join(info.value.__notes__)
+    assert "raised for the item (2)" in "".join(info.value.__notes__)
 
 
 async def test_imap_does_not_take_endless_iterables_whole(runtime):

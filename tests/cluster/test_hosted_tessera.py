@@ -6,7 +6,7 @@ import os
 import pytest
 
 import mosaic
-from tests.support.actors import Counter, Echo, Holder, Mortal
+from tests.support.actors import Blocker, Counter, Echo, Holder, Mortal
 from tests.support.rendezvous import eventually_async
 
 
@@ -65,18 +65,89 @@ async def test_failures_arrive_at_the_caller(runtime):
         await Echo.remote().call(hosted, "fail", ValueError("from the driver"))
 
 
-async def test_names_that_programs_use(runtime):
+async def test_it_listens_once_its_calls_run(runtime):
     hosted = Counter.local()
-    for name in (
-        "queue_task",
-        "listen",
-        "listen_async",
-        "run_async",
-        "call_safe",
-        "send_exception",
-        "make_parameter",
-    ):
-        assert callable(getattr(hosted, name)), name
+    await hosted.listen_async()
+    assert await hosted.proxy.add(1).result() == 1
+    hosted.listen()  # there is nothing to wait for any more
+
+
+async def test_listening_first_must_not_block_the_loop_that_it_needs(runtime):
+    hosted = Counter.local()
+    with pytest.raises(mosaic.MosaicError, match="event loop"):
+        hosted.listen()
+    await hosted.listen_async()
+
+
+async def test_queued_calls_are_waited_for_together(runtime, flag):
+    started, release = flag("started"), flag("release")
+    hosted = Blocker.local()
+    first = hosted.proxy.until_async(started, release)
+    second = hosted.proxy.pid()
+    for task in (first, second):
+        hosted.queue_task(task)
+    ran = asyncio.ensure_future(hosted.run_async())
+    await started.wait_async()
+    assert not ran.done()
+    release.set()
+    await ran
+    assert first.done()
+    assert second.done()
+    await hosted.run_async()  # nothing is left
+
+
+async def test_a_queued_call_that_fails_is_its_callers_to_hear_of(runtime):
+    hosted = Echo.local()
+    task = hosted.proxy.fail(KeyError("for its caller"))
+    hosted.queue_task(task)
+    await hosted.run_async()
+    with pytest.raises(KeyError, match="for its caller"):
+        await task
+
+
+async def test_only_its_own_calls_can_be_queued(runtime):
+    hosted = Counter.local()
+    with pytest.raises(ValueError, match="only its own"):
+        hosted.queue_task(Echo.remote().back(1))
+    with pytest.raises(TypeError, match="takes a task"):
+        hosted.queue_task("add")
+
+
+@mosaic.tessera
+class Fragile:
+    def plain(self):
+        return "plain"
+
+    async def coroutine(self):
+        return "coroutine"
+
+    def fails(self):
+        raise ValueError("fragile")
+
+
+async def test_a_safe_call_gives_the_result(runtime):
+    hosted = Fragile.local()
+    assert await hosted.call_safe("head", "plain", None) == "plain"
+    assert await hosted.call_safe("head", "coroutine", None) == "coroutine"
+    assert await hosted.call_safe("head", lambda: 3, None) == 3
+
+
+async def test_a_safe_call_that_fails_is_logged_with_its_caller_and_raised(runtime, caplog):
+    hosted = Fragile.local()
+    task = hosted.proxy.plain()
+    with pytest.raises(ValueError, match="fragile"):
+        await hosted.call_safe("worker:0:7", "fails", task)
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    message = record.getMessage()
+    for part in (hosted.uid, "fails", task.uid, "worker:0:7"):
+        assert part in message
+    assert record.exc_info[1].args == ("fragile",)
+    await task
+
+
+async def test_there_must_be_an_exception_to_send(runtime):
+    with pytest.raises(mosaic.MosaicError, match="except"):
+        Fragile.local().send_exception("head", "plain", None)
 
 
 async def test_a_constructor_that_fails_here_raises_here(runtime):

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from mosaic.comms.serialisation import dumps
+from mosaic.core.failure import decode_failure
 from mosaic.runtime.chunks import run_chunk, run_chunk_async, take_back
 
 
@@ -25,6 +26,22 @@ def run(token, serial, rows, function=double):
 
 def test_a_chunk_that_nobody_wants_back():
     assert run("whole", 1, [(1,), (2,)]) == [2, 4]
+
+
+def test_what_came_before_a_failure_is_kept():
+    def fail_at_two(value):
+        if value == 2:
+            raise KeyError(value)
+        return value
+
+    rows = [(0,), (1,), (2,), (3,)]
+    answer = run_chunk("fails", 1, dumps(fail_at_two), rows, 0)
+    assert answer is not None
+    _, values, failure = answer
+    assert values == [0, 1]
+    error = decode_failure("raised", failure[0], [], failure[1])
+    assert type(error) is KeyError
+    assert error.args == (2,)
 
 
 def test_a_function_that_is_not_known():

@@ -86,17 +86,14 @@ def number_of(runtime: object) -> int:
     uid = runtime if isinstance(runtime, str) else getattr(runtime, "uid", None)
     if not isinstance(uid, str):
         raise MosaicError(f"a runtime is named by its uid or a proxy of it, not by {runtime!r}")
-    number = _numbers.get(uid)
-    alive = living()
-    if number is None or number not in alive:
-        _refresh()
-        number = _numbers.get(uid)
-        if number is None:
-            known = ", ".join(sorted(_numbers)) or "none"
-            raise MosaicError(f"there is no runtime {uid!r} (known: {known})")
-        if number not in alive:
-            raise RuntimeDisconnectedError(f"{uid} does not take part any more")
-    return number
+    number = engine().named(uid)
+    if number is not None:
+        return number
+    _refresh()
+    if uid in _numbers:
+        raise RuntimeDisconnectedError(f"{uid} does not take part any more")
+    known = ", ".join(sorted(_numbers)) or "none"
+    raise MosaicError(f"there is no runtime {uid!r} (known: {known})")
 
 
 def workers() -> list[tuple[int, str]]:

@@ -47,9 +47,10 @@ class TaskProxy(_core.Task, ProxyBase):
     once. A task given as an argument of another call is replaced by its value there.
     """
 
-    __slots__ = ("_callbacks",)
+    __slots__ = ("_arrival", "_callbacks")
 
     _callbacks: callbacks.Registered
+    _arrival: Arrival
 
     @property
     def uid(self) -> str:
@@ -84,11 +85,18 @@ class TaskProxy(_core.Task, ProxyBase):
 
     @property
     def init_future(self) -> Arrival:
-        """Awaited, it waits until the call is on its way.
+        """Awaited, it waits until the call has reached its worker; it need not have run there.
 
-        Everything sent to the same worker afterwards arrives after the call.
+        Of a task that was passed to this process nothing is known before its end.
         """
-        return Arrival()
+        try:
+            return self._arrival
+        except AttributeError:
+            pass
+        arrival = Arrival(self if self.borrowed else self.arrival())
+        if not self.borrowed:
+            self._arrival = arrival
+        return arrival
 
     @property
     def remote(self) -> TaskRemote:
@@ -165,24 +173,54 @@ def _rebuild_task(task: RawId, tessera: RawId, name: str, method: str) -> _core.
 
 
 class Arrival:
-    """What `TaskProxy.init_future` gives: done from the start, since calls are sent in order at once."""
+    """What `TaskProxy.init_future` gives: ends when the call has reached its worker, or how the call failed before.
 
-    __slots__ = ()
+    Parameters
+    ----------
+    probe : mosaic._core.Task
+        Ends with it.
+    """
+
+    __slots__ = ("_probe",)
+
+    def __init__(self, probe: _core.Task) -> None:
+        self._probe = probe
 
     def __await__(self) -> Generator[Any, None, bool]:
-        yield from ()
+        yield from self._probe.__await__()
         return True
 
     def done(self) -> bool:
-        """Tell that it is done."""
-        return True
+        """Tell whether the call has reached its worker, or never will."""
+        return self._probe.ended
+
+    def cancelled(self) -> bool:
+        """Tell whether the call was cancelled before it reached its worker."""
+        return self._probe.state == "cancelled"
+
+    def exception(self) -> BaseException | None:
+        """Return how the call failed on its way, None if it got there.
+
+        Raises
+        ------
+        asyncio.InvalidStateError
+            It is still on its way.
+        """
+        if not self._probe.ended:
+            from asyncio import InvalidStateError
+
+            raise InvalidStateError("the call is still on its way")
+        return self._probe.failure()
 
     def result(self) -> bool:
-        """Return True."""
+        """Return True, or raise what `exception` returns."""
+        error = self.exception()
+        if error is not None:
+            raise error
         return True
 
     def set_result(self, value: object) -> None:
-        """Do nothing: it is done."""
+        """Do nothing: whether the call is there is for its worker to say."""
 
 
 class TaskRemote:

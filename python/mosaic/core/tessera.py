@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from _weakref import ref as _weak
 
+from mosaic import _core
 from mosaic.core import network
 from mosaic.core.base import RemoteBase
 from mosaic.errors import MosaicError
@@ -56,6 +57,8 @@ class Tessera(RemoteBase):
         except TypeError:
             self._weak = None
         self._ref: Any = None
+        self._construction: _core.Task | None = None
+        self._queued: list[_core.Task] = []
 
     @property
     def uid(self) -> str:
@@ -127,10 +130,11 @@ class Tessera(RemoteBase):
         ref = self._ref or engine.borrow_tessera(self._raw, engine.runtime, self._cls.__name__)
         return TesseraProxy(self._cls, ref, {"uid": self._chosen} if self._chosen else {})
 
-    def keep(self, obj: object, ref: Any) -> None:
+    def keep(self, obj: object, ref: Any, construction: _core.Task) -> None:
         """Keep the object and the tessera alive as long as this view (`Klass.local`)."""
         self._strong = obj
         self._ref = ref
+        self._construction = construction
 
     def make_parameter(self, *args: Any, **kwargs: Any) -> Any:
         """Make a parameter of the tessera."""
@@ -154,19 +158,58 @@ class Tessera(RemoteBase):
             raise TesseraStoppedError(f"{self.uid} has been freed")
         return obj
 
-    # The core queues and runs calls by itself; these names remain for programs that use them.
+    # The core queues and runs calls by itself: what follows looks at that work, or waits for it.
 
     def queue_task(self, task: TaskProxy) -> None:
-        """Do nothing: the core has queued the task."""
+        """Have a call of this tessera waited for by `run_async`. The core has queued it when it was made.
+
+        Parameters
+        ----------
+        task : TaskProxy
+            What a call on a proxy of this tessera returned.
+
+        Raises
+        ------
+        TypeError
+            It is no task.
+        ValueError
+            It calls another tessera.
+        """
+        if not isinstance(task, _core.Task):
+            raise TypeError(f"queue_task() takes a task, not {task!r}")
+        if task.tessera != self._raw:
+            raise ValueError(f"{task!r} is not a call of {self.uid}: only its own can be queued")
+        self._queued = [*(queued for queued in self._queued if not queued.ended), task]
 
     def listen(self) -> None:
-        """Do nothing: a tessera listens from its start."""
+        """Block until the tessera listens: what is called from now on runs.
+
+        Raises
+        ------
+        TesseraStoppedError
+            The object has been freed.
+        """
+        self._object()
+        if self._construction is not None:
+            self._construction.wait()
 
     async def listen_async(self) -> None:
-        """Do nothing: a tessera listens from its start."""
+        """Wait until the tessera listens; see `listen`."""
+        self._object()
+        if self._construction is not None:
+            await self._construction
 
     async def run_async(self) -> None:
-        """Do nothing: the core runs what is ready."""
+        """Wait until every call given to `queue_task` has ended; whoever made it is told how."""
+        while self._queued:
+            task = self._queued[0]
+            try:
+                await task
+            except BaseException:
+                # This wait may have been cancelled, rather than the call have failed.
+                if not task.ended:
+                    raise
+            self._queued = [queued for queued in self._queued if queued is not task]
 
     async def call_safe(self, sender_id: str, method: Any, task: Any) -> Any:
         """Call a method of the object, or a function, and log and raise what it raises.
@@ -176,9 +219,14 @@ class Tessera(RemoteBase):
         sender_id : str
             The uid of the caller, for the log.
         method : str or callable
-            What to call.
+            What to call: a plain method or a coroutine one, without arguments.
         task : TaskProxy, optional
             The task that stands for the call, for the log.
+
+        Returns
+        -------
+        object
+            What it returned.
         """
         function = getattr(self._object(), method) if isinstance(method, str) else method
         try:
@@ -189,12 +237,33 @@ class Tessera(RemoteBase):
             raise
 
     def send_exception(self, sender_id: str, method: Any, task: Any) -> None:
-        """Log the exception being handled; the core sends it to the caller."""
-        import logging
+        """Log the exception that is being handled, with who called what; raised on, it goes to the caller.
+
+        Parameters
+        ----------
+        sender_id : str
+            The uid of the caller.
+        method : str or callable
+            What was called.
+        task : TaskProxy, optional
+            The task that stands for the call.
+
+        Raises
+        ------
+        MosaicError
+            No exception is being handled.
+        """
+        from sys import exception
+
+        error = exception()
+        if error is None:
+            raise MosaicError("send_exception() is for an `except` block: no exception is handled")
+        from mosaic.utils.logger import logger
 
         name = method if isinstance(method, str) else getattr(method, "__name__", repr(method))
-        logging.getLogger("mosaic").error(
-            "%s.%s, called by %s, failed", self.uid, name, sender_id, exc_info=True
+        call = "" if task is None else f" ({task.uid})"
+        logger().error(
+            "%s.%s%s, called by %s, failed", self.uid, name, call, sender_id, exc_info=error
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -262,7 +331,7 @@ def local(
         extra: dict[str, Any] = {PREPARED: key}
         if options["uid"] is not None:
             extra[UID] = options["uid"]
-        ref, _ = engine.construct(
+        ref, construction = engine.construct(
             cls,
             cls.__name__,
             (),
@@ -276,7 +345,7 @@ def local(
         prepared.pop(key, None)
         raise
     view = Tessera(ref.id, obj, options["uid"])
-    view.keep(obj, ref)
+    view.keep(obj, ref, construction)
     return view
 
 

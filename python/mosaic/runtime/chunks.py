@@ -9,13 +9,15 @@ from __future__ import annotations
 from _thread import allocate_lock
 from time import perf_counter
 
+from mosaic.core.failure import encode_exception
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any, TypeAlias
 
     Rows: TypeAlias = list[tuple[Any, ...]]
-    Answer: TypeAlias = tuple[float, list[Any]] | None
+    Answer: TypeAlias = tuple[float, list[Any], tuple[str, bytes] | None] | None
 
 _functions: dict[str, Callable[..., Any]] = {}
 
@@ -100,7 +102,8 @@ def run_chunk(token: str, serial: int, payload: bytes | None, rows: Rows, retrie
     Returns
     -------
     tuple or None
-        Seconds taken and the results, fewer than rows if some were taken back; None if the function is not known here.
+        Seconds taken, the results, and the encoded exception of the row after them, if it raised. Without one there
+        are fewer results than rows if some were taken back. None if the function is not known here.
     """
     function = _function(token, payload)
     if function is None:
@@ -117,8 +120,8 @@ def run_chunk(token: str, serial: int, payload: bytes | None, rows: Rows, retrie
                 attempt += 1
                 _note_failure(error, row, attempt, retries)
                 if attempt > retries:
-                    raise
-    return perf_counter() - start, results
+                    return perf_counter() - start, results, encode_exception(error)
+    return perf_counter() - start, results, None
 
 
 async def run_chunk_async(
@@ -140,8 +143,8 @@ async def run_chunk_async(
                 attempt += 1
                 _note_failure(error, row, attempt, retries)
                 if attempt > retries:
-                    raise
-    return perf_counter() - start, results
+                    return perf_counter() - start, results, encode_exception(error)
+    return perf_counter() - start, results, None
 
 
 async def take_back(token: str, serial: int, count: int) -> int:

@@ -124,7 +124,7 @@ class Mapping:
         self._suspects: deque[Chunk] = deque()
         self._results: deque[tuple[int, list[Any]]] = deque()
         self._fatal: list[BaseException] = []
-        self._failed: tuple[int, Exception] | None = None
+        self._failed: tuple[int, BaseException] | None = None
         # Results in the order of the items: a failure waits for what comes before it.
         self._in_turn = False
         self._pumps: dict[str, tuple[Pump, asyncio.Task[None]]] = {}
@@ -346,7 +346,7 @@ class Mapping:
         self.more.set()
         self._wake_if_finished()
 
-    def fail(self, place: int, error: Exception) -> None:
+    def fail(self, place: int, error: BaseException) -> None:
         """End with the failure of an item."""
         if self._failed is None or place < self._failed[0]:
             self._failed = place, error

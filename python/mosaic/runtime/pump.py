@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
+from mosaic.core.failure import decode_failure
 from mosaic.errors import ObjectLostError
 from mosaic.runtime import chunks, deaths
 
@@ -187,11 +188,15 @@ class Pump:
             self._known = False
             mapping.give_back(chunk)
         else:
-            seconds, values = answer
+            seconds, values, failure = answer
             if values:
                 mapping.measure(seconds, len(values))
                 mapping.deliver(chunk.first, values)
-            if len(values) < len(chunk.rows):
+            if failure is not None:
+                line, detail = failure
+                error = decode_failure("raised", line, [], detail)
+                mapping.fail(chunk.first + len(values), error)
+            elif len(values) < len(chunk.rows):
                 mapping.give_back(chunk.rest(len(values)))
 
     async def _idle(self) -> None:

@@ -11,6 +11,7 @@ use mosaic_core::event::{Action, Event, Member, Submission};
 use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::machine::{Config, Machine};
 use mosaic_core::payload::Payload;
+use mosaic_core::wire::stored::NoStore;
 use mosaic_core::wire::{FrameReader, FrameWriter, Limits, Message};
 
 const HEAD: RuntimeId = RuntimeId::HEAD;
@@ -52,14 +53,14 @@ fn call(task: TaskId, tessera: TesseraId, kind: CallKind) -> Call {
 fn submission(task: TaskId, tessera: TesseraId, kind: CallKind) -> Event<u64> {
     let call = call(task, tessera, kind);
     let place = Some(WORKER);
-    Event::CallSubmitted(Box::new(Submission {
+    Event::CallSubmitted(Submission {
         handle: task.sequence,
-        call,
+        call: Box::new(call),
         host: None,
         place,
         restarts: 0,
         resends: 0,
-    }))
+    })
 }
 
 fn small() -> Outcome {
@@ -91,7 +92,7 @@ fn caller(pending: u64) -> Machine<u64> {
         );
         let message = Message::Settled {
             task: task(sequence),
-            outcome: small(),
+            outcome: small().into(),
         };
         machine.handle(
             Event::MessageReceived {
@@ -126,7 +127,7 @@ fn callee() -> Machine<u64> {
     machine.handle(
         Event::CallFinished {
             task: task(1),
-            outcome: small(),
+            outcome: small().into(),
         },
         &mut actions,
     );
@@ -147,7 +148,7 @@ fn caller_side(criterion: &mut Criterion) {
                     machine.handle(submission(task, TESSERA, CallKind::Method), &mut actions);
                     let message = Message::Settled {
                         task,
-                        outcome: small(),
+                        outcome: small().into(),
                     };
                     machine.handle(
                         Event::MessageReceived {
@@ -186,7 +187,7 @@ fn callee_side(criterion: &mut Criterion) {
             machine.handle(
                 Event::CallFinished {
                     task,
-                    outcome: small(),
+                    outcome: small().into(),
                 },
                 &mut actions,
             );
@@ -210,12 +211,12 @@ fn wire(criterion: &mut Criterion) {
     criterion.bench_function("encode a small call", |bencher| {
         bencher.iter_batched_ref(
             FrameWriter::new,
-            |writer| writer.push(black_box(&message)),
+            |writer| writer.push(black_box(&message), &mut NoStore),
             BatchSize::SmallInput,
         );
     });
     let mut writer = FrameWriter::new();
-    assert!(writer.push(&message).is_ok());
+    assert!(writer.push(&message, &mut NoStore).is_ok());
     let mut slices = [std::io::IoSlice::new(&[]); 1];
     writer.slices(&mut slices);
     let frame = slices[0].to_vec();
@@ -223,7 +224,7 @@ fn wire(criterion: &mut Criterion) {
     criterion.bench_function("decode a small call", |bencher| {
         bencher.iter(|| {
             reader.target().extend_from_slice(&frame);
-            black_box(reader.next())
+            black_box(reader.next(&mut NoStore))
         });
     });
 }

@@ -80,6 +80,8 @@ pub struct Dependency {
     pub task: TaskId,
     /// Which part of the result is meant; opaque here, empty for the whole.
     pub part: Bytes,
+    /// The task stands for a value that was put somewhere: without it the call fails for want of that object.
+    pub kept: bool,
     /// Where the value comes from.
     pub source: Source,
 }
@@ -187,7 +189,7 @@ pub enum Outcome {
 #[derive(Clone, Debug)]
 pub struct ReadyCall {
     /// The call; `call.dependencies` is empty.
-    pub call: Call,
+    pub call: Box<Call>,
     /// The runtime it came from.
     pub caller: RuntimeId,
     /// The values of its dependencies: where to put them, which part is meant, the encoded whole.

@@ -1,5 +1,7 @@
 //! Joins and deaths: who is told, and everything that is settled at once when a runtime dies.
 
+use std::sync::Arc;
+
 use crate::event::{Action, Member};
 use crate::fence::Asker;
 use crate::id::{ObjectId, RuntimeId, TaskId};
@@ -116,7 +118,7 @@ impl<H: Clone> Machine<H> {
             .collect();
         sent.sort_unstable();
         for task in sent {
-            self.end_task(task, disconnected(cause), actions);
+            self.end_task(task, disconnected(cause).into(), actions);
         }
         self.to_pump.extend(routes);
         self.authority_died(dead, actions);
@@ -198,7 +200,7 @@ impl<H: Clone> Machine<H> {
 
     /// This runtime ends: every handle is settled.
     pub(crate) fn runtime_stopped(&mut self, cause: &str, actions: &mut Vec<Action<H>>) {
-        let outcome = disconnected(cause);
+        let outcome = Arc::new(disconnected(cause));
         let mut unended: Vec<_> = self
             .tasks
             .iter()
@@ -207,14 +209,14 @@ impl<H: Clone> Machine<H> {
             .collect();
         unended.sort_unstable();
         for task in unended {
-            self.end_task(task, outcome.clone(), actions);
+            self.end_task(task, Arc::clone(&outcome), actions);
         }
         self.wanters_end(&outcome, actions);
         for fence in std::mem::take(&mut self.fences.raised) {
             if let Asker::Program { handle, .. } = fence.asker {
                 actions.push(Action::Settle {
                     handle,
-                    outcome: outcome.clone(),
+                    outcome: Arc::clone(&outcome),
                 });
             }
         }

@@ -1,5 +1,7 @@
 //! What happens to a runtime, and what it decides to do: the whole interface of the rules.
 
+use std::sync::Arc;
+
 use crate::call::{Call, Outcome, ReadyCall};
 use crate::id::{BufferId, ObjectId, RuntimeId, TaskId, TesseraId};
 use crate::payload::{Payload, Reference};
@@ -11,7 +13,7 @@ pub struct Submission<H> {
     /// Resolved by [`Action::Settle`] when the task ends.
     pub handle: H,
     /// The call. Its dependencies' sources are unresolved.
-    pub call: Call,
+    pub call: Box<Call>,
     /// Where the caller knows the tessera to live; `None` for one that this runtime built itself.
     pub host: Option<RuntimeId>,
     /// For a construction: the worker to build it on; `None` leaves it to the placement strategy.
@@ -35,7 +37,7 @@ pub enum Want {
 #[derive(Debug)]
 pub enum Event<H> {
     /// A program of this runtime made a call.
-    CallSubmitted(Box<Submission<H>>),
+    CallSubmitted(Submission<H>),
     /// A program cancelled a task that this runtime owns.
     CancelRequested(TaskId),
     /// The time limit of a task that this runtime owns passed.
@@ -48,6 +50,13 @@ pub enum Event<H> {
         /// How much of it.
         want: Want,
         /// Resolved by [`Action::Settle`].
+        handle: H,
+    },
+    /// A program asked to be told when a call of this runtime's has reached its host.
+    ArrivalWanted {
+        /// The task.
+        task: TaskId,
+        /// Resolved by [`Action::Settle`]: with an empty value, or with the failure of a call that did not get there.
         handle: H,
     },
     /// A program kept a value here, as the result of a task of its own that has ended.
@@ -68,7 +77,7 @@ pub enum Event<H> {
         /// Which.
         task: TaskId,
         /// How. Never [`Outcome::Stored`]: the rules decide what travels.
-        outcome: Outcome,
+        outcome: Arc<Outcome>,
     },
     /// A call that was to be revoked runs already: its caller need not wait for an end that will be dropped.
     CallRunsOn(TaskId),
@@ -146,7 +155,7 @@ pub enum Action<H> {
         /// Whose.
         handle: H,
         /// How it ended.
-        outcome: Outcome,
+        outcome: Arc<Outcome>,
     },
     /// Ask the program's own placement strategy (head only, and only where one is plugged in).
     ChooseWorker(TesseraId),

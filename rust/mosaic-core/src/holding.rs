@@ -37,15 +37,17 @@ impl<H: Clone> Machine<H> {
             });
             buffers.collect::<Vec<_>>()
         };
-        let owned = self
-            .tasks
-            .values()
-            .filter_map(|owned| match &owned.outcome {
-                Some(Outcome::Value(value)) => Some(named(value, &owned.method)),
-                _ => None,
-            });
+        let owned = self.tasks.values().filter_map(|owned| {
+            let Outcome::Value(value) = owned.outcome.as_deref()? else {
+                return None;
+            };
+            Some(named(value, "put"))
+        });
         let inbound = self.inbound.values().filter_map(|inbound| {
-            let Progress::Ended(Outcome::Value(value)) = &inbound.progress else {
+            let Progress::Ended(outcome) = &inbound.progress else {
+                return None;
+            };
+            let Outcome::Value(value) = &**outcome else {
                 return None;
             };
             let name = match self.hosted.get(&inbound.tessera) {

@@ -1,4 +1,4 @@
-//! Calls that came here: their arguments, their run, their result, until the owner lets go of it.
+//! Calls that came here: their records, and their way to the executor. How they end: [`crate::ending`].
 
 use std::sync::Arc;
 
@@ -7,12 +7,12 @@ use bytes::Bytes;
 use crate::call::{
     Call, CallKind, Dependency, Failure, FailureKind, Outcome, ReadyCall, Slot, Source,
 };
-use crate::event::{Action, Report};
+use crate::event::Action;
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use crate::machine::Machine;
 use crate::outcome::{Argument, Wanter};
 use crate::payload::{Payload, Reference};
-use crate::task::describe;
+use crate::sending::describe;
 use crate::tessera::Hosted;
 use crate::wire::Message;
 
@@ -29,46 +29,126 @@ pub(crate) enum Progress {
         skipped: bool,
     },
     /// Has ended; the owner has not let go of the result.
-    Ended(Outcome),
+    Ended(Arc<Outcome>),
 }
 
-/// A call that came here.
+/// A call that came here. Thousands wait or have ended: what few of them have stands aside.
 #[derive(Debug)]
 pub(crate) struct Inbound<H> {
     pub(crate) caller: RuntimeId,
+    /// Arguments that are still to come.
+    pub(crate) missing: u32,
     pub(crate) tessera: TesseraId,
     pub(crate) progress: Progress,
-    /// Arguments that are still to come.
-    pub(crate) missing: usize,
-    values: Vec<(Slot, Bytes, Payload)>,
-    /// References inside arguments; after the end, inside the result.
-    references: Vec<Reference>,
-    pub(crate) wanters: Vec<(bool, Wanter<H>)>,
+    pub(crate) aside: Option<Box<Aside<H>>>,
     /// Nobody wants to know how it ends.
     pub(crate) cancelled: bool,
     /// The owner has let go of the result.
-    released: bool,
+    pub(crate) released: bool,
+}
+
+/// What only some calls have.
+#[derive(Debug)]
+pub(crate) struct Aside<H> {
+    pub(crate) values: Vec<(Slot, Bytes, Payload)>,
+    /// References inside arguments; after the end, inside the result.
+    pub(crate) references: Vec<Reference>,
+    pub(crate) wanters: Vec<(bool, Wanter<H>)>,
     /// Calls of methods of the result that have not ended.
-    users: usize,
+    pub(crate) users: usize,
     /// The result that this call needs alive.
-    uses: Option<TaskId>,
+    pub(crate) uses: Option<TaskId>,
     /// For a call that may be repeated: what to hand over again.
-    again: Option<Box<ReadyCall>>,
+    pub(crate) again: Option<Box<ReadyCall>>,
+}
+
+impl<H> Default for Aside<H> {
+    fn default() -> Self {
+        Self {
+            values: Vec::new(),
+            references: Vec::new(),
+            wanters: Vec::new(),
+            users: 0,
+            uses: None,
+            again: None,
+        }
+    }
+}
+
+impl<H> Inbound<H> {
+    fn new(caller: RuntimeId, call: Box<Call>) -> Self {
+        Self {
+            caller,
+            missing: 0,
+            tessera: call.tessera,
+            progress: Progress::Waiting(call),
+            aside: None,
+            cancelled: false,
+            released: false,
+        }
+    }
+
+    /// What stands aside, to be changed.
+    pub(crate) fn aside(&mut self) -> &mut Aside<H> {
+        self.aside.get_or_insert_default()
+    }
+
+    /// What stands aside, if anything ever did.
+    pub(crate) fn aside_mut(&mut self) -> Option<&mut Aside<H>> {
+        self.aside.as_deref_mut()
+    }
+
+    pub(crate) fn keep(&mut self, references: &[Reference]) {
+        if !references.is_empty() {
+            self.aside().references.extend(references);
+        }
+    }
+
+    /// Whether it is a construction that has not started.
+    pub(crate) fn builds(&self) -> bool {
+        matches!(&self.progress, Progress::Waiting(call) if call.kind == CallKind::Construct)
+    }
+
+    /// The call as the executor gets it, if it waits: it runs from now on.
+    fn start(&mut self) -> Option<ReadyCall> {
+        let Progress::Waiting(call) = &self.progress else {
+            return None;
+        };
+        let (builds, skipped) = (call.kind == CallKind::Construct, call.kind.skips_queue());
+        let running = Progress::Running { builds, skipped };
+        let Progress::Waiting(call) = std::mem::replace(&mut self.progress, running) else {
+            return None;
+        };
+        let values = self
+            .aside_mut()
+            .map(|aside| std::mem::take(&mut aside.values));
+        let ready = ReadyCall {
+            call,
+            caller: self.caller,
+            values: values.unwrap_or_default(),
+            attempt: 0,
+        };
+        if ready.call.retries > 0 {
+            self.aside().again = Some(Box::new(ready.clone()));
+        }
+        Some(ready)
+    }
 }
 
 /// How a call ends that nobody wants any more.
-pub(crate) fn cancelled() -> Outcome {
+pub(crate) fn cancelled() -> Arc<Outcome> {
     Outcome::Failed(Failure::new(
         FailureKind::Cancelled,
         "the call was cancelled",
     ))
+    .into()
 }
 
 impl<H: Clone> Machine<H> {
     pub(crate) fn call_received(
         &mut self,
         from: RuntimeId,
-        mut call: Call,
+        mut call: Box<Call>,
         actions: &mut Vec<Action<H>>,
     ) {
         let (task, tessera, kind) = (call.task, call.tessera, call.kind);
@@ -87,10 +167,11 @@ impl<H: Clone> Machine<H> {
                 slot: Slot::Order,
                 task: result,
                 part: Bytes::new(),
+                kept: false,
                 source,
             });
             if let Some(used) = self.inbound.get_mut(&result) {
-                used.users += 1;
+                used.aside().users += 1;
             }
         }
         let uses = uses.filter(|result| self.inbound.contains_key(result));
@@ -100,20 +181,30 @@ impl<H: Clone> Machine<H> {
                 self.references.add_holder(ObjectId::Tessera(tessera), from);
             }
         }
-        let inbound = Inbound {
-            caller: from,
-            tessera,
-            missing: dependencies.len(),
-            values: Vec::with_capacity(dependencies.len()),
-            references: call.arguments.references.clone(),
-            wanters: self.expected.remove(&task).unwrap_or_default(),
-            cancelled: false,
-            released: false,
-            users: 0,
-            uses,
-            again: None,
-            progress: Progress::Waiting(Box::new(call)),
-        };
+        let at_once = dependencies.is_empty()
+            && match self.hosted.get_mut(&tessera) {
+                Some(hosted) => hosted.takes_at_once(&call),
+                None => self.is_unordered(tessera),
+            };
+        let mut inbound = Inbound::new(from, call);
+        inbound.missing = dependencies.len() as u32;
+        if let Progress::Waiting(call) = &inbound.progress
+            && !call.arguments.references.is_empty()
+        {
+            let references = call.arguments.references.clone();
+            inbound.aside().references = references;
+        }
+        if let Some(wanters) = self.expected.remove(&task) {
+            inbound.aside().wanters = wanters;
+        }
+        if uses.is_some() {
+            inbound.aside().uses = uses;
+        }
+        if at_once {
+            actions.extend(inbound.start().map(Action::Run));
+            self.inbound.insert(task, inbound);
+            return;
+        }
         self.inbound.insert(task, inbound);
         if self.hosted.contains_key(&tessera) {
             self.line_up(task, tessera);
@@ -125,39 +216,46 @@ impl<H: Clone> Machine<H> {
                 self.line_up(early, tessera);
             }
         }
-        for Dependency {
-            slot,
-            task: needed,
-            part,
-            source,
-        } in dependencies
-        {
-            match source {
-                Source::Here(format, body) => {
-                    let value = Outcome::Value(Payload {
-                        format,
-                        body,
-                        ..Payload::default()
-                    });
-                    self.argument_came(task, slot, part, value, actions);
-                }
-                Source::At(place) | Source::Unresolved { authority: place } => {
-                    let value = slot != Slot::Order;
-                    self.want(
-                        needed,
-                        place,
-                        value,
-                        Wanter::Argument(Argument {
-                            call: task,
-                            slot,
-                            part,
-                        }),
-                        actions,
-                    );
-                }
-            }
+        for dependency in dependencies {
+            self.ask_for_argument(task, dependency, actions);
         }
         self.advance(task, tessera, actions);
+    }
+
+    /// Have the value, or the end, of a task that a call here waits for brought here.
+    fn ask_for_argument(
+        &mut self,
+        call: TaskId,
+        dependency: Dependency,
+        actions: &mut Vec<Action<H>>,
+    ) {
+        let Dependency {
+            slot,
+            task,
+            part,
+            kept,
+            source,
+        } = dependency;
+        match source {
+            Source::Here(format, body) => {
+                let value = Outcome::Value(Payload {
+                    format,
+                    body,
+                    ..Payload::default()
+                });
+                self.argument_came(call, slot, part, value.into(), actions);
+            }
+            Source::At(place) | Source::Unresolved { authority: place } => {
+                let value = slot != Slot::Order;
+                let argument = Argument {
+                    call,
+                    slot,
+                    part,
+                    kept,
+                };
+                self.want(task, place, value, Wanter::Argument(argument), actions);
+            }
+        }
     }
 
     /// Whether calls on that tessera have no order: this runtime's functions.
@@ -190,7 +288,7 @@ impl<H: Clone> Machine<H> {
                 FailureKind::Stopped,
                 format!("the tessera was stopped or freed: {reason}"),
             );
-            self.end_call(task, Outcome::Failed(failure), actions);
+            self.end_call(task, Outcome::Failed(failure).into(), actions);
         }
     }
 
@@ -200,7 +298,7 @@ impl<H: Clone> Machine<H> {
         task: TaskId,
         slot: Slot,
         part: Bytes,
-        outcome: Outcome,
+        outcome: Arc<Outcome>,
         actions: &mut Vec<Action<H>>,
     ) {
         let class = self
@@ -216,27 +314,27 @@ impl<H: Clone> Machine<H> {
             }
             _ => None,
         }) else {
-            if let Outcome::Value(value) = outcome {
-                self.drop_references(value.references);
+            if let Outcome::Value(value) = &*outcome {
+                self.drop_references(value.references.clone());
             }
             return;
         };
-        match outcome {
+        match Arc::unwrap_or_clone(outcome) {
             Outcome::Value(value) => {
                 inbound.missing -= 1;
-                inbound.references.extend(&value.references);
+                inbound.keep(&value.references);
                 if slot != Slot::Order {
-                    inbound.values.push((slot, part, value));
+                    inbound.aside().values.push((slot, part, value));
                 }
             }
             Outcome::Stored { .. } => inbound.missing -= 1,
             Outcome::Failed(failure) => {
                 let failure = failure.through(describe(&slot, &class, &method));
-                if inbound_builds(inbound) {
+                if inbound.builds() {
                     let tessera = inbound.tessera;
                     self.construction_ended(tessera, &Outcome::Failed(failure.clone()), actions);
                 }
-                self.end_call(task, Outcome::Failed(failure), actions);
+                self.end_call(task, Outcome::Failed(failure).into(), actions);
             }
         }
     }
@@ -250,259 +348,12 @@ impl<H: Clone> Machine<H> {
         let Some(inbound) = self.inbound.get_mut(&task) else {
             return;
         };
-        let Progress::Waiting(call) = &inbound.progress else {
-            return;
-        };
-        let (builds, skipped) = (call.kind == CallKind::Construct, call.kind.skips_queue());
-        let running = Progress::Running { builds, skipped };
-        let Progress::Waiting(call) = std::mem::replace(&mut inbound.progress, running) else {
+        let Some(ready) = inbound.start() else {
             return;
         };
         if let Some(hosted) = self.hosted.get_mut(&tessera) {
-            hosted.started(&call);
-        }
-        let values = std::mem::take(&mut inbound.values);
-        let ready = ReadyCall {
-            call: *call,
-            caller: inbound.caller,
-            values,
-            attempt: 0,
-        };
-        if ready.call.retries > 0 {
-            inbound.again = Some(Box::new(ready.clone()));
+            hosted.started(&ready.call);
         }
         actions.push(Action::Run(ready));
     }
-
-    pub(crate) fn call_finished(
-        &mut self,
-        task: TaskId,
-        outcome: Outcome,
-        actions: &mut Vec<Action<H>>,
-    ) {
-        let Some(inbound) = self.inbound.get_mut(&task) else {
-            return;
-        };
-        let Progress::Running { builds, skipped } = inbound.progress else {
-            return;
-        };
-        let tessera = inbound.tessera;
-        if let Outcome::Failed(failure) = &outcome
-            && failure.kind == FailureKind::Raised
-            && !inbound.cancelled
-            && let Some(again) = inbound
-                .again
-                .as_mut()
-                .filter(|again| again.attempt < again.call.retries)
-        {
-            again.attempt += 1;
-            let ready = (**again).clone();
-            self.report_retry(&ready, failure, actions);
-            actions.push(Action::Run(ready));
-            return;
-        }
-        if let Some(hosted) = self.hosted.get_mut(&tessera) {
-            hosted.ended(skipped);
-        }
-        if builds {
-            self.construction_ended(tessera, &outcome, actions);
-        }
-        self.end_call(task, outcome, actions);
-        self.dispatch(tessera, actions);
-    }
-
-    fn report_retry(&self, ready: &ReadyCall, failure: &Failure, actions: &mut Vec<Action<H>>) {
-        let class = self
-            .hosted
-            .get(&ready.call.tessera)
-            .map_or("", |hosted| &hosted.class);
-        let what = match ready.call.kind {
-            CallKind::Construct | CallKind::Function => ready.call.method.to_string(),
-            _ => format!("{class}.{}", ready.call.method),
-        };
-        let (attempt, of, message) = (ready.attempt, ready.call.retries, failure.message.clone());
-        actions.push(Action::Report(Report::Retried {
-            what,
-            attempt,
-            of,
-            message,
-        }));
-    }
-
-    /// A call that came here has ended, whether it ran or not.
-    pub(crate) fn end_call(
-        &mut self,
-        task: TaskId,
-        outcome: Outcome,
-        actions: &mut Vec<Action<H>>,
-    ) {
-        let Some(inbound) = self.inbound.get_mut(&task) else {
-            return;
-        };
-        if matches!(inbound.progress, Progress::Ended(_)) {
-            return;
-        }
-        let outcome = if inbound.cancelled {
-            cancelled()
-        } else {
-            outcome
-        };
-        let waited = matches!(inbound.progress, Progress::Waiting(_));
-        inbound.progress = Progress::Ended(outcome.clone());
-        inbound.again = None;
-        inbound.values = Vec::new();
-        let arguments = std::mem::take(&mut inbound.references);
-        let wanters = std::mem::take(&mut inbound.wanters);
-        let uses = inbound.uses.take();
-        if let Outcome::Value(value) = &outcome {
-            inbound.references.clone_from(&value.references);
-        }
-        let (caller, silent, tessera) = (
-            inbound.caller,
-            inbound.cancelled || inbound.released,
-            inbound.tessera,
-        );
-        if let Outcome::Value(value) = &outcome {
-            for reference in &value.references {
-                self.hold(*reference, actions);
-            }
-        }
-        if !silent {
-            let outcome = self.for_travel(&outcome, caller, false);
-            self.send(caller, Message::Settled { task, outcome }, actions);
-        }
-        for (value, wanter) in wanters {
-            self.deliver(task, value, wanter, &outcome, actions);
-        }
-        self.drop_references(arguments);
-        if let Some(used) = uses {
-            if let Some(result) = self.inbound.get_mut(&used) {
-                result.users = result.users.saturating_sub(1);
-            }
-            self.drop_result_if_released(used, actions);
-        }
-        if waited {
-            self.left_the_line(task, caller, tessera);
-            self.to_dispatch.push_back(tessera);
-        }
-        self.drop_result_if_released(task, actions);
-    }
-
-    /// The owner has let go of the result of a call that it sent here.
-    pub(crate) fn result_released(&mut self, task: TaskId, actions: &mut Vec<Action<H>>) {
-        if let Some(inbound) = self.inbound.get_mut(&task) {
-            inbound.released = true;
-            self.drop_result_if_released(task, actions);
-        }
-    }
-
-    fn drop_result_if_released(&mut self, task: TaskId, actions: &mut Vec<Action<H>>) {
-        let Some(inbound) = self.inbound.get(&task) else {
-            return;
-        };
-        if !inbound.released || inbound.users > 0 || !matches!(inbound.progress, Progress::Ended(_))
-        {
-            return;
-        }
-        if let Some(inbound) = self.inbound.remove(&task) {
-            actions.push(Action::DropResult(task));
-            self.drop_references(inbound.references);
-        }
-    }
-
-    /// The owner does not want a call any more.
-    pub(crate) fn cancel_received(&mut self, task: TaskId, actions: &mut Vec<Action<H>>) {
-        let Some(inbound) = self.inbound.get(&task) else {
-            return;
-        };
-        match &inbound.progress {
-            Progress::Ended(_) => {}
-            Progress::Waiting(_) => self.end_unstarted(task, cancelled(), actions),
-            Progress::Running { .. } => actions.push(Action::Revoke(task)),
-        }
-    }
-
-    /// A call that was cancelled runs already: its caller is told, and its end will be dropped.
-    pub(crate) fn call_runs_on(&mut self, task: TaskId, actions: &mut Vec<Action<H>>) {
-        let Some(inbound) = self.inbound.get_mut(&task) else {
-            return;
-        };
-        if inbound.cancelled || !matches!(inbound.progress, Progress::Running { .. }) {
-            return;
-        }
-        inbound.cancelled = true;
-        let (caller, released) = (inbound.caller, inbound.released);
-        let wanters = std::mem::take(&mut inbound.wanters);
-        let failure = Failure::new(
-            FailureKind::Cancelled,
-            "the call was cancelled while it ran",
-        );
-        let outcome = Outcome::Failed(failure);
-        if !released {
-            self.send(
-                caller,
-                Message::Settled {
-                    task,
-                    outcome: outcome.clone(),
-                },
-                actions,
-            );
-        }
-        for (value, wanter) in wanters {
-            self.deliver(task, value, wanter, &outcome, actions);
-        }
-    }
-
-    /// A call ends before its turn; its tessera, if it was to be built by it, never will be.
-    fn end_unstarted(&mut self, task: TaskId, outcome: Outcome, actions: &mut Vec<Action<H>>) {
-        if let Some(inbound) = self.inbound.get(&task)
-            && inbound_builds(inbound)
-        {
-            self.construction_ended(inbound.tessera, &outcome, actions);
-        }
-        self.end_call(task, outcome, actions);
-    }
-
-    /// Calls from a dead runtime are not started any more; what they would have left is dropped.
-    pub(crate) fn caller_died(
-        &mut self,
-        dead: RuntimeId,
-        cause: &str,
-        actions: &mut Vec<Action<H>>,
-    ) {
-        let mut theirs: Vec<_> = self
-            .inbound
-            .iter()
-            .filter(|(_, inbound)| inbound.caller == dead)
-            .map(|(task, _)| *task)
-            .collect();
-        theirs.sort_unstable();
-        for task in theirs {
-            let Some(inbound) = self.inbound.get_mut(&task) else {
-                continue;
-            };
-            inbound.released = true;
-            match &inbound.progress {
-                Progress::Waiting(_) => {
-                    let failure = Failure::new(FailureKind::Disconnected, cause);
-                    self.end_unstarted(task, Outcome::Failed(failure), actions);
-                }
-                Progress::Running { .. } => {}
-                Progress::Ended(_) => self.drop_result_if_released(task, actions),
-            }
-        }
-        let orphans: Vec<_> = self
-            .early
-            .keys()
-            .filter(|tessera| tessera.owner == dead)
-            .copied()
-            .collect();
-        for tessera in orphans {
-            self.early_calls_fail(tessera, cause, actions);
-        }
-    }
-}
-
-fn inbound_builds<H>(inbound: &Inbound<H>) -> bool {
-    matches!(&inbound.progress, Progress::Waiting(call) if call.kind == CallKind::Construct)
 }

@@ -17,14 +17,18 @@
 //! | [`placement`] | which worker a tessera goes to |
 #![forbid(unsafe_code)]
 
+mod arrival;
 pub mod call;
 pub mod catalog;
 mod death;
+mod ending;
 pub mod event;
 mod fence;
+mod finding;
 mod holding;
 pub mod id;
 mod inbound;
+mod kept;
 pub mod machine;
 mod membership;
 mod outcome;
@@ -32,6 +36,7 @@ pub mod payload;
 pub mod placement;
 mod refs;
 mod route;
+mod sending;
 mod task;
 mod tessera;
 pub mod wire;

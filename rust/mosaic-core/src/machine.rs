@@ -4,10 +4,12 @@
 //!
 //! | module | rules |
 //! | --- | --- |
-//! | [`crate::task`] | tasks that this runtime owns |
-//! | [`crate::route`] | where tesserae live, and the calls on their way to them |
+//! | [`crate::task`], [`crate::kept`] | tasks that this runtime owns, and values that were put here |
+//! | [`crate::route`], [`crate::sending`] | the ways to tesserae, and the calls that leave by them |
+//! | [`crate::arrival`] | when a call has reached its host |
+//! | [`crate::finding`] | where a tessera is whose host died |
 //! | [`crate::tessera`] | tesserae that this runtime hosts, and whose turn it is |
-//! | [`crate::inbound`] | calls that came here: arguments, run, result |
+//! | [`crate::inbound`], [`crate::ending`] | calls that came here: arguments, run, result |
 //! | [`crate::outcome`] | ends of tasks: kept, wanted, fetched |
 //! | [`crate::holding`], [`crate::refs`] | who refers to what |
 //! | [`crate::death`], [`crate::membership`] | who takes part, and what follows when one dies |
@@ -17,6 +19,7 @@
 //! A message to oneself takes the same way as any other, without leaving the machine.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -98,7 +101,7 @@ pub struct Machine<H> {
     /// The same for tesserae hosted here.
     pub(crate) to_dispatch: VecDeque<TesseraId>,
     /// The same for ends of tasks that are arguments of calls here.
-    pub(crate) to_deliver: VecDeque<(Argument, Outcome)>,
+    pub(crate) to_deliver: VecDeque<(Argument, Arc<Outcome>)>,
     /// The same for references that are not needed any more.
     pub(crate) to_drop: VecDeque<ObjectId>,
 }
@@ -199,12 +202,13 @@ impl<H: Clone> Machine<H> {
     /// Something happened: append what to do about it.
     pub fn handle(&mut self, event: Event<H>, actions: &mut Vec<Action<H>>) {
         match event {
-            Event::CallSubmitted(submission) => self.call_submitted(*submission, actions),
+            Event::CallSubmitted(submission) => self.call_submitted(submission, actions),
             Event::CallFinished { task, outcome } => self.call_finished(task, outcome, actions),
             Event::MessageReceived { from, message } => {
                 self.message_received(from, message, actions);
             }
             Event::CallRunsOn(task) => self.call_runs_on(task, actions),
+            Event::ArrivalWanted { task, handle } => self.arrival_wanted(task, handle, actions),
             Event::CancelRequested(task) => self.cancel_requested(task, actions),
             Event::CallTimedOut(task) => {
                 let failure = Failure::new(FailureKind::TimedOut, "the call's time limit passed");
@@ -245,7 +249,9 @@ impl<H: Clone> Machine<H> {
             if let Some(message) = self.to_self.pop_front() {
                 self.message_received(self.config.me, message, actions);
             } else if let Some((argument, outcome)) = self.to_deliver.pop_front() {
-                let Argument { call, slot, part } = argument;
+                let Argument {
+                    call, slot, part, ..
+                } = argument;
                 self.argument_came(call, slot, part, outcome, actions);
                 if let Some(tessera) = self.inbound.get(&call).map(|inbound| inbound.tessera) {
                     self.advance(call, tessera, actions);
@@ -282,9 +288,11 @@ impl<H: Clone> Machine<H> {
             return;
         }
         match message {
-            Message::Call(call) => self.call_received(from, *call, actions),
+            Message::Call(call) => self.call_received(from, call, actions),
             Message::Settled { task, outcome } => self.task_settled(from, task, outcome, actions),
             Message::Cancel(task) => self.cancel_received(task, actions),
+            Message::Probe(task) => self.send(from, Message::Arrived(task), actions),
+            Message::Arrived(task) => self.arrived(from, task, actions),
             Message::Fetch { task, value } => {
                 self.want(
                     task,
@@ -387,7 +395,7 @@ impl<H: Clone> Machine<H> {
                 Asker::Program { handle, .. } => {
                     actions.push(Action::Settle {
                         handle,
-                        outcome: Outcome::Value(Payload::default()),
+                        outcome: Outcome::Value(Payload::default()).into(),
                     });
                 }
                 Asker::Peer(peer, number) => self.send(peer, Message::FencePassed(number), actions),

@@ -4,13 +4,16 @@
 //! or a peer. Each is told exactly once (`OUT-1`). However many want the same thing of the same task, it is
 //! fetched once.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::call::{Failure, FailureKind, Outcome, Slot};
 use crate::event::{Action, Want};
 use crate::id::{ObjectId, RuntimeId, TaskId};
-use crate::inbound::{Progress, cancelled};
+use crate::inbound::{Inbound, Progress, cancelled};
 use crate::machine::Machine;
+use crate::task::Owned;
 use crate::wire::Message;
 
 /// Somebody who wants the end of a task.
@@ -26,12 +29,32 @@ pub(crate) enum Wanter<H> {
     Expectation,
 }
 
+impl<H> Wanter<H> {
+    /// What it gets when the runtime that had the task's end has died. Of a value that was put, the object is
+    /// what is missed, by the name that programs know it by.
+    fn loss(&self, task: TaskId, kind: FailureKind, cause: &str) -> Arc<Outcome> {
+        let failure = match self {
+            Self::Argument(argument) if argument.kept => Failure::new(
+                FailureKind::ObjectLost,
+                format!(
+                    "the stored value ware-{}-{:x} is lost: {cause}",
+                    task.owner.0, task.sequence
+                ),
+            ),
+            _ => Failure::new(kind, format!("the result of {task:?} is lost: {cause}")),
+        };
+        Outcome::Failed(failure).into()
+    }
+}
+
 /// An argument of a call that waits here.
 #[derive(Debug)]
 pub(crate) struct Argument {
     pub(crate) call: TaskId,
     pub(crate) slot: Slot,
     pub(crate) part: Bytes,
+    /// It is an object that was put somewhere.
+    pub(crate) kept: bool,
 }
 
 /// A fetch under way.
@@ -78,9 +101,8 @@ impl<H: Clone> Machine<H> {
             return self.want_here(task, value, wanter, actions);
         }
         if let Some(cause) = self.members.cause(from) {
-            let message = format!("the result of {task:?} is lost: {cause}");
-            let outcome = Outcome::Failed(Failure::new(FailureKind::Disconnected, message));
-            return self.deliver(task, value, wanter, &outcome, actions);
+            let lost = wanter.loss(task, FailureKind::Disconnected, cause);
+            return self.deliver(task, value, wanter, &lost, actions);
         }
         if let Some(fetch) = self.fetches.get_mut(&(task, value)) {
             fetch.wanters.push(wanter);
@@ -106,11 +128,8 @@ impl<H: Clone> Machine<H> {
         if let Some(inbound) = self.inbound.get_mut(&task) {
             let outcome = match &inbound.progress {
                 _ if inbound.cancelled => cancelled(),
-                Progress::Ended(outcome) => outcome.clone(),
-                _ => {
-                    inbound.wanters.push((value, wanter));
-                    return;
-                }
+                Progress::Ended(outcome) => Arc::clone(outcome),
+                _ => return inbound.aside().wanters.push((value, wanter)),
             };
             return self.deliver(task, value, wanter, &outcome, actions);
         }
@@ -120,17 +139,18 @@ impl<H: Clone> Machine<H> {
                     FailureKind::ObjectLost,
                     format!("{task:?} is not known any more"),
                 );
-                return self.deliver(task, value, wanter, &Outcome::Failed(failure), actions);
+                let lost = Outcome::Failed(failure).into();
+                return self.deliver(task, value, wanter, &lost, actions);
             };
             match owned.outcome.clone() {
                 Some(outcome) => self.deliver_own(task, value, wanter, &outcome, actions),
-                None => owned.wanters.push((value, wanter)),
+                None => owned.aside().wanters.push((value, wanter)),
             }
             return;
         }
         if let Some(cause) = self.members.cause(task.owner) {
-            let outcome = Outcome::Failed(Failure::new(FailureKind::Disconnected, cause));
-            return self.deliver(task, value, wanter, &outcome, actions);
+            let lost = wanter.loss(task, FailureKind::Disconnected, cause);
+            return self.deliver(task, value, wanter, &lost, actions);
         }
         // The call is still on its way here; or its result was let go of before this was asked. The owner's
         // answer comes behind the call.
@@ -147,10 +167,10 @@ impl<H: Clone> Machine<H> {
         task: TaskId,
         value: bool,
         wanter: Wanter<H>,
-        outcome: &Outcome,
+        outcome: &Arc<Outcome>,
         actions: &mut Vec<Action<H>>,
     ) {
-        match (outcome, &wanter) {
+        match (&**outcome, &wanter) {
             // A peer fetches from there itself.
             (Outcome::Stored { host, .. }, Wanter::Handle(_) | Wanter::Argument(_)) if value => {
                 let host = *host;
@@ -159,7 +179,8 @@ impl<H: Clone> Machine<H> {
                         FailureKind::ObjectLost,
                         format!("the value of {task:?} is lost"),
                     );
-                    return self.deliver(task, value, wanter, &Outcome::Failed(failure), actions);
+                    let lost = Outcome::Failed(failure).into();
+                    return self.deliver(task, value, wanter, &lost, actions);
                 }
                 self.want(task, host, true, wanter, actions);
             }
@@ -173,32 +194,31 @@ impl<H: Clone> Machine<H> {
         task: TaskId,
         value: bool,
         wanter: Wanter<H>,
-        outcome: &Outcome,
+        outcome: &Arc<Outcome>,
         actions: &mut Vec<Action<H>>,
     ) {
         match wanter {
-            Wanter::Handle(handle) => actions.push(Action::Settle {
-                handle,
-                outcome: outcome.clone(),
-            }),
+            Wanter::Handle(handle) => {
+                let outcome = Arc::clone(outcome);
+                actions.push(Action::Settle { handle, outcome });
+            }
             Wanter::Argument(argument) => {
-                if let Outcome::Value(value) = outcome {
+                if let Outcome::Value(value) = &**outcome {
                     for reference in &value.references {
                         self.hold(*reference, actions);
                     }
                 }
-                self.to_deliver.push_back((argument, outcome.clone()));
+                self.to_deliver.push_back((argument, Arc::clone(outcome)));
             }
             Wanter::Expectation => {
                 let message = format!("the result of {task:?} was let go of");
-                let lost = Outcome::Failed(Failure::new(FailureKind::ObjectLost, message));
-                let lost = if matches!(outcome, Outcome::Failed(_)) {
-                    outcome
+                let lost = if matches!(**outcome, Outcome::Failed(_)) {
+                    Arc::clone(outcome)
                 } else {
-                    &lost
+                    Outcome::Failed(Failure::new(FailureKind::ObjectLost, message)).into()
                 };
                 for (value, wanter) in self.expected.remove(&task).unwrap_or_default() {
-                    self.deliver(task, value, wanter, lost, actions);
+                    self.deliver(task, value, wanter, &lost, actions);
                 }
             }
             Wanter::Peer {
@@ -223,29 +243,27 @@ impl<H: Clone> Machine<H> {
     /// references in it are pinned until the receiver is counted.
     pub(crate) fn for_travel(
         &mut self,
-        outcome: &Outcome,
+        outcome: &Arc<Outcome>,
         to: RuntimeId,
         asked_for: bool,
-    ) -> Outcome {
+    ) -> Arc<Outcome> {
         let me = self.config.me;
-        match outcome {
+        match &**outcome {
             Outcome::Value(value)
                 if !asked_for
                     && (value.moving() > self.config.inline_limit
                         || value.size() as u64 > self.config.lend_limit) =>
             {
-                Outcome::Stored {
-                    host: me,
-                    size: value.size() as u64,
-                }
+                let size = value.size() as u64;
+                Outcome::Stored { host: me, size }.into()
             }
             Outcome::Value(value) => {
                 for reference in &value.references {
                     self.references.pin(reference.object, to, me);
                 }
-                outcome.clone()
+                Arc::clone(outcome)
             }
-            _ => outcome.clone(),
+            _ => Arc::clone(outcome),
         }
     }
 
@@ -255,10 +273,10 @@ impl<H: Clone> Machine<H> {
         from: RuntimeId,
         task: TaskId,
         value: bool,
-        outcome: &Outcome,
+        outcome: &Arc<Outcome>,
         actions: &mut Vec<Action<H>>,
     ) {
-        let references = match outcome {
+        let references = match &**outcome {
             Outcome::Value(value) => value.references.clone(),
             _ => Vec::new(),
         };
@@ -266,7 +284,7 @@ impl<H: Clone> Machine<H> {
         let Some(fetch) = self.fetches.remove(&(task, value)) else {
             return self.drop_references(references);
         };
-        let elsewhere = match outcome {
+        let elsewhere = match &**outcome {
             Outcome::Stored { host, .. } if value && *host != from => Some(*host),
             _ => None,
         };
@@ -283,7 +301,7 @@ impl<H: Clone> Machine<H> {
         }
         // As long as the program has a handle on the task, what its value refers to stays.
         if let Some(owned) = self.tasks.get_mut(&task) {
-            owned.references.extend(references);
+            owned.keep(references);
         } else if self.references.holdings.contains_key(&ObjectId::Task(task)) {
             self.borrowed.entry(task).or_default().extend(references);
         } else {
@@ -314,12 +332,9 @@ impl<H: Clone> Machine<H> {
             } else {
                 FailureKind::Disconnected
             };
-            let outcome = Outcome::Failed(Failure::new(
-                kind,
-                format!("the result of {task:?} is lost: {cause}"),
-            ));
             for wanter in fetch.wanters {
-                self.deliver(task, value, wanter, &outcome, actions);
+                let lost = wanter.loss(task, kind, cause);
+                self.deliver(task, value, wanter, &lost, actions);
             }
         }
         let mut orphans: Vec<_> = self
@@ -330,9 +345,9 @@ impl<H: Clone> Machine<H> {
             .collect();
         orphans.sort_unstable();
         for task in orphans {
-            let outcome = Outcome::Failed(Failure::new(FailureKind::Disconnected, cause));
             for (value, wanter) in self.expected.remove(&task).unwrap_or_default() {
-                self.deliver(task, value, wanter, &outcome, actions);
+                let lost = wanter.loss(task, FailureKind::Disconnected, cause);
+                self.deliver(task, value, wanter, &lost, actions);
             }
         }
         // The dead want nothing any more.
@@ -341,16 +356,16 @@ impl<H: Clone> Machine<H> {
             wanters.retain(|(_, wanter)| !is_dead(wanter));
         }
         self.expected.retain(|_, wanters| !wanters.is_empty());
-        for inbound in self.inbound.values_mut() {
-            inbound.wanters.retain(|(_, wanter)| !is_dead(wanter));
+        for aside in self.inbound.values_mut().filter_map(Inbound::aside_mut) {
+            aside.wanters.retain(|(_, wanter)| !is_dead(wanter));
         }
-        for owned in self.tasks.values_mut() {
-            owned.wanters.retain(|(_, wanter)| !is_dead(wanter));
+        for aside in self.tasks.values_mut().filter_map(Owned::aside_mut) {
+            aside.wanters.retain(|(_, wanter)| !is_dead(wanter));
         }
     }
 
     /// This runtime ends: every handle that still waits for the end of a task is settled.
-    pub(crate) fn wanters_end(&mut self, outcome: &Outcome, actions: &mut Vec<Action<H>>) {
+    pub(crate) fn wanters_end(&mut self, outcome: &Arc<Outcome>, actions: &mut Vec<Action<H>>) {
         let fetched = self.fetches.drain().flat_map(|(_, fetch)| fetch.wanters);
         let expected = self
             .expected
@@ -360,14 +375,13 @@ impl<H: Clone> Machine<H> {
         let running = self
             .inbound
             .values_mut()
-            .flat_map(|inbound| inbound.wanters.drain(..))
+            .filter_map(Inbound::aside_mut)
+            .flat_map(|aside| aside.wanters.drain(..))
             .map(|(_, wanter)| wanter);
         for wanter in fetched.chain(expected).chain(running) {
             if let Wanter::Handle(handle) = wanter {
-                actions.push(Action::Settle {
-                    handle,
-                    outcome: outcome.clone(),
-                });
+                let outcome = Arc::clone(outcome);
+                actions.push(Action::Settle { handle, outcome });
             }
         }
     }

@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
 
+use crate::event::Action;
 use crate::id::{RuntimeId, TesseraId};
+use crate::machine::Machine;
+use crate::wire::Message;
 
 /// One worker, as a strategy sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -137,6 +140,88 @@ impl Placement {
             assert_eq!(
                 placed, *count,
                 "PLACE-1: {worker:?} has as many tesserae as were placed there"
+            );
+        }
+    }
+}
+
+impl<H: Clone> Machine<H> {
+    /// Head: choose a worker for a tessera of whichever runtime.
+    pub(crate) fn place(
+        &mut self,
+        tessera: TesseraId,
+        asker: RuntimeId,
+        actions: &mut Vec<Action<H>>,
+    ) {
+        if self.config.foreign_strategy && !self.members.living.is_empty() {
+            self.unplaced.push((tessera, asker));
+            actions.push(Action::ChooseWorker(tessera));
+        } else if let Some(worker) = self.placement.choose() {
+            self.placement.placed(tessera, worker);
+            self.send(
+                asker,
+                Message::Placed {
+                    tessera,
+                    place: Ok(worker),
+                },
+                actions,
+            );
+        } else if let Some(reason) = self.placement.exhausted.clone() {
+            self.send(
+                asker,
+                Message::Placed {
+                    tessera,
+                    place: Err(reason),
+                },
+                actions,
+            );
+        } else {
+            self.unplaced.push((tessera, asker));
+        }
+    }
+
+    /// Head: the program's strategy has chosen.
+    pub(crate) fn worker_chosen(
+        &mut self,
+        tessera: TesseraId,
+        place: Result<RuntimeId, String>,
+        actions: &mut Vec<Action<H>>,
+    ) {
+        let Some(index) = self
+            .unplaced
+            .iter()
+            .position(|(waiting, _)| *waiting == tessera)
+        else {
+            return;
+        };
+        let (_, asker) = self.unplaced.swap_remove(index);
+        if let Ok(worker) = place {
+            self.placement.placed(tessera, worker);
+        }
+        self.send(asker, Message::Placed { tessera, place }, actions);
+    }
+
+    /// Head: try again for those who wait, a worker has joined.
+    pub(crate) fn place_waiting(&mut self, actions: &mut Vec<Action<H>>) {
+        for (tessera, asker) in std::mem::take(&mut self.unplaced) {
+            self.place(tessera, asker, actions);
+        }
+    }
+
+    /// Head: no worker will join.
+    pub(crate) fn workers_exhausted(&mut self, reason: &str, actions: &mut Vec<Action<H>>) {
+        self.placement.exhausted = Some(reason.to_owned());
+        if self.placement.choose().is_some() {
+            return;
+        }
+        for (tessera, asker) in std::mem::take(&mut self.unplaced) {
+            self.send(
+                asker,
+                Message::Placed {
+                    tessera,
+                    place: Err(reason.to_owned()),
+                },
+                actions,
             );
         }
     }

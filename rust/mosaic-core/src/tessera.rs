@@ -78,6 +78,27 @@ impl Hosted {
         }
     }
 
+    /// Whether a call that has all its arguments starts here and now, nobody being before it; then it has.
+    pub(crate) fn takes_at_once(&mut self, call: &Call) -> bool {
+        let alone = call.coroutine || call.retries > 0;
+        if !matches!(self.state, State::Listening)
+            || !self.lines.is_empty()
+            || call.kind == CallKind::Stop
+            || call.kind.skips_queue()
+            || (!self.concurrent && self.is_full(alone))
+        {
+            return false;
+        }
+        self.alone = alone && !self.concurrent;
+        self.started(call);
+        true
+    }
+
+    /// Whether a call of a tessera that is not concurrent has to wait; one that has to be alone for all others.
+    fn is_full(&self, alone: bool) -> bool {
+        self.running >= HANDED_OVER || self.running > 0 && (self.alone || alone)
+    }
+
     /// A call was handed over.
     pub(crate) fn started(&mut self, call: &Call) {
         if call.kind.skips_queue() {
@@ -281,12 +302,10 @@ impl<H: Clone> Machine<H> {
             let Some(hosted) = self.hosted.get_mut(&tessera) else {
                 return;
             };
-            let full =
-                hosted.running >= HANDED_OVER || hosted.running > 0 && (hosted.alone || alone);
             let must_wait = if stop {
                 hosted.is_busy()
             } else {
-                full && !hosted.concurrent
+                hosted.is_full(alone) && !hosted.concurrent
             };
             let Some(line) = hosted.lines.get_mut(&caller) else {
                 continue;
@@ -299,7 +318,7 @@ impl<H: Clone> Machine<H> {
             line.calls.pop_front();
             if stop {
                 self.stop_tessera(tessera, actions);
-                self.end_call(task, Outcome::Value(Payload::default()), actions);
+                self.end_call(task, Outcome::Value(Payload::default()).into(), actions);
                 continue;
             }
             hosted.alone = alone && !hosted.concurrent;
@@ -329,7 +348,8 @@ impl<H: Clone> Machine<H> {
             .collect();
         for task in waiting {
             if self.waiting(task).is_some() {
-                self.end_call(task, Outcome::Failed(Box::new(failure.clone())), actions);
+                let outcome = Outcome::Failed(Box::new(failure.clone()));
+                self.end_call(task, outcome.into(), actions);
             }
         }
     }

@@ -162,12 +162,13 @@ fn failure() -> impl Strategy<Value = Failure> {
         })
 }
 
-fn outcome() -> impl Strategy<Value = Outcome> {
+fn outcome() -> impl Strategy<Value = Arc<Outcome>> {
     prop_oneof![
         payload().prop_map(Outcome::Value),
         (runtime(), any::<u64>()).prop_map(|(host, size)| Outcome::Stored { host, size }),
         failure().prop_map(|failure| Outcome::Failed(Box::new(failure))),
     ]
+    .prop_map(Arc::new)
 }
 
 fn dependency() -> impl Strategy<Value = Dependency> {
@@ -184,12 +185,14 @@ fn dependency() -> impl Strategy<Value = Dependency> {
         slot,
         task(),
         proptest::collection::vec(any::<u8>(), 0..9),
+        any::<bool>(),
         source,
     )
-        .prop_map(|(slot, task, part, source)| Dependency {
+        .prop_map(|(slot, task, part, kept, source)| Dependency {
             slot,
             task,
             part: part.into(),
+            kept,
             source,
         })
 }
@@ -263,6 +266,8 @@ fn message() -> impl Strategy<Value = Message> {
         2 => (task(), any::<bool>(), outcome())
             .prop_map(|(task, value, outcome)| Message::Fetched { task, value, outcome }),
         1 => task().prop_map(Message::Cancel),
+        1 => task().prop_map(Message::Probe),
+        1 => task().prop_map(Message::Arrived),
         1 => (task(), any::<bool>()).prop_map(|(task, value)| Message::Fetch { task, value }),
         1 => object().prop_map(Message::Hold),
         1 => object().prop_map(Message::HoldAcknowledged),
@@ -432,7 +437,7 @@ fn wire_3_large_segments_are_not_copied_out_and_are_alone_on_their_way_in() {
         .push(
             &Message::Settled {
                 task,
-                outcome: Outcome::Value(payload),
+                outcome: Outcome::Value(payload).into(),
             },
             &mut NoStore,
         )
@@ -449,14 +454,11 @@ fn wire_3_large_segments_are_not_copied_out_and_are_alone_on_their_way_in() {
 
     let bytes = drain(&mut writer, 1 << 30);
     let messages = read(&bytes, 50_000, Limits::default()).unwrap();
-    let [
-        Message::Settled {
-            outcome: Outcome::Value(payload),
-            ..
-        },
-    ] = <[_; 1]>::try_from(messages).unwrap()
-    else {
+    let [Message::Settled { outcome, .. }] = <[_; 1]>::try_from(messages).unwrap() else {
         panic!("not what was sent")
+    };
+    let Ok(Outcome::Value(payload)) = Arc::try_unwrap(outcome) else {
+        panic!("not what was sent, or not ours alone")
     };
     for segment in payload.segments {
         let Segment::Bytes(segment) = segment else {
@@ -486,7 +488,7 @@ fn too_many_segments_are_refused_by_the_writer() {
             .push(
                 &Message::Settled {
                     task,
-                    outcome: Outcome::Value(payload)
+                    outcome: Outcome::Value(payload).into()
                 },
                 &mut NoStore
             )
@@ -513,7 +515,10 @@ fn wire_4_a_stored_segment_costs_its_description_whatever_its_length() {
             owner: RuntimeId(1),
             sequence: 1,
         };
-        let message = Message::Settled { task, outcome };
+        let message = Message::Settled {
+            task,
+            outcome: outcome.into(),
+        };
         writer.push(&message, &mut Numbers).unwrap();
         drain(&mut writer, 1 << 30)
     };

@@ -7,8 +7,9 @@ use pyo3::exceptions::{PyIndexError, PyKeyError, PyLookupError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 
-use crate::encode::{BODY_IN_STORE, MSGPACK, OPAQUE, PICKLE, TUPLE};
+use crate::encode::{BODY_IN_STORE, MSGPACK, NAMED, OPAQUE, PICKLE, TUPLE};
 use crate::hooks::{error, hooks};
+use crate::named;
 use crate::store::{Looked, Segment};
 
 /// Decode one value.
@@ -58,14 +59,32 @@ pub(crate) fn decode_arguments(
     mut payload: Payload,
     values: Vec<(Slot, Bytes, Payload)>,
 ) -> PyResult<Arguments<'_>> {
-    let (mut args, mut kwargs) = if payload.format & !BODY_IN_STORE == MSGPACK {
-        let looked = body_in_store(py, &mut payload)?;
-        let bytes = looked.as_ref().map_or(&payload.body[..], Looked::bytes);
+    let looked = match payload.format & !BODY_IN_STORE {
+        MSGPACK | NAMED => body_in_store(py, &mut payload)?,
+        _ => None,
+    };
+    let body = looked.as_ref().map_or(&payload.body[..], Looked::bytes);
+    let plain = match payload.format {
+        MSGPACK => Some((None, body)),
+        NAMED => {
+            let (name, rest) = named::split(body).ok_or_else(truncated)?;
+            let name = PyBytes::new(py, name);
+            let first = hooks(py)?
+                .unpickle
+                .bind(py)
+                .call1((name, PyList::empty(py)))?;
+            Some((Some(first), rest))
+        }
+        _ => None,
+    };
+    let (mut args, mut kwargs) = if let Some((first, bytes)) = plain {
         let mut reader = Reader { py, bytes };
         let count = reader.array_length()?;
-        let args = (0..count)
-            .map(|_| reader.value())
-            .collect::<PyResult<Vec<_>>>()?;
+        let mut args = Vec::with_capacity(count.min(bytes.len()) + 1);
+        args.extend(first);
+        for _ in 0..count {
+            args.push(reader.value()?);
+        }
         let named = reader.map_length()?;
         let kwargs = if named == 0 {
             None

@@ -15,8 +15,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyNone, PyString, PyTuple};
 
 use crate::hooks::hooks;
+use crate::named;
+use crate::output::Output;
 use crate::store::{keep_buffer, keep_bytes};
-use crate::task::{Output, Task};
+use crate::task::Task;
 
 /// [`Payload::format`]: one msgpack value, or for arguments: the array of positional ones and the map of keyword ones.
 pub(crate) const MSGPACK: u8 = 1;
@@ -24,6 +26,8 @@ pub(crate) const MSGPACK: u8 = 1;
 pub(crate) const PICKLE: u8 = 2;
 /// [`Payload::format`]: a value that cannot be encoded; the body says why.
 pub(crate) const OPAQUE: u8 = 3;
+/// [`Payload::format`], for arguments: the first is a function or class by its name ([`crate::named`]), the rest as in [`MSGPACK`].
+pub(crate) const NAMED: u8 = 4;
 
 /// Marks, in [`Payload::format`], a body so long that it lies in the store, as the last segment.
 pub(crate) const BODY_IN_STORE: u8 = 0x80;
@@ -218,15 +222,15 @@ impl Writer {
 pub(crate) fn encode_value(value: &Bound<'_, PyAny>) -> PyResult<Payload> {
     let mut writer = Writer::new();
     match writer.value(value, 0) {
-        Ok(()) => plain(value.py(), writer.finish()),
+        Ok(()) => plain(value.py(), MSGPACK, writer.finish()),
         Err(NotPlain) => pickle(value),
     }
 }
 
 /// A payload of msgpack.
-fn plain(py: Python<'_>, body: Bytes) -> PyResult<Payload> {
+fn plain(py: Python<'_>, format: u8, body: Bytes) -> PyResult<Payload> {
     let payload = Payload {
-        format: MSGPACK,
+        format,
         body,
         ..Payload::default()
     };
@@ -296,17 +300,23 @@ pub(crate) fn encode_arguments(
 ) -> PyResult<(Payload, Vec<Dependency>)> {
     let py = args.py();
     let mut dependencies = Vec::new();
-    let named = kwargs.map_or(0, PyDictMethods::len);
-    if first.is_none()
+    let count = kwargs.map_or(0, PyDictMethods::len);
+    let name = first.map(named::pickled_name).transpose()?;
+    // Without a first argument, or with one that travels by its name.
+    if !matches!(name, Some(None))
         && !has_tasks(args, kwargs)
         && let Some(body) = plain_arguments(
             args.iter_borrowed().map(pyo3::Borrowed::to_owned),
             args.len(),
             kwargs,
-            named,
+            count,
         )
     {
-        return Ok((plain(py, body)?, dependencies));
+        let (format, body) = match name.flatten() {
+            None => (MSGPACK, body),
+            Some(name) => (NAMED, named::join(&name, &body)),
+        };
+        return Ok((plain(py, format, body)?, dependencies));
     }
     let mut positional = Vec::with_capacity(args.len() + 1);
     positional.extend(first.cloned());
@@ -347,7 +357,7 @@ pub(crate) fn encode_arguments(
     let count = positional.len();
     if let Some(body) = plain_arguments(positional.iter().cloned(), count, keyword.as_ref(), named)
     {
-        return Ok((plain(py, body)?, dependencies));
+        return Ok((plain(py, MSGPACK, body)?, dependencies));
     }
     let keyword = keyword.unwrap_or_else(|| PyDict::new(py));
     let whole = (PyTuple::new(py, positional)?, keyword).into_pyobject(py)?;
@@ -384,9 +394,10 @@ fn has_tasks(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> b
 
 /// What an argument that stands for a task asks for; its slot is still to be set, unless it is only an order.
 fn dependency(value: &Bound<'_, PyAny>) -> PyResult<Option<Dependency>> {
-    let (task, part, slot) = if let Ok(task) = value.cast::<Task>() {
+    let (task, part, slot, kept) = if let Ok(task) = value.cast::<Task>() {
         task.get().cell().read();
-        (task.get().cell().id, Bytes::new(), Slot::Positional(0))
+        let id = task.get().cell().id;
+        (id, Bytes::new(), Slot::Positional(0), false)
     } else if let Ok(output) = value.cast::<Output>() {
         let output = output.get();
         output.task.bind(value.py()).get().cell().read();
@@ -399,6 +410,7 @@ fn dependency(value: &Bound<'_, PyAny>) -> PyResult<Option<Dependency>> {
             output.task.bind(value.py()).get().cell().id,
             output.part(value.py())?,
             slot,
+            output.kept,
         )
     } else {
         return Ok(None);
@@ -407,6 +419,7 @@ fn dependency(value: &Bound<'_, PyAny>) -> PyResult<Option<Dependency>> {
         slot,
         task,
         part,
+        kept,
         source: Source::Unresolved {
             authority: task.owner,
         },

@@ -9,7 +9,7 @@ use mosaic_core::event::Submission;
 use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::payload::Reference;
 use mosaic_core::placement::LeastLoaded;
-use mosaic_runtime::cell::TaskCell;
+use mosaic_runtime::cell::{Callee, TaskCell};
 use mosaic_runtime::engine::{Engine, EngineConfig, EngineError};
 use mosaic_runtime::node::Launch;
 use mosaic_runtime::notice::Notice;
@@ -23,7 +23,8 @@ use crate::executor::PythonExecutor;
 use crate::hooks::error;
 use crate::loops::Loops;
 use crate::method::{TesseraRef, submit};
-use crate::task::{block, deadline, lock, make_task};
+use crate::task::make_task;
+use crate::waiting::{block, deadline, lock};
 
 /// What everything of this process that belongs to one engine shares.
 pub(crate) struct Host {
@@ -90,6 +91,10 @@ impl Host {
         tessera: TesseraId,
         blocking: bool,
     ) -> PyResult<bool> {
+        // Where it is, is asked last: for that the engine's lock may have to be waited for, at every await.
+        if !self.executor.blocks(py, tessera, blocking)? {
+            return Ok(false);
+        }
         let me = self.engine.runtime();
         let place = match self.engine.host_of(tessera) {
             // Whether this thread may block depends on where the tessera goes.
@@ -98,7 +103,7 @@ impl Host {
             }
             place => place.unwrap_or(tessera.owner),
         };
-        Ok(place == me && self.executor.blocks(py, tessera, blocking)?)
+        Ok(place == me)
     }
 }
 
@@ -254,8 +259,8 @@ impl PyEngine {
             .collect()
     }
 
-    fn add_worker(&self) {
-        self.host.engine.add_worker();
+    fn named(&self, uid: &str) -> Option<u32> {
+        self.host.engine.named(uid).map(|runtime| runtime.0)
     }
 
     fn notices<'py>(&self, py: Python<'py>) -> PyResult<Option<Vec<Bound<'py, PyTuple>>>> {
@@ -316,7 +321,8 @@ impl PyEngine {
             engine.next_task(),
         );
         let class: Arc<str> = name.into();
-        let cell = TaskCell::new(task, tessera, "__init__".into(), Arc::clone(&class));
+        let callee = Callee::new(tessera, Arc::clone(&class), "__init__".into());
+        let cell = TaskCell::new(task, callee);
         let construction = Call {
             task,
             tessera,
@@ -334,7 +340,7 @@ impl PyEngine {
         let place = place.map(RuntimeId);
         let submission = Submission {
             handle: Arc::clone(&cell),
-            call: construction,
+            call: Box::new(construction),
             host: None,
             place,
             restarts,

@@ -9,38 +9,23 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
-use mosaic_core::call::{CallKind, Failure, FailureKind, Outcome, ReadyCall};
+use mosaic_core::call::{CallKind, Outcome, ReadyCall};
 use mosaic_core::id::{TaskId, TesseraId};
-use mosaic_core::payload::Payload;
 use mosaic_runtime::executor::{Executor, Revoked};
 use mosaic_runtime::lane::{Job, Lane};
 use mosaic_runtime::mailbox::Mailbox;
 use mosaic_runtime::signal::Signal;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::coroutine::CallCoroutine;
-use crate::decode::{decode_arguments, decode_value};
-use crate::encode::{MSGPACK, OPAQUE, encode_value};
+use crate::coroutine::{Current, Runner, context_for, context_variable};
 use crate::engine::Host;
-use crate::hooks::{cached, hooks};
-use crate::task::lock;
-
-/// A result that `task.remote` may want alive.
-enum Living {
-    /// As the method returned it.
-    Object(Py<PyAny>),
-    /// Encoded: plain, or so large that it is not kept twice.
-    Encoded(Payload),
-}
-
-/// Results with larger buffers than this are kept alive in their encoded form only.
-const KEPT_TWICE: u64 = 64 << 10;
+use crate::hooks::cached;
+use crate::waiting::lock;
 
 /// Something for the coroutine lane to do.
 pub(crate) enum CoroutineJob {
-    Run(Box<ReadyCall>),
+    Run(ReadyCall),
     Cancel(TaskId),
 }
 
@@ -59,10 +44,18 @@ pub(crate) struct PythonExecutor {
     /// Plain calls go to the attached loop too.
     both: AtomicBool,
     stopped: AtomicBool,
-    objects: Mutex<FxHashMap<TesseraId, Py<PyAny>>>,
-    concurrent: Mutex<FxHashSet<TesseraId>>,
-    results: Mutex<FxHashMap<TaskId, Living>>,
-    pub(crate) running: Mutex<FxHashMap<TaskId, Py<PyAny>>>,
+    pub(crate) objects: Mutex<FxHashMap<TesseraId, Py<PyAny>>>,
+    pub(crate) concurrent: Mutex<FxHashSet<TesseraId>>,
+    /// The living results that `task.remote` may ask for; the engine has the others, encoded.
+    pub(crate) results: Mutex<FxHashMap<TaskId, Py<PyAny>>>,
+    /// Coroutine calls that wait for a runner.
+    waiting: Mutex<VecDeque<ReadyCall>>,
+    /// A runner that no coroutine has for itself is scheduled or runs.
+    has_runner: AtomicBool,
+    /// The asyncio tasks of coroutines that have given up their turn.
+    suspended: Mutex<FxHashMap<TaskId, Py<PyAny>>>,
+    /// What the contexts of a tessera's coroutines are copied from.
+    contexts: Mutex<FxHashMap<TesseraId, Option<Py<PyAny>>>>,
     event_loop: Mutex<Option<Py<PyAny>>>,
     attached: Signal,
 }
@@ -78,7 +71,10 @@ impl PythonExecutor {
             objects: Mutex::default(),
             concurrent: Mutex::default(),
             results: Mutex::default(),
-            running: Mutex::default(),
+            waiting: Mutex::default(),
+            has_runner: AtomicBool::new(false),
+            suspended: Mutex::default(),
+            contexts: Mutex::default(),
             event_loop: Mutex::default(),
             attached: Signal::new()?,
         }))
@@ -88,7 +84,7 @@ impl PythonExecutor {
         let _ = self.host.set(Arc::downgrade(host));
     }
 
-    fn host(&self) -> Option<Arc<Host>> {
+    pub(crate) fn host(&self) -> Option<Arc<Host>> {
         self.host.get().and_then(Weak::upgrade)
     }
 
@@ -96,8 +92,10 @@ impl PythonExecutor {
     pub(crate) fn clear(&self, _py: Python<'_>) {
         let objects = std::mem::take(&mut *lock(&self.objects));
         let results = std::mem::take(&mut *lock(&self.results));
+        let contexts = std::mem::take(&mut *lock(&self.contexts));
+        let suspended = std::mem::take(&mut *lock(&self.suspended));
         let event_loop = lock(&self.event_loop).take();
-        drop((objects, results, event_loop));
+        drop((objects, results, contexts, suspended, event_loop));
         self.coroutines.wake().close();
         self.attached.close();
         self.main.signal().close();
@@ -164,7 +162,7 @@ impl PythonExecutor {
                 let (task, tessera) = (ready.call.task, ready.call.tessera);
                 if self.main.begin(task) {
                     let outer = RUNNING.replace(Some(tessera));
-                    let outcome = self.run_plain(py, *ready);
+                    let outcome = self.run_plain(py, ready);
                     RUNNING.set(outer);
                     self.finish(task, outcome, last());
                 }
@@ -172,7 +170,8 @@ impl PythonExecutor {
             Job::DropTessera(tessera) => {
                 let object = lock(&self.objects).remove(&tessera);
                 lock(&self.concurrent).remove(&tessera);
-                drop(object);
+                let context = lock(&self.contexts).remove(&tessera);
+                drop((object, context));
             }
             Job::DropResult(task) => {
                 let living = lock(&self.results).remove(&task);
@@ -181,12 +180,28 @@ impl PythonExecutor {
         }
     }
 
-    pub(crate) fn finish(&self, task: TaskId, outcome: Outcome, last: bool) {
+    fn finish(&self, task: TaskId, outcome: Outcome, last: bool) {
+        self.note_result(task, &outcome);
         if let Some(host) = self.host() {
             host.engine.finish(task, outcome, last);
         }
         // Not before: a call whose end was not reported yet is one that runs.
         self.main.end(task);
+    }
+
+    /// The same for a coroutine, by whose end another may start.
+    pub(crate) fn finish_between(&self, task: TaskId, outcome: Outcome) {
+        self.note_result(task, &outcome);
+        if let Some(host) = self.host() {
+            host.engine.finish_between(task, outcome);
+        }
+        self.main.end(task);
+    }
+
+    fn note_result(&self, task: TaskId, outcome: &Outcome) {
+        if matches!(outcome, Outcome::Value(_)) {
+            self.main.has_result(task);
+        }
     }
 
     fn run_plain(self: &Arc<Self>, py: Python<'_>, ready: ReadyCall) -> Outcome {
@@ -270,7 +285,7 @@ impl PythonExecutor {
         Ok(())
     }
 
-    /// Start what waits; on the loop's thread.
+    /// Take in what has come, and have what waits run; on the loop's thread.
     pub(crate) fn drain_coroutines(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
         let mut batch = Vec::new();
         self.coroutines.drain(&mut batch);
@@ -281,247 +296,101 @@ impl PythonExecutor {
                 self.run_job(py, job, || waiting.is_empty());
             }
         }
+        self.take_in(py, batch);
+        if lock(&self.waiting).is_empty() || self.has_runner.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let event_loop = lock(&self.event_loop)
+            .as_ref()
+            .map(|event_loop| event_loop.clone_ref(py));
+        if let Some(event_loop) = event_loop {
+            let runner = Bound::new(py, Runner::new(Arc::clone(self)))?;
+            event_loop.call_method1(py, pyo3::intern!(py, "create_task"), (runner,))?;
+            self.has_runner.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    fn take_in(&self, py: Python<'_>, batch: Vec<CoroutineJob>) {
         for job in batch {
             match job {
-                CoroutineJob::Run(ready) => self.start_coroutine(py, *ready)?,
+                CoroutineJob::Run(ready) => lock(&self.waiting).push_back(ready),
                 CoroutineJob::Cancel(task) => {
-                    let running = lock(&self.running)
+                    let running = lock(&self.suspended)
                         .get(&task)
                         .map(|running| running.clone_ref(py));
-                    if let Some(running) = running {
-                        running.call_method0(py, pyo3::intern!(py, "cancel"))?;
+                    let cancelled = running
+                        .map(|running| running.call_method0(py, pyo3::intern!(py, "cancel")));
+                    if let Some(Err(error)) = cancelled {
+                        error.write_unraisable(py, None);
                     }
                 }
             }
         }
-        Ok(())
     }
 
-    fn start_coroutine(self: &Arc<Self>, py: Python<'_>, ready: ReadyCall) -> PyResult<()> {
+    /// The next coroutine call for the runner that asks. Nobody needs to be woken for what comes from here on:
+    /// the runner asks again, or says that it leaves.
+    pub(crate) fn next_coroutine(&self, py: Python<'_>) -> Option<ReadyCall> {
+        let next = || lock(&self.waiting).pop_front();
+        if let Some(ready) = next() {
+            return Some(ready);
+        }
+        let mut batch = Vec::new();
+        self.coroutines.take(&mut batch);
+        self.take_in(py, batch);
+        next()
+    }
+
+    /// The runner starts no more calls: another one does, as soon as there is something to do.
+    pub(crate) fn runner_left(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
+        self.has_runner.store(false, Ordering::Release);
+        self.drain_coroutines(py)
+    }
+
+    /// Begin a coroutine call; `None` if it has ended by that already, or must not begin.
+    pub(crate) fn begin_coroutine(&self, py: Python<'_>, ready: ReadyCall) -> Option<Current> {
         let (task, tessera, kind) = (ready.call.task, ready.call.tessera, ready.call.kind);
         if !self.main.begin(task) {
-            return Ok(());
+            return None;
         }
         let outer = RUNNING.replace(Some(tessera));
         let invoked = self.invoke(py, ready);
         RUNNING.set(outer);
-        let coroutine = match invoked {
-            Ok(value) if value.is_instance(cached!(py, "types", "CoroutineType")?)? => value,
-            // Not a coroutine after all, or an attribute that was read past a running call.
-            other => {
-                let outcome = self.outcome(py, task, kind, other);
-                self.finish(task, outcome, true);
-                return Ok(());
+        let begun = invoked.and_then(|value| {
+            if !value.is_instance(cached!(py, "types", "CoroutineType")?)? {
+                return Ok(Err(value));
             }
+            let mut contexts = lock(&self.contexts);
+            let context = context_for(py, contexts.entry(tessera).or_default(), tessera)?;
+            Ok(Ok(Current {
+                task,
+                kind,
+                coroutine: value.unbind(),
+                context,
+            }))
+        });
+        // Not a coroutine after all, or an attribute that was read past a running call.
+        let ended = match begun {
+            Ok(Ok(current)) => return Some(current),
+            Ok(Err(value)) => Ok(value),
+            Err(error) => Err(error),
         };
-        let Some(event_loop) = lock(&self.event_loop)
-            .as_ref()
-            .map(|event_loop| event_loop.clone_ref(py))
-        else {
-            return Ok(());
-        };
-        let context = cached!(py, "contextvars", "copy_context")?.call0()?;
-        context.call_method1(
-            pyo3::intern!(py, "run"),
-            (
-                context_variable(py)?.getattr(pyo3::intern!(py, "set"))?,
-                (tessera.owner.0, tessera.sequence),
-            ),
-        )?;
-        let wrapped = Bound::new(
-            py,
-            CallCoroutine::new(Arc::clone(self), task, kind, coroutine.unbind()),
-        )?;
-        let options = PyDict::new(py);
-        options.set_item(pyo3::intern!(py, "context"), context)?;
-        let running = event_loop.call_method(
-            py,
-            pyo3::intern!(py, "create_task"),
-            (wrapped,),
-            Some(&options),
-        )?;
-        lock(&self.running).insert(task, running);
-        Ok(())
+        let outcome = self.outcome(py, task, kind, ended);
+        self.finish_between(task, outcome);
+        None
     }
 
-    // ---- running ---------------------------------------------------------------------------------
-
-    fn object<'py>(&self, py: Python<'py>, tessera: TesseraId) -> PyResult<Bound<'py, PyAny>> {
-        let object = lock(&self.objects)
-            .get(&tessera)
-            .map(|object| object.clone_ref(py));
-        object.map(|object| object.into_bound(py)).ok_or_else(|| {
-            pyo3::exceptions::PyRuntimeError::new_err(format!(
-                "internal error: {tessera:?} has no object"
-            ))
-        })
+    /// A coroutine has given up its turn; the asyncio task is its own.
+    pub(crate) fn suspended(&self, task: TaskId, own: Py<PyAny>) {
+        lock(&self.suspended).insert(task, own);
     }
 
-    /// Do what the call asks for; returns what Python returned.
-    fn invoke<'py>(&self, py: Python<'py>, ready: ReadyCall) -> PyResult<Bound<'py, PyAny>> {
-        let call = ready.call;
-        let (mut args, kwargs) = decode_arguments(py, call.arguments, ready.values)?;
-        match call.kind {
-            CallKind::Construct => {
-                let class = args.remove(0);
-                let kwargs = kwargs.unwrap_or_else(|| PyDict::new(py));
-                let id = (call.tessera.owner.0, call.tessera.sequence);
-                let object = hooks(py)?.build.bind(py).call1((
-                    id,
-                    class,
-                    PyTuple::new(py, args)?,
-                    kwargs,
-                ))?;
-                if call.construction.concurrent {
-                    lock(&self.concurrent).insert(call.tessera);
-                }
-                lock(&self.objects).insert(call.tessera, object.unbind());
-                Ok(py.None().into_bound(py))
-            }
-            CallKind::Method => {
-                let object = self.object(py, call.tessera)?;
-                let method = object.getattr(&*call.method)?;
-                method.call(PyTuple::new(py, args)?, kwargs.as_ref())
-            }
-            CallKind::GetAttribute | CallKind::GetAttributeNow => {
-                self.object(py, call.tessera)?.getattr(&*call.method)
-            }
-            CallKind::SetAttribute => {
-                self.object(py, call.tessera)?
-                    .setattr(&*call.method, args.remove(0))?;
-                Ok(py.None().into_bound(py))
-            }
-            CallKind::Function => {
-                let function = args.remove(0);
-                function.call(PyTuple::new(py, args)?, kwargs.as_ref())
-            }
-            CallKind::ResultMethod(task) => {
-                let living = self.living(py, task)?;
-                living
-                    .getattr(&*call.method)?
-                    .call(PyTuple::new(py, args)?, kwargs.as_ref())
-            }
-            CallKind::Stop => Ok(py.None().into_bound(py)),
-        }
+    /// Such a coroutine has ended.
+    pub(crate) fn resumed_to_its_end(&self, task: TaskId) {
+        let own = lock(&self.suspended).remove(&task);
+        drop(own);
     }
-
-    /// The living result of a task that ran here.
-    fn living<'py>(&self, py: Python<'py>, task: TaskId) -> PyResult<Bound<'py, PyAny>> {
-        let lost = || {
-            crate::hooks::error(
-                py,
-                "ObjectLostError",
-                &format!("the result of {task:?} is not here any more"),
-            )
-        };
-        let payload = match lock(&self.results).get(&task) {
-            Some(Living::Object(object)) => return Ok(object.bind(py).clone()),
-            Some(Living::Encoded(payload)) => payload.clone(),
-            None => return Err(lost()),
-        };
-        let object = decode_value(py, payload)?;
-        let encoded = lock(&self.results).insert(task, Living::Object(object.clone().unbind()));
-        drop(encoded);
-        Ok(object)
-    }
-
-    /// The end of a call, from what Python returned or raised.
-    pub(crate) fn outcome(
-        &self,
-        py: Python<'_>,
-        task: TaskId,
-        kind: CallKind,
-        result: PyResult<Bound<'_, PyAny>>,
-    ) -> Outcome {
-        let value = match result {
-            Ok(value) => value,
-            Err(error) => return failure(py, &error),
-        };
-        if kind == CallKind::Construct {
-            return Outcome::Value(Payload {
-                format: MSGPACK,
-                body: bytes::Bytes::from_static(&[0xc0]),
-                ..Payload::default()
-            });
-        }
-        let payload = match encode_value(&value) {
-            Ok(payload) => payload,
-            Err(error) if error.is_instance_of::<pyo3::exceptions::PyMemoryError>(py) => {
-                return failure(py, &error);
-            }
-            Err(error) => Payload {
-                format: OPAQUE,
-                body: format!(
-                    "the result cannot be moved: {error}; `task.remote` can still use it where it is"
-                )
-                .into(),
-                ..Payload::default()
-            },
-        };
-        let large = payload
-            .segments
-            .iter()
-            .map(mosaic_core::payload::Segment::length)
-            .sum::<u64>()
-            > KEPT_TWICE;
-        let living = if large || payload.format == MSGPACK {
-            Living::Encoded(payload.clone())
-        } else {
-            Living::Object(value.unbind())
-        };
-        let earlier = lock(&self.results).insert(task, living);
-        drop(earlier);
-        Outcome::Value(payload)
-    }
-}
-
-/// An exception as the failure of a call.
-pub(crate) fn failure(py: Python<'_>, error: &PyErr) -> Outcome {
-    let cancelled = cached!(py, "asyncio", "CancelledError")
-        .is_ok_and(|class| error.matches(py, class).unwrap_or(false));
-    if cancelled {
-        return Outcome::Failed(Failure::new(
-            FailureKind::Cancelled,
-            "cancelled while it ran",
-        ));
-    }
-    // The exception itself does not know its traceback before somebody has caught it.
-    if let Some(traceback) = error.traceback(py) {
-        let _ = error
-            .value(py)
-            .setattr(pyo3::intern!(py, "__traceback__"), traceback);
-    }
-    let encoded = hooks(py)
-        .and_then(|hooks| hooks.encode_exception.bind(py).call1((error.value(py),)))
-        .and_then(|encoded| encoded.extract::<(String, Vec<u8>)>());
-    let mut failure = Failure::new(FailureKind::Raised, String::new());
-    match encoded {
-        Ok((message, detail)) => {
-            failure.message = message;
-            failure.detail = Payload {
-                format: crate::encode::PICKLE,
-                body: detail.into(),
-                ..Payload::default()
-            };
-        }
-        Err(second) => {
-            failure.message = format!("{error} (and the exception cannot be encoded: {second})");
-        }
-    }
-    Outcome::Failed(failure)
-}
-
-/// The variable that tells a coroutine's context which tessera it runs for.
-fn context_variable(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
-    static VARIABLE: pyo3::sync::PyOnceLock<Py<PyAny>> = pyo3::sync::PyOnceLock::new();
-    VARIABLE
-        .get_or_try_init(py, || {
-            py.import("contextvars")?
-                .getattr("ContextVar")?
-                .call1(("mosaic_tessera",))
-                .map(Bound::unbind)
-        })
-        .map(|variable| variable.bind(py))
 }
 
 /// What the attached loop calls when the coroutine lane's signal is readable.
@@ -546,9 +415,9 @@ impl Executor for PythonExecutor {
         let mut plain = Vec::new();
         for call in calls.drain(..) {
             if call.call.coroutine || call.call.kind == CallKind::GetAttributeNow {
-                self.coroutines.push(CoroutineJob::Run(Box::new(call)));
+                self.coroutines.push(CoroutineJob::Run(call));
             } else {
-                plain.push(Job::Run(Box::new(call)));
+                plain.push(Job::Run(call));
             }
         }
         if !plain.is_empty() {
@@ -576,12 +445,8 @@ impl Executor for PythonExecutor {
     }
 
     fn drop_result(&self, task: TaskId) {
-        let mut results = lock(&self.results);
-        if let Some(Living::Encoded(_)) = results.get(&task) {
-            // Only bytes: no need to trouble the program's threads.
-            results.remove(&task);
-        } else if results.contains_key(&task) {
-            drop(results);
+        self.main.forget(task);
+        if lock(&self.results).contains_key(&task) {
             self.main.push([Job::DropResult(task)]);
             if self.both.load(Ordering::Acquire) {
                 self.coroutines.rouse();

@@ -4,11 +4,14 @@
 //! | --- | --- |
 //! | [`engine`] | the engine of this process |
 //! | [`method`] | references to tesserae and the callables that call their methods |
-//! | [`task`] | tasks: awaiting, waiting, outputs |
+//! | [`task`], [`output`] | tasks and their outputs |
+//! | [`waiting`], [`gather`] | awaiting and waiting, for one and for many |
 //! | [`loops`] | completions into asyncio event loops |
-//! | [`executor`], [`coroutine`] | running calls: the main lane and the coroutine lane |
+//! | [`executor`], [`coroutine`] | the lanes that calls run on: the main thread, an event loop |
+//! | [`running`] | one call, from its arguments to its end |
 //! | [`encode`], [`decode`] | values to payloads and back |
 //! | [`store`] | large buffers, into the store and back |
+//! | [`named`] | functions and classes that travel by their name |
 //! | [`hooks`] | the Python objects that the core works with |
 
 #![allow(
@@ -23,11 +26,16 @@ mod decode;
 mod encode;
 mod engine;
 mod executor;
+mod gather;
 mod hooks;
 mod loops;
 mod method;
+mod named;
+mod output;
+mod running;
 mod store;
 mod task;
+mod waiting;
 
 /// The Rust core of mosaic.
 #[pymodule]
@@ -37,13 +45,17 @@ mod _core {
     #[pymodule_export]
     use super::engine::{PyEngine, engine, join_worker, start_head};
     #[pymodule_export]
+    use super::gather::Gather;
+    #[pymodule_export]
     use super::hooks::configure;
     #[pymodule_export]
     use super::method::{RemoteMethod, TesseraRef};
     #[pymodule_export]
+    use super::output::Output;
+    #[pymodule_export]
     use super::store::{Segment, allocate};
     #[pymodule_export]
-    use super::task::{Gather, Output, Task};
+    use super::task::Task;
     #[pymodule_export]
     const PROTOCOL_VERSION: u8 = mosaic_core::wire::PROTOCOL_VERSION;
 }

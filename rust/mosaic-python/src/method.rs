@@ -6,7 +6,7 @@ use mosaic_core::call::{Call, CallKind, Construction};
 use mosaic_core::event::Submission;
 use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::payload::Reference;
-use mosaic_runtime::cell::TaskCell;
+use mosaic_runtime::cell::{Callee, TaskCell};
 use mosaic_runtime::engine::EngineError;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -15,7 +15,8 @@ use pyo3::types::{PyDict, PyFrozenSet, PyTuple};
 use crate::encode::{encode_arguments, note};
 use crate::engine::{Host, engine_error};
 use crate::hooks::cached;
-use crate::task::{block, deadline, make_task};
+use crate::task::make_task;
+use crate::waiting::{block, deadline};
 
 /// A counted reference to a tessera.
 #[pyclass(frozen, weakref, module = "mosaic._core")]
@@ -65,7 +66,8 @@ impl TesseraRef {
 
     /// A reference to a tessera that this construction builds.
     pub(crate) fn to_new(host: &Arc<Host>, built: &Arc<TaskCell>) -> Self {
-        let (tessera, class) = (built.tessera, Arc::clone(&built.class));
+        let callee = &built.callee;
+        let (tessera, class) = (callee.tessera, Arc::clone(&callee.class));
         let built = Some(Arc::clone(built));
         Self {
             inner: Arc::new(Counted {
@@ -144,8 +146,12 @@ impl TesseraRef {
                 })?),
             };
         Ok(RemoteMethod {
-            callee: Arc::clone(&self.inner),
-            name: name.into(),
+            counted: Arc::clone(&self.inner),
+            callee: Callee::new(
+                self.inner.tessera,
+                Arc::clone(&self.inner.class),
+                name.into(),
+            ),
             kind,
             coroutine,
             reserved: reserved.cloned().map(Bound::unbind),
@@ -186,8 +192,8 @@ struct Options {
 /// Calls one method of one tessera; returns tasks.
 #[pyclass(frozen, module = "mosaic._core")]
 pub(crate) struct RemoteMethod {
-    callee: Arc<Counted>,
-    name: Arc<str>,
+    counted: Arc<Counted>,
+    callee: Arc<Callee>,
     kind: CallKind,
     coroutine: bool,
     /// Keywords that are mosaic's own.
@@ -199,7 +205,7 @@ pub(crate) struct RemoteMethod {
 impl RemoteMethod {
     #[getter]
     fn name(&self) -> &str {
-        &self.name
+        &self.callee.method
     }
 
     #[pyo3(signature = (*args, **kwargs))]
@@ -221,34 +227,29 @@ impl RemoteMethod {
             (args.clone(), None)
         };
         let (arguments, dependencies) = encode_arguments(first.as_ref(), &args, kwargs.as_ref())?;
-        if let Some(built) = &self.callee.built {
+        if let Some(built) = &self.counted.built {
             built.read();
         }
-        let host = &self.callee.host;
+        let host = &self.counted.host;
         let task = host.engine.next_task();
-        let cell = TaskCell::new(
-            task,
-            self.callee.tessera,
-            Arc::clone(&self.name),
-            Arc::clone(&self.callee.class),
-        );
+        let cell = TaskCell::new(task, Arc::clone(&self.callee));
         let submission = Submission {
             handle: Arc::clone(&cell),
-            call: Call {
+            call: Box::new(Call {
                 task,
                 tessera: self.callee.tessera,
                 kind: self.kind,
-                method: Arc::clone(&self.name),
+                method: Arc::clone(&self.callee.method),
                 coroutine: self.coroutine,
                 retries: options.retries,
                 construction: Construction::default(),
                 dependencies,
                 arguments,
-            },
+            }),
             host: if self.callee.tessera.is_functions() {
                 Some(self.callee.tessera.owner)
             } else {
-                self.callee.known
+                self.counted.known
             },
             place: None,
             restarts: 0,
@@ -259,7 +260,10 @@ impl RemoteMethod {
     }
 
     fn __repr__(&self) -> String {
-        format!("<RemoteMethod {}.{}>", self.callee.class, self.name)
+        format!(
+            "<RemoteMethod {}.{}>",
+            self.callee.class, self.callee.method
+        )
     }
 }
 
@@ -323,7 +327,7 @@ pub(crate) fn submit(
                     .call0()?
                     .is_truthy()? =>
             {
-                submission = Some(*returned);
+                submission = Some(returned);
                 block(py, || host.engine.wait_for_room(deadline(None)))?;
             }
             Err((_, error)) => return Err(engine_error(py, &error)),

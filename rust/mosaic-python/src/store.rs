@@ -15,7 +15,7 @@ use pyo3::prelude::*;
 use crate::encode::note;
 use crate::engine::{Host, engine_error, host};
 use crate::hooks::cached;
-use crate::task::{block, lock};
+use crate::waiting::{block, lock};
 
 /// Memory that Python works with: writable, and nobody else's.
 #[pyclass(frozen, module = "mosaic._core")]

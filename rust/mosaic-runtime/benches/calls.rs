@@ -16,7 +16,7 @@ use mosaic_core::call::{CallKind, Dependency, Outcome, Slot, Source};
 use mosaic_core::event::Submission;
 use mosaic_core::id::{ObjectId, RuntimeId, TesseraId};
 use mosaic_core::payload::Payload;
-use mosaic_runtime::cell::{Stage, TaskCell};
+use mosaic_runtime::cell::{Callee, Stage, TaskCell};
 use mosaic_runtime::closures::{Actor, Closures};
 use mosaic_runtime::engine::{self, Engine, EngineConfig};
 use mosaic_runtime::node::Launch;
@@ -224,9 +224,7 @@ impl Network {
         let name: Arc<str> = "mirror".into();
         let made = TaskCell::new(
             self.head.next_task(),
-            tessera,
-            Arc::clone(&name),
-            Arc::clone(&name),
+            Callee::new(tessera, Arc::clone(&name), Arc::clone(&name)),
         );
         let mut call = engine::call(
             made.id,
@@ -242,6 +240,7 @@ impl Network {
             slot: Slot::Positional(0),
             task: task.id,
             part: Bytes::new(),
+            kept: false,
             source: Source::Unresolved {
                 authority: RuntimeId::HEAD,
             },

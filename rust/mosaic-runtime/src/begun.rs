@@ -2,28 +2,31 @@
 //!
 //! Whoever begins a call and whoever revokes it take the same lock: a call is either prevented or has begun,
 //! never both (`LANE-1`). For that, a call's end is told here after it was told to the engine, which does not
-//! revoke what has ended.
+//! revoke what has ended. Before that, it is noted here that there is a result: a call that is revoked from then
+//! on keeps it (`LANE-2`).
 
 use std::sync::PoisonError;
 
 use mosaic_core::id::TaskId;
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::executor::Revoked;
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
 
 /// The calls of one executor.
 #[derive(Debug, Default)]
 pub(crate) struct Begun {
     calls: Mutex<Calls>,
+    /// Whether any call was revoked that may be remembered.
+    revoked: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Calls {
     /// Calls that must not begin.
     revoked: FxHashSet<TaskId>,
-    /// Calls that have begun and not ended: one of the lane's own, and coroutines.
-    running: FxHashSet<TaskId>,
+    /// Calls that have begun and not ended: one of the lane's own, and coroutines. Whether each has its result.
+    running: FxHashMap<TaskId, bool>,
 }
 
 impl Begun {
@@ -34,11 +37,23 @@ impl Begun {
     /// A call is not wanted any more.
     pub(crate) fn revoke(&self, task: TaskId) -> Revoked {
         let mut calls = self.lock();
-        if calls.running.contains(&task) {
-            return Revoked::Running;
+        match calls.running.get(&task) {
+            Some(false) => Revoked::Running,
+            Some(true) => Revoked::Ended,
+            None => {
+                calls.revoked.insert(task);
+                self.revoked.store(true, Ordering::Release);
+                Revoked::Prevented
+            }
         }
-        calls.revoked.insert(task);
-        Revoked::Prevented
+    }
+
+    /// The engine has forgotten a call. One that was revoked just after its end never begins again.
+    pub(crate) fn forget(&self, task: TaskId) {
+        // Most programs revoke nothing: they pay no lock for it.
+        if self.revoked.load(Ordering::Acquire) {
+            self.lock().revoked.remove(&task);
+        }
     }
 
     /// A call is about to begin. Returns whether it may.
@@ -47,8 +62,15 @@ impl Begun {
         if calls.revoked.remove(&task) {
             return false;
         }
-        calls.running.insert(task);
+        calls.running.insert(task, false);
         true
+    }
+
+    /// A call has its result, which the engine is about to be told.
+    pub(crate) fn has_result(&self, task: TaskId) {
+        if let Some(ended) = self.lock().running.get_mut(&task) {
+            *ended = true;
+        }
     }
 
     /// A call has ended.
@@ -69,9 +91,12 @@ mod loom_tests {
         begun: Begun,
         /// Under the engine's lock: whether the end of the call was told.
         ended: Mutex<bool>,
+        /// Whether the method has returned.
+        returned: Mutex<bool>,
     }
 
-    /// `LANE-1`: what ran was not prevented, and what was not prevented runs, in every order of events.
+    /// `LANE-1`, `LANE-2`: what ran was not prevented, what was not prevented runs, and what has a result when it
+    /// is revoked is not said to run, in every order of events.
     #[test]
     fn loom_a_call_is_prevented_or_begins_and_never_both() {
         loom::model(|| {
@@ -85,6 +110,8 @@ mod loom_tests {
                 move || {
                     let ran = world.begun.begin(task);
                     if ran {
+                        *world.returned.lock().unwrap() = true;
+                        world.begun.has_result(task);
                         *world.ended.lock().unwrap() = true;
                         world.begun.end(task);
                     }
@@ -95,6 +122,9 @@ mod loom_tests {
                 let ended = world.ended.lock().unwrap();
                 (!*ended).then(|| world.begun.revoke(task))
             };
+            if revoked == Some(Revoked::Ended) {
+                assert!(*world.returned.lock().unwrap());
+            }
             let ran = lane.join().unwrap();
             assert_eq!(ran, revoked != Some(Revoked::Prevented));
             let calls = world.begun.lock();

@@ -80,25 +80,40 @@ pub enum Stage {
     Value,
 }
 
-/// [`Payload::format`] of a value that was moved out.
-const TAKEN: u8 = u8::MAX;
-
 const PENDING: u8 = 0;
 const ENDED: u8 = 1;
 const VALUE_ASKED: u8 = 2;
 const COMPLETE: u8 = 3;
+
+/// What is called: the same for all calls of a method.
+#[derive(Debug)]
+pub struct Callee {
+    /// The tessera.
+    pub tessera: TesseraId,
+    /// Its class, for display.
+    pub class: Arc<str>,
+    /// The method.
+    pub method: Arc<str>,
+}
+
+impl Callee {
+    /// A method of a tessera.
+    pub fn new(tessera: TesseraId, class: Arc<str>, method: Arc<str>) -> Arc<Self> {
+        Arc::new(Self {
+            tessera,
+            class,
+            method,
+        })
+    }
+}
 
 /// One task, as its holders in this process see it.
 #[derive(Debug)]
 pub struct TaskCell {
     /// The task.
     pub id: TaskId,
-    /// The tessera that was called.
-    pub tessera: TesseraId,
-    /// The method.
-    pub method: Arc<str>,
-    /// The tessera's class, for display.
-    pub class: Arc<str>,
+    /// What was called.
+    pub callee: Arc<Callee>,
     /// Made for a task that was passed to this process, rather than by the call itself.
     pub borrowed: bool,
     abandoned: AtomicBool,
@@ -110,9 +125,9 @@ pub struct TaskCell {
 
 #[derive(Debug, Default)]
 struct Inner {
-    outcome: Option<Outcome>,
-    /// Encoded length of the value, once known.
-    size: Option<u64>,
+    outcome: Option<Arc<Outcome>>,
+    /// Somebody has the value, which had this encoded length.
+    taken: Option<u64>,
     waiters: Vec<(Stage, Waiter)>,
 }
 
@@ -122,32 +137,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl TaskCell {
     /// A task that has not ended.
-    pub fn new(id: TaskId, tessera: TesseraId, method: Arc<str>, class: Arc<str>) -> Arc<Self> {
-        Arc::new(Self::make(id, tessera, method, class, false))
+    pub fn new(id: TaskId, callee: Arc<Callee>) -> Arc<Self> {
+        Arc::new(Self::make(id, callee, false))
     }
 
     /// A task that was passed to this process.
-    pub fn borrowed(
-        id: TaskId,
-        tessera: TesseraId,
-        method: Arc<str>,
-        class: Arc<str>,
-    ) -> Arc<Self> {
-        Arc::new(Self::make(id, tessera, method, class, true))
+    pub fn borrowed(id: TaskId, callee: Arc<Callee>) -> Arc<Self> {
+        Arc::new(Self::make(id, callee, true))
     }
 
-    fn make(
-        id: TaskId,
-        tessera: TesseraId,
-        method: Arc<str>,
-        class: Arc<str>,
-        borrowed: bool,
-    ) -> Self {
+    fn make(id: TaskId, callee: Arc<Callee>, borrowed: bool) -> Self {
         Self {
             id,
-            tessera,
-            method,
-            class,
+            callee,
             borrowed,
             abandoned: AtomicBool::new(false),
             reported: AtomicBool::new(false),
@@ -172,7 +174,7 @@ impl TaskCell {
 
     /// Look at the outcome, if there is one yet. Do not call back into the crate from `look`.
     pub fn look<R>(&self, look: impl FnOnce(Option<&Outcome>) -> R) -> R {
-        look(lock(&self.inner).outcome.as_ref())
+        look(lock(&self.inner).outcome.as_deref())
     }
 
     /// How the task failed, if it did.
@@ -184,25 +186,20 @@ impl TaskCell {
     }
 
     /// The task has ended, or its value has come. Returns whether this was the end.
-    pub fn resolve(&self, outcome: Outcome) -> bool {
+    pub fn resolve(&self, outcome: Arc<Outcome>) -> bool {
         self.resolve_and(outcome, || {})
     }
 
     /// The same; at the end, `ended` is called before anyone who waits is woken.
-    pub fn resolve_and(&self, outcome: Outcome, ended: impl FnOnce()) -> bool {
-        let failed = matches!(outcome, Outcome::Failed(_));
-        let complete = !matches!(outcome, Outcome::Stored { .. });
+    pub fn resolve_and(&self, outcome: Arc<Outcome>, ended: impl FnOnce()) -> bool {
+        let failed = matches!(*outcome, Outcome::Failed(_));
+        let complete = !matches!(*outcome, Outcome::Stored { .. });
         let mut inner = lock(&self.inner);
         let before = self.stage.load(Ordering::Acquire);
         if before == COMPLETE || (before != PENDING && !complete) {
             return false;
         }
-        inner.size = match &outcome {
-            Outcome::Value(payload) => Some(payload.size() as u64),
-            Outcome::Stored { size, .. } => Some(*size),
-            Outcome::Failed(_) => None,
-        };
-        inner.outcome = Some(outcome);
+        let earlier = inner.outcome.replace(outcome);
         self.stage
             .store(if complete { COMPLETE } else { ENDED }, Ordering::Release);
         let mut waiters = std::mem::take(&mut inner.waiters);
@@ -212,6 +209,7 @@ impl TaskCell {
                 .collect();
         }
         drop(inner);
+        drop(earlier);
         if before == PENDING {
             ended();
         }
@@ -226,6 +224,10 @@ impl TaskCell {
         let mut inner = lock(&self.inner);
         if self.reached(stage) {
             return Err(waiter);
+        }
+        if inner.waiters.is_empty() {
+            // Few have more than one: 128 bytes less for each of thousands.
+            inner.waiters.reserve_exact(1);
         }
         inner.waiters.push((stage, waiter));
         Ok(())
@@ -245,22 +247,34 @@ impl TaskCell {
         );
     }
 
-    /// Move the value out, with the memory that came for it. Only one can have it.
+    /// The value, with the memory that came for it unless the rules need that too. Only one can have it.
     pub fn take_value(&self) -> Option<Payload> {
-        match &mut lock(&self.inner).outcome {
-            Some(Outcome::Value(payload)) => {
-                let taken = std::mem::take(payload);
-                // What is left is empty and of no format.
-                payload.format = TAKEN;
-                (taken.format != TAKEN).then_some(taken)
-            }
-            _ => None,
+        let mut inner = lock(&self.inner);
+        let inner = &mut *inner;
+        let outcome = inner.outcome.as_mut()?;
+        if inner.taken.is_some() {
+            return None;
         }
+        let value = match Arc::get_mut(outcome) {
+            Some(Outcome::Value(value)) => std::mem::take(value),
+            Some(_) => return None,
+            None => match &**outcome {
+                Outcome::Value(value) => value.clone(),
+                _ => return None,
+            },
+        };
+        inner.taken = Some(value.size() as u64);
+        Some(value)
     }
 
     /// Encoded length of the value in bytes, once known.
     pub fn size(&self) -> Option<u64> {
-        lock(&self.inner).size
+        let inner = lock(&self.inner);
+        inner.taken.or_else(|| match inner.outcome.as_deref()? {
+            Outcome::Value(payload) => Some(payload.size() as u64),
+            Outcome::Stored { size, .. } => Some(*size),
+            Outcome::Failed(_) => None,
+        })
     }
 
     /// Whether its end should be let go of at once when nobody here wants it: its value is large, or more

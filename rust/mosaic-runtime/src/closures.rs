@@ -79,6 +79,9 @@ impl Closures {
                             continue;
                         }
                         let outcome = self.run_call(&mut actors, &ready);
+                        if matches!(outcome, Outcome::Value(_)) {
+                            self.lane.has_result(task);
+                        }
                         engine.finish(task, outcome, batch.is_empty() && self.lane.is_empty());
                         // Not before: a call whose end was not reported yet is one that runs.
                         self.lane.end(task);
@@ -136,8 +139,7 @@ impl Closures {
 
 impl Executor for Closures {
     fn run(&self, calls: &mut Vec<ReadyCall>) {
-        self.lane
-            .push(calls.drain(..).map(|call| Job::Run(Box::new(call))));
+        self.lane.push(calls.drain(..).map(Job::Run));
     }
     fn revoke(&self, task: TaskId) -> Revoked {
         self.lane.revoke(task)
@@ -145,7 +147,9 @@ impl Executor for Closures {
     fn drop_tessera(&self, tessera: TesseraId) {
         self.lane.push([Job::DropTessera(tessera)]);
     }
-    fn drop_result(&self, _: TaskId) {}
+    fn drop_result(&self, task: TaskId) {
+        self.lane.forget(task);
+    }
     fn warn(&self, _: &str) {}
     fn stop(&self) {
         self.lane.stop();

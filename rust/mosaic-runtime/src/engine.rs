@@ -24,7 +24,7 @@ use mosaic_core::placement::Strategy;
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
-use crate::cell::{Stage, TaskCell, Waiter};
+use crate::cell::{Callee, Stage, TaskCell, Waiter};
 use crate::directory::Directory;
 pub use crate::error::EngineError;
 use crate::executor::Executor;
@@ -46,7 +46,7 @@ use crate::waiting::HomeSignal;
 const GIVING_BACK: Duration = Duration::from_secs(1);
 
 /// A submission that comes back, and why.
-pub type Refused = (Box<Submission<Arc<TaskCell>>>, EngineError);
+pub type Refused = (Submission<Arc<TaskCell>>, EngineError);
 
 /// What an engine is started with.
 #[derive(Debug, Clone)]
@@ -152,6 +152,7 @@ impl Engine {
                 dirty: Vec::new(),
             }),
             inbox: Mutex::default(),
+            names: Mutex::default(),
             notes: Mutex::default(),
             signalled: AtomicBool::new(false),
             inbox_filled: Notify::new(),
@@ -255,6 +256,15 @@ impl Engine {
             .collect()
     }
 
+    /// The number of whoever takes part under that name.
+    pub fn named(&self, uid: &str) -> Option<RuntimeId> {
+        let shared = &self.shared;
+        if uid == shared.uid {
+            return Some(shared.me);
+        }
+        lock(&shared.names).get(uid).copied()
+    }
+
     /// A number for a new task or tessera of this runtime.
     pub fn next_sequence(&self) -> u64 {
         self.shared.sequence.fetch_add(1, Ordering::Relaxed)
@@ -298,7 +308,6 @@ impl Engine {
         timeout: Option<Duration>,
     ) -> Result<(), Refused> {
         let shared = &self.shared;
-        let submission = Box::new(submission);
         if threads::forked() {
             return Err((submission, EngineError::Forked));
         }
@@ -324,12 +333,26 @@ impl Engine {
 
     /// The executor finished a call. `last` says that it has nothing more to do at the moment.
     pub fn finish(&self, task: TaskId, outcome: Outcome, last: bool) {
+        let outcome = Arc::new(outcome);
         let event = Event::CallFinished { task, outcome };
         if last {
             self.shared.post_now(event);
         } else {
             self.shared.post(event);
         }
+    }
+
+    /// The executor finished a call by whose end another may start, which it is given before this returns unless
+    /// somebody else is at it. That may take its time: the end is told by the I/O thread then.
+    pub fn finish_between(&self, task: TaskId, outcome: Outcome) {
+        let outcome = Arc::new(outcome);
+        self.shared
+            .post_between(Event::CallFinished { task, outcome });
+    }
+
+    /// The result of a call that ran here, as it was encoded; `None` once its owner has let go of it.
+    pub fn result_here(&self, task: TaskId) -> Option<Payload> {
+        lock(&self.shared.state).machine.result_here(task)
     }
 
     /// Have the value of an ended task come here, unless it is on its way.
@@ -351,12 +374,16 @@ impl Engine {
     /// Keep a value here, as the result of a task that has ended.
     pub fn put(&self, name: Arc<str>, value: Payload) -> Arc<TaskCell> {
         let id = self.next_task();
-        let cell = TaskCell::borrowed(id, TesseraId::functions(self.shared.me), name, "".into());
+        let functions = TesseraId::functions(self.shared.me);
+        let cell = TaskCell::borrowed(id, Callee::new(functions, "".into(), name));
         // Whoever wants the value asks the rules, which know whether somebody has dropped it.
-        cell.resolve(Outcome::Stored {
-            host: self.shared.me,
-            size: value.size() as u64,
-        });
+        cell.resolve(
+            Outcome::Stored {
+                host: self.shared.me,
+                size: value.size() as u64,
+            }
+            .into(),
+        );
         self.shared.post(Event::ValuePut { task: id, value });
         cell
     }
@@ -408,7 +435,7 @@ impl Engine {
         class: &str,
         method: &str,
     ) -> Arc<TaskCell> {
-        TaskCell::borrowed(task, tessera, method.into(), class.into())
+        TaskCell::borrowed(task, Callee::new(tessera, class.into(), method.into()))
     }
 
     /// A program's handle is gone without a look at how the task ended.
@@ -443,10 +470,24 @@ impl Engine {
             return Err(EngineError::Stopped);
         }
         let functions = TesseraId::functions(self.shared.me);
-        let cell = TaskCell::new(self.next_task(), functions, "barrier".into(), "".into());
+        let callee = Callee::new(functions, "".into(), "barrier".into());
+        let cell = TaskCell::new(self.next_task(), callee);
         self.shared.pending.fetch_add(1, Ordering::AcqRel);
         self.shared.post(Event::FenceRequested(Arc::clone(&cell)));
         Ok(cell)
+    }
+
+    /// A cell that is resolved when a call of this runtime has reached its host, or has ended before.
+    pub fn arrival(&self, task: TaskId) -> Arc<TaskCell> {
+        let functions = TesseraId::functions(self.shared.me);
+        let callee = Callee::new(functions, "".into(), "arrival".into());
+        let cell = TaskCell::new(self.next_task(), callee);
+        // How the call fails is told by its own task.
+        cell.read();
+        self.shared.pending.fetch_add(1, Ordering::AcqRel);
+        let handle = Arc::clone(&cell);
+        self.shared.post(Event::ArrivalWanted { task, handle });
+        cell
     }
 
     /// The program's own strategy has chosen.
@@ -636,16 +677,6 @@ impl Engine {
         })
     }
 
-    /// Start one worker more (head).
-    pub fn add_worker(&self) {
-        let shared = Arc::clone(&self.shared);
-        self.shared.spawn(async move {
-            if let Some(node) = &shared.node {
-                node.add_worker(&shared);
-            }
-        });
-    }
-
     /// End it: workers first, then whatever waits, then the I/O thread. Blocks until all is gone; the second
     /// of two callers waits for the first.
     ///
@@ -684,8 +715,8 @@ pub fn call(
     kind: CallKind,
     method: Arc<str>,
     arguments: Payload,
-) -> Call {
-    Call {
+) -> Box<Call> {
+    Box::new(Call {
         task,
         tessera,
         kind,
@@ -695,5 +726,5 @@ pub fn call(
         construction: Construction::default(),
         dependencies: Vec::<Dependency>::new(),
         arguments,
-    }
+    })
 }

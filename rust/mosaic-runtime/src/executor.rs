@@ -10,6 +10,8 @@ pub enum Revoked {
     Prevented,
     /// It runs; its end will be reported.
     Running,
+    /// It has run, and its result is about to be reported.
+    Ended,
 }
 
 /// Runs calls. Every method is called by a thread that holds the engine's lock: it hands work to lanes of

@@ -1,7 +1,7 @@
 //! A queue of calls for one thread: the main lane of an executor.
 //!
 //! The engine pushes batches; one thread takes everything that is there. Every call passes `begin`: it is
-//! either prevented by `revoke` or has begun, never both (`LANE-1`).
+//! either prevented by `revoke` or has begun, never both (`LANE-1`; [`crate::begun`]).
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,7 +19,7 @@ use crate::signal::Signal;
 #[derive(Debug)]
 pub enum Job {
     /// Run a call.
-    Run(Box<ReadyCall>),
+    Run(ReadyCall),
     /// Drop the living object of a tessera.
     DropTessera(TesseraId),
     /// Drop the living result of a task.
@@ -71,6 +71,16 @@ impl Lane {
     /// A call is about to begin, on this lane or as a coroutine. Returns whether it may.
     pub fn begin(&self, task: TaskId) -> bool {
         self.begun.begin(task)
+    }
+
+    /// A call has its result, which the engine is about to be told: a revocation comes too late from now on.
+    pub fn has_result(&self, task: TaskId) {
+        self.begun.has_result(task);
+    }
+
+    /// The engine has forgotten a call.
+    pub fn forget(&self, task: TaskId) {
+        self.begun.forget(task);
     }
 
     /// A call has ended, and the engine was told.

@@ -26,6 +26,7 @@ pub mod executor;
 mod inlet;
 pub mod lane;
 pub mod mailbox;
+mod memory;
 mod net;
 pub mod node;
 pub mod notice;

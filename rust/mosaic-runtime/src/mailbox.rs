@@ -71,17 +71,20 @@ impl<T, W: Wake> Mailbox<T, W> {
         }
     }
 
+    /// On the consumer's thread, which drains again before it sleeps: move what is there to the end of `batch`,
+    /// and nobody needs to wake it meanwhile.
+    pub fn take(&self, batch: &mut Vec<T>) {
+        self.signalled.store(true, Ordering::Release);
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        batch.append(&mut queue);
+    }
+
     /// Have the consumer drain again although nothing was pushed: it left part of a batch for later.
     pub fn rouse(&self) {
         if !self.signalled.swap(true, Ordering::AcqRel) {
             self.wakes.fetch_add(1, Ordering::Relaxed);
             self.wake.raise();
         }
-    }
-
-    /// On the consumer's thread: a drain follows at once, nobody needs to wake it.
-    pub fn hold(&self) {
-        self.signalled.store(true, Ordering::Release);
     }
 
     /// What wakes the consumer.
@@ -211,6 +214,26 @@ mod loom_tests {
                 [1, 2, 3],
                 "an entry waits and nobody was woken for it"
             );
+        });
+    }
+
+    /// `MAIL-1`: what comes while the consumer takes without a drain is there for the drain that ends that.
+    #[test]
+    fn loom_a_consumer_that_takes_in_between_misses_nothing() {
+        loom::model(|| {
+            let mailbox = Arc::new(Mailbox::new(Flag::default()));
+            let producer = thread::spawn({
+                let mailbox = Arc::clone(&mailbox);
+                move || mailbox.push(1)
+            });
+            let mut taken = Vec::new();
+            mailbox.take(&mut taken);
+            let mut batch = Vec::new();
+            mailbox.drain(&mut batch);
+            taken.append(&mut batch);
+            producer.join().unwrap();
+            consume(&mailbox, &mut taken);
+            assert_eq!(taken, [1], "an entry waits and nobody was woken for it");
         });
     }
 

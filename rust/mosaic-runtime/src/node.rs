@@ -20,6 +20,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::sync::Notify;
 
+use crate::memory::{Group, KillCounts, Verdict, human};
 use crate::net::process_ended;
 use crate::notice::Notice;
 use crate::shared::{Shared, lock};
@@ -68,6 +69,7 @@ pub(crate) struct Node {
     gave_up: Mutex<Option<String>>,
     stopping: AtomicBool,
     all_gone: Notify,
+    kills: Mutex<KillCounts>,
 }
 
 #[derive(Debug)]
@@ -76,6 +78,8 @@ struct Worker {
     pid: Pid,
     connection_closed: Notify,
     last_words: Mutex<Vec<u8>>,
+    /// Its control group at its start.
+    group: Option<Group>,
 }
 
 impl Node {
@@ -88,6 +92,7 @@ impl Node {
             gave_up: Mutex::default(),
             stopping: AtomicBool::new(false),
             all_gone: Notify::new(),
+            kills: Mutex::new(KillCounts::now()),
         }
     }
 
@@ -126,6 +131,7 @@ impl Node {
                     pid,
                     connection_closed: Notify::new(),
                     last_words: Mutex::default(),
+                    group: Group::of(child.id()),
                 });
                 lock(&self.children).insert(runtime, Arc::clone(&worker));
                 let outputs = (child.stdout.take(), child.stderr.take());
@@ -263,18 +269,18 @@ async fn watch(
     outputs: [Option<tokio::task::JoinHandle<()>>; 2],
 ) {
     let Some(node) = &shared.node else { return };
-    let status = match process_ended(worker.pid).await {
-        Ok(()) => child.wait(),
+    let end = match process_ended(worker.pid).await {
+        Ok(()) => reap(&worker, node),
         Err(_) => match tokio::task::spawn_blocking(move || child.wait()).await {
-            Ok(status) => status,
-            Err(error) => Err(io::Error::other(error)),
+            Ok(status) => describe(status),
+            Err(error) => describe(Err(io::Error::other(error))),
         },
     };
     let joined = shared.member(runtime).is_some();
     if joined {
         let _ = tokio::time::timeout(RUN_DRY, worker.connection_closed.notified()).await;
     }
-    let cause = format!("{} {}", worker.uid, describe(status));
+    let cause = format!("{} {end}", worker.uid);
     if joined {
         let cause = if node.stopping() {
             "the runtime was stopped".to_owned()
@@ -304,6 +310,42 @@ async fn watch(
         );
     }
     node.add_worker(&shared);
+}
+
+/// Reap a process that has ended, and say how it did.
+fn reap(worker: &Worker, node: &Node) -> String {
+    let pid = worker.pid.as_raw_nonzero().get();
+    // Before it is reaped: it may be in another group than at its start.
+    let group = Group::of_ended(pid.cast_unsigned()).or_else(|| worker.group.clone());
+    let mut status = 0;
+    // SAFETY: plain numbers, of which zeros are valid ones.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: a child of this process that nobody else waits for; both places live through the call.
+    if unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut usage) } < 0 {
+        return describe(Err(io::Error::last_os_error()));
+    }
+    let status = ExitStatus::from_raw(status);
+    if status.signal() != Some(libc::SIGKILL) {
+        return describe(Ok(status));
+    }
+    let killed = "was killed by signal 9 (SIGKILL";
+    match lock(&node.kills).explain(group.as_ref()) {
+        Verdict::Unknown => describe(Ok(status)),
+        Verdict::NotMemory => format!("{killed}: by somebody, not for want of memory)"),
+        Verdict::Memory { limit, of_group } => {
+            // In units of 1024 bytes; on the platforms that count kills.
+            let peak = human(u64::try_from(usage.ru_maxrss).unwrap_or(0) << 10);
+            let whose = if of_group {
+                "its control group"
+            } else {
+                "the machine"
+            };
+            let limit = limit.map_or("unknown".into(), human);
+            format!(
+                "{killed}: by the system, for want of memory; it had up to {peak}, the limit of {whose} is {limit})"
+            )
+        }
+    }
 }
 
 fn describe(status: io::Result<ExitStatus>) -> String {

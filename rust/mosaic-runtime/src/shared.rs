@@ -1,6 +1,6 @@
 //! What the threads of one engine share: the inbox, the state behind its lock, the counters.
 //!
-//! Lock order: reader, state, then (inbox | cell | mailbox | notices), each of these innermost.
+//! Lock order: reader, state, then (inbox | names | cell | mailbox | notices), each of these innermost.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
@@ -9,6 +9,7 @@ use mosaic_core::call::{Failure, FailureKind, Outcome};
 use mosaic_core::event::{Event, Member};
 use mosaic_core::id::RuntimeId;
 use mosaic_core::wire::Message;
+use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
 use crate::cell::TaskCell;
@@ -40,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) max_pending: usize,
     pub(crate) state: Mutex<State>,
     pub(crate) inbox: Mutex<Vec<Event<Arc<TaskCell>>>>,
+    /// Who takes part, by name: to be looked up without a wait for the state.
+    pub(crate) names: Mutex<FxHashMap<String, RuntimeId>>,
     /// Messages past the rules: lines for the head's log, and what stores tell each other.
     pub(crate) notes: Mutex<Vec<(Option<RuntimeId>, Message)>>,
     pub(crate) signalled: AtomicBool,
@@ -79,6 +82,29 @@ impl Shared {
                 state.finish_batch(self);
             }
             Err(TryLockError::Poisoned(_) | TryLockError::WouldBlock) => self.post(event),
+        }
+    }
+
+    /// The same for an event by which a call may start here: then what is to be sent is left to the I/O thread.
+    pub(crate) fn post_between(&self, event: Event<Arc<TaskCell>>) {
+        if threads::forked() {
+            return;
+        }
+        let Ok(mut state) = self.state.try_lock() else {
+            return self.post(event);
+        };
+        if self.stopped.load(Ordering::Acquire) {
+            return self.refuse(event);
+        }
+        state.take_inbox(self);
+        state.handle(event, self);
+        if state.ready.is_empty() {
+            return state.finish_batch(self);
+        }
+        state.hand_over(self);
+        drop(state);
+        if !self.signalled.swap(true, Ordering::AcqRel) {
+            self.inbox_filled.notify_one();
         }
     }
 
@@ -127,16 +153,13 @@ impl Shared {
     pub(crate) fn refuse(&self, event: Event<Arc<TaskCell>>) {
         let cell = match event {
             Event::CallSubmitted(submission) => submission.handle,
-            Event::OutcomeWanted { handle, .. } | Event::FenceRequested(handle) => handle,
+            Event::OutcomeWanted { handle, .. }
+            | Event::ArrivalWanted { handle, .. }
+            | Event::FenceRequested(handle) => handle,
             _ => return,
         };
-        self.settle(
-            &cell,
-            Outcome::Failed(Failure::new(
-                FailureKind::Disconnected,
-                "the runtime has stopped",
-            )),
-        );
+        let failure = Failure::new(FailureKind::Disconnected, "the runtime has stopped");
+        self.settle(&cell, Outcome::Failed(failure).into());
     }
 
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -170,7 +193,7 @@ impl Shared {
         state.finish_batch(self);
     }
 
-    pub(crate) fn settle(&self, cell: &TaskCell, outcome: Outcome) {
+    pub(crate) fn settle(&self, cell: &TaskCell, outcome: Arc<Outcome>) {
         // Who is woken by the end of one task finds room for the next.
         let make_room = || {
             if !cell.borrowed && self.pending.fetch_sub(1, Ordering::AcqRel) == self.max_pending {
@@ -187,10 +210,11 @@ impl Shared {
         if self.stopped.load(Ordering::Acquire) || self.node.as_ref().is_some_and(Node::stopping) {
             return;
         }
-        let what = if cell.class.is_empty() {
-            cell.method.to_string()
+        let callee = &cell.callee;
+        let what = if callee.class.is_empty() {
+            callee.method.to_string()
         } else {
-            format!("{}.{}", cell.class, cell.method)
+            format!("{}.{}", callee.class, callee.method)
         };
         let message = cell.look(|outcome| match outcome {
             Some(Outcome::Failed(failure)) => failure.message.clone(),

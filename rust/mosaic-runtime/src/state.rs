@@ -99,6 +99,7 @@ impl State {
                 FailureKind::Rejected,
                 format!("it cannot be sent: {reason}"),
             ))
+            .into()
         };
         match message {
             Message::Call(call) => {
@@ -147,6 +148,8 @@ impl State {
                 Action::Revoke(task) => {
                     self.hand_over(shared);
                     let event = match shared.executor.revoke(task) {
+                        // Its result comes behind this.
+                        Revoked::Ended => continue,
                         Revoked::Running => Event::CallRunsOn(task),
                         Revoked::Prevented => {
                             let failure = Failure::new(
@@ -155,7 +158,7 @@ impl State {
                             );
                             Event::CallFinished {
                                 task,
-                                outcome: Outcome::Failed(failure),
+                                outcome: Outcome::Failed(failure).into(),
                             }
                         }
                     };
@@ -175,6 +178,7 @@ impl State {
                     shared.log(level, text);
                 }
                 Action::MemberJoined(member) => {
+                    lock(&shared.names).insert(member.uid.clone(), member.runtime);
                     if let Some(node) = &shared.node {
                         node.joined();
                     }
@@ -186,6 +190,7 @@ impl State {
                         .store
                         .process_died(member.runtime, shared.node.is_some());
                     self.peers.remove(&member.runtime);
+                    lock(&shared.names).remove(&member.uid);
                     if !shared.node.as_ref().is_some_and(Node::stopping) {
                         shared.tell(Notice::Died {
                             uid: member.uid,

@@ -57,6 +57,8 @@ const NOTE: u8 = 26;
 const KEEP: u8 = 27;
 const SQUEEZE: u8 = 28;
 const ROOM: u8 = 29;
+const PROBE: u8 = 30;
+const ARRIVED: u8 = 31;
 
 const VALUE: u8 = 0x40;
 const STORED: u8 = 0x80;
@@ -67,7 +69,7 @@ const VARIANT: u8 = 0xC0;
 pub(super) fn payload_of(message: &Message) -> Option<&Payload> {
     match message {
         Message::Call(call) => Some(&call.arguments),
-        Message::Settled { outcome, .. } | Message::Fetched { outcome, .. } => match outcome {
+        Message::Settled { outcome, .. } | Message::Fetched { outcome, .. } => match &**outcome {
             Outcome::Value(payload) => Some(payload),
             Outcome::Stored { .. } => None,
             Outcome::Failed(failure) => Some(&failure.detail),
@@ -220,8 +222,11 @@ type ValueHeader = (u32, u64, bool, u8, u32);
 type StoredHeader = (u32, u64, bool, u32, u64);
 /// task, value wanted, kind, message, context, format, number of references.
 type FailedHeader<'a> = (u32, u64, bool, u8, &'a str, Vec<&'a str>, u8, u32);
-/// slot (tag, index, name), task, part, source (tag, host or format, length of its value).
+/// slot (tag and whether the value was put, index, name), task, part, source (tag, host or format, length of its value).
 type DependencyRow<'a> = (u8, u16, &'a str, u32, u64, Bytes, u8, u32, u64);
+
+/// Beside the tag of a dependency's slot: the value was put.
+const KEPT: u8 = 0x80;
 
 const COROUTINE: u8 = 1;
 const CONCURRENT: u8 = 2;
@@ -263,6 +268,8 @@ pub(super) fn encode(message: &Message, block: usize, out: &mut BytesMut) -> Res
             outcome,
         } => FETCHED | encode_outcome(*task, *value, outcome, out)?,
         Message::Cancel(id) => task(out, id).map(|()| CANCEL)?,
+        Message::Probe(id) => task(out, id).map(|()| PROBE)?,
+        Message::Arrived(id) => task(out, id).map(|()| ARRIVED)?,
         Message::Fetch { task, value } => {
             write(out, &(task.owner.0, task.sequence, value)).map(|()| FETCH)?
         }
@@ -368,7 +375,7 @@ pub(super) fn encode_dependencies(dependencies: &[Dependency]) -> Result<BytesMu
         let task = dependency.task;
         let part = dependency.part.clone();
         rows.push((
-            slot,
+            slot | (u8::from(dependency.kept) * KEPT),
             index,
             name,
             task.owner.0,
@@ -465,7 +472,8 @@ impl Cursor<'_> {
         let mut lengths = Vec::new();
         let rows: Vec<DependencyRow<'_>> = read(&self.body.bytes()[range])?;
         for (slot, index, name, owner, sequence, part, source, number, length) in rows {
-            let slot = match slot {
+            let kept = slot & KEPT != 0;
+            let slot = match slot & !KEPT {
                 0 => Slot::Positional(index),
                 1 => Slot::Keyword(name.to_owned()),
                 2 => Slot::Order,
@@ -488,6 +496,7 @@ impl Cursor<'_> {
                     sequence,
                 },
                 part,
+                kept,
                 source,
             });
         }
@@ -630,6 +639,7 @@ pub(super) fn decode(
         (CALL, 0) => return decode_call(header, cursor, segments),
         (SETTLED, _) => {
             let (task, _, outcome) = decode_outcome(variant, header, cursor, segments)?;
+            let outcome = Arc::new(outcome);
             return Ok(Message::Settled { task, outcome });
         }
         (FETCHED, _) => {
@@ -637,7 +647,7 @@ pub(super) fn decode(
             return Ok(Message::Fetched {
                 task,
                 value,
-                outcome,
+                outcome: Arc::new(outcome),
             });
         }
         _ => {}
@@ -655,6 +665,8 @@ pub(super) fn decode(
     };
     Ok(match kind {
         CANCEL => Message::Cancel(task(read(header)?)),
+        PROBE => Message::Probe(task(read(header)?)),
+        ARRIVED => Message::Arrived(task(read(header)?)),
         FETCH => {
             let (owner, sequence, value) = read(header)?;
             Message::Fetch {

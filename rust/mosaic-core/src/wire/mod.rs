@@ -29,6 +29,8 @@ pub use frame::{FrameReader, FrameWriter};
 
 use serde::{Deserialize, Serialize};
 
+use std::sync::Arc;
+
 use crate::call::{Call, Outcome};
 use crate::event::Member;
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
@@ -46,10 +48,14 @@ pub enum Message {
         /// Which.
         task: TaskId,
         /// How; a large value stays with the host as [`Outcome::Stored`].
-        outcome: Outcome,
+        outcome: Arc<Outcome>,
     },
     /// Caller to host: this task is not wanted any more.
     Cancel(TaskId),
+    /// Caller to host: answer when the call of this task, sent before, is there.
+    Probe(TaskId),
+    /// The answer to a probe.
+    Arrived(TaskId),
     /// Any runtime to the owner or the runner of a task: send me its end when it has one.
     Fetch {
         /// Which.
@@ -64,7 +70,7 @@ pub enum Message {
         /// Whether the value was asked for.
         value: bool,
         /// How it ended.
-        outcome: Outcome,
+        outcome: Arc<Outcome>,
     },
     /// Receiver of a reference to the object's authority: count me as a holder.
     Hold(ObjectId),

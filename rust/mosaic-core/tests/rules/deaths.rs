@@ -1,10 +1,10 @@
 //! Deaths and what follows: `MEM`.
 
-use mosaic_core::call::{CallKind, FailureKind, Outcome};
+use mosaic_core::call::{CallKind, Dependency, FailureKind, Outcome};
 use mosaic_core::event::{Event, Want};
-use mosaic_core::id::{ObjectId, TesseraId};
+use mosaic_core::id::{ObjectId, TaskId, TesseraId};
 
-use crate::net::{HEAD, Net, ONE, RuntimeNumber, TWO, on, task_of, tessera_at, value};
+use crate::net::{HEAD, Net, ONE, RuntimeNumber, TWO, on, payload, task_of, tessera_at, value};
 
 #[test]
 fn mem_1_a_number_that_died_does_not_come_back() {
@@ -105,6 +105,43 @@ fn queued_calls_of_the_dead_are_not_started() {
 }
 
 #[test]
+fn a_stored_value_whose_owner_died_is_lost_by_its_name() {
+    let mut net = Net::new(2);
+    let task = TaskId {
+        owner: TWO,
+        sequence: net.number(),
+    };
+    let value = payload("kept");
+    net.feed(TWO, Event::ValuePut { task, value });
+    net.pass(TWO, HEAD, &[task_of(task)]);
+    let tessera = net.construct(HEAD, ONE);
+    let stored = || Dependency {
+        kept: true,
+        ..on(task)
+    };
+    // One call has asked for it when the owner dies, the other has not.
+    net.slow(ONE, TWO);
+    let before = net.call_with(HEAD, tessera, |submission| {
+        submission.call.dependencies = vec![stored()];
+    });
+    net.deliver();
+    net.kill(TWO);
+    let after = net.call_with(HEAD, tessera, |submission| {
+        submission.call.dependencies = vec![stored()];
+    });
+    net.deliver();
+    for user in [before, after] {
+        let Some(Outcome::Failed(failure)) = net.end(user) else {
+            panic!("{user:?} ended otherwise")
+        };
+        assert_eq!(failure.kind, FailureKind::ObjectLost);
+        let name = format!("ware-2-{:x}", task.sequence);
+        assert!(failure.message.contains(&name), "{}", failure.message);
+        assert!(failure.message.contains("r2 was killed"));
+    }
+}
+
+#[test]
 fn a_restartable_tessera_is_built_elsewhere_and_repeatable_calls_are_sent_again_in_order() {
     let mut net = Net::new(2);
     let (tessera, construction) = net.begin(HEAD, ONE, |submission| submission.restarts = 1);
@@ -192,7 +229,7 @@ fn what_the_dead_still_say_is_not_heard() {
     net.kill(ONE);
     let message = mosaic_core::wire::Message::Settled {
         task,
-        outcome: value("late"),
+        outcome: value("late").into(),
     };
     net.feed(HEAD, Event::MessageReceived { from: ONE, message });
     assert_eq!(net.failure(task), Some(FailureKind::Disconnected));

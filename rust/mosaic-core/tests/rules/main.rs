@@ -1,5 +1,6 @@
 //! The rules, one readable test each, named after the number that it bears in its module's header.
 
+mod arrivals;
 mod deaths;
 mod net;
 mod references;

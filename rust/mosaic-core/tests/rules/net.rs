@@ -1,6 +1,7 @@
 //! A few machines whose messages are delivered when the test says so.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use mosaic_core::call::{
@@ -64,6 +65,7 @@ pub(crate) fn on(task: TaskId) -> Dependency {
         slot: Slot::Positional(0),
         task,
         part: Bytes::new(),
+        kept: false,
         source,
     }
 }
@@ -124,7 +126,9 @@ impl Net {
                 Action::Run(ready) => self.running.push((at, ready)),
                 Action::Settle { handle, outcome } => {
                     assert!(
-                        self.settled.insert(handle, outcome).is_none(),
+                        self.settled
+                            .insert(handle, Arc::unwrap_or_clone(outcome))
+                            .is_none(),
                         "OUT-1: {handle} is told twice"
                     );
                 }
@@ -204,7 +208,7 @@ impl Net {
         };
         Submission {
             handle: task.sequence,
-            call,
+            call: Box::new(call),
             host: None,
             place: None,
             restarts: 0,
@@ -214,7 +218,7 @@ impl Net {
 
     pub(crate) fn submit(&mut self, submission: Submission<u64>) -> TaskId {
         let task = submission.call.task;
-        self.feed(task.owner, Event::CallSubmitted(Box::new(submission)));
+        self.feed(task.owner, Event::CallSubmitted(submission));
         task
     }
 
@@ -279,6 +283,7 @@ impl Net {
             .position(|(_, ready)| ready.call.task == task);
         let place = place.unwrap_or_else(|| panic!("{task:?} does not run"));
         let (at, _) = self.running.remove(place);
+        let outcome = outcome.into();
         self.feed(at, Event::CallFinished { task, outcome });
         self.deliver();
     }

@@ -34,7 +34,7 @@ fn submit(task: TaskId, tessera: TesseraId, kind: CallKind) -> Submission<u64> {
     };
     Submission {
         handle: task.sequence,
-        call,
+        call: Box::new(call),
         host: None,
         place: Some(ONE),
         restarts: 0,
@@ -72,11 +72,7 @@ fn a_million_held_calls_in_a_chain_end_without_a_deep_stack() {
     });
     for (tessera, sequence) in tesserae.into_iter().zip(1..) {
         machine.handle(
-            Event::CallSubmitted(Box::new(submit(
-                task(sequence),
-                tessera,
-                CallKind::Construct,
-            ))),
+            Event::CallSubmitted(submit(task(sequence), tessera, CallKind::Construct)),
             &mut actions,
         );
     }
@@ -87,7 +83,7 @@ fn a_million_held_calls_in_a_chain_end_without_a_deep_stack() {
             CallKind::Method,
         );
         submission.call.dependencies = vec![on(task(sequence - 1))];
-        machine.handle(Event::CallSubmitted(Box::new(submission)), &mut actions);
+        machine.handle(Event::CallSubmitted(submission), &mut actions);
     }
     actions.clear();
     machine.handle(
@@ -109,12 +105,12 @@ fn a_million_calls_to_a_lost_tessera_end_without_a_deep_stack() {
         sequence: 1,
     };
     machine.handle(
-        Event::CallSubmitted(Box::new(submit(task(1), tessera, CallKind::Construct))),
+        Event::CallSubmitted(submit(task(1), tessera, CallKind::Construct)),
         &mut actions,
     );
     for sequence in 2..=MANY {
         let submission = submit(task(sequence), tessera, CallKind::Method);
-        machine.handle(Event::CallSubmitted(Box::new(submission)), &mut actions);
+        machine.handle(Event::CallSubmitted(submission), &mut actions);
     }
     actions.clear();
     machine.handle(
@@ -140,22 +136,21 @@ fn a_chain_that_fails_where_it_waits_takes_no_stack() {
         if sequence > 1 {
             submission.call.dependencies = vec![on(task(sequence - 1))];
         }
-        machine.handle(Event::CallSubmitted(Box::new(submission)), &mut actions);
+        machine.handle(Event::CallSubmitted(submission), &mut actions);
     }
     actions.clear();
     machine.handle(
         Event::CallFinished {
             task: task(1),
-            outcome: raised(),
+            outcome: raised().into(),
         },
         &mut actions,
     );
     assert_eq!(settled(&actions), many as usize);
-    let Some(Action::Settle {
-        outcome: Outcome::Failed(failure),
-        ..
-    }) = actions.last()
-    else {
+    let Some(Action::Settle { outcome, .. }) = actions.last() else {
+        panic!("something else happened last")
+    };
+    let Outcome::Failed(failure) = &**outcome else {
         panic!("the last call ended otherwise")
     };
     assert_eq!(failure.kind, FailureKind::Raised);
@@ -207,7 +202,7 @@ fn a_wide_fan_of_blocked_routes_is_looked_at_once_each() {
     let mut construction = submit(task(1), unplaced, CallKind::Construct);
     construction.call.dependencies = vec![];
     construction.place = Some(RuntimeId(9));
-    machine.handle(Event::CallSubmitted(Box::new(construction)), &mut actions);
+    machine.handle(Event::CallSubmitted(construction), &mut actions);
     for sequence in 2..200_000 {
         let tessera = TesseraId {
             owner: HEAD,
@@ -216,7 +211,7 @@ fn a_wide_fan_of_blocked_routes_is_looked_at_once_each() {
         let mut submission = submit(task(sequence), tessera, CallKind::Method);
         submission.host = Some(ONE);
         submission.call.dependencies = vec![on(task(1))];
-        machine.handle(Event::CallSubmitted(Box::new(submission)), &mut actions);
+        machine.handle(Event::CallSubmitted(submission), &mut actions);
     }
     assert!(actions.len() < 1_000_000);
 }
@@ -230,10 +225,10 @@ fn a_hundred_thousand_releases_fit_into_their_frames() {
     let functions = TesseraId::functions(ONE);
     for sequence in 1..=RELEASED {
         let submission = submit(task(sequence), functions, CallKind::Function);
-        machine.handle(Event::CallSubmitted(Box::new(submission)), &mut actions);
+        machine.handle(Event::CallSubmitted(submission), &mut actions);
         let message = Message::Settled {
             task: task(sequence),
-            outcome: Outcome::Value(Payload::default()),
+            outcome: Outcome::Value(Payload::default()).into(),
         };
         let settled = Event::MessageReceived { from: ONE, message };
         machine.handle(settled, &mut actions);

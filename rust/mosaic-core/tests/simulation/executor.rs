@@ -110,7 +110,7 @@ impl World {
             at,
             Event::CallFinished {
                 task: ready.call.task,
-                outcome,
+                outcome: outcome.into(),
             },
         );
     }
@@ -152,6 +152,7 @@ impl World {
             self.truth
                 .value_came_about(task, at, &value.references, value.size() <= INLINE);
         }
+        let outcome = outcome.into();
         self.happens(at, Event::CallFinished { task, outcome });
     }
 }

@@ -193,6 +193,7 @@ impl World {
                 slot,
                 task,
                 part: Bytes::new(),
+                kept: false,
                 source,
             });
         }
@@ -227,7 +228,7 @@ impl World {
                 put: false,
             });
         }
-        self.happens(at, Event::CallSubmitted(Box::new(submission)));
+        self.happens(at, Event::CallSubmitted(submission));
     }
 
     fn submission(&mut self, at: RuntimeId, tessera: TesseraId, kind: CallKind) -> Submission<u64> {
@@ -252,7 +253,7 @@ impl World {
         };
         Submission {
             handle: 0,
-            call,
+            call: Box::new(call),
             host: None,
             place: None,
             restarts: 0,

@@ -12,7 +12,7 @@ use mosaic_core::call::{CallKind, Dependency, Failure, FailureKind, Outcome, Slo
 use mosaic_core::event::Submission;
 use mosaic_core::id::{ObjectId, RuntimeId, TesseraId};
 use mosaic_core::payload::Payload;
-use mosaic_runtime::cell::{Stage, TaskCell};
+use mosaic_runtime::cell::{Callee, Stage, TaskCell};
 use mosaic_runtime::closures::{Actor, Closures};
 use mosaic_runtime::engine::{self, Engine, EngineConfig, EngineError};
 use mosaic_runtime::node::Launch;
@@ -299,9 +299,7 @@ fn submit(
     let name: Arc<str> = method.into();
     let task = TaskCell::new(
         engine.next_task(),
-        tessera,
-        Arc::clone(&name),
-        "Subject".into(),
+        Callee::new(tessera, "Subject".into(), Arc::clone(&name)),
     );
     let arguments = Payload {
         body: request.arguments,
@@ -316,6 +314,7 @@ fn submit(
             slot: Slot::Positional(index),
             task: task.cell.id,
             part: Bytes::new(),
+            kept: false,
             source: Source::Unresolved {
                 authority: task.cell.id.owner,
             },

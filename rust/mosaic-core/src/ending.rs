@@ -1,0 +1,262 @@
+//! How calls that came here end: run, repeated, cancelled; and their results, until the owner lets go of them.
+//!
+//! The records are [`crate::inbound`]'s.
+
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use crate::call::{CallKind, Failure, FailureKind, Outcome, ReadyCall};
+use crate::event::{Action, Report};
+use crate::id::{RuntimeId, TaskId};
+use crate::inbound::{Progress, cancelled};
+use crate::machine::Machine;
+use crate::payload::Payload;
+use crate::wire::Message;
+
+impl<H: Clone> Machine<H> {
+    pub(crate) fn call_finished(
+        &mut self,
+        task: TaskId,
+        outcome: Arc<Outcome>,
+        actions: &mut Vec<Action<H>>,
+    ) {
+        let Some(inbound) = self.inbound.get_mut(&task) else {
+            return;
+        };
+        let Progress::Running { builds, skipped } = inbound.progress else {
+            return;
+        };
+        let tessera = inbound.tessera;
+        if let Outcome::Failed(failure) = &*outcome
+            && failure.kind == FailureKind::Raised
+            && !inbound.cancelled
+            && let Some(again) = inbound
+                .aside_mut()
+                .and_then(|aside| aside.again.as_mut())
+                .filter(|again| again.attempt < again.call.retries)
+        {
+            again.attempt += 1;
+            let ready = (**again).clone();
+            self.report_retry(&ready, failure, actions);
+            actions.push(Action::Run(ready));
+            return;
+        }
+        if let Some(hosted) = self.hosted.get_mut(&tessera) {
+            hosted.ended(skipped);
+        }
+        if builds {
+            self.construction_ended(tessera, &outcome, actions);
+        }
+        self.end_call(task, outcome, actions);
+        self.dispatch(tessera, actions);
+    }
+
+    fn report_retry(&self, ready: &ReadyCall, failure: &Failure, actions: &mut Vec<Action<H>>) {
+        let class = self
+            .hosted
+            .get(&ready.call.tessera)
+            .map_or("", |hosted| &hosted.class);
+        let what = match ready.call.kind {
+            CallKind::Construct | CallKind::Function => ready.call.method.to_string(),
+            _ => format!("{class}.{}", ready.call.method),
+        };
+        let (attempt, of, message) = (ready.attempt, ready.call.retries, failure.message.clone());
+        actions.push(Action::Report(Report::Retried {
+            what,
+            attempt,
+            of,
+            message,
+        }));
+    }
+
+    /// A call that came here has ended, whether it ran or not.
+    pub(crate) fn end_call(
+        &mut self,
+        task: TaskId,
+        outcome: Arc<Outcome>,
+        actions: &mut Vec<Action<H>>,
+    ) {
+        let Some(inbound) = self.inbound.get_mut(&task) else {
+            return;
+        };
+        if matches!(inbound.progress, Progress::Ended(_)) {
+            return;
+        }
+        let outcome = if inbound.cancelled {
+            cancelled()
+        } else {
+            outcome
+        };
+        let waited = matches!(inbound.progress, Progress::Waiting(_));
+        inbound.progress = Progress::Ended(Arc::clone(&outcome));
+        let (caller, silent, tessera) = (
+            inbound.caller,
+            inbound.cancelled || inbound.released,
+            inbound.tessera,
+        );
+        let done_with = inbound.aside_mut().map(|aside| {
+            aside.again = None;
+            aside.values = Vec::new();
+            (
+                std::mem::take(&mut aside.references),
+                std::mem::take(&mut aside.wanters),
+                aside.uses.take(),
+            )
+        });
+        if let Outcome::Value(value) = &*outcome
+            && !value.references.is_empty()
+        {
+            inbound.keep(&value.references);
+            for reference in &value.references {
+                self.hold(*reference, actions);
+            }
+        }
+        if !silent {
+            let outcome = self.for_travel(&outcome, caller, false);
+            self.send(caller, Message::Settled { task, outcome }, actions);
+        }
+        if let Some((arguments, wanters, uses)) = done_with {
+            for (value, wanter) in wanters {
+                self.deliver(task, value, wanter, &outcome, actions);
+            }
+            self.drop_references(arguments);
+            if let Some(used) = uses {
+                if let Some(result) = self.inbound.get_mut(&used) {
+                    let aside = result.aside();
+                    aside.users = aside.users.saturating_sub(1);
+                }
+                self.drop_result_if_released(used, actions);
+            }
+        }
+        if waited {
+            self.left_the_line(task, caller, tessera);
+            self.to_dispatch.push_back(tessera);
+        }
+        if silent {
+            self.drop_result_if_released(task, actions);
+        }
+    }
+
+    /// The value of a call that ended here, as long as its owner has not let go of it.
+    pub fn result_here(&self, task: TaskId) -> Option<Payload> {
+        match &self.inbound.get(&task)?.progress {
+            Progress::Ended(outcome) => match &**outcome {
+                Outcome::Value(value) => Some(value.clone()),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The owner has let go of the result of a call that it sent here.
+    pub(crate) fn result_released(&mut self, task: TaskId, actions: &mut Vec<Action<H>>) {
+        if let Some(inbound) = self.inbound.get_mut(&task) {
+            inbound.released = true;
+            self.drop_result_if_released(task, actions);
+        }
+    }
+
+    fn drop_result_if_released(&mut self, task: TaskId, actions: &mut Vec<Action<H>>) {
+        let Entry::Occupied(entry) = self.inbound.entry(task) else {
+            return;
+        };
+        let inbound = entry.get();
+        let used = || inbound.aside.as_ref().is_some_and(|aside| aside.users > 0);
+        if !inbound.released || !matches!(inbound.progress, Progress::Ended(_)) || used() {
+            return;
+        }
+        let inbound = entry.remove();
+        actions.push(Action::DropResult(task));
+        if let Some(aside) = inbound.aside {
+            self.drop_references(aside.references);
+        }
+    }
+
+    /// The owner does not want a call any more.
+    pub(crate) fn cancel_received(&mut self, task: TaskId, actions: &mut Vec<Action<H>>) {
+        let Some(inbound) = self.inbound.get(&task) else {
+            return;
+        };
+        match &inbound.progress {
+            Progress::Ended(_) => {}
+            Progress::Waiting(_) => self.end_unstarted(task, cancelled(), actions),
+            Progress::Running { .. } => actions.push(Action::Revoke(task)),
+        }
+    }
+
+    /// A call that was cancelled runs already: its caller is told, and its end will be dropped.
+    pub(crate) fn call_runs_on(&mut self, task: TaskId, actions: &mut Vec<Action<H>>) {
+        let Some(inbound) = self.inbound.get_mut(&task) else {
+            return;
+        };
+        if inbound.cancelled || !matches!(inbound.progress, Progress::Running { .. }) {
+            return;
+        }
+        inbound.cancelled = true;
+        let (caller, released) = (inbound.caller, inbound.released);
+        let wanters = inbound
+            .aside_mut()
+            .map(|aside| std::mem::take(&mut aside.wanters));
+        let failure = Failure::new(
+            FailureKind::Cancelled,
+            "the call was cancelled while it ran",
+        );
+        let outcome = Arc::new(Outcome::Failed(failure));
+        if !released {
+            let outcome = Arc::clone(&outcome);
+            self.send(caller, Message::Settled { task, outcome }, actions);
+        }
+        for (value, wanter) in wanters.into_iter().flatten() {
+            self.deliver(task, value, wanter, &outcome, actions);
+        }
+    }
+
+    /// A call ends before its turn; its tessera, if it was to be built by it, never will be.
+    fn end_unstarted(&mut self, task: TaskId, outcome: Arc<Outcome>, actions: &mut Vec<Action<H>>) {
+        if let Some(inbound) = self.inbound.get(&task)
+            && inbound.builds()
+        {
+            self.construction_ended(inbound.tessera, &outcome, actions);
+        }
+        self.end_call(task, outcome, actions);
+    }
+
+    /// Calls from a dead runtime are not started any more; what they would have left is dropped.
+    pub(crate) fn caller_died(
+        &mut self,
+        dead: RuntimeId,
+        cause: &str,
+        actions: &mut Vec<Action<H>>,
+    ) {
+        let mut theirs: Vec<_> = self
+            .inbound
+            .iter()
+            .filter(|(_, inbound)| inbound.caller == dead)
+            .map(|(task, _)| *task)
+            .collect();
+        theirs.sort_unstable();
+        for task in theirs {
+            let Some(inbound) = self.inbound.get_mut(&task) else {
+                continue;
+            };
+            inbound.released = true;
+            match &inbound.progress {
+                Progress::Waiting(_) => {
+                    let failure = Failure::new(FailureKind::Disconnected, cause);
+                    self.end_unstarted(task, Outcome::Failed(failure).into(), actions);
+                }
+                Progress::Running { .. } => {}
+                Progress::Ended(_) => self.drop_result_if_released(task, actions),
+            }
+        }
+        let orphans: Vec<_> = self
+            .early
+            .keys()
+            .filter(|tessera| tessera.owner == dead)
+            .copied()
+            .collect();
+        for tessera in orphans {
+            self.early_calls_fail(tessera, cause, actions);
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! How calls leave their routes: each in its turn, when what it depends on is known, within the window.
+//!
+//! The tables are [`crate::route`]'s and [`crate::task`]'s, and so are their invariants.
+
+use crate::call::{Call, Dependency, Failure, FailureKind, Outcome, Slot, Source};
+use crate::event::Action;
+use crate::id::{RuntimeId, TesseraId};
+use crate::machine::Machine;
+use crate::route::Place;
+use crate::wire::Message;
+
+/// How a dependency stands at the moment of sending.
+enum Resolved {
+    Source(Source),
+    NotYet,
+    Failed(Box<Failure>),
+}
+
+/// "argument 0", "argument 'x'", for the message that a dependency failed.
+pub(crate) fn describe(slot: &Slot, class: &str, method: &str) -> String {
+    let callee = if class.is_empty() {
+        method.to_owned()
+    } else {
+        format!("{class}.{method}")
+    };
+    match slot {
+        Slot::Positional(index) => format!("needed as argument {index} of {callee}"),
+        Slot::Keyword(name) => format!("needed as argument '{name}' of {callee}"),
+        Slot::Order => format!("{callee} waited for its end"),
+    }
+}
+
+impl<H: Clone> Machine<H> {
+    /// Send what the route of a tessera lets through.
+    pub(crate) fn pump(&mut self, tessera: TesseraId, actions: &mut Vec<Action<H>>) {
+        loop {
+            let Some(route) = self.routes.get_mut(&tessera) else {
+                return;
+            };
+            let Some(&task) = route.queue.front() else {
+                break;
+            };
+            let Some(owned) = self
+                .tasks
+                .get_mut(&task)
+                .filter(|owned| owned.outcome.is_none())
+            else {
+                route.queue.pop_front();
+                continue;
+            };
+            let host = match &route.place {
+                Place::At(host) => {
+                    let host = *host;
+                    if let Some(cause) = self.members.cause(host).map(str::to_owned) {
+                        self.route_lost(tessera, host, &cause, actions);
+                        continue;
+                    }
+                    host
+                }
+                Place::Lost(failure) => {
+                    let failure = failure.clone();
+                    route.queue.pop_front();
+                    self.end_task(task, Outcome::Failed(failure).into(), actions);
+                    continue;
+                }
+                Place::Astray(_) => return self.ask_where(tessera, actions),
+                Place::Asked => return,
+            };
+            if route.blocked_on.is_some() {
+                return;
+            }
+            if !route.unlimited
+                && route.sent_calls > 0
+                && (route.sent_calls >= self.config.window_calls
+                    || route.sent_bytes + owned.size > self.config.window_bytes)
+            {
+                return;
+            }
+            let Some(mut call) = owned.call.take() else {
+                return;
+            };
+            if !call.dependencies.is_empty() {
+                let resolved = self.resolve_dependencies(&mut call);
+                if resolved != Ok(true) {
+                    if let Some(owned) = self.tasks.get_mut(&task) {
+                        owned.call = Some(call);
+                    }
+                    let Err(failure) = resolved else { return };
+                    self.end_task(task, Outcome::Failed(failure).into(), actions);
+                    continue;
+                }
+            }
+            self.send_call(call, host, actions);
+        }
+        self.route_is_empty(tessera, actions);
+    }
+
+    fn resolve(&self, dependency: &Dependency) -> Resolved {
+        let task = dependency.task;
+        if task.owner != self.config.me {
+            return Resolved::Source(Source::At(task.owner));
+        }
+        let Some(owned) = self.tasks.get(&task) else {
+            return Resolved::Failed(Failure::new(
+                FailureKind::ObjectLost,
+                format!("{task:?} is not known any more"),
+            ));
+        };
+        match owned.outcome.as_deref() {
+            Some(Outcome::Failed(failure)) => Resolved::Failed(failure.clone()),
+            Some(Outcome::Value(value))
+                if value.segments.is_empty() && value.references.is_empty() =>
+            {
+                Resolved::Source(Source::Here(value.format, value.body.clone()))
+            }
+            Some(Outcome::Value(_)) => {
+                Resolved::Source(Source::At(owned.host.unwrap_or(self.config.me)))
+            }
+            Some(Outcome::Stored { host, .. }) => Resolved::Source(Source::At(*host)),
+            None => owned
+                .host
+                .map_or(Resolved::NotYet, |host| Resolved::Source(Source::At(host))),
+        }
+    }
+
+    /// Fill in where the dependencies of a call come from. `Ok(false)` if that is not known yet of one, which
+    /// then looks at this route again; the failure if one of them has failed.
+    fn resolve_dependencies(&mut self, call: &mut Call) -> Result<bool, Box<Failure>> {
+        let mut resolved = Vec::with_capacity(call.dependencies.len());
+        for dependency in &call.dependencies {
+            match self.resolve(dependency) {
+                Resolved::Source(source) => resolved.push(source),
+                Resolved::NotYet => {
+                    if let Some(owned) = self.tasks.get_mut(&dependency.task) {
+                        owned.aside().unblocks.push(call.tessera);
+                    }
+                    if let Some(route) = self.routes.get_mut(&call.tessera) {
+                        route.blocked_on = Some(dependency.task);
+                    }
+                    return Ok(false);
+                }
+                Resolved::Failed(failure) => {
+                    return Err(failure.through(describe(&dependency.slot, "", &call.method)));
+                }
+            }
+        }
+        for (dependency, source) in call.dependencies.iter_mut().zip(resolved) {
+            dependency.source = source;
+        }
+        Ok(true)
+    }
+
+    fn send_call(&mut self, call: Box<Call>, host: RuntimeId, actions: &mut Vec<Action<H>>) {
+        let (task, tessera) = (call.task, call.tessera);
+        let (Some(owned), Some(route)) = (self.tasks.get_mut(&task), self.routes.get_mut(&tessera))
+        else {
+            return;
+        };
+        route.queue.pop_front();
+        route.sent_calls += 1;
+        route.sent_bytes += owned.size;
+        owned.host = Some(host);
+        let builds = owned.builds;
+        let kept = owned.resends > 0 || route.restarts_left > 0 && builds;
+        if kept {
+            owned.call = Some(call.clone());
+        }
+        let unblocks = owned.take_unblocks();
+        let references = call.arguments.references.clone();
+        for reference in &references {
+            self.references.pin(reference.object, host, self.config.me);
+        }
+        self.send(host, Message::Call(call), actions);
+        self.probe(task, actions);
+        if !kept {
+            self.drop_references(references);
+        }
+        if builds {
+            self.answer_askers(tessera, &Ok(host), actions);
+        }
+        self.unblock(unblocks);
+    }
+
+    /// What these routes waited for has happened.
+    pub(crate) fn unblock(&mut self, routes: Vec<TesseraId>) {
+        for tessera in routes {
+            if let Some(route) = self.routes.get_mut(&tessera) {
+                route.blocked_on = None;
+            }
+            self.to_pump.push_back(tessera);
+        }
+    }
+}

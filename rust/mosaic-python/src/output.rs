@@ -1,0 +1,54 @@
+//! References to one output of a task, and to its end.
+
+use bytes::Bytes;
+use pyo3::prelude::*;
+
+use crate::encode::encode_value;
+use crate::task::Task;
+
+/// A reference to one output of a task, or to its end.
+#[pyclass(frozen, subclass, module = "mosaic._core")]
+pub(crate) struct Output {
+    pub(crate) task: Py<Task>,
+    key: Option<Py<PyAny>>,
+    pub(crate) done: bool,
+    /// It stands for a value that was put, rather than for what a call returned.
+    pub(crate) kept: bool,
+}
+
+impl Output {
+    /// The key as dependencies carry it: empty for the whole.
+    pub(crate) fn part(&self, py: Python<'_>) -> PyResult<Bytes> {
+        let Some(key) = &self.key else {
+            return Ok(Bytes::new());
+        };
+        let payload = encode_value(key.bind(py))?;
+        let mut part = vec![payload.format];
+        part.extend_from_slice(&payload.body);
+        Ok(part.into())
+    }
+}
+
+#[pymethods]
+impl Output {
+    #[new]
+    #[pyo3(signature = (task, key = None, *, done = false, whole = false))]
+    fn new(task: Py<Task>, key: Option<Py<PyAny>>, done: bool, whole: bool) -> Self {
+        Self {
+            task,
+            key: if whole || done { None } else { key },
+            done,
+            kept: whole,
+        }
+    }
+
+    #[getter]
+    fn task(&self, py: Python<'_>) -> Py<Task> {
+        self.task.clone_ref(py)
+    }
+
+    #[getter]
+    fn key(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.key.as_ref().map(|key| key.clone_ref(py))
+    }
+}

@@ -1,0 +1,184 @@
+//! One call, from its decoded arguments to its encoded end: what the lanes of [`crate::executor`] do with each.
+//!
+//! On the threads of the lanes, with the GIL.
+
+use mosaic_core::call::{CallKind, Failure, FailureKind, Outcome, ReadyCall};
+use mosaic_core::id::{TaskId, TesseraId};
+use mosaic_core::payload::Payload;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+use crate::decode::{decode_arguments, decode_value};
+use crate::encode::{MSGPACK, OPAQUE, encode_value};
+use crate::executor::PythonExecutor;
+use crate::hooks::{cached, hooks};
+use crate::waiting::lock;
+
+/// Results with larger buffers than this are kept alive in their encoded form only.
+const KEPT_TWICE: u64 = 64 << 10;
+
+impl PythonExecutor {
+    fn object<'py>(&self, py: Python<'py>, tessera: TesseraId) -> PyResult<Bound<'py, PyAny>> {
+        let object = lock(&self.objects)
+            .get(&tessera)
+            .map(|object| object.clone_ref(py));
+        object.map(|object| object.into_bound(py)).ok_or_else(|| {
+            pyo3::exceptions::PyRuntimeError::new_err(format!(
+                "internal error: {tessera:?} has no object"
+            ))
+        })
+    }
+
+    /// Do what the call asks for; returns what Python returned.
+    pub(crate) fn invoke<'py>(
+        &self,
+        py: Python<'py>,
+        ready: ReadyCall,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let call = ready.call;
+        let (mut args, kwargs) = decode_arguments(py, call.arguments, ready.values)?;
+        match call.kind {
+            CallKind::Construct => {
+                let class = args.remove(0);
+                let kwargs = kwargs.unwrap_or_else(|| PyDict::new(py));
+                let id = (call.tessera.owner.0, call.tessera.sequence);
+                let object = hooks(py)?.build.bind(py).call1((
+                    id,
+                    class,
+                    PyTuple::new(py, args)?,
+                    kwargs,
+                ))?;
+                if call.construction.concurrent {
+                    lock(&self.concurrent).insert(call.tessera);
+                }
+                lock(&self.objects).insert(call.tessera, object.unbind());
+                Ok(py.None().into_bound(py))
+            }
+            CallKind::Method => {
+                let object = self.object(py, call.tessera)?;
+                let method = object.getattr(&*call.method)?;
+                method.call(PyTuple::new(py, args)?, kwargs.as_ref())
+            }
+            CallKind::GetAttribute | CallKind::GetAttributeNow => {
+                self.object(py, call.tessera)?.getattr(&*call.method)
+            }
+            CallKind::SetAttribute => {
+                self.object(py, call.tessera)?
+                    .setattr(&*call.method, args.remove(0))?;
+                Ok(py.None().into_bound(py))
+            }
+            CallKind::Function => {
+                let function = args.remove(0);
+                function.call(PyTuple::new(py, args)?, kwargs.as_ref())
+            }
+            CallKind::ResultMethod(task) => {
+                let living = self.living(py, task)?;
+                living
+                    .getattr(&*call.method)?
+                    .call(PyTuple::new(py, args)?, kwargs.as_ref())
+            }
+            CallKind::Stop => Ok(py.None().into_bound(py)),
+        }
+    }
+
+    /// The living result of a task that ran here.
+    fn living<'py>(&self, py: Python<'py>, task: TaskId) -> PyResult<Bound<'py, PyAny>> {
+        let lost = || {
+            crate::hooks::error(
+                py,
+                "ObjectLostError",
+                &format!("the result of {task:?} is not here any more"),
+            )
+        };
+        if let Some(object) = lock(&self.results).get(&task) {
+            return Ok(object.bind(py).clone());
+        }
+        let encoded = self.host().and_then(|host| host.engine.result_here(task));
+        let object = decode_value(py, encoded.ok_or_else(lost)?)?;
+        let earlier = lock(&self.results).insert(task, object.clone().unbind());
+        drop(earlier);
+        Ok(object)
+    }
+
+    /// The end of a call, from what Python returned or raised.
+    pub(crate) fn outcome(
+        &self,
+        py: Python<'_>,
+        task: TaskId,
+        kind: CallKind,
+        result: PyResult<Bound<'_, PyAny>>,
+    ) -> Outcome {
+        let value = match result {
+            Ok(value) => value,
+            Err(error) => return failure(py, &error),
+        };
+        if kind == CallKind::Construct {
+            return Outcome::Value(Payload {
+                format: MSGPACK,
+                body: bytes::Bytes::from_static(&[0xc0]),
+                ..Payload::default()
+            });
+        }
+        let payload = match encode_value(&value) {
+            Ok(payload) => payload,
+            Err(error) if error.is_instance_of::<pyo3::exceptions::PyMemoryError>(py) => {
+                return failure(py, &error);
+            }
+            Err(error) => Payload {
+                format: OPAQUE,
+                body: format!(
+                    "the result cannot be moved: {error}; `task.remote` can still use it where it is"
+                )
+                .into(),
+                ..Payload::default()
+            },
+        };
+        let large = payload
+            .segments
+            .iter()
+            .map(mosaic_core::payload::Segment::length)
+            .sum::<u64>()
+            > KEPT_TWICE;
+        if !large && payload.format != MSGPACK {
+            let earlier = lock(&self.results).insert(task, value.unbind());
+            drop(earlier);
+        }
+        Outcome::Value(payload)
+    }
+}
+
+/// An exception as the failure of a call.
+pub(crate) fn failure(py: Python<'_>, error: &PyErr) -> Outcome {
+    let cancelled = cached!(py, "asyncio", "CancelledError")
+        .is_ok_and(|class| error.matches(py, class).unwrap_or(false));
+    if cancelled {
+        return Outcome::Failed(Failure::new(
+            FailureKind::Cancelled,
+            "cancelled while it ran",
+        ));
+    }
+    // The exception itself does not know its traceback before somebody has caught it.
+    if let Some(traceback) = error.traceback(py) {
+        let _ = error
+            .value(py)
+            .setattr(pyo3::intern!(py, "__traceback__"), traceback);
+    }
+    let encoded = hooks(py)
+        .and_then(|hooks| hooks.encode_exception.bind(py).call1((error.value(py),)))
+        .and_then(|encoded| encoded.extract::<(String, Vec<u8>)>());
+    let mut failure = Failure::new(FailureKind::Raised, String::new());
+    match encoded {
+        Ok((message, detail)) => {
+            failure.message = message;
+            failure.detail = Payload {
+                format: crate::encode::PICKLE,
+                body: detail.into(),
+                ..Payload::default()
+            };
+        }
+        Err(second) => {
+            failure.message = format!("{error} (and the exception cannot be encoded: {second})");
+        }
+    }
+    Outcome::Failed(failure)
+}

@@ -1,0 +1,175 @@
+//! Waiting for tasks: `await` of one, of its value, of many, and blocking.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use mosaic_runtime::cell::{Stage, Waiter};
+use mosaic_runtime::engine::EngineError;
+use pyo3::exceptions::{PyStopIteration, PyTimeoutError};
+use pyo3::prelude::*;
+
+use crate::engine::engine_error;
+use crate::gather::Gather;
+use crate::task::Task;
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Block without the GIL; run Python's signal handlers when a signal interrupts.
+pub(crate) fn block(
+    py: Python<'_>,
+    wait: impl Fn() -> Result<(), EngineError> + Sync,
+) -> PyResult<()> {
+    loop {
+        match py.detach(&wait) {
+            Ok(()) => return Ok(()),
+            Err(EngineError::Interrupted) => py.check_signals()?,
+            Err(EngineError::TimedOut) => {
+                return Err(PyTimeoutError::new_err(
+                    "the time passed before the answer came",
+                ));
+            }
+            Err(other) => return Err(engine_error(py, &other)),
+        }
+    }
+}
+
+/// The moment at which a wait of that many seconds ends.
+pub(crate) fn deadline(timeout: Option<f64>) -> Option<Instant> {
+    let timeout = Duration::try_from_secs_f64(timeout?.max(0.0)).ok()?;
+    Instant::now().checked_add(timeout)
+}
+
+/// What a wait is for.
+pub(crate) enum Target {
+    Task(Py<Task>),
+    Value(Py<Task>),
+    Gather(Py<Gather>),
+}
+
+/// The iterator behind `await`: yields a future of the running loop at most once a stage.
+#[pyclass(module = "mosaic._core")]
+pub(crate) struct Waiting {
+    target: Target,
+    stage: Stage,
+    future: Option<Py<PyAny>>,
+}
+
+impl Waiting {
+    pub(crate) fn new(target: Target, stage: Stage) -> Self {
+        Self {
+            target,
+            stage,
+            future: None,
+        }
+    }
+
+    /// Subscribe a future; false if there is nothing to wait for.
+    fn subscribe(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        let host = match &self.target {
+            Target::Task(task) | Target::Value(task) => {
+                let task = task.get();
+                task.ask(self.stage);
+                if task.reached(self.stage) {
+                    return Ok(None);
+                }
+                task.check_deadlock(py, false)?;
+                Arc::clone(task.host())
+            }
+            Target::Gather(gather) => {
+                let Some(host) = gather.get().ask(py, self.stage) else {
+                    return Ok(None);
+                };
+                host
+            }
+        };
+        let (event_loop, mailbox) = host.loops.of_running_loop(py)?;
+        let future = event_loop.call_method0(pyo3::intern!(py, "create_future"))?;
+        let token = mailbox.get().register(future.clone().unbind());
+        let waiter = Waiter::Loop(Arc::clone(&mailbox.get().mailbox), token);
+        match &self.target {
+            Target::Task(task) | Target::Value(task) => {
+                if task.get().cell().subscribe(self.stage, waiter).is_err() {
+                    mailbox.get().forget(token);
+                    return Ok(None);
+                }
+            }
+            Target::Gather(gather) => gather.get().subscribe(py, self.stage, waiter),
+        }
+        Ok(Some(future.unbind()))
+    }
+
+    fn finish<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match &self.target {
+            Target::Task(task) => {
+                Task::check(task.bind(py))?;
+                Ok(task.bind(py).clone().into_any())
+            }
+            Target::Value(task) => Task::value(task.bind(py)),
+            Target::Gather(gather) => gather.get().collect(py),
+        }
+    }
+}
+
+#[pymethods]
+impl Waiting {
+    fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    fn __next__(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        loop {
+            if let Some(future) = self.future.take() {
+                // Raises if the future was cancelled; its value is None.
+                future.call_method0(py, pyo3::intern!(py, "result"))?;
+            }
+            if let Some(future) = self.subscribe(py)? {
+                future.setattr(py, pyo3::intern!(py, "_asyncio_future_blocking"), true)?;
+                self.future = Some(future.clone_ref(py));
+                return Ok(future);
+            }
+            if self.stage == Stage::End && self.wants_values() {
+                self.stage = Stage::Value;
+                continue;
+            }
+            let value = self.finish(py)?;
+            return Err(PyStopIteration::new_err((value.unbind(),)));
+        }
+    }
+}
+
+impl Waiting {
+    fn wants_values(&self) -> bool {
+        match &self.target {
+            Target::Task(_) => false,
+            Target::Value(_) => true,
+            Target::Gather(gather) => gather.get().values,
+        }
+    }
+}
+
+/// What `task.result()` returns: awaitable, as often as wanted.
+#[pyclass(frozen, module = "mosaic._core")]
+pub(crate) struct TaskResult {
+    task: Py<Task>,
+}
+
+impl TaskResult {
+    pub(crate) fn new(task: Py<Task>) -> Self {
+        Self { task }
+    }
+}
+
+#[pymethods]
+impl TaskResult {
+    fn __await__(&self, py: Python<'_>) -> Waiting {
+        Waiting::new(Target::Value(self.task.clone_ref(py)), Stage::End)
+    }
+
+    /// Block until the value is here and return it.
+    #[pyo3(signature = (timeout = None))]
+    fn wait<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
+        Task::wait(self.task.bind(py), timeout)
+    }
+}

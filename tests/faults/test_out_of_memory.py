@@ -1,0 +1,92 @@
+"""A worker that the kernel kills for want of memory: its callers are told so, with sizes."""
+
+import contextlib
+import os
+import re
+import signal
+import uuid
+from pathlib import Path
+
+import pytest
+
+import mosaic
+from tests.support.deaths import Doomed
+
+LIMIT = 96 << 20
+
+
+@pytest.fixture
+def memory_group():
+    """Make a control group with little memory; its directory, and that of the group that this process is in."""
+    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    groups = [
+        (Path(place), "memory.limit_in_bytes")
+        for _, place, kind, options, *_ in mounts
+        if kind == "cgroup" and "memory" in options.split(",")
+    ] or [(Path(place), "memory.max") for _, place, kind, *_ in mounts if kind == "cgroup2"]
+    if not groups:
+        pytest.skip("no control groups are mounted")
+    mount, limit = groups[0]
+    rows = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    name = "memory" if limit == "memory.limit_in_bytes" else ""
+    home = mount / next(path for _, names, path in rows if name in names.split(","))[1:]
+    directory = mount / f"mosaic-test-{uuid.uuid4().hex}"
+    try:
+        directory.mkdir()
+    except OSError as error:
+        pytest.skip(f"no control group can be made here: {error}")
+    try:
+        if not (directory / limit).exists():
+            pytest.skip(f"the groups under {mount} do not limit memory")
+        (directory / limit).write_text(str(LIMIT))
+        # Where there is swap, the group gets none of it.
+        for swap, value in (("memory.swap.max", "0"), ("memory.memsw.limit_in_bytes", str(LIMIT))):
+            with contextlib.suppress(OSError):
+                (directory / swap).write_text(value)
+        yield directory, home
+    finally:
+        directory.rmdir()
+
+
+@mosaic.tessera
+class Hungry:
+    """Takes memory until it is stopped."""
+
+    def eat(self):
+        eaten = []
+        while True:
+            eaten.append(b"x" * (4 << 20))
+
+
+@pytest.mark.root
+def test_it_is_told_that_memory_was_short_and_how_much_there_was(memory_group):
+    # The worker is started, and stays, in the group.
+    small, home = (directory / "cgroup.procs" for directory in memory_group)
+    small.write_text(str(os.getpid()))
+    try:
+        mosaic.init(num_workers=1)
+    finally:
+        home.write_text(str(os.getpid()))
+    try:
+        with pytest.raises(mosaic.RuntimeDisconnectedError) as info:
+            Hungry.remote().eat().wait()
+    finally:
+        mosaic.stop()
+    message = str(info.value)
+    assert "SIGKILL" in message
+    assert "for want of memory" in message
+    peak, limit = map(int, re.findall(r"(\d+) MiB", message))
+    assert limit == LIMIT >> 20
+    assert peak >= limit // 2
+
+
+@pytest.mark.skipif(
+    "oom_kill" not in Path("/proc/vmstat").read_text(),
+    reason="this kernel does not count kills for want of memory",
+)
+async def test_a_kill_by_somebody_is_not_said_to_be_one(fresh):
+    doomed = Doomed.remote()
+    pid = await doomed.pid().result()
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(mosaic.RuntimeDisconnectedError, match="not for want of memory"):
+        await doomed.add(1)
