@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use crate::call::{Call, CallKind, Failure, FailureKind, Outcome};
-use crate::event::{Action, Report};
+use crate::event::{Action, Report, Role};
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use crate::machine::Machine;
 use crate::refs::Registration;
@@ -38,6 +38,8 @@ pub(crate) struct Route {
     /// The task of the construction, where this runtime made it.
     pub(crate) construction: Option<TaskId>,
     pub(crate) restarts_left: u32,
+    /// The kind of runtime that it is built on, where this runtime builds it.
+    home: Role,
     /// Who wants to know where it is, once its construction is on its way.
     askers: Vec<RuntimeId>,
     /// The hosts that died: this runtime holds the tessera once for each until whoever else held it has
@@ -51,7 +53,7 @@ impl Route {
     /// To a tessera that somebody else built, or to a runtime's functions.
     pub(crate) fn known(tessera: TesseraId, host: Option<RuntimeId>) -> Self {
         let place = match host {
-            _ if tessera.is_functions() => Place::At(tessera.owner),
+            _ if tessera.is_fixture() => Place::At(tessera.owner),
             Some(host) => Place::At(host),
             None => Place::Astray("it is not known where it lives".into()),
         };
@@ -63,6 +65,7 @@ impl Route {
             unlimited: tessera.is_functions(),
             construction: None,
             restarts_left: 0,
+            home: Role::Worker,
             askers: Vec::new(),
             lost_with: Vec::new(),
             blocked_on: None,
@@ -127,26 +130,33 @@ impl<H: Clone> Machine<H> {
         route.unlimited = call.construction.concurrent;
         route.construction = Some(call.task);
         route.restarts_left = restarts;
+        route.home = call.construction.home;
         self.routes.insert(call.tessera, route);
         let object = ObjectId::Tessera(call.tessera);
         self.references
             .hold(object, self.config.me, Registration::Unplaced);
     }
 
-    /// Have the head choose a worker.
+    /// Have the head choose a runtime.
     pub(crate) fn ask_for_place(&mut self, tessera: TesseraId, actions: &mut Vec<Action<H>>) {
-        self.send(RuntimeId::HEAD, Message::Place(tessera), actions);
+        let home = self.routes.get(&tessera).map(|route| route.home);
+        let message = Message::Place(tessera, home.unwrap_or_default());
+        self.send(RuntimeId::HEAD, message, actions);
     }
 
-    /// Head: choose a worker for a tessera of whichever runtime.
+    /// Head: choose a worker for a tessera of whichever runtime, or give it to the warehouse.
     pub(crate) fn place(
         &mut self,
         tessera: TesseraId,
+        role: Role,
         asker: RuntimeId,
         actions: &mut Vec<Action<H>>,
     ) {
+        if role == Role::Warehouse {
+            return self.place_in_warehouse(tessera, asker, actions);
+        }
         if self.config.foreign_strategy && !self.members.living.is_empty() {
-            self.unplaced.push((tessera, asker));
+            self.unplaced.push((tessera, asker, role));
             actions.push(Action::ChooseWorker(tessera));
         } else if let Some(worker) = self.placement.choose() {
             self.placement.placed(tessera, worker);
@@ -168,7 +178,7 @@ impl<H: Clone> Machine<H> {
                 actions,
             );
         } else {
-            self.unplaced.push((tessera, asker));
+            self.unplaced.push((tessera, asker, role));
         }
     }
 
@@ -182,39 +192,46 @@ impl<H: Clone> Machine<H> {
         let Some(index) = self
             .unplaced
             .iter()
-            .position(|(waiting, _)| *waiting == tessera)
+            .position(|(waiting, ..)| *waiting == tessera)
         else {
             return;
         };
-        let (_, asker) = self.unplaced.swap_remove(index);
+        let (_, asker, _) = self.unplaced.swap_remove(index);
         if let Ok(worker) = place {
             self.placement.placed(tessera, worker);
         }
         self.send(asker, Message::Placed { tessera, place }, actions);
     }
 
-    /// Head: try again for those who wait, a worker has joined.
+    /// Head: try again for those who wait, a runtime has joined.
     pub(crate) fn place_waiting(&mut self, actions: &mut Vec<Action<H>>) {
-        for (tessera, asker) in std::mem::take(&mut self.unplaced) {
-            self.place(tessera, asker, actions);
+        for (tessera, asker, role) in std::mem::take(&mut self.unplaced) {
+            self.place(tessera, role, asker, actions);
+        }
+    }
+
+    /// Head: those who wait for a runtime of that role wait in vain.
+    pub(crate) fn refuse_unplaced(
+        &mut self,
+        role: Role,
+        reason: &str,
+        actions: &mut Vec<Action<H>>,
+    ) {
+        let refused: Vec<_> = self
+            .unplaced
+            .extract_if(.., |(_, _, wanted)| *wanted == role)
+            .collect();
+        for (tessera, asker, _) in refused {
+            let place = Err(reason.to_owned());
+            self.send(asker, Message::Placed { tessera, place }, actions);
         }
     }
 
     /// Head: no worker will join.
     pub(crate) fn workers_exhausted(&mut self, reason: &str, actions: &mut Vec<Action<H>>) {
         self.placement.exhausted = Some(reason.to_owned());
-        if self.placement.choose().is_some() {
-            return;
-        }
-        for (tessera, asker) in std::mem::take(&mut self.unplaced) {
-            self.send(
-                asker,
-                Message::Placed {
-                    tessera,
-                    place: Err(reason.to_owned()),
-                },
-                actions,
-            );
+        if self.placement.choose().is_none() {
+            self.refuse_unplaced(Role::Worker, reason, actions);
         }
     }
 
@@ -536,7 +553,7 @@ impl<H: Clone> Machine<H> {
         let Some(route) = self.routes.get_mut(&tessera) else {
             return;
         };
-        let lost = tessera.is_functions() || self.members.cause(tessera.owner).is_some();
+        let lost = tessera.is_fixture() || self.members.cause(tessera.owner).is_some();
         if lost || tessera.owner == me && route.restarts_left == 0 {
             return self.lose(
                 tessera,

@@ -136,14 +136,18 @@ impl<H: Clone> Machine<H> {
 
     /// A value kept here looks like a task that has ended.
     pub(crate) fn value_put(&mut self, task: TaskId, value: Payload, actions: &mut Vec<Action<H>>) {
-        let me = self.config.me;
-        let references = value.references.clone();
-        for reference in &references {
+        for reference in &value.references {
             self.hold(*reference, actions);
         }
+        self.insert_value(task, value, 1);
+    }
+
+    /// Remember a value, what it refers to being held already.
+    pub(crate) fn insert_value(&mut self, task: TaskId, value: Payload, handles: usize) {
+        let references = value.references.clone();
         let owned = Owned {
             handle: None,
-            tessera: TesseraId::functions(me),
+            tessera: TesseraId::functions(self.config.me),
             kind: CallKind::Function,
             method: "put".into(),
             call: None,
@@ -151,7 +155,7 @@ impl<H: Clone> Machine<H> {
             size: 0,
             host: None,
             outcome: Some(Outcome::Value(value)),
-            handles: 1,
+            handles,
             wanters: Vec::new(),
             dependencies: Vec::new(),
             references,
@@ -165,7 +169,7 @@ impl<H: Clone> Machine<H> {
             return self.send(task.owner, Message::Discard(task), actions);
         }
         let Some(owned) = self.tasks.get_mut(&task) else {
-            return;
+            return self.dropped_early(task);
         };
         if owned.outcome.is_none() {
             return;
@@ -382,8 +386,12 @@ impl<H: Clone> Machine<H> {
                 owned.references.extend(references);
                 self.end_task(task, outcome, actions);
             }
-            // It was cancelled, or its time passed, meanwhile.
-            _ => self.drop_references(references),
+            Some(_) => self.drop_references(references),
+            // It was cancelled, or its time passed, meanwhile; or it is a value, and kept by now.
+            None => {
+                self.drop_references(references);
+                self.kept(task, outcome, actions);
+            }
         }
     }
 

@@ -272,14 +272,16 @@ fn copy_buffer(object: &Bound<'_, PyAny>) -> PyResult<Bytes> {
 }
 
 /// Encode the arguments of a call, with `first` before the positional ones (the class of a construction, the
-/// function of a function call). Tasks and outputs among them become dependencies.
+/// function of a function call). Tasks and outputs among them become dependencies. Tasks that were made on the way, to
+/// read values that change, come back too: to be held until the call is submitted.
 pub(crate) fn encode_arguments(
     first: Option<&Bound<'_, PyAny>>,
     args: &Bound<'_, PyTuple>,
     kwargs: Option<&Bound<'_, PyDict>>,
-) -> PyResult<(Payload, Vec<Dependency>)> {
+) -> PyResult<(Payload, Vec<Dependency>, Vec<Py<PyAny>>)> {
     let py = args.py();
     let mut dependencies = Vec::new();
+    let mut read = Vec::new();
     let named = kwargs.map_or(0, PyDictMethods::len);
     if first.is_none()
         && !has_tasks(args, kwargs)
@@ -297,12 +299,13 @@ pub(crate) fn encode_arguments(
                 ..Payload::default()
             },
             dependencies,
+            read,
         ));
     }
     let mut positional = Vec::with_capacity(args.len() + 1);
     positional.extend(first.cloned());
     for arg in args.iter() {
-        match dependency(&arg)? {
+        match dependency(&arg, &mut read)? {
             None => positional.push(arg),
             Some(mut found) => {
                 if found.slot != Slot::Order {
@@ -322,7 +325,7 @@ pub(crate) fn encode_arguments(
     {
         let kept = PyDict::new(py);
         for (name, value) in kwargs.iter() {
-            match dependency(&value)? {
+            match dependency(&value, &mut read)? {
                 None => kept.set_item(name, value)?,
                 Some(mut found) => {
                     if found.slot != Slot::Order {
@@ -345,11 +348,12 @@ pub(crate) fn encode_arguments(
                 ..Payload::default()
             },
             dependencies,
+            read,
         ));
     }
     let keyword = keyword.unwrap_or_else(|| PyDict::new(py));
     let whole = (PyTuple::new(py, positional)?, keyword).into_pyobject(py)?;
-    Ok((pickle(whole.as_any())?, dependencies))
+    Ok((pickle(whole.as_any())?, dependencies, read))
 }
 
 fn plain_arguments<'py>(
@@ -381,23 +385,25 @@ fn has_tasks(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> b
 }
 
 /// What an argument that stands for a task asks for; its slot is still to be set, unless it is only an order.
-fn dependency(value: &Bound<'_, PyAny>) -> PyResult<Option<Dependency>> {
+fn dependency(value: &Bound<'_, PyAny>, read: &mut Vec<Py<PyAny>>) -> PyResult<Option<Dependency>> {
     let (task, part, slot) = if let Ok(task) = value.cast::<Task>() {
         task.get().cell().read();
         (task.get().cell().id, Bytes::new(), Slot::Positional(0))
     } else if let Ok(output) = value.cast::<Output>() {
+        let Some(task) = &output.get().task else {
+            let reading = value.call_method0(pyo3::intern!(value.py(), "read"))?;
+            let found = dependency(&reading, read)?;
+            read.push(reading.unbind());
+            return Ok(found);
+        };
         let output = output.get();
-        output.task.bind(value.py()).get().cell().read();
+        task.get().cell().read();
         let slot = if output.done {
             Slot::Order
         } else {
             Slot::Positional(0)
         };
-        (
-            output.task.bind(value.py()).get().cell().id,
-            output.part(value.py())?,
-            slot,
-        )
+        (task.get().cell().id, output.part(value.py())?, slot)
     } else {
         return Ok(None);
     };

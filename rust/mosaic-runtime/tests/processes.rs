@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use common::{PATIENCE, Proxy, Request, deadline};
 use mosaic_core::call::FailureKind;
+use mosaic_core::event::Role;
 use mosaic_runtime::closures::Closures;
 use mosaic_runtime::engine::{Engine, EngineConfig, EngineError};
 use mosaic_runtime::node::Launch;
@@ -56,7 +57,7 @@ impl Head {
         self.0
             .members()
             .into_iter()
-            .filter(|member| member.worker)
+            .filter(|member| member.role == Role::Worker)
             .map(|member| member.uid)
             .collect()
     }

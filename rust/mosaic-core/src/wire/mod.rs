@@ -28,8 +28,9 @@ pub use frame::{FrameReader, FrameWriter};
 use serde::{Deserialize, Serialize};
 
 use crate::call::{Call, Outcome};
-use crate::event::Member;
+use crate::event::{Member, Role};
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
+use crate::payload::Payload;
 
 /// Version of everything in this module; peers of another version are refused in the handshake.
 pub const PROTOCOL_VERSION: u8 = 1;
@@ -74,8 +75,8 @@ pub enum Message {
     Release(Vec<ObjectId>),
     /// Host to the owner and to the head: this tessera is freed.
     Freed(TesseraId),
-    /// To the head: choose a worker for this tessera.
-    Place(TesseraId),
+    /// To the head: choose a runtime of that role for this tessera.
+    Place(TesseraId, Role),
     /// From the head: it goes there, or nowhere for that reason.
     Placed {
         /// Which.
@@ -125,6 +126,19 @@ pub enum Message {
         /// One line.
         text: String,
     },
+    /// Worker to head: keep this value; it outlives the worker. Answered with [`Message::Settled`].
+    Keep {
+        /// Its name.
+        task: TaskId,
+        /// The value.
+        value: Payload,
+    },
+    /// To the head: start the warehouse, unless it runs.
+    WarehouseWanted,
+    /// Head to everyone: the warehouse did not start, for that reason.
+    WarehouseFailed(String),
+    /// To the head: something is to be done here at its next barrier.
+    BarrierTask,
     /// Are you there?
     Ping,
     /// Yes.

@@ -1,9 +1,11 @@
 //! The rules, one readable test each, named after the number that it bears in its module's header.
 
 mod deaths;
+mod keeping;
 mod net;
 mod references;
 mod routes;
 mod scale;
 mod tasks;
 mod tesserae;
+mod warehouse;

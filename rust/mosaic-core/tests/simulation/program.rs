@@ -270,6 +270,7 @@ impl World {
         submission.call.construction = Construction {
             concurrent: self.rng.chance(25),
             restartable: restarts > 0,
+            ..Construction::default()
         };
         submission.restarts = restarts;
         if self.rng.chance(40) {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use mosaic_core::call::{CallKind, Outcome};
-use mosaic_core::event::{Action, Event, Member};
+use mosaic_core::event::{Action, Event, Member, Role};
 use mosaic_core::id::{ObjectId, RuntimeId, TaskId};
 use mosaic_core::machine::{Config, Machine};
 use mosaic_core::payload::Payload;
@@ -110,7 +110,7 @@ impl World {
             runtime,
             uid: format!("worker:{}", runtime.0),
             pid: runtime.0,
-            worker: true,
+            role: Role::Worker,
         };
         if self.rng.chance(50) {
             self.links
@@ -231,6 +231,7 @@ impl World {
                 Action::MemberJoined(_)
                 | Action::TesseraPlaced(_)
                 | Action::MemberDied { .. }
+                | Action::StartWarehouse
                 | Action::Report(_) => {}
             }
         }
