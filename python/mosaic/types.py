@@ -25,6 +25,20 @@ class WarehouseObject(_core.Output, ProxyBase):
 
     _dropped: bool
 
+    @classmethod
+    def named(cls, uid: str) -> Self | None:
+        """Return a reference to the value that was put and has this name; None if it is no such name."""
+        kind, _, numbers = uid.partition("-")
+        owner, _, sequence = numbers.partition("-")
+        if kind != "ware" or not owner.isdecimal():
+            return None
+        try:
+            task = (int(owner), int(sequence, 16))
+        except ValueError:
+            return None
+        functions = (task[0], 0)
+        return cls(network.engine().borrow_task(task, functions, "", "put"), whole=True)
+
     @property
     def uid(self) -> str:
         """The name of the value on the network."""
@@ -46,6 +60,11 @@ class WarehouseObject(_core.Output, ProxyBase):
     def state(self) -> str:
         """The state of the value's task."""
         return self.task.state
+
+    @property
+    def nbytes(self) -> int | None:
+        """The encoded size of the value in bytes, once known."""
+        return self.task.nbytes
 
     def _check(self) -> None:
         if getattr(self, "_dropped", False):
@@ -110,7 +129,10 @@ class WarehouseObject(_core.Output, ProxyBase):
         return hash(self.task.id)
 
     def __repr__(self) -> str:
-        return f"<WarehouseObject object at {id(self):#x}, uid={self.uid}, warehouse={self.warehouse_id}>"
+        nbytes = self.nbytes
+        size = "unknown" if nbytes is None else f"{nbytes} bytes"
+        place = f"uid={self.uid}, size={size}, warehouse={self.warehouse_id}"
+        return f"<{type(self).__name__} object at {id(self):#x}, {place}>"
 
 
 def _rebuild(task: _core.Task) -> WarehouseObject:
@@ -143,8 +165,17 @@ def __getattr__(name: str) -> Any:
         TesseraProxy,
     )
 
+    from mosaic.core.living import LivingObject
+
     space = globals()
-    space["awaitable_types"] = (TaskProxy, TaskArrayProxy, TaskOutput, TaskDone, WarehouseObject)
+    space["awaitable_types"] = (
+        TaskProxy,
+        TaskArrayProxy,
+        TaskOutput,
+        TaskDone,
+        WarehouseObject,
+        LivingObject,
+    )
     space["remote_types"] = (Tessera, Task)
     space["proxy_types"] = (TesseraProxy, ArrayProxy, TaskProxy, TaskArrayProxy)
     return space[name]
