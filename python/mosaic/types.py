@@ -27,7 +27,7 @@ class WarehouseObject(_core.Output, ProxyBase):
 
     @classmethod
     def named(cls, uid: str) -> Self | None:
-        """Return a reference to the value that was put and has this name; None if it is no such name."""
+        """Return a reference to the value that was put and has this name; None if there can be none."""
         kind, _, numbers = uid.partition("-")
         owner, _, sequence = numbers.partition("-")
         if kind != "ware" or not owner.isdecimal():
@@ -35,6 +35,8 @@ class WarehouseObject(_core.Output, ProxyBase):
         try:
             task = (int(owner), int(sequence, 16))
         except ValueError:
+            return None
+        if task[0] not in network.living():
             return None
         functions = (task[0], 0)
         return cls(network.engine().borrow_task(task, functions, "", "put"), whole=True)
@@ -70,8 +72,8 @@ class WarehouseObject(_core.Output, ProxyBase):
         if getattr(self, "_dropped", False):
             raise ObjectLostError(f"{self.uid} was dropped")
 
-    def _lost(self, error: RuntimeDisconnectedError) -> ObjectLostError:
-        """Return the error to raise where the runtime that held the value died."""
+    def _lost(self, error: ObjectLostError | RuntimeDisconnectedError) -> ObjectLostError:
+        """Return the error to raise where the value was dropped elsewhere, or the runtime that held it died."""
         return ObjectLostError(f"{self.uid}, a stored {self.task.tessera_name}, is lost: {error}")
 
     def __await__(self) -> Generator[Any, None, Self]:
@@ -79,7 +81,7 @@ class WarehouseObject(_core.Output, ProxyBase):
         self._check()
         try:
             yield from self.task.__await__()
-        except RuntimeDisconnectedError as error:
+        except (ObjectLostError, RuntimeDisconnectedError) as error:
             raise self._lost(error) from error
         return self
 
@@ -94,7 +96,7 @@ class WarehouseObject(_core.Output, ProxyBase):
         self._check()
         try:
             return await self.task.result()
-        except RuntimeDisconnectedError as error:
+        except (ObjectLostError, RuntimeDisconnectedError) as error:
             raise self._lost(error) from error
 
     result = value
@@ -104,7 +106,7 @@ class WarehouseObject(_core.Output, ProxyBase):
         self._check()
         try:
             return self.task.wait(timeout)
-        except RuntimeDisconnectedError as error:
+        except (ObjectLostError, RuntimeDisconnectedError) as error:
             raise self._lost(error) from error
 
     async def size(self) -> int:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import Any, Self
 
-    from mosaic._core import RemoteMethod
+    from mosaic._core import Engine, RemoteMethod
     from mosaic.runtime.vault import Generation
 
 _NONE: frozenset[str] = frozenset()
@@ -41,11 +41,13 @@ class LivingObject(WarehouseObject):
     ``ref = await runtime.exec("mean", update, (sample,))``, ``value = await ref.value()``, ``await ref.drop()``.
     """
 
-    __slots__ = ("_generation", "_host", "_nbytes", "_uid")
+    __slots__ = ("_engine", "_generation", "_host", "_nbytes", "_uid")
 
     def __new__(cls, uid: str, host: int, generation: Generation | None, nbytes: int = 0) -> Self:
         """Make a reference that has no task."""
         made = super().__new__(cls, None)
+        # Numbers are those of this network: after its end they would mean others.
+        made._engine = network.engine()
         made._uid = uid
         made._host = host
         made._generation = generation
@@ -60,12 +62,13 @@ class LivingObject(WarehouseObject):
     @property
     def warehouse_id(self) -> str:
         """The uid of the warehouse that holds the value."""
-        return network.uid_of(self._host)
+        return "warehouse:0" if self._engine.stopped else network.uid_of(self._host)
 
     @property
     def state(self) -> str:
         """``done``, or ``failed`` where the warehouse has died."""
-        return "done" if self._host in network.living() else "failed"
+        lives = not self._engine.stopped and self._host in network.living()
+        return "done" if lives else "failed"
 
     @property
     def nbytes(self) -> int:
@@ -80,7 +83,7 @@ class LivingObject(WarehouseObject):
         return self._call("read")(vault.read, self._uid, self._generation)
 
     def _call(self, name: str) -> RemoteMethod:
-        return keyed(self._host, self._uid, name)
+        return keyed(self._engine, self._host, self._uid, name)
 
     def _lost(self, error: RuntimeDisconnectedError) -> ObjectLostError:
         return ObjectLostError(f"{self.uid}, a value at {self.warehouse_id}, is lost: {error}")
@@ -107,7 +110,7 @@ class LivingObject(WarehouseObject):
         """
         from mosaic.runtime import vault
 
-        if network.engine().runtime == self._host:
+        if self._engine.runtime == self._host:
             self._check()
             return vault.living(self._uid, self._generation)
         return await self._ask("read", vault.read)
@@ -169,10 +172,10 @@ class Dropping:
 
 
 def keyed(
-    host: int, uid: str, name: str, *, coroutine: bool = False, timeout: float | None = None
+    engine: Engine, host: int, uid: str, name: str, *, coroutine: bool = False
 ) -> RemoteMethod:
     """Return what calls functions at a warehouse, in the order of calls on that uid."""
-    tessera = network.engine().keyed(host, uid)
+    tessera = engine.keyed(host, uid)
     return tessera.method(name, kind="function", coroutine=coroutine, reserved=_NONE)
 
 

@@ -16,6 +16,7 @@ import copyreg
 from _weakref import ref as _weak
 from functools import wraps
 
+from mosaic import _core
 from mosaic.core import methods, network
 from mosaic.core.base import CMDBase
 from mosaic.core.living import there
@@ -320,7 +321,7 @@ def _lost(
     parameter: ParameterMixin, proxy: TesseraProxy, error: RuntimeDisconnectedError
 ) -> RuntimeDisconnectedError | ObjectLostError:
     """Return the error to raise where the root's runtime died."""
-    if not proxy._is_lost:
+    if _core.engine() is None or not proxy._is_lost:
         return error
     return ObjectLostError(
         f"the root of the parameter {proxy.uid}, a {_plain(parameter).__name__}, is lost: {error}"
@@ -519,7 +520,9 @@ def _rebuild(
     else:
         obj = function(*args)
         if type(obj) is plain:
-            obj.__class__ = derived
+            # A function of the class's own made it.
+            ordinary, obj = obj, copyreg.__newobj__(derived)  # type: ignore[attr-defined]
+            apply_state(obj, state_of(ordinary))
     if proxy is not None:
         tie(obj, Tie(proxy, cached))
     return obj

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from _weakref import ref as _weak
 
+from mosaic import _core
 from mosaic.core import network, parameter
 from mosaic.core.parameter import ParameterMixin, Snapshot, apply_state, plain_class, state_of
 from mosaic.core.tessera import PREPARED, UID, Tessera, hosted, object_of, prepared, register
@@ -218,7 +219,7 @@ _local: dict[int, tuple[TesseraRef, Standin]] = {}
 def hand_over(obj: ParameterMixin) -> None:
     """Give a root that its maker lets go of to the engine (``__del__`` of such parameters)."""
     kept = _local.pop(id(obj), None)
-    engine = network._core.engine()
+    engine = _core.engine()
     if kept is None or engine is None or engine.stopped:
         _finalize(obj)
         return

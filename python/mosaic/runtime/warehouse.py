@@ -45,7 +45,7 @@ async def execute(
     host = await need(engine)
     coroutine = methods.is_coroutine_function(function)
     name = getattr(function, "__name__", type(function).__name__)
-    call = keyed(host, uid, name, coroutine=coroutine)
+    call = keyed(engine, host, uid, name, coroutine=coroutine)
     task = call(
         vault.apply_async if coroutine else vault.apply,
         uid,
@@ -56,7 +56,7 @@ async def execute(
     try:
         generation, nbytes = await task.result()
     except RuntimeDisconnectedError as error:
-        if host in network.living():
+        if engine.stopped or host in network.living():
             raise
         raise RuntimeDisconnectedError(
             f"{uid}, a value at {network.uid_of(host)}, is lost: {error}"

@@ -355,8 +355,9 @@ impl Engine {
     fn give_to_keep(&self, name: Arc<str>, value: Payload) -> Arc<TaskCell> {
         let task = TaskId::kept(RuntimeId::HEAD, self.shared.me, self.next_sequence());
         let functions = TesseraId::functions(RuntimeId::HEAD);
-        let cell = TaskCell::borrowed(task, functions, name, "".into());
+        let cell = TaskCell::new(task, functions, name, "".into());
         let handle = Arc::clone(&cell);
+        self.shared.pending.fetch_add(1, Ordering::AcqRel);
         self.shared.post_now(Event::ValueKept {
             task,
             value,
@@ -457,10 +458,11 @@ impl Engine {
             return Err(EngineError::Stopped);
         }
         let functions = TesseraId::functions(RuntimeId::HEAD);
-        let cell = TaskCell::borrowed(self.next_task(), functions, "warehouse".into(), "".into());
+        let cell = TaskCell::new(self.next_task(), functions, "warehouse".into(), "".into());
         if self.shared.role == Role::Warehouse {
             cell.resolve(Outcome::Value(Payload::default()));
         } else {
+            self.shared.pending.fetch_add(1, Ordering::AcqRel);
             self.shared
                 .post_now(Event::WarehouseWanted(Arc::clone(&cell)));
         }
