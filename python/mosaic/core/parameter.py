@@ -21,7 +21,12 @@ from mosaic.core import methods, network
 from mosaic.core.base import CMDBase
 from mosaic.core.living import there
 from mosaic.core.tessera import ROOT, UID, hosted
-from mosaic.errors import MosaicError, ObjectLostError, RuntimeDisconnectedError
+from mosaic.errors import (
+    MosaicError,
+    ObjectLostError,
+    RuntimeDisconnectedError,
+    TesseraStoppedError,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -272,8 +277,11 @@ class Change:
 
     def wait(self, timeout: float | None = None) -> None:
         """Block until the root is changed."""
-        if self._task is not None:
-            self._task.wait(timeout)
+        try:
+            if self._task is not None:
+                self._task.wait(timeout)
+        except _GONE as error:
+            raise _lost(self._parameter, error) from error
 
 
 def _send(self: ParameterMixin, operation: str, *args: Any) -> Task | None:
@@ -299,8 +307,8 @@ async def _settle(self: ParameterMixin) -> None:
             if found.filling is not None:
                 found.filling = None
                 apply_state(self, state)
-    except RuntimeDisconnectedError as error:
-        raise _lost(self, found.proxy, error) from error
+    except _GONE as error:
+        raise _lost(self, error) from error
 
 
 def _travelling(proxy: TesseraProxy, value: Any) -> Any:
@@ -310,21 +318,25 @@ def _travelling(proxy: TesseraProxy, value: Any) -> Any:
 async def _answer(parameter: ParameterMixin, task: Task | None) -> Any:
     try:
         return None if task is None else await task.result()
-    except RuntimeDisconnectedError as error:
-        found = tie_of(parameter)
-        if found is None:
-            raise
-        raise _lost(parameter, found.proxy, error) from error
+    except _GONE as error:
+        raise _lost(parameter, error) from error
 
 
-def _lost(
-    parameter: ParameterMixin, proxy: TesseraProxy, error: RuntimeDisconnectedError
-) -> RuntimeDisconnectedError | ObjectLostError:
-    """Return the error to raise where the root's runtime died."""
-    if _core.engine() is None or not proxy._is_lost:
+_GONE = (RuntimeDisconnectedError, TesseraStoppedError)
+"""What a call on a root fails with that is not there any more."""
+
+
+def _lost(parameter: ParameterMixin, error: BaseException) -> BaseException:
+    """Return the error to raise for one that came from the root: where the root is lost, one that names it."""
+    found = tie_of(parameter)
+    if found is None or _core.engine() is None:
         return error
+    # A parameter that came here after its root was lost knows of no host that could have died.
+    if not isinstance(error, TesseraStoppedError) and not found.proxy._is_lost:
+        return error
+    name = _plain(parameter).__name__
     return ObjectLostError(
-        f"the root of the parameter {proxy.uid}, a {_plain(parameter).__name__}, is lost: {error}"
+        f"the root of the parameter {found.proxy.uid}, a {name}, is lost: {error}"
     )
 
 
@@ -445,6 +457,8 @@ def _propagating(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
                 # Whoever hears that this has ended finds the root changed.
                 task.wait_ended()
                 failure = task.failure()
+                if isinstance(failure, _GONE):
+                    raise _lost(self, failure) from failure
                 if failure is not None:
                     raise failure
         if changed is not None:

@@ -13,7 +13,12 @@ from mosaic import _core
 from mosaic.core import network, parameter
 from mosaic.core.parameter import ParameterMixin, Snapshot, apply_state, plain_class, state_of
 from mosaic.core.tessera import PREPARED, UID, Tessera, hosted, object_of, prepared, register
-from mosaic.errors import MosaicError, ObjectLostError, RuntimeDisconnectedError
+from mosaic.errors import (
+    MosaicError,
+    ObjectLostError,
+    RuntimeDisconnectedError,
+    TesseraStoppedError,
+)
 from mosaic.runtime.tally import tally
 from mosaic.types import WarehouseObject
 
@@ -118,7 +123,7 @@ def node_copy(plain: type, proxy: TesseraProxy) -> Any:
     try:
         reference = _reference(proxy)
         return _fetch(reference.task)
-    except RuntimeDisconnectedError as error:
+    except (RuntimeDisconnectedError, TesseraStoppedError) as error:
         raise ObjectLostError(
             f"the root of the parameter {proxy.uid}, a {plain.__name__}, is lost: {error}"
         ) from error
