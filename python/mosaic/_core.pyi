@@ -251,8 +251,8 @@ class Task:
 class Output:
     """A reference to one output of a task, or to its end.
 
-    Without a task it stands for a value that changes: as an argument, its method ``read`` is asked for a task that reads
-    it.
+    Without a task it stands for a value that changes: as an argument, its method ``read`` is asked for a task that
+    reads it.
     """
 
     def __new__(

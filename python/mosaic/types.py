@@ -166,7 +166,6 @@ def __getattr__(name: str) -> Any:
         Tessera,
         TesseraProxy,
     )
-
     from mosaic.core.living import LivingObject
 
     space = globals()

@@ -1,6 +1,7 @@
 """The warehouse: what it is to others, and what is done there and elsewhere at a barrier."""
 
 import asyncio
+import gc
 import os
 
 import pytest
@@ -221,3 +222,34 @@ async def test_a_barrier_task_that_fails(runtime, log):
         await runtime.barrier()
     assert log.lines() == ["not stopped by it"]
     await runtime.barrier()
+
+
+# What it keeps.
+
+
+async def test_it_knows_the_size_of_what_it_keeps(runtime):
+    def total(_):
+        from mosaic.runtime.tally import tally
+
+        return tally.total
+
+    async def kept():
+        return await (await runtime.exec("total", total)).value()
+
+    before = await kept()
+    value = await runtime.exec("sized", lambda _: bytes(100_000))
+    assert 100_000 <= await kept() - before < 101_000
+    field = Field.parameter(bytes(200_000))
+    await field
+    assert 300_000 <= await kept() - before < 302_000
+    field.value = b""
+    await field.push("value")
+    assert 100_000 <= await kept() - before < 102_000
+    await field.set("value", bytes(50_000))
+    assert 150_000 <= await kept() - before < 152_000
+    await value.drop()
+    del field
+    gc.collect()
+    # Nobody tells here that the root is freed; asking gives it the time.
+    while await kept() - before > 1000:
+        pass

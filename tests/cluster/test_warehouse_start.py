@@ -116,7 +116,7 @@ async def test_it_stops_with_the_runtime(flag, busy):
 
             running = asyncio.ensure_future(runtime.exec("never", never, (started,)))
             await started.wait_async()
-    assert not os.path.exists(f"/proc/{pid}")
+    assert not psutil.pid_exists(pid)
     with pytest.raises(mosaic.MosaicError):
         await field.pull()
     if busy:

@@ -99,7 +99,7 @@ def reduce_class(cls: type) -> tuple[Any, ...] | None:
     plain = getattr(cls, "_mosaic_plain", None)
     if plain is not None:
         # The class of parameters of another one: every process derives its own.
-        from mosaic.core.parameter import parameter_class
+        from mosaic.core.parameter_class import parameter_class
 
         return parameter_class, (plain,)
     entry = _entries.get(cls)

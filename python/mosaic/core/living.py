@@ -43,6 +43,12 @@ class LivingObject(WarehouseObject):
 
     __slots__ = ("_engine", "_generation", "_host", "_nbytes", "_uid")
 
+    _engine: Engine
+    _generation: Generation | None
+    _host: int
+    _nbytes: int
+    _uid: str
+
     def __new__(cls, uid: str, host: int, generation: Generation | None, nbytes: int = 0) -> Self:
         """Make a reference that has no task."""
         made = super().__new__(cls, None)
@@ -85,7 +91,7 @@ class LivingObject(WarehouseObject):
     def _call(self, name: str) -> RemoteMethod:
         return keyed(self._engine, self._host, self._uid, name)
 
-    def _lost(self, error: RuntimeDisconnectedError) -> ObjectLostError:
+    def _lost(self, error: ObjectLostError | RuntimeDisconnectedError) -> ObjectLostError:
         return ObjectLostError(f"{self.uid}, a value at {self.warehouse_id}, is lost: {error}")
 
     async def _ask(self, name: str, function: Callable[..., Any]) -> Any:

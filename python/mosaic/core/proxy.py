@@ -289,7 +289,7 @@ class TesseraProxy(ProxyBase):
         ParameterMixin
             An instance of the class, tied to the tessera.
         """
-        from mosaic.core.parameter import of_proxy
+        from mosaic.core.parameter_making import of_proxy
 
         return of_proxy(self, args, kwargs, cached)
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 from _weakref import ref as _weak
 
 from mosaic import _core
-from mosaic.core import network, parameter
-from mosaic.core.parameter import ParameterMixin, Snapshot, apply_state, plain_class, state_of
+from mosaic.core import network, parameter_class
+from mosaic.core.parameter_pickle import Snapshot
+from mosaic.core.state import apply_state, state_of
 from mosaic.core.tessera import PREPARED, UID, Tessera, hosted, object_of, prepared, register
+from mosaic.core.tie import plain_class
 from mosaic.errors import (
     MosaicError,
     ObjectLostError,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from mosaic._core import Task, TesseraRef
     from mosaic._core import _RawId as RawId
+    from mosaic.core.parameter import ParameterMixin
     from mosaic.core.proxy import TesseraProxy
 
 
@@ -96,7 +99,7 @@ def _hosted(obj: object) -> Tessera:
 
 def root_made(obj: Any, raw: RawId, cached: bool) -> None:
     """Take note of a new root in this process."""
-    parameter.changed = _measure
+    parameter_class.changed = _measure
     view = _hosted(obj)
     view.cached = cached
     view.root = True
@@ -159,8 +162,8 @@ def _fetch(task: Task) -> Any:
 class Standin:
     """What the engine holds of a root that its maker holds, too.
 
-    As long as the maker does, it is the maker that keeps the object; when the maker lets go, `hand_over` makes the engine
-    its owner, and the object goes with the last reference from elsewhere.
+    As long as the maker does, it is the maker that keeps the object; when the maker lets go, `hand_over` makes the
+    engine its owner, and the object goes with the last reference from elsewhere.
     """
 
     def __init__(self, obj: Any) -> None:
@@ -192,7 +195,7 @@ def make_local_one(
 
     engine = network.engine()
     ensure_lane(engine)
-    obj = parameter.local_parameter_class(cls)(*args, **kwargs)
+    obj = parameter_class.local_parameter_class(cls)(*args, **kwargs)
     standin = Standin(obj)
     key = id(standin)
     prepared[key] = standin

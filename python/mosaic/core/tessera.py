@@ -138,10 +138,9 @@ class Tessera(RemoteBase):
         return TesseraProxy(cls, ref, options)
 
     @property
-    def _plain(self) -> type:
+    def _plain(self) -> Any:
         """The user's class: that of a root is derived from it."""
-        plain: type = getattr(self._cls, "_mosaic_plain", self._cls)
-        return plain
+        return getattr(self._cls, "_mosaic_plain", self._cls)
 
     def keep(self, obj: object, ref: Any) -> None:
         """Keep the object and the tessera alive as long as this view (`Klass.local`)."""
@@ -150,15 +149,9 @@ class Tessera(RemoteBase):
 
     def make_parameter(self, *args: Any, cached: bool = False, **kwargs: Any) -> Any:
         """Make a parameter whose root is this tessera; see `TesseraProxy.make_parameter`."""
-        from copy import deepcopy
+        from mosaic.core.parameter_making import of_proxy
 
-        from mosaic.core import parameter
-
-        if args or kwargs:
-            return parameter.of_proxy(self.proxy, args, kwargs, cached)
-        obj = deepcopy(parameter.Snapshot(self._object()))
-        parameter.tie(obj, parameter.Tie(self.proxy, cached))
-        return obj
+        return of_proxy(self.proxy, args, kwargs, cached, self._object())
 
     def get_attr(self, name: str) -> Any:
         """Return an attribute of the object, now."""
@@ -237,7 +230,7 @@ def build(raw: RawId, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     elif cached is None:
         obj = cls(*args, **kwargs)
     else:
-        from mosaic.core.parameter import parameter_class
+        from mosaic.core.parameter_class import parameter_class
 
         obj = parameter_class(cls)(*args, **kwargs)
     register(raw, obj, uid)

@@ -1,6 +1,7 @@
 """The event loops that coroutine methods run on: a worker's own thread, and whatever loop the driver has.
 
-The warehouse is a worker in this. A worker's loop starts with the first coroutine call, so that workers which never get one do not import asyncio.
+The warehouse is a worker in this. A worker's loop starts with the first coroutine call, so that workers which never
+get one do not import asyncio.
 """
 
 from __future__ import annotations

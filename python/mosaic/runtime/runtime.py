@@ -448,7 +448,8 @@ class Runtime(Base):
         Parameters
         ----------
         obj : object
-            The value, as it is now: later changes of it are not seen. The node keeps it, whichever of its workers may die.
+            The value, as it is now: later changes of it are not seen. The node keeps it, whichever of its workers
+            may die.
         publish : bool
             Make it available on every node; on one machine it is, with or without.
 

@@ -51,7 +51,7 @@ class Tally:
         return size
 
     def forget(self, key: Hashable) -> None:
-        """A value is not kept any more."""
+        """Take note that a value is not kept any more."""
         self._add(-self._sizes.pop(key, 0))
 
     def size(self, key: Hashable) -> int:
@@ -109,11 +109,7 @@ def _parts(one: Any) -> list[Any]:
         return [*one.keys(), *one.values()]
     if isinstance(one, (list, tuple, set, frozenset)):
         return list(one)
-    parts: list[Any] = []
-    try:
-        parts += vars(one).values()
-    except TypeError:
-        pass
+    parts: list[Any] = list(vars(one).values()) if hasattr(one, "__dict__") else []
     for base in type(one).__mro__:
         names = base.__dict__.get("__slots__", ())
         for name in (names,) if isinstance(names, str) else names:
