@@ -1,12 +1,14 @@
 """How many bytes the living values of this process take: the one place that knows each of them.
 
 Whoever keeps a value says so, and says again after each change. `Tally.on_change` is called whenever the total
-differs.
+differs, on the thread on which it did: values change on the main thread and on the event loop's. The lock may be taken
+again by the thread that has it, since the collector may let go of a value at any moment.
 """
 
 from __future__ import annotations
 
 import sys
+from _thread import RLock
 
 from mosaic.core.base import ProxyBase, RemoteBase
 
@@ -39,6 +41,7 @@ class Tally:
     """Sizes by value, and their sum."""
 
     def __init__(self) -> None:
+        self._lock = RLock()
         self._sizes: dict[Hashable, int] = {}
         self.total = 0
         self.on_change: Callable[[int], object] | None = None
@@ -46,13 +49,12 @@ class Tally:
     def keep(self, key: Hashable, value: object) -> int:
         """Measure a value that is kept, or has changed; return its size in bytes."""
         size = measure(value)
-        self._add(size - self._sizes.get(key, 0))
-        self._sizes[key] = size
+        self._set(key, size)
         return size
 
     def forget(self, key: Hashable) -> None:
         """Take note that a value is not kept any more."""
-        self._add(-self._sizes.pop(key, 0))
+        self._set(key, None)
 
     def size(self, key: Hashable) -> int:
         """Return the size in bytes of a value when it was measured last."""
@@ -61,10 +63,15 @@ class Tally:
     def __len__(self) -> int:
         return len(self._sizes)
 
-    def _add(self, change: int) -> None:
-        self.total += change
+    def _set(self, key: Hashable, size: int | None) -> None:
+        with self._lock:
+            change = (size or 0) - self._sizes.pop(key, 0)
+            if size is not None:
+                self._sizes[key] = size
+            self.total += change
+            total = self.total
         if change and self.on_change is not None:
-            self.on_change(self.total)
+            self.on_change(total)
 
 
 tally = Tally()

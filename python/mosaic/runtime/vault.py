@@ -9,6 +9,7 @@ to that. Values are living Python objects and need not pickle. Invariants:
 
 from __future__ import annotations
 
+from itertools import count
 from types import CoroutineType
 
 from mosaic import _core
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     Kept: TypeAlias = tuple[Generation, int]
 
 _values: dict[str, tuple[Generation, Any]] = {}
-_count = 0
+_numbers = count(1)
 
 
 def apply(uid: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
@@ -49,13 +50,8 @@ def _current(uid: str) -> Any:
 
 
 def _keep(uid: str, value: Any) -> Kept:
-    global _count
     found = _values.get(uid)
-    if found is None:
-        _count += 1
-        generation = (_runtime(), _count)
-    else:
-        generation = found[0]
+    generation = (_runtime(), next(_numbers)) if found is None else found[0]
     _values[uid] = generation, value
     return generation, tally.keep(uid, value)
 

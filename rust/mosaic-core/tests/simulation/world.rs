@@ -202,6 +202,9 @@ impl World {
                         self.truth.sent.insert((call.tessera, to));
                     }
                     if let Message::Settled { task, .. } = &message {
+                        if task.owner == at {
+                            self.truth.kept.insert(*task);
+                        }
                         self.truth.has_ended(*task, at);
                     }
                     if self.nodes.get(&to).is_some_and(|node| node.alive) {
@@ -477,7 +480,19 @@ impl World {
 
     pub(crate) fn put_value(&mut self, at: RuntimeId, task: TaskId, value: Payload) {
         self.truth
-            .value_came_about(task, at, &value.references, true);
-        self.happens(at, Event::ValuePut { task, value });
+            .value_came_about(task, task.owner, &value.references, true);
+        if task.owner == at {
+            return self.happens(at, Event::ValuePut { task, value });
+        }
+        let handle = self.handle();
+        self.truth.expect(handle, at, Some(task));
+        self.happens(
+            at,
+            Event::ValueKept {
+                task,
+                value,
+                handle,
+            },
+        );
     }
 }
