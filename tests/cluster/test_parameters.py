@@ -633,6 +633,19 @@ async def test_gradients_of_many_workers(runtime):
     assert await p.pull(attr="grad") is None
 
 
+async def test_a_root_that_waits_for_a_method_which_changes_it(runtime):
+    @mosaic.tessera
+    class Asking(Field):
+        async def ask(self, user, n):
+            # The change can only come after this.
+            await user.accumulate(self, n)
+            return self.grad
+
+    p = Asking.parameter()
+    assert await asyncio.wait_for(p.ref.ask(User.remote(), 3).result(), 20) is None
+    assert await p.pull("grad") == 3
+
+
 async def test_in_a_loop_over_items(runtime):
     p = Field.parameter()
     user = User.remote(len=runtime.num_workers)

@@ -127,19 +127,23 @@ def _propagating(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _wait(self: ParameterMixin, task: Task | None) -> None:
-    """Wait until the root has followed, so that whoever hears of the end of the local call finds the root changed.
+    """Wait until the root follows, so that whoever hears of the end of the local call finds it changed.
 
-    Not on an event loop, which would stand still, and not where the root would have to run on this very thread: there
-    whatever is sent to the root later comes after the call.
+    In synchronous code that is the end of the root's call. Inside a method it is only its arrival, behind which
+    comes whatever is sent to the root later: the root may be waiting for this very method. Not on an event loop, which
+    would stand still, and not where the root would have to run on this very thread.
     """
     found = tie.tie_of(self)
     if task is None or found is None or network.on_event_loop():
         return
-    proxy = found.proxy
+    engine, proxy = network.engine(), found.proxy
     if proxy._host is None:
         proxy._ref.wait_placed()
-    if proxy._host == network.engine().runtime:
+    if proxy._host == engine.runtime:
         return
+    if engine.call_is_running() is not None:
+        # Sent on the same connection, and answered past whatever runs or waits.
+        task = proxy._ref.method("_mosaic_copy", kind="get_now")()
     task.wait_ended()
     failure = task.failure()
     if isinstance(failure, tie.GONE):
