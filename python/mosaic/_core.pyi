@@ -99,8 +99,11 @@ class Engine:
         """Whether `stop` was called here or the network has ended."""
     def wait_ready(self, workers: int, timeout: float | None) -> None:
         """Block until that many workers take part. Raises `TimeoutError`, or the reason why they cannot start."""
-    def members(self) -> list[tuple[int, str, int, bool]]:
-        """Runtime number, uid, process id and whether it is a worker, of all that live, this one too."""
+    def members(self) -> list[tuple[int, str, int, str]]:
+        """Runtime number, uid, process id and role, of all that live, this one too.
+
+        The role is ``head``, ``worker`` or ``warehouse``.
+        """
     def named(self, uid: str) -> int | None:
         """Return the runtime number of whoever lives under that uid."""
     def notices(self) -> list[tuple[Any, ...]] | None:
@@ -126,21 +129,29 @@ class Engine:
         kwargs: dict[str, Any],
         *,
         place: int | None = None,
+        in_warehouse: bool = False,
         concurrent: bool = False,
         retries: int = 0,
         restarts: int = 0,
     ) -> tuple[TesseraRef, Task]:
-        """Build a tessera; the task ends when its ``__init__`` has."""
+        """Build a tessera; the task ends when its ``__init__`` has.
+
+        Without a ``place`` it goes to the warehouse, or where the strategy says.
+        """
     def holders(self, tessera: _RawId) -> list[int]:
         """Return the runtimes that are counted as holders of a tessera hosted here."""
     def functions(self, runtime: int) -> TesseraRef:
         """Return the tessera of a runtime that plain functions run on; call with kind ``function``."""
+    def keyed(self, runtime: int, key: str) -> TesseraRef:
+        """Return the tessera of a runtime that functions of one key run on, one at a time; call as `functions`."""
+    def warehouse(self) -> Task:
+        """Return a task that ends when this machine's warehouse takes part; it is started if it does not."""
     def borrow_tessera(self, tessera: _RawId, host: int, name: str) -> TesseraRef:
         """Return a reference to a tessera known from elsewhere."""
     def borrow_task(self, task: _RawId, tessera: _RawId, name: str, method: str) -> Task:
         """Return a task that was passed to this process."""
     def put(self, value: object, name: str) -> Task:
-        """Return a task that has ended with this value."""
+        """Return a task with this value, kept by the head; elsewhere it ends when the head has the value."""
     def discard(self, task: _RawId) -> None:
         """Drop the value of a task everywhere: whoever asks for it later gets ``object_lost``."""
     def memory(self) -> dict[str, Any]:
@@ -149,6 +160,10 @@ class Engine:
         """Have living values of this process count as that many bytes more, or fewer, of the node's memory."""
     def fence(self) -> Task:
         """Return a task that ends when every task submitted so far on the network has."""
+    def register_barrier_task(self) -> None:
+        """Tell the head that something is to be done here at its next barrier."""
+    def take_barrier_tasks(self) -> list[int]:
+        """Return the runtimes that have something to do at this barrier, each once (head only)."""
     def run_main_lane(self) -> None:
         """Run plain calls on this thread until the engine stops (workers)."""
     def wait_coroutine(self) -> bool:
@@ -248,10 +263,14 @@ class Task:
 
 @disjoint_base
 class Output:
-    """A reference to one output of a task, or to its end."""
+    """A reference to one output of a task, or to its end.
+
+    Without a task it stands for a value that changes: as an argument, its method ``read`` is asked for a task that
+    reads it.
+    """
 
     def __new__(
-        cls, task: Task, key: object = None, *, done: bool = False, whole: bool = False
+        cls, task: Task | None, key: object = None, *, done: bool = False, whole: bool = False
     ) -> Self: ...
     @property
     def task(self) -> Task: ...

@@ -25,6 +25,22 @@ class WarehouseObject(_core.Output, ProxyBase):
 
     _dropped: bool
 
+    @classmethod
+    def named(cls, uid: str) -> Self | None:
+        """Return a reference to the value that was put and has this name; None if there can be none."""
+        kind, _, numbers = uid.partition("-")
+        owner, _, sequence = numbers.partition("-")
+        if kind != "ware" or not owner.isdecimal():
+            return None
+        try:
+            task = (int(owner), int(sequence, 16))
+        except ValueError:
+            return None
+        if task[0] not in network.living():
+            return None
+        functions = (task[0], 0)
+        return cls(network.engine().borrow_task(task, functions, "", "put"), whole=True)
+
     @property
     def uid(self) -> str:
         """The name of the value on the network."""
@@ -47,12 +63,17 @@ class WarehouseObject(_core.Output, ProxyBase):
         """The state of the value's task."""
         return self.task.state
 
+    @property
+    def nbytes(self) -> int | None:
+        """The encoded size of the value in bytes, once known."""
+        return self.task.nbytes
+
     def _check(self) -> None:
         if getattr(self, "_dropped", False):
             raise ObjectLostError(f"{self.uid} was dropped")
 
-    def _lost(self, error: RuntimeDisconnectedError) -> ObjectLostError:
-        """Return the error to raise where the runtime that held the value died."""
+    def _lost(self, error: ObjectLostError | RuntimeDisconnectedError) -> ObjectLostError:
+        """Return the error to raise where the value was dropped elsewhere, or the runtime that held it died."""
         return ObjectLostError(f"{self.uid}, a stored {self.task.tessera_name}, is lost: {error}")
 
     def __await__(self) -> Generator[Any, None, Self]:
@@ -60,7 +81,7 @@ class WarehouseObject(_core.Output, ProxyBase):
         self._check()
         try:
             yield from self.task.__await__()
-        except RuntimeDisconnectedError as error:
+        except (ObjectLostError, RuntimeDisconnectedError) as error:
             raise self._lost(error) from error
         return self
 
@@ -75,7 +96,7 @@ class WarehouseObject(_core.Output, ProxyBase):
         self._check()
         try:
             return await self.task.result()
-        except RuntimeDisconnectedError as error:
+        except (ObjectLostError, RuntimeDisconnectedError) as error:
             raise self._lost(error) from error
 
     result = value
@@ -85,7 +106,7 @@ class WarehouseObject(_core.Output, ProxyBase):
         self._check()
         try:
             return self.task.wait(timeout)
-        except RuntimeDisconnectedError as error:
+        except (ObjectLostError, RuntimeDisconnectedError) as error:
             raise self._lost(error) from error
 
     async def size(self) -> int:
@@ -110,7 +131,10 @@ class WarehouseObject(_core.Output, ProxyBase):
         return hash(self.task.id)
 
     def __repr__(self) -> str:
-        return f"<WarehouseObject object at {id(self):#x}, uid={self.uid}, warehouse={self.warehouse_id}>"
+        nbytes = self.nbytes
+        size = "unknown" if nbytes is None else f"{nbytes} bytes"
+        place = f"uid={self.uid}, size={size}, warehouse={self.warehouse_id}"
+        return f"<{type(self).__name__} object at {id(self):#x}, {place}>"
 
 
 def _rebuild(task: _core.Task) -> WarehouseObject:
@@ -142,9 +166,17 @@ def __getattr__(name: str) -> Any:
         Tessera,
         TesseraProxy,
     )
+    from mosaic.core.living import LivingObject
 
     space = globals()
-    space["awaitable_types"] = (TaskProxy, TaskArrayProxy, TaskOutput, TaskDone, WarehouseObject)
+    space["awaitable_types"] = (
+        TaskProxy,
+        TaskArrayProxy,
+        TaskOutput,
+        TaskDone,
+        WarehouseObject,
+        LivingObject,
+    )
     space["remote_types"] = (Tessera, Task)
     space["proxy_types"] = (TesseraProxy, ArrayProxy, TaskProxy, TaskArrayProxy)
     return space[name]

@@ -65,6 +65,62 @@ async def test_put_by_a_worker(runtime):
     assert await reference.value() == [4]
 
 
+async def test_put_by_a_worker_without_waiting(runtime):
+    @mosaic.tessera
+    class Passer:
+        def put(self, value):
+            return mosaic.runtime().put(value)
+
+        async def pass_on(self, value):
+            # The reference may be where it goes before the value is stored.
+            return await Echo.remote().back([mosaic.runtime().put(value)]).result()
+
+        async def argument(self, value):
+            return await Echo.remote().back(mosaic.runtime().put(value)).result()
+
+    passer = Passer.remote()
+    for value in ("small", bytes(3_000_000)):
+        (reference,) = await passer.pass_on(value).result()
+        assert await reference.value() == value
+        assert await passer.argument(value).result() == value
+    task = passer.put("as a result")
+    assert await (await task.result()).value() == "as a result"
+
+
+async def test_many_put_by_workers_are_let_go_of(runtime):
+    async def many(n):
+        for i in range(n):
+            reference = mosaic.runtime().put(bytes(i))
+            await reference
+        return await reference.value()
+
+    tasks = [runtime.submit(many, 300) for _ in range(4)]
+    for task in tasks:
+        assert await task.result() == bytes(299)
+
+
+async def test_what_it_tells(runtime):
+    reference = await runtime.put(b"x" * 100)
+    assert repr(reference).startswith("<WarehouseObject object at 0x")
+    for part in (reference.uid, "size=102 bytes", "warehouse=head"):
+        assert part in repr(reference)
+    assert reference.warehouse_id == reference.runtime_id == "head"
+    elsewhere = await Putter.remote().put(1).result()
+    assert elsewhere.warehouse_id == "head", "it belongs to the node"
+
+
+async def test_drop_says_how_far(runtime):
+    for propagate in (True, False):
+        reference = await runtime.put(1)
+        await reference.drop(propagate=propagate)
+        with pytest.raises(mosaic.ObjectLostError):
+            await reference.value()
+    reference = await runtime.put(1)
+    await runtime.drop(reference, propagate=False)
+    with pytest.raises(mosaic.ObjectLostError):
+        await runtime.get(reference)
+
+
 async def test_published(runtime):
     reference = await runtime.put([5], publish=True)
     assert await reference.value() == [5]
@@ -101,7 +157,7 @@ async def test_a_dropped_object_fails_the_call_it_was_meant_for(runtime):
 async def test_dropped_elsewhere(runtime):
     reference = await runtime.put([1])
     await Putter.remote().drop([reference])
-    with pytest.raises(mosaic.ObjectLostError):
+    with pytest.raises(mosaic.ObjectLostError, match=reference.uid):
         await asyncio.wait_for(reference.value(), 20)
 
 

@@ -7,6 +7,7 @@ from tests.support.fixtures import (
     pytest_pyfunc_call,
     runner,
     runtime,
+    warehouse,
 )
 
-__all__ = ["flag", "fresh", "log", "pytest_pyfunc_call", "runner", "runtime"]
+__all__ = ["flag", "fresh", "log", "pytest_pyfunc_call", "runner", "runtime", "warehouse"]

@@ -17,6 +17,10 @@ BUSY = {
     "constructing": "proxy = Slow.remote(); time.sleep(600)",
     "many calls": "while True: runtime.submit(abs, -1).wait()",
     "child processes of a worker": "runtime.submit(children).wait(); time.sleep(600)",
+    "warehouse idle": "Field.parameter().add(1, propagate=True); time.sleep(600)",
+    "warehouse at work": "Field.parameter().hold(propagate=True)",
+    "warehouse starting": "field = Field.parameter(); field.set('x', 1); time.sleep(600)",
+    "warehouse used by a worker": "Needy.remote().hold().wait()",
 }
 
 PROGRAM = """
@@ -42,6 +46,20 @@ class Slow:
     def __init__(self):
         time.sleep(600)
 
+@mosaic.tessera
+class Field:
+    def add(self, n):
+        return n
+
+    def hold(self):
+        if self.is_tessera:
+            hold()
+
+@mosaic.tessera
+class Needy:
+    def hold(self):
+        Field.parameter().hold(propagate=True)
+
 with mosaic.session(num_workers=2) as runtime:
     runtime.submit(int).wait()
     print("ready", flush=True)
@@ -58,7 +76,9 @@ def test_killed(busy):
         script.assert_nothing_left(within=2.0)
 
 
-@pytest.mark.parametrize("busy", ["idle", "waiting", "plain method", "many calls"])
+@pytest.mark.parametrize(
+    "busy", ["idle", "waiting", "plain method", "many calls", "warehouse idle", "warehouse at work"]
+)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_signalled(number, busy):
     with Script(

@@ -48,6 +48,17 @@ def runtime(runner: asyncio.Runner) -> Iterator["mosaic.Runtime"]:
         yield runtime
 
 
+async def _first_need(runtime: "mosaic.Runtime") -> None:
+    await runtime.exec("first need", lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def warehouse(runtime: "mosaic.Runtime", runner: asyncio.Runner) -> str:
+    """Have the warehouse of the module's network started: it is no leak of the first test that needs it."""
+    runner.run(_first_need(runtime))
+    return "warehouse:0"
+
+
 @pytest.fixture
 def fresh(runner: asyncio.Runner) -> Iterator["mosaic.Runtime"]:
     """A network with two workers for this test alone."""

@@ -131,7 +131,7 @@ def test_without_a_runtime_remote_says_so():
     with pytest.raises(mosaic.MosaicError, match=r"mosaic\.run"):
         Plain.remote()
     for make in (Plain.parameter, Plain.local_parameter):
-        with pytest.raises(mosaic.MosaicError, match="not available yet"):
+        with pytest.raises(mosaic.MosaicError, match=r"mosaic\.run"):
             make()
 
 

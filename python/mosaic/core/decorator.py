@@ -230,10 +230,45 @@ def _local(cls: type, /, *args: Any, **kwargs: Any) -> Tessera:
 
 
 def _parameter(cls: type, /, *args: Any, **kwargs: Any) -> Any:
-    """Make a local object tied to a root elsewhere. Not available yet."""
-    from mosaic.core.parameter import not_available
+    """Make a local object of this class that is tied to a root at the warehouse.
 
-    raise not_available()
+    Parameters
+    ----------
+    *args, **kwargs
+        For ``__init__``, here and at the root.
+    len : int, optional
+        Make that many; gives a list.
+    runtime : str or RuntimeProxy, optional
+        Where the root lives; default is the warehouse.
+    cached : bool, optional
+        Send it without its state: receivers use their node's copy, made by ``push`` and ``publish``.
+    max_retries, max_restarts, is_async, uid
+        Of the root; see `mosaic.tessera`.
+
+    Returns
+    -------
+    ParameterMixin or list of ParameterMixin
+        An instance of the class, too.
+
+    Examples
+    --------
+    >>> import mosaic
+    >>> @mosaic.tessera
+    ... class Field:
+    ...     def __init__(self, value):
+    ...         self.value = value
+    >>> async def main(runtime):
+    ...     field = Field.parameter(1)
+    ...     field.value = 5
+    ...     await field.push("value")
+    ...     return await field.ref.value
+    >>> mosaic.run(main, num_workers=1)
+    5
+    """
+    from mosaic.core.parameter_making import make
+
+    options, rest = _options.split(getattr(cls, _OPTIONS, {}), kwargs)
+    return make(cls, args, rest, options)
 
 
 async def _select_worker(cls: type, /, runtime: object = None) -> str:
@@ -250,10 +285,11 @@ async def _select_worker(cls: type, /, runtime: object = None) -> str:
 
 
 def _local_parameter(cls: type, /, *args: Any, **kwargs: Any) -> Any:
-    """Make a parameter whose root is in this very process. Not available yet."""
-    from mosaic.core.parameter import not_available
+    """Make a parameter that is its own root, in this very process; see ``parameter``."""
+    from mosaic.core.parameter_making import make_local
 
-    raise not_available()
+    options, rest = _options.split(getattr(cls, _OPTIONS, {}), kwargs)
+    return make_local(cls, args, rest, options)
 
 
 _CLASS_METHODS: dict[str, Any] = {

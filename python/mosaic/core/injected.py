@@ -1,4 +1,4 @@
-"""The names that instances of tessera classes get: `runtime`, `logger`, `_tessera` and their like.
+"""The names that instances of tessera classes get: `runtime`, `logger`, `_tessera`, `is_tessera` and their like.
 
 They are non-data descriptors: an instance that sets an attribute of that name has its own. Looked up on the class
 they raise `AttributeError`, so that a dataclass does not take them for defaults.
@@ -52,6 +52,14 @@ def look_up(name: str, instance: object) -> Any:
                 name=name,
             )
         return found
+    if name in _ABOUT_HOSTING:
+        from mosaic.core.tessera import hosted
+
+        return name != "is_proxy" and hosted(instance) is not None
+    if name in _OF_ROOTS:
+        from mosaic.core import root
+
+        return root.service(instance) if name == "_mosaic_root" else root.copy_of(instance)
     if name == "logger":
         from mosaic.utils.logger import logger
 
@@ -71,6 +79,12 @@ def look_up(name: str, instance: object) -> Any:
         raise AttributeError(str(error), name=name) from error
 
 
+_ABOUT_HOSTING = frozenset({"has_tessera", "is_tessera", "is_proxy"})
+"""What programs ask of anything: whether a tessera stands behind it."""
+
+_OF_ROOTS = frozenset({"_mosaic_root", "_mosaic_copy"})
+"""What parameters ask of the object that is their root."""
+
 INJECTED: dict[str, Injected] = {
     name: Injected(name)
     for name in (
@@ -83,6 +97,8 @@ INJECTED: dict[str, Injected] = {
         "worker",
         "logger",
         "_tessera",
+        *sorted(_ABOUT_HOSTING),
+        *sorted(_OF_ROOTS),
     )
 }
 

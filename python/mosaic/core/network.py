@@ -98,9 +98,15 @@ def number_of(runtime: object) -> int:
 
 def workers() -> list[tuple[int, str]]:
     """Return number and uid of each living worker, in the order of their indices."""
-    found = [(number, uid) for number, uid, _, worker in engine().members() if worker]
+    found = [(number, uid) for number, uid, _, role in engine().members() if role == "worker"]
     found.sort(key=lambda entry: (indices_of(entry[1]), entry[0]))
     return found
+
+
+def warehouse() -> int | None:
+    """Return the number of this machine's warehouse; None while there is none."""
+    members = engine().members()
+    return next((number for number, _, _, role in members if role == "warehouse"), None)
 
 
 def indices_of(uid: str) -> tuple[int, ...]:

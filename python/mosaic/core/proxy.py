@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from typing import Any, Self
 
-    from mosaic._core import RemoteMethod, TesseraRef
+    from mosaic._core import TesseraRef
     from mosaic._core import _RawId as RawId
 
 _PROBES = ("_repr_", "_ipython_", "__")
@@ -116,26 +116,31 @@ class TesseraProxy(ProxyBase):
             {*object.__dir__(self), *(name for name in dir(self._cls) if not name.startswith("_"))}
         )
 
-    def _send(self, name: str) -> RemoteMethod:
+    def _send(self, name: str) -> Any:
         """Return what calls a method, whatever its name."""
         key = f"[{name}]"
-        method: RemoteMethod | None = self.__dict__.get(key)
+        method = self.__dict__.get(key)
         if method is None:
             found = methods.describe(self._cls, name)
             method = self._remote_method(name, found if isinstance(found, methods.Method) else None)
             self.__dict__[key] = method
         return method
 
-    def _remote_method(self, name: str, found: methods.Method | None) -> RemoteMethod:
+    def _remote_method(self, name: str, found: methods.Method | None) -> Any:
         options = self._options
         retries = options.get("max_retries", 0)
-        return self._ref.method(
+        method = self._ref.method(
             name,
             coroutine=found is not None and found.coroutine,
             reserved=methods.RESERVED if found is None else found.reserved,
             retries=retries,
             resends=retries if options.get("max_restarts") else 0,
         )
+        if options.get("in_warehouse"):
+            from mosaic.core.living import WarehouseMethod
+
+            return WarehouseMethod(method)
+        return method
 
     def get_attr(self, name: str, *, immediate: bool = False) -> RemoteAttribute:
         """Read an attribute of the remote object; the read is sent now.
@@ -226,8 +231,8 @@ class TesseraProxy(ProxyBase):
 
     @property
     def is_parameter(self) -> bool:
-        """Whether the tessera is the root of a parameter."""
-        return False
+        """Whether the tessera is the root of a parameter, as far as this proxy knows."""
+        return bool(self._options.get("is_parameter"))
 
     @property
     def collectable(self) -> bool:
@@ -268,11 +273,25 @@ class TesseraProxy(ProxyBase):
 
         return await select_worker(runtime)
 
-    def make_parameter(self, *args: Any, **kwargs: Any) -> Any:
-        """Make a parameter of the tessera."""
-        from mosaic.core.parameter import not_available
+    def make_parameter(self, *args: Any, cached: bool = False, **kwargs: Any) -> Any:
+        """Make a parameter whose root is this tessera.
 
-        raise not_available()
+        Parameters
+        ----------
+        *args, **kwargs
+            For the ``__init__`` of the local object. Without any its state comes from the tessera: on an event loop
+            await the parameter before its attributes are used.
+        cached : bool
+            Send the parameter without its state.
+
+        Returns
+        -------
+        ParameterMixin
+            An instance of the class, tied to the tessera.
+        """
+        from mosaic.core.parameter_making import of_proxy
+
+        return of_proxy(self, args, kwargs, cached)
 
     def stop(self) -> Any:
         """Free the remote object now, after the calls made before; calls made later fail.
@@ -316,7 +335,7 @@ OWN_NAMES = frozenset(
 )
 """Names on proxies that are mosaic's own; ``proxy["name"]`` reaches the user's."""
 
-_TRAVELLING = ("max_retries", "max_restarts", "uid")
+_TRAVELLING = ("max_retries", "max_restarts", "uid", "is_parameter", "in_warehouse")
 
 
 def _rebuild_proxy(

@@ -27,6 +27,9 @@ PREPARED = "_mosaic_prepared"
 UID = "_mosaic_uid"
 """Keyword of a construction that carries the uid that the caller chose."""
 
+ROOT = "_mosaic_root"
+"""Keyword of a construction that builds the root of a parameter: whether the parameter is ``cached``."""
+
 prepared: dict[int, object] = {}
 
 _hosted: dict[int, Tessera] = {}
@@ -59,6 +62,9 @@ class Tessera(RemoteBase):
         self._ref: Any = None
         self._construction: _core.Task | None = None
         self._queued: list[_core.Task] = []
+        self.root = False
+        self.cached = False
+        self.copy: Any = None
 
     @property
     def uid(self) -> str:
@@ -96,8 +102,8 @@ class Tessera(RemoteBase):
 
     @property
     def is_parameter(self) -> bool:
-        """Whether the object is the root of a parameter."""
-        return False
+        """Whether the object was made as the root of a parameter."""
+        return self.root
 
     @property
     def collectable(self) -> bool:
@@ -127,8 +133,17 @@ class Tessera(RemoteBase):
         from mosaic.core.proxy import TesseraProxy
 
         engine = network.engine()
-        ref = self._ref or engine.borrow_tessera(self._raw, engine.runtime, self._cls.__name__)
-        return TesseraProxy(self._cls, ref, {"uid": self._chosen} if self._chosen else {})
+        cls = self._plain
+        ref = self._ref or engine.borrow_tessera(self._raw, engine.runtime, cls.__name__)
+        options: dict[str, Any] = {"uid": self._chosen} if self._chosen else {}
+        if self.root:
+            options |= {"is_parameter": True, "in_warehouse": engine.uid.startswith("warehouse")}
+        return TesseraProxy(cls, ref, options)
+
+    @property
+    def _plain(self) -> Any:
+        """The user's class: that of a root is derived from it."""
+        return getattr(self._cls, "_mosaic_plain", self._cls)
 
     def keep(self, obj: object, ref: Any, construction: _core.Task) -> None:
         """Keep the object and the tessera alive as long as this view (`Klass.local`)."""
@@ -136,11 +151,11 @@ class Tessera(RemoteBase):
         self._ref = ref
         self._construction = construction
 
-    def make_parameter(self, *args: Any, **kwargs: Any) -> Any:
-        """Make a parameter of the tessera."""
-        from mosaic.core.parameter import not_available
+    def make_parameter(self, *args: Any, cached: bool = False, **kwargs: Any) -> Any:
+        """Make a parameter whose root is this tessera; see `TesseraProxy.make_parameter`."""
+        from mosaic.core.parameter_making import of_proxy
 
-        raise not_available()
+        return of_proxy(self.proxy, args, kwargs, cached, self._object())
 
     def get_attr(self, name: str) -> Any:
         """Return an attribute of the object, now."""
@@ -278,8 +293,20 @@ def build(raw: RawId, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     """Make the living object of a tessera, for the core."""
     uid = kwargs.pop(UID, None)
     key = kwargs.pop(PREPARED, None)
-    obj = cls(*args, **kwargs) if key is None else prepared.pop(key)
+    cached = kwargs.pop(ROOT, None)
+    if key is not None:
+        obj = prepared.pop(key)
+    elif cached is None:
+        obj = cls(*args, **kwargs)
+    else:
+        from mosaic.core.parameter_class import parameter_class
+
+        obj = parameter_class(cls)(*args, **kwargs)
     register(raw, obj, uid)
+    if cached is not None:
+        from mosaic.core.root import root_made
+
+        root_made(obj, raw, cached)
     return obj
 
 
@@ -288,18 +315,31 @@ def register(raw: RawId, obj: object, uid: str | None) -> None:
     key = id(obj)
 
     def gone(_: object) -> None:
-        _hosted.pop(key, None)
+        view = _hosted.pop(key, None)
         _watched.pop(key, None)
+        _objects.pop(raw, None)
+        if view is not None and view.root:
+            from mosaic.runtime.tally import tally
+
+            tally.forget(raw)
 
     try:
         watched = _weak(obj, gone)
     except TypeError:
         return
     _watched[key] = watched
+    _objects[raw] = watched
     _hosted[key] = Tessera(raw, obj, uid)
 
 
 _watched: dict[int, object] = {}
+_objects: dict[RawId, Any] = {}
+
+
+def object_of(raw: RawId) -> Any:
+    """Return the living object of a tessera, if it is hosted in this process."""
+    found = _objects.get(raw)
+    return None if found is None else found()
 
 
 def hosted(obj: object) -> Tessera | None:

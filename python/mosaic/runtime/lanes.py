@@ -1,6 +1,7 @@
 """The event loops that coroutine methods run on: a worker's own thread, and whatever loop the driver has.
 
-A worker's loop starts with the first coroutine call, so that workers which never get one do not import asyncio.
+The warehouse is a worker in this. A worker's loop starts with the first coroutine call, so that workers which never
+get one do not import asyncio.
 """
 
 from __future__ import annotations
@@ -71,10 +72,10 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 def ensure_lane(engine: Engine) -> None:
     """Make sure that calls of tesserae hosted here can run: on the running loop, or on a thread's own.
 
-    Workers have their lanes from the start.
+    Workers and the warehouse have their lanes from the start.
     """
     global _attached, _thread
-    if engine.uid.startswith("worker"):
+    if engine.uid != "head":
         return
     if _attached is not None and not _attached[0].stopped and not _attached[1].is_closed():
         return

@@ -129,12 +129,25 @@ class Runtime(Base):
         return self._get("head", "head")
 
     def get_warehouse(self, uid: str | None = None) -> Any:
-        """Return a warehouse by its uid; without one, the main one."""
-        return self._get("warehouse", uid or "warehouse")
+        """Return a warehouse by its uid; without one, the main one, which is also called ``warehouse``.
+
+        Parameters
+        ----------
+        uid : str, optional
+            ``warehouse:0``.
+
+        Returns
+        -------
+        WarehouseProxy
+            Whether the warehouse has been started or not.
+        """
+        from mosaic.runtime.warehouse import WarehouseProxy
+
+        return WarehouseProxy("warehouse:0" if uid in {None, "warehouse"} else str(uid))
 
     def get_local_warehouse(self) -> Any:
         """Return the warehouse of this runtime's node."""
-        return RuntimeProxy(f"warehouse:{self.indices[0] if self.indices else 0}")
+        return self.get_warehouse(f"warehouse:{self.indices[0] if self.indices else 0}")
 
     def get_workers(self) -> list[RuntimeProxy]:
         """Return the living workers."""
@@ -379,6 +392,8 @@ class Runtime(Base):
     async def barrier(self, timeout: float | None = None) -> None:
         """Wait until every task of the network submitted before has ended, well or not.
 
+        Then what was registered with `register_barrier_task`, on whichever runtime, is awaited there.
+
         Parameters
         ----------
         timeout : float, optional
@@ -402,16 +417,29 @@ class Runtime(Base):
         try:
             async with limit:
                 await self.engine.fence()
-                while self._barrier_tasks:
-                    await self._barrier_tasks.pop(0)()
+                elsewhere = self.engine.take_barrier_tasks()
+                if self._barrier_tasks or elsewhere:
+                    from mosaic.runtime.barrier import run_registered
+
+                    await run_registered(self, elsewhere)
+                    # They may have called something.
+                    await self.engine.fence()
         except TimeoutError:
             if limit.expired():
                 raise TimeoutError(f"tasks are still under way after {timeout} s") from None
             raise
 
     def register_barrier_task(self, function: Callable[[], Awaitable[object]]) -> None:
-        """Have a coroutine function awaited once, by the next `barrier` of this runtime."""
+        """Have a coroutine function awaited once, in this process, by the next `barrier` of the driver."""
+        first = not self._barrier_tasks
         self._barrier_tasks.append(function)
+        if first and self.uid != "head":
+            self.engine.register_barrier_task()
+
+    def take_registered(self) -> list[Callable[[], Awaitable[object]]]:
+        """Return what was registered in this process, and forget it."""
+        registered, self._barrier_tasks = self._barrier_tasks, []
+        return registered
 
     # Values.
 
@@ -421,7 +449,8 @@ class Runtime(Base):
         Parameters
         ----------
         obj : object
-            The value, as it is now: later changes of it are not seen.
+            The value, as it is now: later changes of it are not seen. The node keeps it, whichever of its workers
+            may die.
         publish : bool
             Make it available on every node; on one machine it is, with or without.
 
@@ -456,23 +485,53 @@ class Runtime(Base):
 
         return await report(self.engine)
 
-    def drop(self, ref: WarehouseObject) -> Awaitable[None]:
-        """Free a stored value now; need not be awaited."""
-        return ref.drop()
+    def drop(self, ref: WarehouseObject, propagate: bool = True) -> Awaitable[None]:
+        """Free a stored value now, wherever it is; need not be awaited."""
+        return ref.drop(propagate)
 
     async def exec(
         self, uid: str, func: Callable[..., Any], func_args: Any = (), func_kwargs: Any = None
-    ) -> Any:
-        """Run a function on a value at the warehouse and store what it returns. Not available yet.
+    ) -> WarehouseObject:
+        """Run a function on a living value at the warehouse, and keep what it returns there.
+
+        Calls on one uid run one at a time, in the order of their arrival.
+
+        Parameters
+        ----------
+        uid : str
+            The name of the value.
+        func : callable
+            Plain or coroutine function; called with the value, None the first time, and the arguments. What it returns
+            need not pickle, and stays until it is dropped.
+        func_args : tuple or list
+            Further arguments; tasks and references among them are replaced by their values.
+        func_kwargs : dict, optional
+            Keyword arguments, likewise.
+
+        Returns
+        -------
+        WarehouseObject
+            As an argument of a call it is replaced by the value of that moment: by a copy of it, at the warehouse
+            by the living value.
 
         Raises
         ------
-        MosaicError
-            Always, in this version.
+        RuntimeDisconnectedError
+            The warehouse died; the values that it held are lost. The next call starts another.
+
+        Examples
+        --------
+        >>> import mosaic
+        >>> async def main(runtime):
+        ...     for number in (1, 2, 3):
+        ...         total = await runtime.exec("total", lambda old, n: (old or 0) + n, (number,))
+        ...     return await total.value()
+        >>> mosaic.run(main, num_workers=1)
+        6
         """
-        raise MosaicError(
-            "runtime.exec is not available yet: submit a function that takes the reference"
-        )
+        from mosaic.runtime.warehouse import execute
+
+        return await execute(self.engine, uid, func, func_args, func_kwargs)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} object at {id(self):#x}, uid={self.uid}, mode={self.mode}>"

@@ -1,4 +1,4 @@
-"""What a worker process runs: ``from mosaic.runtime.worker import main; main()``.
+"""What a worker process, and the warehouse, runs: ``from mosaic.runtime.worker import main; main()``.
 
 It imports as little as it can: asyncio with the first coroutine call, cloudpickle with the first value that needs it.
 Plain methods run on the main thread, as compilers and plotting libraries want it.

@@ -65,8 +65,8 @@ class _Formatter(logging.Formatter):
 def _uid() -> str:
     core = sys.modules.get("mosaic._core")
     engine = core.engine() if core is not None else None
-    # The driver puts the uid before each line that a worker prints.
-    return f"[{engine.uid}] " if engine is not None and not engine.uid.startswith("worker") else ""
+    # The driver puts the uid before each line that a worker, or the warehouse, prints.
+    return f"[{engine.uid}] " if engine is not None and engine.uid == "head" else ""
 
 
 class LoggerManager:

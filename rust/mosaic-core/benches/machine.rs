@@ -7,7 +7,7 @@ use std::hint::black_box;
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use mosaic_core::call::{Call, CallKind, Construction, Outcome};
-use mosaic_core::event::{Action, Event, Member, Submission};
+use mosaic_core::event::{Action, Event, Member, Role, Submission};
 use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::machine::{Config, Machine};
 use mosaic_core::payload::Payload;
@@ -76,7 +76,7 @@ fn worker_member() -> Member {
         runtime: WORKER,
         uid: "worker:0:1".into(),
         pid: 1,
-        worker: true,
+        role: Role::Worker,
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::event::Role;
 use crate::id::{RuntimeId, TaskId, TesseraId};
 use crate::payload::Payload;
 
@@ -44,6 +45,8 @@ pub struct Construction {
     pub concurrent: bool,
     /// The owner will rebuild the tessera if its host dies.
     pub restartable: bool,
+    /// The kind of runtime that it goes to where the caller names none.
+    pub home: Role,
 }
 
 /// Where the value of a dependency goes.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::event::{Action, Member};
+use crate::event::{Action, Member, Role};
 use crate::fence::Asker;
 use crate::id::{ObjectId, RuntimeId, TaskId};
 use crate::machine::Machine;
@@ -21,7 +21,7 @@ impl<H: Clone> Machine<H> {
             runtime: self.config.me,
             uid: "head".into(),
             pid: 0,
-            worker: false,
+            role: Role::Head,
         };
         self.send(newcomer, Message::MemberJoined(head), actions);
         for other in others {
@@ -44,10 +44,14 @@ impl<H: Clone> Machine<H> {
                 self.send(newcomer, Message::DeathSettled(runtime), actions);
             }
         }
-        if member.worker {
+        let role = member.role;
+        if role == Role::Worker {
             self.placement.joined(newcomer);
         }
         actions.push(Action::MemberJoined(member));
+        if role == Role::Warehouse {
+            self.settle_warehouse(Ok(()), actions);
+        }
         self.place_waiting(actions);
     }
 
@@ -55,6 +59,9 @@ impl<H: Clone> Machine<H> {
     pub(crate) fn member_joined(&mut self, member: &Member, actions: &mut Vec<Action<H>>) {
         if member.runtime != self.config.me && self.members.joined(member) {
             actions.push(Action::MemberJoined(member.clone()));
+            if member.role == Role::Warehouse {
+                self.settle_warehouse(Ok(()), actions);
+            }
         }
     }
 
@@ -77,7 +84,8 @@ impl<H: Clone> Machine<H> {
         }
         self.placement.died(dead);
         self.releases.remove(&dead);
-        self.unplaced.retain(|(_, asker)| *asker != dead);
+        self.unplaced.retain(|(_, asker, _)| *asker != dead);
+        self.keeping.died(dead);
         if self.is_head() {
             let others: Vec<_> = self.members.living.keys().copied().collect();
             self.members.settling.insert(
@@ -212,6 +220,8 @@ impl<H: Clone> Machine<H> {
             self.end_task(task, Arc::clone(&outcome), actions);
         }
         self.wanters_end(&outcome, actions);
+        self.keepers_end(&outcome, actions);
+        self.settle_warehouse(Err(cause), actions);
         for fence in std::mem::take(&mut self.fences.raised) {
             if let Asker::Program { handle, .. } = fence.asker {
                 actions.push(Action::Settle {

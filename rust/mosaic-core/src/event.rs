@@ -66,6 +66,15 @@ pub enum Event<H> {
         /// The value.
         value: Payload,
     },
+    /// A program gave a value to the head to keep, so that it outlives this runtime (not on the head).
+    ValueKept {
+        /// The name of the value: [`TaskId::kept`] of the head and this runtime.
+        task: TaskId,
+        /// The value.
+        value: Payload,
+        /// Resolved by [`Action::Settle`] when the head has it.
+        handle: H,
+    },
     /// A program dropped the value of a task of its own: whoever asks for it from now on is told so.
     ValueDropped(TaskId),
     /// A local handle to an object came into being (other than by submission).
@@ -83,6 +92,12 @@ pub enum Event<H> {
     CallRunsOn(TaskId),
     /// A program asked to know when all tasks submitted before, on the whole network, have ended.
     FenceRequested(H),
+    /// A program needs this machine's warehouse: the handle is settled when it takes part, or cannot.
+    WarehouseWanted(H),
+    /// The head's node agent could not start the warehouse: whatever waits for it fails with this reason (head only).
+    WarehouseFailed(String),
+    /// A program registered something to be done at the head's next barrier.
+    BarrierTaskRegistered,
     /// A message came in from an authenticated peer.
     MessageReceived {
         /// The peer.
@@ -112,6 +127,19 @@ pub enum Event<H> {
     WorkersExhausted(String),
 }
 
+/// What a runtime is there for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub enum Role {
+    /// The program's own process, with monitor and node agent.
+    Head,
+    /// Takes tesserae.
+    #[default]
+    Worker,
+    /// Keeps the living values of its machine: roots of parameters, values made by functions. Takes no tesserae but
+    /// those meant for it.
+    Warehouse,
+}
+
 /// A runtime that takes part.
 #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Member {
@@ -121,8 +149,8 @@ pub struct Member {
     pub uid: String,
     /// Its process.
     pub pid: u32,
-    /// Whether it takes tesserae.
-    pub worker: bool,
+    /// What it is there for.
+    pub role: Role,
 }
 
 /// Something to do.
@@ -159,6 +187,8 @@ pub enum Action<H> {
     },
     /// Ask the program's own placement strategy (head only, and only where one is plugged in).
     ChooseWorker(TesseraId),
+    /// Start the warehouse of this machine (head only).
+    StartWarehouse,
     /// Membership changed: for the program's view of the network, and for the engine's connections.
     MemberJoined(Member),
     /// A runtime is gone; nothing more goes there.

@@ -2,6 +2,11 @@
 //!
 //! A fence counts the tasks of its runtime that had not ended when it was raised, and asks every other
 //! member to do the same. It passes when all have answered or died (`FENCE-1`).
+//!
+//! Beside the fences: who has something to do at the head's next barrier. That is said ahead of the end of the call
+//! that registered it, so that the head knows when its fence has passed, and asks nobody else (`FENCE-2`).
+
+use std::collections::BTreeSet;
 
 use rustc_hash::FxHashSet;
 
@@ -42,6 +47,8 @@ impl<H> Fence<H> {
 #[derive(Debug)]
 pub(crate) struct Fences<H> {
     pub(crate) raised: Vec<Fence<H>>,
+    /// On the head: who has something to do at its next barrier.
+    pub(crate) barrier_tasks: BTreeSet<RuntimeId>,
     next: u64,
 }
 
@@ -49,6 +56,7 @@ impl<H> Default for Fences<H> {
     fn default() -> Self {
         Self {
             raised: Vec::new(),
+            barrier_tasks: BTreeSet::new(),
             next: 0,
         }
     }
@@ -82,6 +90,7 @@ impl<H> Fences<H> {
             }
         }
         if number.is_none() {
+            self.barrier_tasks.remove(&by);
             self.raised
                 .retain(|fence| !matches!(fence.asker, Asker::Peer(peer, _) if peer == by));
         }

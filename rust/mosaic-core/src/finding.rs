@@ -166,7 +166,7 @@ impl<H: Clone> Machine<H> {
         let Some(route) = self.routes.get_mut(&tessera) else {
             return;
         };
-        let lost = tessera.is_functions() || self.members.cause(tessera.owner).is_some();
+        let lost = tessera.is_fixture() || self.members.cause(tessera.owner).is_some();
         if lost || tessera.owner == me && route.restarts_left == 0 {
             return self.lose(
                 tessera,

@@ -199,7 +199,7 @@ impl<H: Clone> Machine<H> {
         self.references
             .hold(object, authority, Registration::Counted);
         self.send_releases(authority, actions);
-        self.send(authority, Message::Keep(object), actions);
+        self.send(authority, Message::Received(object), actions);
         true
     }
 

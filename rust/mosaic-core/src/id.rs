@@ -26,14 +26,40 @@ pub struct TaskId {
     pub sequence: u64,
 }
 
+/// Bits of a kept value's sequence number that its maker counts up; the maker's own number is above them.
+const MAKER_SHIFT: u32 = 40;
+
+impl TaskId {
+    /// A value that `maker` gives `owner` to keep: named without asking. The owner's own tasks count from 1 and
+    /// never come so far.
+    pub const fn kept(owner: RuntimeId, maker: RuntimeId, sequence: u64) -> Self {
+        Self {
+            owner,
+            sequence: (maker.0 as u64) << MAKER_SHIFT | sequence,
+        }
+    }
+
+    /// The runtime that gave this value to its owner to keep, if it is such a one.
+    pub const fn maker(self) -> Option<RuntimeId> {
+        match self.sequence >> MAKER_SHIFT {
+            0 => None,
+            maker => Some(RuntimeId(maker as u32)),
+        }
+    }
+}
+
 /// One actor. Made by the runtime that asked for it, its *owner*; hosted by a worker.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TesseraId {
     /// The runtime that asked for the tessera.
     pub owner: RuntimeId,
-    /// Counts up within the owner. Zero is the owner's own *functions* tessera.
+    /// Counts up within the owner. Zero is the owner's own *functions* tessera; those with the top bit are its
+    /// *keyed* ones.
     pub sequence: u64,
 }
+
+/// Marks a keyed tessera.
+const KEYED: u64 = 1 << 63;
 
 impl TesseraId {
     /// The tessera that every runtime hosts from its start: plain functions run on it, in no order.
@@ -44,9 +70,32 @@ impl TesseraId {
         }
     }
 
+    /// The tessera that a runtime hosts for a key as long as it has calls: functions run on it one at a time, in
+    /// order. Two keys that share a number are only in each other's way.
+    pub fn keyed(runtime: RuntimeId, key: &str) -> Self {
+        // FNV-1a: the same number in every process.
+        let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        Self {
+            owner: runtime,
+            sequence: hash | KEYED,
+        }
+    }
+
     /// Whether this is a runtime's own tessera for plain functions.
     pub const fn is_functions(self) -> bool {
         self.sequence == 0
+    }
+
+    /// Whether this is a runtime's own tessera for the functions of some key.
+    pub const fn is_keyed(self) -> bool {
+        self.sequence & KEYED != 0
+    }
+
+    /// Whether this belongs to its runtime: nobody builds it, and nobody counts references to it.
+    pub const fn is_fixture(self) -> bool {
+        self.is_functions() || self.is_keyed()
     }
 }
 

@@ -206,6 +206,11 @@ impl<H: Clone> Machine<H> {
             return;
         }
         self.inbound.insert(task, inbound);
+        if tessera.is_keyed() {
+            self.hosted
+                .entry(tessera)
+                .or_insert_with(|| Hosted::keyed(task));
+        }
         if self.hosted.contains_key(&tessera) {
             self.line_up(task, tessera);
         } else if !self.is_unordered(tessera) {

@@ -11,13 +11,19 @@ use crate::wire::Message;
 impl<H: Clone> Machine<H> {
     /// A value is kept here from now on.
     pub(crate) fn value_put(&mut self, task: TaskId, value: Payload, actions: &mut Vec<Action<H>>) {
-        let references = value.references.clone();
-        for reference in &references {
+        for reference in &value.references {
             self.hold(*reference, actions);
         }
+        self.insert_value(task, value, 1);
+    }
+
+    /// Remember a value, what it refers to being held already.
+    pub(crate) fn insert_value(&mut self, task: TaskId, value: Payload, handles: u32) {
+        let references = value.references.clone();
         let mut owned = Owned::new(None, TesseraId::functions(self.config.me));
         owned.outcome = Some(Outcome::Value(value).into());
         owned.keep(references);
+        owned.handles = handles;
         self.tasks.insert(task, owned);
     }
 
@@ -27,7 +33,7 @@ impl<H: Clone> Machine<H> {
             return self.send(task.owner, Message::Discard(task), actions);
         }
         let Some(owned) = self.tasks.get_mut(&task) else {
-            return;
+            return self.dropped_early(task);
         };
         if owned.outcome.is_none() {
             return;

@@ -14,20 +14,23 @@
 //! | [`crate::holding`], [`crate::refs`] | who refers to what |
 //! | [`crate::death`], [`crate::membership`] | who takes part, and what follows when one dies |
 //! | [`crate::placement`] | which worker a tessera goes to |
-//! | [`crate::fence`] | when all that was submitted before has ended |
+//! | [`crate::fence`] | when all that was submitted before has ended, and what a barrier has to do then |
+//! | [`crate::keeping`] | values that the head keeps for others |
+//! | [`crate::warehouse`] | when the warehouse is started, and who waits for it |
 //!
 //! A message to oneself takes the same way as any other, without leaving the machine.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::call::{Failure, FailureKind, Outcome};
-use crate::event::{Action, Event, Member};
+use crate::event::{Action, Event, Member, Role};
 use crate::fence::{Asker, Fences};
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use crate::inbound::Inbound;
+use crate::keeping::Keeping;
 use crate::membership::Membership;
 use crate::outcome::{Argument, Fetch, Wanter};
 use crate::payload::{Payload, Reference};
@@ -36,6 +39,7 @@ use crate::refs::References;
 use crate::route::Route;
 use crate::task::Owned;
 use crate::tessera::Hosted;
+use crate::warehouse::Warehouse;
 use crate::wire::Message;
 
 /// Objects that one message names as not needed any more.
@@ -91,8 +95,10 @@ pub struct Machine<H> {
     pub(crate) members: Membership,
     pub(crate) placement: Placement,
     pub(crate) fences: Fences<H>,
-    /// On the head: who waits for a worker, and for which tessera.
-    pub(crate) unplaced: Vec<(TesseraId, RuntimeId)>,
+    /// On the head: who waits for a runtime of which role, and for which tessera.
+    pub(crate) unplaced: Vec<(TesseraId, RuntimeId, Role)>,
+    pub(crate) keeping: Keeping<H>,
+    pub(crate) warehouse: Warehouse<H>,
     pub(crate) releases: FxHashMap<RuntimeId, Vec<ObjectId>>,
     to_self: VecDeque<Message>,
     /// Routes to look at again before the event is done with: a queue rather than a recursion, which a long
@@ -133,6 +139,8 @@ impl<H: Clone> Machine<H> {
             placement: Placement::default(),
             fences: Fences::default(),
             unplaced: Vec::new(),
+            keeping: Keeping::default(),
+            warehouse: Warehouse::default(),
             releases: FxHashMap::default(),
             to_self: VecDeque::new(),
             to_pump: VecDeque::new(),
@@ -162,6 +170,11 @@ impl<H: Clone> Machine<H> {
         self.tasks.len()
     }
 
+    /// The runtimes that have something to do at this barrier; each is named once (head only).
+    pub fn take_barrier_tasks(&mut self) -> BTreeSet<RuntimeId> {
+        std::mem::take(&mut self.fences.barrier_tasks)
+    }
+
     /// Tesserae that live here.
     pub fn hosted(&self) -> usize {
         self.hosted.len()
@@ -177,6 +190,7 @@ impl<H: Clone> Machine<H> {
             && self.expected.is_empty()
             && self.fetches.is_empty()
             && self.borrowed.is_empty()
+            && self.keeping.is_empty()
             && self.references.holdings.is_empty()
             && self.references.holders.is_empty()
     }
@@ -218,10 +232,20 @@ impl<H: Clone> Machine<H> {
                 self.outcome_wanted(task, want, handle, actions);
             }
             Event::ValuePut { task, value } => self.value_put(task, value, actions),
+            Event::ValueKept {
+                task,
+                value,
+                handle,
+            } => self.value_kept(task, value, handle, actions),
             Event::ValueDropped(task) => self.value_dropped(task, actions),
             Event::Retained(reference) => self.hold(reference, actions),
             Event::Released(object) => self.drop_hold(object, actions),
             Event::FenceRequested(handle) => self.fence_requested(handle, actions),
+            Event::WarehouseWanted(handle) => self.warehouse_wanted(handle, actions),
+            Event::WarehouseFailed(reason) => self.warehouse_failed(&reason, actions),
+            Event::BarrierTaskRegistered => {
+                self.send(RuntimeId::HEAD, Message::BarrierTask, actions);
+            }
             Event::RuntimeJoined(member) => self.runtime_joined(member, actions),
             Event::RuntimeDied { runtime, cause } => self.runtime_died(runtime, &cause, actions),
             Event::RuntimeStopped(cause) => self.runtime_stopped(&cause, actions),
@@ -311,7 +335,7 @@ impl<H: Clone> Machine<H> {
                 self.references.add_holder(object, from);
                 self.send(from, Message::HoldAcknowledged(object), actions);
             }
-            Message::Keep(object) => {
+            Message::Received(object) => {
                 self.references.add_holder(object, from);
                 if self.references.unpin(object, from) {
                     self.object_unused(object, actions);
@@ -330,7 +354,7 @@ impl<H: Clone> Machine<H> {
                 }
             }
             Message::Freed(tessera) => self.tessera_freed(tessera, from, actions),
-            Message::Place(tessera) => self.place(tessera, from, actions),
+            Message::Place(tessera, role) => self.place(tessera, role, from, actions),
             Message::Placed { tessera, place } => self.placed(tessera, place, true, actions),
             Message::Locate(tessera) => self.locate(tessera, from, actions),
             Message::Located { tessera, place } => self.located(tessera, place, actions),
@@ -348,6 +372,12 @@ impl<H: Clone> Machine<H> {
             Message::FencePassed(number) => {
                 self.fences.answered(from, Some(number));
                 self.check_fences(actions);
+            }
+            Message::Keep { task, value } => self.keep_received(from, task, value, actions),
+            Message::WarehouseWanted => self.start_warehouse(actions),
+            Message::WarehouseFailed(reason) => self.settle_warehouse(Err(&reason), actions),
+            Message::BarrierTask => {
+                self.fences.barrier_tasks.insert(from);
             }
             Message::Ping => self.send(from, Message::Pong, actions),
             Message::Pong

@@ -135,6 +135,9 @@ impl<H: Clone> Machine<H> {
         }
         if task.owner == self.config.me {
             let Some(owned) = self.tasks.get_mut(&task) else {
+                if let Some(maker) = self.living_maker(task) {
+                    return self.expect(task, maker, value, wanter, actions);
+                }
                 let failure = Failure::new(
                     FailureKind::ObjectLost,
                     format!("{task:?} is not known any more"),
@@ -148,16 +151,32 @@ impl<H: Clone> Machine<H> {
             }
             return;
         }
+        if task.maker() == Some(self.config.me) {
+            // The head asks whether a value that it was given to keep is still on its way: it came before this.
+            return self.deliver(task, value, wanter, &let_go_of(task), actions);
+        }
         if let Some(cause) = self.members.cause(task.owner) {
             let lost = wanter.loss(task, FailureKind::Disconnected, cause);
             return self.deliver(task, value, wanter, &lost, actions);
         }
         // The call is still on its way here; or its result was let go of before this was asked. The owner's
         // answer comes behind the call.
+        self.expect(task, task.owner, value, wanter, actions);
+    }
+
+    /// What is wanted is on its way here, or gone: the runtime that it comes from answers behind it.
+    fn expect(
+        &mut self,
+        task: TaskId,
+        from: RuntimeId,
+        value: bool,
+        wanter: Wanter<H>,
+        actions: &mut Vec<Action<H>>,
+    ) {
         let expected = self.expected.entry(task).or_default();
         expected.push((value, wanter));
         if expected.len() == 1 {
-            self.want(task, task.owner, false, Wanter::Expectation, actions);
+            self.want(task, from, false, Wanter::Expectation, actions);
         }
     }
 
@@ -211,11 +230,10 @@ impl<H: Clone> Machine<H> {
                 self.to_deliver.push_back((argument, Arc::clone(outcome)));
             }
             Wanter::Expectation => {
-                let message = format!("the result of {task:?} was let go of");
                 let lost = if matches!(**outcome, Outcome::Failed(_)) {
                     Arc::clone(outcome)
                 } else {
-                    Outcome::Failed(Failure::new(FailureKind::ObjectLost, message)).into()
+                    let_go_of(task)
                 };
                 for (value, wanter) in self.expected.remove(&task).unwrap_or_default() {
                     self.deliver(task, value, wanter, &lost, actions);
@@ -385,4 +403,10 @@ impl<H: Clone> Machine<H> {
             }
         }
     }
+}
+
+/// How a result ends that nobody was known to want any more.
+fn let_go_of(task: TaskId) -> Arc<Outcome> {
+    let message = format!("the result of {task:?} was let go of");
+    Outcome::Failed(Failure::new(FailureKind::ObjectLost, message)).into()
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
 
-use crate::event::Action;
+use crate::event::{Action, Role};
 use crate::id::{RuntimeId, TesseraId};
 use crate::machine::Machine;
 use crate::wire::Message;
@@ -146,15 +146,19 @@ impl Placement {
 }
 
 impl<H: Clone> Machine<H> {
-    /// Head: choose a worker for a tessera of whichever runtime.
+    /// Head: choose a worker for a tessera of whichever runtime, or give it to the warehouse.
     pub(crate) fn place(
         &mut self,
         tessera: TesseraId,
+        role: Role,
         asker: RuntimeId,
         actions: &mut Vec<Action<H>>,
     ) {
+        if role == Role::Warehouse {
+            return self.place_in_warehouse(tessera, asker, actions);
+        }
         if self.config.foreign_strategy && !self.members.living.is_empty() {
-            self.unplaced.push((tessera, asker));
+            self.unplaced.push((tessera, asker, role));
             actions.push(Action::ChooseWorker(tessera));
         } else if let Some(worker) = self.placement.choose() {
             self.placement.placed(tessera, worker);
@@ -176,7 +180,7 @@ impl<H: Clone> Machine<H> {
                 actions,
             );
         } else {
-            self.unplaced.push((tessera, asker));
+            self.unplaced.push((tessera, asker, role));
         }
     }
 
@@ -190,39 +194,46 @@ impl<H: Clone> Machine<H> {
         let Some(index) = self
             .unplaced
             .iter()
-            .position(|(waiting, _)| *waiting == tessera)
+            .position(|(waiting, ..)| *waiting == tessera)
         else {
             return;
         };
-        let (_, asker) = self.unplaced.swap_remove(index);
+        let (_, asker, _) = self.unplaced.swap_remove(index);
         if let Ok(worker) = place {
             self.placement.placed(tessera, worker);
         }
         self.send(asker, Message::Placed { tessera, place }, actions);
     }
 
-    /// Head: try again for those who wait, a worker has joined.
+    /// Head: try again for those who wait, a runtime has joined.
     pub(crate) fn place_waiting(&mut self, actions: &mut Vec<Action<H>>) {
-        for (tessera, asker) in std::mem::take(&mut self.unplaced) {
-            self.place(tessera, asker, actions);
+        for (tessera, asker, role) in std::mem::take(&mut self.unplaced) {
+            self.place(tessera, role, asker, actions);
+        }
+    }
+
+    /// Head: those who wait for a runtime of that role wait in vain.
+    pub(crate) fn refuse_unplaced(
+        &mut self,
+        role: Role,
+        reason: &str,
+        actions: &mut Vec<Action<H>>,
+    ) {
+        let refused: Vec<_> = self
+            .unplaced
+            .extract_if(.., |(_, _, wanted)| *wanted == role)
+            .collect();
+        for (tessera, asker, _) in refused {
+            let place = Err(reason.to_owned());
+            self.send(asker, Message::Placed { tessera, place }, actions);
         }
     }
 
     /// Head: no worker will join.
     pub(crate) fn workers_exhausted(&mut self, reason: &str, actions: &mut Vec<Action<H>>) {
         self.placement.exhausted = Some(reason.to_owned());
-        if self.placement.choose().is_some() {
-            return;
-        }
-        for (tessera, asker) in std::mem::take(&mut self.unplaced) {
-            self.send(
-                asker,
-                Message::Placed {
-                    tessera,
-                    place: Err(reason.to_owned()),
-                },
-                actions,
-            );
+        if self.placement.choose().is_none() {
+            self.refuse_unplaced(Role::Worker, reason, actions);
         }
     }
 }

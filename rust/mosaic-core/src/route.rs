@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use crate::call::{Call, Failure, FailureKind, Outcome};
-use crate::event::Action;
+use crate::event::{Action, Role};
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use crate::machine::Machine;
 use crate::refs::Registration;
@@ -38,6 +38,8 @@ pub(crate) struct Route {
     /// The task of the construction, where this runtime made it.
     pub(crate) construction: Option<TaskId>,
     pub(crate) restarts_left: u32,
+    /// The kind of runtime that it is built on, where this runtime builds it.
+    home: Role,
     /// Who wants to know where it is, once its construction is on its way.
     pub(crate) askers: Vec<RuntimeId>,
     /// The hosts that died: this runtime holds the tessera once for each until whoever else held it has
@@ -51,7 +53,7 @@ impl Route {
     /// To a tessera that somebody else built, or to a runtime's functions.
     pub(crate) fn known(tessera: TesseraId, host: Option<RuntimeId>) -> Self {
         let place = match host {
-            _ if tessera.is_functions() => Place::At(tessera.owner),
+            _ if tessera.is_fixture() => Place::At(tessera.owner),
             Some(host) => Place::At(host),
             None => Place::Astray("it is not known where it lives".into()),
         };
@@ -63,6 +65,7 @@ impl Route {
             unlimited: tessera.is_functions(),
             construction: None,
             restarts_left: 0,
+            home: Role::Worker,
             askers: Vec::new(),
             lost_with: Vec::new(),
             blocked_on: None,
@@ -110,15 +113,18 @@ impl<H: Clone> Machine<H> {
         route.unlimited = call.construction.concurrent;
         route.construction = Some(call.task);
         route.restarts_left = restarts;
+        route.home = call.construction.home;
         self.routes
             .entry(call.tessera)
             .insert_entry(route)
             .into_mut()
     }
 
-    /// Have the head choose a worker.
+    /// Have the head choose a runtime.
     pub(crate) fn ask_for_place(&mut self, tessera: TesseraId, actions: &mut Vec<Action<H>>) {
-        self.send(RuntimeId::HEAD, Message::Place(tessera), actions);
+        let home = self.routes.get(&tessera).map(|route| route.home);
+        let message = Message::Place(tessera, home.unwrap_or_default());
+        self.send(RuntimeId::HEAD, message, actions);
     }
 
     /// It is decided where a tessera of this runtime goes: by the head, or by the program.

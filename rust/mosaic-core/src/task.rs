@@ -187,8 +187,12 @@ impl<H: Clone> Machine<H> {
                 owned.keep(references);
                 self.end_task(task, outcome, actions);
             }
-            // It was cancelled, or its time passed, meanwhile.
-            _ => self.drop_references(references),
+            Some(_) => self.drop_references(references),
+            // It was cancelled, or its time passed, meanwhile; or it is a value, and kept by now.
+            None => {
+                self.drop_references(references);
+                self.kept(task, outcome, actions);
+            }
         }
     }
 

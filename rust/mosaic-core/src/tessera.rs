@@ -99,6 +99,23 @@ impl Hosted {
         self.running >= HANDED_OVER || self.running > 0 && (self.alone || alone)
     }
 
+    /// The one for the functions of a key, which nobody builds: it is here with its first call and goes with the last.
+    pub(crate) fn keyed(first: TaskId) -> Self {
+        Self {
+            state: State::Listening,
+            class: Arc::from(""),
+            concurrent: false,
+            restartable: false,
+            construction: first,
+            lines: BTreeMap::new(),
+            turns: VecDeque::new(),
+            skipping: Vec::new(),
+            running: 0,
+            skipped: 0,
+            alone: false,
+        }
+    }
+
     /// A call was handed over.
     pub(crate) fn started(&mut self, call: &Call) {
         if call.kind.skips_queue() {
@@ -421,6 +438,10 @@ impl<H: Clone> Machine<H> {
             // A call of this runtime's own, on its way from here to here.
             || self.routes.get(&tessera).is_some_and(|route| route.sent_calls > 0)
         {
+            return;
+        }
+        if tessera.is_keyed() {
+            self.hosted.remove(&tessera);
             return;
         }
         if matches!(hosted.state, State::Listening) {

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use mosaic_core::call::{
     Call, CallKind, Construction, Dependency, Failure, FailureKind, Outcome, Slot, Source,
 };
-use mosaic_core::event::Member;
+use mosaic_core::event::{Member, Role};
 use mosaic_core::id::{BufferId, ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::payload::{Payload, Reference, Segment, Stored};
 use mosaic_core::wire::stored::{Borrower, Lender, NoStore};
@@ -208,7 +208,14 @@ fn call() -> impl Strategy<Value = Call> {
         Just(CallKind::Function),
         task().prop_map(CallKind::ResultMethod),
     ];
-    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<u32>());
+    let home = prop_oneof![Just(Role::Worker), Just(Role::Warehouse)];
+    let flags = (
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+        any::<u32>(),
+        home,
+    );
     let dependencies = proptest::collection::vec(dependency(), 0..4);
     (
         task(),
@@ -225,7 +232,7 @@ fn call() -> impl Strategy<Value = Call> {
                 tessera,
                 kind,
                 method,
-                (coroutine, concurrent, restartable, retries),
+                (coroutine, concurrent, restartable, retries, home),
                 dependencies,
                 arguments,
             )| {
@@ -239,6 +246,7 @@ fn call() -> impl Strategy<Value = Call> {
                     construction: Construction {
                         concurrent,
                         restartable,
+                        home,
                     },
                     dependencies,
                     arguments,
@@ -247,14 +255,16 @@ fn call() -> impl Strategy<Value = Call> {
         )
 }
 
+fn role() -> impl Strategy<Value = Role> {
+    prop_oneof![Just(Role::Head), Just(Role::Worker), Just(Role::Warehouse)]
+}
+
 fn member() -> impl Strategy<Value = Member> {
-    (runtime(), ".{0,12}", any::<u32>(), any::<bool>()).prop_map(|(runtime, uid, pid, worker)| {
-        Member {
-            runtime,
-            uid,
-            pid,
-            worker,
-        }
+    (runtime(), ".{0,12}", any::<u32>(), role()).prop_map(|(runtime, uid, pid, role)| Member {
+        runtime,
+        uid,
+        pid,
+        role,
     })
 }
 
@@ -272,11 +282,11 @@ fn message() -> impl Strategy<Value = Message> {
         1 => object().prop_map(Message::Hold),
         1 => object().prop_map(Message::HoldAcknowledged),
         1 => object().prop_map(Message::Unpin),
-        1 => object().prop_map(Message::Keep),
+        1 => object().prop_map(Message::Received),
         1 => prop_oneof![Just(Message::Squeeze), Just(Message::Room)],
         1 => proptest::collection::vec(object(), 0..30).prop_map(Message::Release),
         1 => tessera().prop_map(Message::Freed),
-        1 => tessera().prop_map(Message::Place),
+        1 => (tessera(), role()).prop_map(|(tessera, role)| Message::Place(tessera, role)),
         1 => (tessera(), place()).prop_map(|(tessera, place)| Message::Placed { tessera, place }),
         1 => tessera().prop_map(Message::Locate),
         1 => (tessera(), place()).prop_map(|(tessera, place)| Message::Located { tessera, place }),
@@ -288,6 +298,10 @@ fn message() -> impl Strategy<Value = Message> {
         1 => any::<u64>().prop_map(Message::Fence),
         1 => any::<u64>().prop_map(Message::FencePassed),
         1 => any::<u64>().prop_map(|grace_ms| Message::Shutdown { grace_ms }),
+        1 => (task(), payload()).prop_map(|(task, value)| Message::Keep { task, value }),
+        1 => Just(Message::WarehouseWanted),
+        1 => ".{0,12}".prop_map(Message::WarehouseFailed),
+        1 => Just(Message::BarrierTask),
         1 => Just(Message::Ping),
         1 => Just(Message::Pong),
     ]

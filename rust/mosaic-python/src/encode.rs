@@ -292,14 +292,16 @@ fn pickled_payload(pickled: &Bound<'_, PyAny>) -> PyResult<Payload> {
 }
 
 /// Encode the arguments of a call, with `first` before the positional ones (the class of a construction, the
-/// function of a function call). Tasks and outputs among them become dependencies.
+/// function of a function call). Tasks and outputs among them become dependencies. Tasks that were made on the way, to
+/// read values that change, come back too: to be held until the call is submitted.
 pub(crate) fn encode_arguments(
     first: Option<&Bound<'_, PyAny>>,
     args: &Bound<'_, PyTuple>,
     kwargs: Option<&Bound<'_, PyDict>>,
-) -> PyResult<(Payload, Vec<Dependency>)> {
+) -> PyResult<(Payload, Vec<Dependency>, Vec<Py<PyAny>>)> {
     let py = args.py();
     let mut dependencies = Vec::new();
+    let mut read = Vec::new();
     let count = kwargs.map_or(0, PyDictMethods::len);
     let name = first.map(named::pickled_name).transpose()?;
     // Without a first argument, or with one that travels by its name.
@@ -316,12 +318,12 @@ pub(crate) fn encode_arguments(
             None => (MSGPACK, body),
             Some(name) => (NAMED, named::join(&name, &body)),
         };
-        return Ok((plain(py, format, body)?, dependencies));
+        return Ok((plain(py, format, body)?, dependencies, read));
     }
     let mut positional = Vec::with_capacity(args.len() + 1);
     positional.extend(first.cloned());
     for arg in args.iter() {
-        match dependency(&arg)? {
+        match dependency(&arg, &mut read)? {
             None => positional.push(arg),
             Some(mut found) => {
                 if found.slot != Slot::Order {
@@ -341,7 +343,7 @@ pub(crate) fn encode_arguments(
     {
         let kept = PyDict::new(py);
         for (name, value) in kwargs.iter() {
-            match dependency(&value)? {
+            match dependency(&value, &mut read)? {
                 None => kept.set_item(name, value)?,
                 Some(mut found) => {
                     if found.slot != Slot::Order {
@@ -357,11 +359,11 @@ pub(crate) fn encode_arguments(
     let count = positional.len();
     if let Some(body) = plain_arguments(positional.iter().cloned(), count, keyword.as_ref(), named)
     {
-        return Ok((plain(py, MSGPACK, body)?, dependencies));
+        return Ok((plain(py, MSGPACK, body)?, dependencies, read));
     }
     let keyword = keyword.unwrap_or_else(|| PyDict::new(py));
     let whole = (PyTuple::new(py, positional)?, keyword).into_pyobject(py)?;
-    Ok((pickle(whole.as_any())?, dependencies))
+    Ok((pickle(whole.as_any())?, dependencies, read))
 }
 
 fn plain_arguments<'py>(
@@ -393,21 +395,27 @@ fn has_tasks(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> b
 }
 
 /// What an argument that stands for a task asks for; its slot is still to be set, unless it is only an order.
-fn dependency(value: &Bound<'_, PyAny>) -> PyResult<Option<Dependency>> {
+fn dependency(value: &Bound<'_, PyAny>, read: &mut Vec<Py<PyAny>>) -> PyResult<Option<Dependency>> {
     let (task, part, slot, kept) = if let Ok(task) = value.cast::<Task>() {
         task.get().cell().read();
         let id = task.get().cell().id;
         (id, Bytes::new(), Slot::Positional(0), false)
     } else if let Ok(output) = value.cast::<Output>() {
+        let Some(task) = &output.get().task else {
+            let reading = value.call_method0(pyo3::intern!(value.py(), "read"))?;
+            let found = dependency(&reading, read)?;
+            read.push(reading.unbind());
+            return Ok(found);
+        };
         let output = output.get();
-        output.task.bind(value.py()).get().cell().read();
+        task.get().cell().read();
         let slot = if output.done {
             Slot::Order
         } else {
             Slot::Positional(0)
         };
         (
-            output.task.bind(value.py()).get().cell().id,
+            task.get().cell().id,
             output.part(value.py())?,
             slot,
             output.kept,

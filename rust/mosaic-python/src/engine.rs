@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mosaic_core::call::{Call, CallKind, Construction};
-use mosaic_core::event::Submission;
+use mosaic_core::event::{Role, Submission};
 use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::payload::Reference;
 use mosaic_core::placement::LeastLoaded;
@@ -251,11 +251,18 @@ impl PyEngine {
         block(py, || self.host.engine.wait_ready(workers, deadline))
     }
 
-    fn members(&self) -> Vec<(u32, String, u32, bool)> {
+    fn members(&self) -> Vec<(u32, String, u32, &'static str)> {
         let members = self.host.engine.members();
         members
             .into_iter()
-            .map(|member| (member.runtime.0, member.uid, member.pid, member.worker))
+            .map(|member| {
+                let role = match member.role {
+                    Role::Head => "head",
+                    Role::Worker => "worker",
+                    Role::Warehouse => "warehouse",
+                };
+                (member.runtime.0, member.uid, member.pid, role)
+            })
             .collect()
     }
 
@@ -297,7 +304,7 @@ impl PyEngine {
         }
     }
 
-    #[pyo3(signature = (cls, name, args, kwargs, *, place = None, concurrent = false, retries = 0, restarts = 0))]
+    #[pyo3(signature = (cls, name, args, kwargs, *, place = None, in_warehouse = false, concurrent = false, retries = 0, restarts = 0))]
     #[allow(clippy::too_many_arguments)]
     fn construct(
         &self,
@@ -307,11 +314,13 @@ impl PyEngine {
         args: &Bound<'_, PyTuple>,
         kwargs: &Bound<'_, PyDict>,
         place: Option<u32>,
+        in_warehouse: bool,
         concurrent: bool,
         retries: u32,
         restarts: u32,
     ) -> PyResult<(TesseraRef, Py<PyAny>)> {
-        let (arguments, dependencies) = encode_arguments(Some(cls.as_any()), args, Some(kwargs))?;
+        let (arguments, dependencies, _read) =
+            encode_arguments(Some(cls.as_any()), args, Some(kwargs))?;
         let engine = &self.host.engine;
         let (tessera, task) = (
             TesseraId {
@@ -333,6 +342,11 @@ impl PyEngine {
             construction: Construction {
                 concurrent,
                 restartable: restarts > 0,
+                home: if in_warehouse {
+                    Role::Warehouse
+                } else {
+                    Role::Worker
+                },
             },
             dependencies,
             arguments,
@@ -361,6 +375,25 @@ impl PyEngine {
             Some(runtime),
             "function".into(),
         )
+    }
+
+    fn keyed(&self, runtime: u32, key: &str) -> TesseraRef {
+        let runtime = RuntimeId(runtime);
+        TesseraRef::new(
+            &self.host,
+            TesseraId::keyed(runtime, key),
+            Some(runtime),
+            key.into(),
+        )
+    }
+
+    fn warehouse(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let cell = self
+            .host
+            .engine
+            .warehouse()
+            .map_err(|error| engine_error(py, &error))?;
+        make_task(py, &self.host, cell)
     }
 
     fn borrow_tessera(&self, tessera: (u32, u64), host: u32, name: &str) -> TesseraRef {
@@ -446,6 +479,15 @@ impl PyEngine {
             .fence()
             .map_err(|error| engine_error(py, &error))?;
         make_task(py, &self.host, cell)
+    }
+
+    fn register_barrier_task(&self) {
+        self.host.engine.register_barrier_task();
+    }
+
+    fn take_barrier_tasks(&self) -> Vec<u32> {
+        let runtimes = self.host.engine.take_barrier_tasks();
+        runtimes.into_iter().map(|runtime| runtime.0).collect()
     }
 
     fn holders(&self, tessera: (u32, u64)) -> Vec<u32> {

@@ -37,7 +37,7 @@ pub(crate) struct Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        if !self.tessera.is_functions() {
+        if !self.tessera.is_fixture() {
             self.host
                 .engine
                 .release(ObjectId::Tessera(self.tessera), true);
@@ -92,7 +92,7 @@ impl Counted {
     }
 
     fn runtime(&self) -> Option<RuntimeId> {
-        if self.tessera.is_functions() {
+        if self.tessera.is_fixture() {
             return Some(self.tessera.owner);
         }
         self.host.engine.host_of(self.tessera).or(self.known)
@@ -226,7 +226,8 @@ impl RemoteMethod {
         } else {
             (args.clone(), None)
         };
-        let (arguments, dependencies) = encode_arguments(first.as_ref(), &args, kwargs.as_ref())?;
+        let (arguments, dependencies, _read) =
+            encode_arguments(first.as_ref(), &args, kwargs.as_ref())?;
         if let Some(built) = &self.counted.built {
             built.read();
         }
@@ -246,7 +247,7 @@ impl RemoteMethod {
                 dependencies,
                 arguments,
             }),
-            host: if self.callee.tessera.is_functions() {
+            host: if self.callee.tessera.is_fixture() {
                 Some(self.callee.tessera.owner)
             } else {
                 self.counted.known

@@ -4,12 +4,14 @@ use bytes::Bytes;
 use pyo3::prelude::*;
 
 use crate::encode::encode_value;
+use crate::hooks::error;
 use crate::task::Task;
 
-/// A reference to one output of a task, or to its end.
+/// A reference to one output of a task, or to its end. One without a task stands for a value that changes: as an
+/// argument, its method `read` is asked for a task that reads it.
 #[pyclass(frozen, subclass, module = "mosaic._core")]
 pub(crate) struct Output {
-    pub(crate) task: Py<Task>,
+    pub(crate) task: Option<Py<Task>>,
     key: Option<Py<PyAny>>,
     pub(crate) done: bool,
     /// It stands for a value that was put, rather than for what a call returned.
@@ -33,7 +35,7 @@ impl Output {
 impl Output {
     #[new]
     #[pyo3(signature = (task, key = None, *, done = false, whole = false))]
-    fn new(task: Py<Task>, key: Option<Py<PyAny>>, done: bool, whole: bool) -> Self {
+    fn new(task: Option<Py<Task>>, key: Option<Py<PyAny>>, done: bool, whole: bool) -> Self {
         Self {
             task,
             key: if whole || done { None } else { key },
@@ -43,8 +45,15 @@ impl Output {
     }
 
     #[getter]
-    fn task(&self, py: Python<'_>) -> Py<Task> {
-        self.task.clone_ref(py)
+    fn task(&self, py: Python<'_>) -> PyResult<Py<Task>> {
+        match &self.task {
+            Some(task) => Ok(task.clone_ref(py)),
+            None => Err(error(
+                py,
+                "MosaicError",
+                "a reference to a value that changes has no task: read it with `await ref.value()`",
+            )),
+        }
     }
 
     #[getter]

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use mosaic_core::call::{CallKind, Dependency, Outcome, Slot, Source};
-use mosaic_core::event::Submission;
+use mosaic_core::event::{Role, Submission};
 use mosaic_core::id::{ObjectId, RuntimeId, TesseraId};
 use mosaic_core::payload::Payload;
 use mosaic_runtime::cell::{Callee, Stage, TaskCell};
@@ -172,6 +172,7 @@ impl Network {
                     directory: head.directory(),
                     runtime: RuntimeId(number),
                     uid: format!("inside:{number}"),
+                    role: Role::Worker,
                     head: None,
                 };
                 let engine = roles::worker(seat, &EngineConfig::default(), executor.clone())

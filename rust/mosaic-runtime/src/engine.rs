@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use mosaic_core::call::{Call, CallKind, Construction, Dependency, Outcome};
-use mosaic_core::event::{Event, Member, Submission, Want};
+use mosaic_core::event::{Event, Member, Role, Submission, Want};
 use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::machine::{Config as Rules, Machine};
 use mosaic_core::payload::{Payload, Reference, Stored};
@@ -93,36 +93,34 @@ impl Engine {
         executor: Arc<dyn Executor>,
         node: Option<Node>,
     ) -> Result<Self, EngineError> {
-        Self::start_with(me, uid, directory, config, executor, node, None)
+        let seat = WorkerSeat {
+            directory: directory.path().into(),
+            runtime: me,
+            uid,
+            role: Role::Head,
+            head: None,
+        };
+        Self::start_with(seat, directory, config, executor, node)
     }
 
-    /// The same for a worker.
+    /// The same for a worker or a warehouse.
     pub(crate) fn start_worker(
         seat: WorkerSeat,
         directory: Directory,
         config: &EngineConfig,
         executor: Arc<dyn Executor>,
     ) -> Result<Self, EngineError> {
-        Self::start_with(
-            seat.runtime,
-            seat.uid,
-            directory,
-            config,
-            executor,
-            None,
-            seat.head,
-        )
+        Self::start_with(seat, directory, config, executor, None)
     }
 
     fn start_with(
-        me: RuntimeId,
-        uid: String,
+        seat: WorkerSeat,
         directory: Directory,
         config: &EngineConfig,
         executor: Arc<dyn Executor>,
         node: Option<Node>,
-        head_process: Option<u32>,
     ) -> Result<Self, EngineError> {
+        let me = seat.runtime;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -136,7 +134,8 @@ impl Engine {
         };
         let shared = Arc::new_cyclic(|myself| Shared {
             me,
-            uid,
+            uid: seat.uid,
+            role: seat.role,
             store: Store::new(me, directory.path().to_path_buf(), config.store.clone()),
             directory,
             inlets: Inlets::default(),
@@ -166,7 +165,7 @@ impl Engine {
             io: Mutex::new(Some(runtime.handle().clone())),
             myself: Weak::clone(myself),
             io_thread: Mutex::default(),
-            head_process,
+            head_process: seat.head,
             ended: Notify::new(),
         });
         threads::notice_forks();
@@ -240,7 +239,7 @@ impl Engine {
             runtime: shared.me,
             uid: shared.uid.clone(),
             pid: std::process::id(),
-            worker: shared.me != RuntimeId::HEAD,
+            role: shared.role,
         };
         let others = lock(&shared.state)
             .machine
@@ -371,8 +370,12 @@ impl Engine {
         });
     }
 
-    /// Keep a value here, as the result of a task that has ended.
+    /// Keep a value on this machine, as the result of a task: at the head, which outlives the others. There it has
+    /// ended at once, elsewhere when the head has the value.
     pub fn put(&self, name: Arc<str>, value: Payload) -> Arc<TaskCell> {
+        if self.shared.me != RuntimeId::HEAD {
+            return self.give_to_keep(name, value);
+        }
         let id = self.next_task();
         let functions = TesseraId::functions(self.shared.me);
         let cell = TaskCell::borrowed(id, Callee::new(functions, "".into(), name));
@@ -388,6 +391,20 @@ impl Engine {
         cell
     }
 
+    fn give_to_keep(&self, name: Arc<str>, value: Payload) -> Arc<TaskCell> {
+        let task = TaskId::kept(RuntimeId::HEAD, self.shared.me, self.next_sequence());
+        let functions = TesseraId::functions(RuntimeId::HEAD);
+        let cell = TaskCell::new(task, Callee::new(functions, "".into(), name));
+        let handle = Arc::clone(&cell);
+        self.shared.pending.fetch_add(1, Ordering::AcqRel);
+        self.shared.post_now(Event::ValueKept {
+            task,
+            value,
+            handle,
+        });
+        cell
+    }
+
     /// Drop a value that was put, or the result of a task of this runtime.
     pub fn discard(&self, task: TaskId) {
         self.shared.post(Event::ValueDropped(task));
@@ -395,7 +412,7 @@ impl Engine {
 
     /// The runtime that hosts a tessera, as far as this one knows.
     pub fn host_of(&self, tessera: TesseraId) -> Option<RuntimeId> {
-        if tessera.is_functions() {
+        if tessera.is_fixture() {
             return Some(tessera.owner);
         }
         let look = || lock(&self.shared.state).machine.host_of(tessera);
@@ -490,6 +507,38 @@ impl Engine {
         cell
     }
 
+    /// A cell that is resolved when this machine's warehouse takes part; whoever needs it first has it started.
+    pub fn warehouse(&self) -> Result<Arc<TaskCell>, EngineError> {
+        if self.stopped() {
+            return Err(EngineError::Stopped);
+        }
+        let functions = TesseraId::functions(RuntimeId::HEAD);
+        let callee = Callee::new(functions, "".into(), "warehouse".into());
+        let cell = TaskCell::new(self.next_task(), callee);
+        if self.shared.role == Role::Warehouse {
+            cell.resolve(Outcome::Value(Payload::default()).into());
+        } else {
+            self.shared.pending.fetch_add(1, Ordering::AcqRel);
+            self.shared
+                .post_now(Event::WarehouseWanted(Arc::clone(&cell)));
+        }
+        Ok(cell)
+    }
+
+    /// Something is to be done here at the head's next barrier.
+    pub fn register_barrier_task(&self) {
+        self.shared.post_now(Event::BarrierTaskRegistered);
+    }
+
+    /// The runtimes that have something to do at this barrier; each is named once (head).
+    pub fn take_barrier_tasks(&self) -> Vec<RuntimeId> {
+        lock(&self.shared.state)
+            .machine
+            .take_barrier_tasks()
+            .into_iter()
+            .collect()
+    }
+
     /// The program's own strategy has chosen.
     pub fn chosen(&self, tessera: TesseraId, place: Result<RuntimeId, String>) {
         self.shared.post(Event::WorkerChosen { tessera, place });
@@ -579,8 +628,9 @@ impl Engine {
             if self.stopped() {
                 return Some(Err(EngineError::Stopped));
             }
-            (self.members().iter().filter(|member| member.worker).count() >= workers)
-                .then_some(Ok(()))
+            let living = self.members();
+            let living = living.iter().filter(|member| member.role == Role::Worker);
+            (living.count() >= workers).then_some(Ok(()))
         })?
     }
 

@@ -85,7 +85,7 @@ pub(crate) async fn join(shared: Arc<Shared>) {
         runtime: shared.me,
         uid: shared.uid.clone(),
         pid: std::process::id(),
-        worker: true,
+        role: shared.role,
     };
     shared.send_first(RuntimeId::HEAD, &Message::Join(me));
     serve(Arc::clone(&shared), stream, RuntimeId::HEAD).await;

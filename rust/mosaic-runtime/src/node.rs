@@ -1,5 +1,8 @@
 //! A machine's agent: starts the workers, passes on what they print, sees them die, replaces them.
 //!
+//! The warehouse is started, watched and ended in the same way, but only when the rules ask for it, and nothing takes
+//! its place before they ask again.
+//!
 //! Runs on the head's I/O thread. A worker's death is what the kernel says of its process (a pidfd), never a
 //! closed socket alone: the message to everyone names the exit code or the signal. What the worker sent
 //! before it died is read first.
@@ -12,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mosaic_core::event::Event;
+use mosaic_core::event::{Event, Role};
 use mosaic_core::id::RuntimeId;
 use mosaic_core::wire::Message;
 use rustix::process::{Pid, Signal, kill_process};
@@ -31,6 +34,10 @@ pub const DIRECTORY: &str = "MOSAIC_WORKER_DIRECTORY";
 pub const RUNTIME: &str = "MOSAIC_WORKER_RUNTIME";
 /// Environment of a worker: its name.
 pub const UID: &str = "MOSAIC_WORKER_UID";
+/// Environment of a worker: what it is there for, [`WAREHOUSE`] or anything else.
+pub const ROLE: &str = "MOSAIC_WORKER_ROLE";
+/// The role of the process that keeps the machine's living values.
+pub const WAREHOUSE: &str = "warehouse";
 /// Environment of a worker: the process id of the head, with which it ends.
 pub const HEAD: &str = "MOSAIC_WORKER_HEAD";
 
@@ -65,6 +72,7 @@ pub(crate) struct Node {
     launch: Launch,
     children: Mutex<BTreeMap<RuntimeId, Arc<Worker>>>,
     next: AtomicU32,
+    next_worker: AtomicU32,
     failed_starts: AtomicU32,
     gave_up: Mutex<Option<String>>,
     stopping: AtomicBool,
@@ -75,6 +83,7 @@ pub(crate) struct Node {
 #[derive(Debug)]
 struct Worker {
     uid: String,
+    role: Role,
     pid: Pid,
     connection_closed: Notify,
     last_words: Mutex<Vec<u8>>,
@@ -88,6 +97,7 @@ impl Node {
             launch,
             children: Mutex::default(),
             next: AtomicU32::new(1),
+            next_worker: AtomicU32::new(0),
             failed_starts: AtomicU32::new(0),
             gave_up: Mutex::default(),
             stopping: AtomicBool::new(false),
@@ -115,19 +125,32 @@ impl Node {
 
     /// Start one worker more.
     pub(crate) fn add_worker(&self, shared: &Arc<Shared>) {
-        if self.stopping() {
-            return;
+        let number = self.next_worker.fetch_add(1, Ordering::Relaxed);
+        if let Err(reason) = self.start_one(shared, format!("worker:0:{number}"), Role::Worker) {
+            self.give_up(shared, reason);
         }
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let runtime = RuntimeId(number);
-        let uid = format!("worker:0:{}", number - 1);
-        match self.spawn(shared, runtime, &uid) {
+    }
+
+    /// Start the warehouse; the rules see to it that there is one at a time.
+    pub(crate) fn start_warehouse(&self, shared: &Arc<Shared>) {
+        if let Err(reason) = self.start_one(shared, "warehouse:0".into(), Role::Warehouse) {
+            shared.process_one(Event::WarehouseFailed(reason));
+        }
+    }
+
+    fn start_one(&self, shared: &Arc<Shared>, uid: String, role: Role) -> Result<(), String> {
+        if self.stopping() {
+            return Ok(());
+        }
+        let runtime = RuntimeId(self.next.fetch_add(1, Ordering::Relaxed));
+        match self.spawn(shared, runtime, &uid, role) {
             Ok(mut child) => {
                 let Some(pid) = Pid::from_raw(child.id().cast_signed()) else {
-                    return;
+                    return Ok(());
                 };
                 let worker = Arc::new(Worker {
                     uid,
+                    role,
                     pid,
                     connection_closed: Notify::new(),
                     last_words: Mutex::default(),
@@ -158,18 +181,22 @@ impl Node {
                     child,
                     [out, err],
                 ));
+                Ok(())
             }
             Err(error) => {
                 let program = self.launch.command.first().cloned().unwrap_or_default();
-                self.give_up(
-                    shared,
-                    format!("cannot start a worker with {program:?}: {error}"),
-                );
+                Err(format!("cannot start {uid} with {program:?}: {error}"))
             }
         }
     }
 
-    fn spawn(&self, shared: &Shared, runtime: RuntimeId, uid: &str) -> io::Result<Child> {
+    fn spawn(
+        &self,
+        shared: &Shared,
+        runtime: RuntimeId,
+        uid: &str,
+        role: Role,
+    ) -> io::Result<Child> {
         let [program, arguments @ ..] = &self.launch.command[..] else {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -188,6 +215,14 @@ impl Node {
             .env(DIRECTORY, shared.directory.path())
             .env(RUNTIME, runtime.0.to_string())
             .env(UID, uid)
+            .env(
+                ROLE,
+                if role == Role::Warehouse {
+                    WAREHOUSE
+                } else {
+                    ""
+                },
+            )
             .env(HEAD, std::process::id().to_string())
             .process_group(0)
             .stdin(Stdio::null())
@@ -203,9 +238,11 @@ impl Node {
         shared.wake_watchers();
     }
 
-    /// A worker takes part: it did start.
-    pub(crate) fn joined(&self) {
-        self.failed_starts.store(0, Ordering::Relaxed);
+    /// A runtime takes part: if it is a worker, workers do start.
+    pub(crate) fn joined(&self, role: Role) {
+        if role == Role::Worker {
+            self.failed_starts.store(0, Ordering::Relaxed);
+        }
     }
 
     /// The connection to a worker closed. Returns whether the node watches that runtime's process.
@@ -300,16 +337,25 @@ async fn watch(
     if node.stopping() {
         return;
     }
-    if !joined && node.failed_starts.fetch_add(1, Ordering::Relaxed) + 1 >= FAILED_STARTS {
+    let failure = (!joined).then(|| {
         let words = String::from_utf8_lossy(&lock(&worker.last_words))
             .trim()
             .to_owned();
-        return node.give_up(
-            &shared,
-            format!("workers do not start: {cause} before it took part\n{words}"),
-        );
+        format!("{cause} before it took part\n{words}")
+    });
+    match (worker.role, failure) {
+        (Role::Warehouse, Some(failure)) => {
+            let reason = format!("the warehouse does not start: {failure}");
+            shared.process_one(Event::WarehouseFailed(reason));
+        }
+        (Role::Warehouse, None) => {}
+        (_, Some(failure))
+            if node.failed_starts.fetch_add(1, Ordering::Relaxed) + 1 >= FAILED_STARTS =>
+        {
+            node.give_up(&shared, format!("workers do not start: {failure}"));
+        }
+        _ => node.add_worker(&shared),
     }
-    node.add_worker(&shared);
 }
 
 /// Reap a process that has ended, and say how it did.

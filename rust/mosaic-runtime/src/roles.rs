@@ -1,8 +1,9 @@
-//! The two roles that a process can have on one machine, put together from the other modules.
+//! The roles that a process can have on one machine, put together from the other modules.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use mosaic_core::event::Role;
 use mosaic_core::id::RuntimeId;
 
 use crate::directory::Directory;
@@ -26,7 +27,7 @@ pub fn head(
     )
 }
 
-/// What a worker has to know before it can join.
+/// What a worker, or the warehouse, has to know before it can join.
 #[derive(Debug, Clone)]
 pub struct WorkerSeat {
     /// The runtime's directory.
@@ -35,6 +36,8 @@ pub struct WorkerSeat {
     pub runtime: RuntimeId,
     /// Its name.
     pub uid: String,
+    /// What it is there for.
+    pub role: Role,
     /// The process to end with: that of the head. `None` for a worker inside somebody else's process.
     pub head: Option<u32>,
 }
@@ -58,12 +61,17 @@ impl WorkerSeat {
             directory: read(node::DIRECTORY)?.into(),
             runtime: RuntimeId(number(node::RUNTIME)?),
             uid: read(node::UID)?,
+            role: if std::env::var_os(node::ROLE).is_some_and(|role| role == node::WAREHOUSE) {
+                Role::Warehouse
+            } else {
+                Role::Worker
+            },
             head: Some(number(node::HEAD)?),
         })
     }
 }
 
-/// Join a head as one of its workers.
+/// Join a head as one of its workers, or as its warehouse.
 pub fn worker(
     seat: WorkerSeat,
     config: &EngineConfig,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 
 use mosaic_core::call::{Failure, FailureKind, Outcome};
-use mosaic_core::event::{Event, Member};
+use mosaic_core::event::{Event, Member, Role};
 use mosaic_core::id::RuntimeId;
 use mosaic_core::wire::Message;
 use rustc_hash::FxHashMap;
@@ -32,6 +32,7 @@ const LAZY_EVENTS: usize = 256;
 pub(crate) struct Shared {
     pub(crate) me: RuntimeId,
     pub(crate) uid: String,
+    pub(crate) role: Role,
     pub(crate) directory: Directory,
     pub(crate) inlets: Inlets,
     pub(crate) executor: Arc<dyn Executor>,
@@ -155,7 +156,9 @@ impl Shared {
             Event::CallSubmitted(submission) => submission.handle,
             Event::OutcomeWanted { handle, .. }
             | Event::ArrivalWanted { handle, .. }
-            | Event::FenceRequested(handle) => handle,
+            | Event::ValueKept { handle, .. }
+            | Event::FenceRequested(handle)
+            | Event::WarehouseWanted(handle) => handle,
             _ => return,
         };
         let failure = Failure::new(FailureKind::Disconnected, "the runtime has stopped");
@@ -364,13 +367,13 @@ impl Shared {
             rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     }
 
-    /// The other workers, which would outlive the head only if they are stopped by a signal.
+    /// The other workers and the warehouse, which would outlive the head only if they are stopped by a signal.
     pub(crate) fn members_of_this_machine(&self) -> Vec<rustix::process::Pid> {
         let state = lock(&self.state);
         let others = state
             .machine
             .members()
-            .filter(|member| member.worker && member.runtime != self.me);
+            .filter(|member| member.role != Role::Head && member.runtime != self.me);
         others
             .filter_map(|member| rustix::process::Pid::from_raw(member.pid.cast_signed()))
             .collect()

@@ -120,6 +120,14 @@ impl State {
                     shared,
                 );
             }
+            Message::Keep { task, .. } => {
+                let message = Message::Settled {
+                    task: *task,
+                    outcome: refused(),
+                };
+                lock(&shared.inbox).push(Event::MessageReceived { from: to, message });
+                shared.inbox_filled.notify_one();
+            }
             Message::Fetched { task, value, .. } => {
                 self.send(
                     to,
@@ -173,6 +181,16 @@ impl State {
                 Action::BufferReturned(buffer) => shared.store.returned(buffer),
                 Action::DropResult(task) => shared.executor.drop_result(task),
                 Action::ChooseWorker(tessera) => shared.tell(Notice::Choose(tessera)),
+                Action::StartWarehouse => {
+                    if let Some(shared) = shared.myself.upgrade() {
+                        let for_task = Arc::clone(&shared);
+                        shared.spawn(async move {
+                            if let Some(node) = &for_task.node {
+                                node.start_warehouse(&for_task);
+                            }
+                        });
+                    }
+                }
                 Action::Report(report) => {
                     let (level, text) = crate::notice::describe(&report);
                     shared.log(level, text);
@@ -180,7 +198,7 @@ impl State {
                 Action::MemberJoined(member) => {
                     lock(&shared.names).insert(member.uid.clone(), member.runtime);
                     if let Some(node) = &shared.node {
-                        node.joined();
+                        node.joined(member.role);
                     }
                     shared.tell(Notice::Joined(member.uid));
                     shared.wake_watchers();

@@ -9,7 +9,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{PATIENCE, Proxy, Request, deadline};
-use mosaic_core::call::FailureKind;
+use mosaic_core::call::{FailureKind, Outcome};
+use mosaic_core::event::Role;
+use mosaic_runtime::cell::Stage;
 use mosaic_runtime::closures::Closures;
 use mosaic_runtime::engine::{Engine, EngineConfig, EngineError};
 use mosaic_runtime::node::Launch;
@@ -56,7 +58,7 @@ impl Head {
         self.0
             .members()
             .into_iter()
-            .filter(|member| member.worker)
+            .filter(|member| member.role == Role::Worker)
             .map(|member| member.uid)
             .collect()
     }
@@ -168,6 +170,72 @@ fn workers_that_do_not_start_are_given_up_with_their_last_words() {
         .expect_err("no worker to build it on")
         .message;
     assert!(message.contains("second, there is no fuel"), "{message}");
+}
+
+/// Have the warehouse started, and wait until it takes part or cannot.
+fn need_warehouse(head: &Head) -> Option<String> {
+    let cell = head.0.warehouse().expect("a running engine");
+    head.0
+        .wait(&cell, Stage::End, deadline())
+        .expect("an end of the wait");
+    cell.look(|outcome| match outcome {
+        Some(Outcome::Failed(failure)) => Some(failure.message.clone()),
+        _ => None,
+    })
+}
+
+fn warehouses(head: &Head) -> Vec<(String, Pid)> {
+    head.0
+        .members()
+        .into_iter()
+        .filter(|member| member.role == Role::Warehouse)
+        .map(|member| {
+            let pid = Pid::from_raw(member.pid.cast_signed()).expect("a process");
+            (member.uid, pid)
+        })
+        .collect()
+}
+
+#[test]
+fn the_warehouse_starts_with_the_first_need_and_again_with_the_next_after_its_death() {
+    let head = Head::with_workers(1);
+    assert!(warehouses(&head).is_empty(), "nobody needs it");
+    for _ in 0..2 {
+        assert_eq!(need_warehouse(&head), None);
+    }
+    let [(uid, pid)] = &warehouses(&head)[..] else {
+        panic!("there is none, or more than one")
+    };
+    assert_eq!(uid, "warehouse:0");
+    assert_eq!(head.workers(), ["worker:0:0"], "it is no worker");
+    let process = watch(*pid);
+    kill_process(*pid, Signal::KILL).expect("a process to kill");
+    head.0
+        .watch(deadline(), || warehouses(&head).is_empty().then_some(()))
+        .expect("the news of its death");
+    assert!(ended_by(&process, Instant::now()));
+    assert_eq!(need_warehouse(&head), None);
+    let [(_, next)] = &warehouses(&head)[..] else {
+        panic!("there is none, or more than one")
+    };
+    assert_ne!(next, pid);
+    let process = watch(*next);
+    head.0.stop(Some(PATIENCE));
+    assert!(
+        ended_by(&process, Instant::now()),
+        "the warehouse outlived the stop"
+    );
+}
+
+#[test]
+fn a_warehouse_that_does_not_start_is_told_with_its_last_words() {
+    let head = Head::start(&[MEMBER, "fail"], 0);
+    for _ in 0..2 {
+        let reason = need_warehouse(&head).expect("a reason");
+        for words in ["warehouse:0 exited with code 3", "second, there is no fuel"] {
+            assert!(reason.contains(words), "{reason}");
+        }
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ use super::{Message, WireError};
 use crate::call::{
     Call, CallKind, Construction, Dependency, Failure, FailureKind, Outcome, Slot, Source,
 };
+use crate::event::Role;
 use crate::id::{BufferId, ObjectId, RuntimeId, TaskId, TesseraId};
 use crate::payload::{Payload, Reference, Segment};
 
@@ -54,11 +55,15 @@ const PING: u8 = 23;
 const PONG: u8 = 24;
 const DISCARD: u8 = 25;
 const NOTE: u8 = 26;
-const KEEP: u8 = 27;
+const RECEIVED: u8 = 27;
 const SQUEEZE: u8 = 28;
 const ROOM: u8 = 29;
 const PROBE: u8 = 30;
 const ARRIVED: u8 = 31;
+const KEEP: u8 = 32;
+const WAREHOUSE_WANTED: u8 = 33;
+const WAREHOUSE_FAILED: u8 = 34;
+const BARRIER_TASK: u8 = 35;
 
 const VALUE: u8 = 0x40;
 const STORED: u8 = 0x80;
@@ -69,6 +74,7 @@ const VARIANT: u8 = 0xC0;
 pub(super) fn payload_of(message: &Message) -> Option<&Payload> {
     match message {
         Message::Call(call) => Some(&call.arguments),
+        Message::Keep { value, .. } => Some(value),
         Message::Settled { outcome, .. } | Message::Fetched { outcome, .. } => match &**outcome {
             Outcome::Value(payload) => Some(payload),
             Outcome::Stored { .. } => None,
@@ -218,6 +224,8 @@ type CallHeader<'a> = (
 );
 /// task, value wanted, format, number of references.
 type ValueHeader = (u32, u64, bool, u8, u32);
+/// task, format, number of references.
+type KeepHeader = (u32, u64, u8, u32);
 /// task, value wanted, host, size.
 type StoredHeader = (u32, u64, bool, u32, u64);
 /// task, value wanted, kind, message, context, format, number of references.
@@ -231,6 +239,24 @@ const KEPT: u8 = 0x80;
 const COROUTINE: u8 = 1;
 const CONCURRENT: u8 = 2;
 const RESTARTABLE: u8 = 4;
+const IN_WAREHOUSE: u8 = 8;
+
+fn split_role(role: Role) -> u8 {
+    match role {
+        Role::Head => 0,
+        Role::Worker => 1,
+        Role::Warehouse => 2,
+    }
+}
+
+fn join_role(tag: u8) -> Result<Role, WireError> {
+    Ok(match tag {
+        0 => Role::Head,
+        1 => Role::Worker,
+        2 => Role::Warehouse,
+        _ => return Err(WireError::Malformed("role")),
+    })
+}
 
 /// Appends the header of a message; returns its kind. `block` is the length of its dependencies' block.
 pub(super) fn encode(message: &Message, block: usize, out: &mut BytesMut) -> Result<u8, WireError> {
@@ -242,7 +268,8 @@ pub(super) fn encode(message: &Message, block: usize, out: &mut BytesMut) -> Res
             let (kind, result) = split_kind(call.kind);
             let flags = (u8::from(call.coroutine) * COROUTINE)
                 | (u8::from(call.construction.concurrent) * CONCURRENT)
-                | (u8::from(call.construction.restartable) * RESTARTABLE);
+                | (u8::from(call.construction.restartable) * RESTARTABLE)
+                | (u8::from(call.construction.home == Role::Warehouse) * IN_WAREHOUSE);
             let row: CallHeader<'_> = (
                 call.task.owner.0,
                 call.task.sequence,
@@ -275,14 +302,16 @@ pub(super) fn encode(message: &Message, block: usize, out: &mut BytesMut) -> Res
         }
         Message::Hold(id) => object(out, id).map(|()| HOLD)?,
         Message::HoldAcknowledged(id) => object(out, id).map(|()| HOLD_ACKNOWLEDGED)?,
-        Message::Keep(id) => object(out, id).map(|()| KEEP)?,
+        Message::Received(id) => object(out, id).map(|()| RECEIVED)?,
         Message::Unpin(id) => object(out, id).map(|()| UNPIN)?,
         Message::Release(objects) => {
             let rows: Vec<_> = objects.iter().copied().map(split_object).collect();
             write(out, &rows).map(|()| RELEASE)?
         }
         Message::Freed(id) => tessera(out, id).map(|()| FREED)?,
-        Message::Place(id) => tessera(out, id).map(|()| PLACE)?,
+        Message::Place(id, role) => {
+            write(out, &(id.owner.0, id.sequence, split_role(*role))).map(|()| PLACE)?
+        }
         Message::Placed { tessera, place } => write(
             out,
             &(tessera.owner.0, tessera.sequence, split_place(place)),
@@ -310,6 +339,20 @@ pub(super) fn encode(message: &Message, block: usize, out: &mut BytesMut) -> Res
         }
         Message::Squeeze => SQUEEZE,
         Message::Room => ROOM,
+        Message::Keep { task, value } => {
+            let row: KeepHeader = (
+                task.owner.0,
+                task.sequence,
+                value.format,
+                value.references.len() as u32,
+            );
+            write(out, &row).map(|()| RECEIVED)?
+        }
+        Message::WarehouseWanted => WAREHOUSE_WANTED,
+        Message::WarehouseFailed(reason) => {
+            write(out, &cut(reason, LONGEST_TEXT)).map(|()| WAREHOUSE_FAILED)?
+        }
+        Message::BarrierTask => BARRIER_TASK,
         Message::Ping => PING,
         Message::Pong => PONG,
     };
@@ -620,6 +663,11 @@ fn decode_call(
         construction: Construction {
             concurrent: flags & CONCURRENT != 0,
             restartable: flags & RESTARTABLE != 0,
+            home: if flags & IN_WAREHOUSE == 0 {
+                Role::Worker
+            } else {
+                Role::Warehouse
+            },
         },
         dependencies,
         arguments: cursor.rest(format, references, segments),
@@ -637,6 +685,15 @@ pub(super) fn decode(
     let cursor = Cursor { body, at: 0 };
     match (kind & !VARIANT, variant) {
         (CALL, 0) => return decode_call(header, cursor, segments),
+        (KEEP, 0) => {
+            let (owner, sequence, format, references): KeepHeader = read(header)?;
+            let task = TaskId {
+                owner: RuntimeId(owner),
+                sequence,
+            };
+            let value = cursor.payload(format, references, segments)?;
+            return Ok(Message::Keep { task, value });
+        }
         (SETTLED, _) => {
             let (task, _, outcome) = decode_outcome(variant, header, cursor, segments)?;
             let outcome = Arc::new(outcome);
@@ -676,7 +733,7 @@ pub(super) fn decode(
         }
         HOLD => Message::Hold(join_object(read(header)?)?),
         HOLD_ACKNOWLEDGED => Message::HoldAcknowledged(join_object(read(header)?)?),
-        KEEP => Message::Keep(join_object(read(header)?)?),
+        RECEIVED => Message::Received(join_object(read(header)?)?),
         UNPIN => Message::Unpin(join_object(read(header)?)?),
         RELEASE => {
             let rows: Vec<(u8, u32, u64)> = read(header)?;
@@ -687,7 +744,10 @@ pub(super) fn decode(
             )
         }
         FREED => Message::Freed(tessera(read(header)?)),
-        PLACE => Message::Place(tessera(read(header)?)),
+        PLACE => {
+            let (owner, sequence, role): (u32, u64, u8) = read(header)?;
+            Message::Place(tessera((owner, sequence)), join_role(role)?)
+        }
         PLACED => {
             let (owner, sequence, place): (u32, u64, Place<'_>) = read(header)?;
             Message::Placed {
@@ -726,6 +786,9 @@ pub(super) fn decode(
         }
         SQUEEZE => Message::Squeeze,
         ROOM => Message::Room,
+        WAREHOUSE_WANTED => Message::WarehouseWanted,
+        WAREHOUSE_FAILED => Message::WarehouseFailed(read(header)?),
+        BARRIER_TASK => Message::BarrierTask,
         PING => Message::Ping,
         PONG => Message::Pong,
         _ => return Err(WireError::Kind(kind)),

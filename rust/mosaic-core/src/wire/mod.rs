@@ -32,8 +32,9 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use crate::call::{Call, Outcome};
-use crate::event::Member;
+use crate::event::{Member, Role};
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
+use crate::payload::Payload;
 
 /// Version of everything in this module; peers of another version are refused in the handshake.
 pub const PROTOCOL_VERSION: u8 = 1;
@@ -77,15 +78,15 @@ pub enum Message {
     /// Authority to holder: you are counted.
     HoldAcknowledged(ObjectId),
     /// Receiver of a reference to its sender, who is the authority: count me as a holder, and take out the pin.
-    Keep(ObjectId),
+    Received(ObjectId),
     /// Receiver of a reference to its sender: I am counted, take out the pin of one message.
     Unpin(ObjectId),
     /// Holder to authority, or owner to runner: these are not needed here any more.
     Release(Vec<ObjectId>),
     /// Host to the owner and to the head: this tessera is freed.
     Freed(TesseraId),
-    /// To the head: choose a worker for this tessera.
-    Place(TesseraId),
+    /// To the head: choose a runtime of that role for this tessera.
+    Place(TesseraId, Role),
     /// From the head: it goes there, or nowhere for that reason.
     Placed {
         /// Which.
@@ -135,6 +136,19 @@ pub enum Message {
         /// One line.
         text: String,
     },
+    /// Worker to head: keep this value; it outlives the worker. Answered with [`Message::Settled`].
+    Keep {
+        /// Its name.
+        task: TaskId,
+        /// The value.
+        value: Payload,
+    },
+    /// To the head: start the warehouse, unless it runs.
+    WarehouseWanted,
+    /// Head to everyone: the warehouse did not start, for that reason.
+    WarehouseFailed(String),
+    /// To the head: something is to be done here at its next barrier.
+    BarrierTask,
     /// To everyone on a machine: its stores run short of memory; give back what is idle.
     Squeeze,
     /// To everyone on a machine: there is room in its stores again.

@@ -2,9 +2,11 @@
 
 mod arrivals;
 mod deaths;
+mod keeping;
 mod net;
 mod references;
 mod routes;
 mod scale;
 mod tasks;
 mod tesserae;
+mod warehouse;

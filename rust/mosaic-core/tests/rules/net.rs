@@ -8,7 +8,7 @@ use mosaic_core::call::{
     Call, CallKind, Construction, Dependency, Failure, FailureKind, Outcome, ReadyCall, Slot,
     Source,
 };
-use mosaic_core::event::{Action, Event, Member, Submission, Want};
+use mosaic_core::event::{Action, Event, Member, Role, Submission, Want};
 use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::machine::{Config, Machine};
 use mosaic_core::payload::{Payload, Reference};
@@ -30,6 +30,7 @@ pub(crate) struct Net {
     pub(crate) dropped: Vec<(RuntimeId, TesseraId)>,
     /// Tesserae that the program's strategy is to place.
     pub(crate) unplaced: Vec<TesseraId>,
+    pub(crate) warehouses_started: usize,
     next: u64,
 }
 
@@ -86,6 +87,7 @@ impl Net {
             revoked: Vec::new(),
             dropped: Vec::new(),
             unplaced: Vec::new(),
+            warehouses_started: 0,
             next: 0,
         };
         for number in 0..=workers {
@@ -101,11 +103,44 @@ impl Net {
     }
 
     pub(crate) fn join(&mut self, number: u32) {
+        self.join_as(number, Role::Worker);
+    }
+
+    pub(crate) fn join_as(&mut self, number: u32, role: Role) {
         self.machines.insert(
             RuntimeId(number),
             Machine::new(Config::new(RuntimeId(number))),
         );
-        self.feed(HEAD, Event::RuntimeJoined(member(number)));
+        let member = Member {
+            role,
+            ..member(number)
+        };
+        self.feed(HEAD, Event::RuntimeJoined(member));
+    }
+
+    pub(crate) fn machine_mut(&mut self, at: RuntimeId) -> &mut Machine<u64> {
+        self.machines.get_mut(&at).expect("it takes part")
+    }
+
+    /// A program needs the warehouse; returns what is settled when it is there.
+    pub(crate) fn want_warehouse(&mut self, at: RuntimeId) -> u64 {
+        let handle = self.number();
+        self.feed(at, Event::WarehouseWanted(handle));
+        self.deliver();
+        handle
+    }
+
+    /// Construct a tessera at the warehouse; the construction is not run.
+    pub(crate) fn begin_in_warehouse(&mut self, at: RuntimeId) -> (TesseraId, TaskId) {
+        self.begin(at, HEAD, |submission| {
+            submission.place = None;
+            submission.call.construction.home = Role::Warehouse;
+        })
+    }
+
+    /// Construct a tessera where the strategy says; the construction is not run.
+    pub(crate) fn begin_anywhere(&mut self, at: RuntimeId) -> (TesseraId, TaskId) {
+        self.begin(at, HEAD, |submission| submission.place = None)
     }
 
     pub(crate) fn machine(&self, at: RuntimeId) -> &Machine<u64> {
@@ -135,6 +170,7 @@ impl Net {
                 Action::Revoke(task) => self.revoked.push(task),
                 Action::DropTessera(tessera) => self.dropped.push((at, tessera)),
                 Action::ChooseWorker(tessera) => self.unplaced.push(tessera),
+                Action::StartWarehouse => self.warehouses_started += 1,
                 _ => {}
             }
         }
@@ -339,7 +375,7 @@ fn member(number: u32) -> Member {
         runtime: RuntimeId(number),
         uid: format!("worker:{number}"),
         pid: number,
-        worker: true,
+        role: Role::Worker,
     }
 }
 

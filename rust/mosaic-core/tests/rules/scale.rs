@@ -1,7 +1,7 @@
 //! Long queues and chains: no recursion, and no event that costs more the more is pending.
 
 use mosaic_core::call::{Call, CallKind, Construction, FailureKind, Outcome};
-use mosaic_core::event::{Action, Event, Submission};
+use mosaic_core::event::{Action, Event, Role, Submission};
 use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::machine::{Config, Machine};
 use mosaic_core::payload::{Payload, Reference};
@@ -48,7 +48,7 @@ fn head_with_a_worker(actions: &mut Vec<Action<u64>>) -> Machine<u64> {
         runtime: ONE,
         uid: "one".into(),
         pid: 1,
-        worker: true,
+        role: Role::Worker,
     };
     machine.handle(Event::RuntimeJoined(member), actions);
     machine

@@ -213,6 +213,16 @@ impl World {
         task
     }
 
+    fn next_kept(&mut self, at: RuntimeId) -> TaskId {
+        let sequence = self
+            .nodes
+            .get_mut(&at)
+            .map_or(0, |node| node.program.next());
+        let task = TaskId::kept(RuntimeId::HEAD, at, sequence);
+        self.born(ObjectId::Task(task));
+        task
+    }
+
     fn born(&mut self, object: ObjectId) {
         self.truth.births.insert(object, self.truth.births.len());
     }
@@ -272,7 +282,12 @@ impl World {
             75..82 => self.decode(at),
             82..94 => self.let_one_go(at),
             94..97 => {
-                let task = self.next_task(at);
+                // On the head it is kept where it is.
+                let task = if at == RuntimeId::HEAD {
+                    self.next_task(at)
+                } else {
+                    self.next_kept(at)
+                };
                 let value = self.payload(at, Some(ObjectId::Task(task)));
                 if let Some(node) = self.nodes.get_mut(&at) {
                     node.program.tasks.push(TaskHandle {
@@ -312,6 +327,7 @@ impl World {
         submission.call.construction = Construction {
             concurrent: self.rng.chance(25),
             restartable: restarts > 0,
+            ..Construction::default()
         };
         submission.restarts = restarts;
         if self.rng.chance(40) {

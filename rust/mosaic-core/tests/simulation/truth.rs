@@ -36,6 +36,8 @@ pub(crate) struct Truth {
     pub(crate) unsettled: BTreeMap<u64, (RuntimeId, Option<TaskId>)>,
     pub(crate) calls: BTreeMap<TaskId, CallTruth>,
     pub(crate) values: BTreeMap<TaskId, ValueTruth>,
+    /// Values that have come to whom they were given to keep: they are safe from the death of their makers.
+    pub(crate) kept: BTreeSet<TaskId>,
     pub(crate) concurrent: BTreeSet<TesseraId>,
     stopped: BTreeSet<TesseraId>,
     /// Where each tessera was sent to be built: if one of those hosts died, and then its owner before the holders
@@ -190,6 +192,9 @@ impl Truth {
         self.unsettled.retain(|_, (whose, _)| *whose != dead);
         self.values
             .retain(|task, value| task.owner != dead && (value.inline || value.at != dead));
+        let kept = &self.kept;
+        self.values
+            .retain(|task, _| task.maker() != Some(dead) || kept.contains(task));
         for (task, call) in &mut self.calls {
             call.settled |= task.owner == dead;
             call.ended = call.ended.filter(|at| *at != dead);
@@ -289,6 +294,9 @@ pub(crate) fn mentioned(message: &Message, into: &mut BTreeSet<ObjectId>) {
         }
     };
     match message {
+        Message::Keep { value, .. } => {
+            into.extend(value.references.iter().map(|reference| reference.object));
+        }
         Message::Settled { outcome, .. } | Message::Fetched { outcome, .. } => value(outcome, into),
         _ => {}
     }

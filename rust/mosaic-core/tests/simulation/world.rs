@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use mosaic_core::call::{CallKind, Outcome};
-use mosaic_core::event::{Action, Event, Member};
+use mosaic_core::event::{Action, Event, Member, Role};
 use mosaic_core::id::{ObjectId, RuntimeId, TaskId};
 use mosaic_core::machine::{Config, Machine};
 use mosaic_core::payload::Payload;
@@ -110,7 +110,7 @@ impl World {
             runtime,
             uid: format!("worker:{}", runtime.0),
             pid: runtime.0,
-            worker: true,
+            role: Role::Worker,
         };
         if self.rng.chance(50) {
             self.links
@@ -202,6 +202,9 @@ impl World {
                         self.truth.sent.insert((call.tessera, to));
                     }
                     if let Message::Settled { task, .. } = &message {
+                        if task.owner == at {
+                            self.truth.kept.insert(*task);
+                        }
                         self.truth.has_ended(*task, at);
                     }
                     let own = buffers_in(&message).filter(|buffer| buffer.owner == at);
@@ -242,6 +245,7 @@ impl World {
                 Action::MemberJoined(_)
                 | Action::TesseraPlaced(_)
                 | Action::MemberDied { .. }
+                | Action::StartWarehouse
                 | Action::Report(_) => {}
             }
         }
@@ -492,7 +496,19 @@ impl World {
 
     pub(crate) fn put_value(&mut self, at: RuntimeId, task: TaskId, value: Payload) {
         self.truth
-            .value_came_about(task, at, &value.references, true);
-        self.happens(at, Event::ValuePut { task, value });
+            .value_came_about(task, task.owner, &value.references, true);
+        if task.owner == at {
+            return self.happens(at, Event::ValuePut { task, value });
+        }
+        let handle = self.handle();
+        self.truth.expect(handle, at, Some(task));
+        self.happens(
+            at,
+            Event::ValueKept {
+                task,
+                value,
+                handle,
+            },
+        );
     }
 }

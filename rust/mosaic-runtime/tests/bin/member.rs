@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bytes::Bytes;
+use mosaic_core::event::Role;
 use mosaic_runtime::closures::{Actor, Closures};
 use mosaic_runtime::engine::{EngineConfig, EngineError};
 use mosaic_runtime::node::Launch;
@@ -76,7 +77,11 @@ fn head(program: &str, workers: usize) -> Result<(), EngineError> {
     engine.wait_ready(workers, None)?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}", engine.directory().display())?;
-    for member in engine.members().iter().filter(|member| member.worker) {
+    for member in engine
+        .members()
+        .iter()
+        .filter(|member| member.role == Role::Worker)
+    {
         writeln!(out, "{}", member.pid)?;
     }
     out.flush()?;

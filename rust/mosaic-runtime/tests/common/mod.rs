@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mosaic_core::call::{CallKind, Dependency, Failure, FailureKind, Outcome, Slot, Source};
-use mosaic_core::event::Submission;
+use mosaic_core::event::{Role, Submission};
 use mosaic_core::id::{ObjectId, RuntimeId, TesseraId};
 use mosaic_core::payload::Payload;
 use mosaic_runtime::cell::{Callee, Stage, TaskCell};
@@ -138,6 +138,7 @@ impl Worker {
             directory: head.directory(),
             runtime: RuntimeId(number),
             uid: format!("inside:{number}"),
+            role: Role::Worker,
             head: None,
         };
         let engine =

@@ -1,0 +1,167 @@
+"""The classes of parameters: one for each user's class, derived from it and made once.
+
+It adds `ParameterMixin` and lets methods take ``propagate=True``. ``__class__`` of its instances is the user's class
+itself, so that what asks an object for its class finds the one that can be imported.
+"""
+
+from __future__ import annotations
+
+from functools import wraps
+
+from mosaic.core import methods, network, tie
+from mosaic.core.parameter import ParameterMixin
+from mosaic.core.tie import PLAIN
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from mosaic._core import Task
+
+_NONE: frozenset[str] = frozenset()
+
+_function_type = type(lambda: None)
+
+changed: Callable[[object], object] | None = None
+"""Set by `mosaic.core.root` where roots live: told of each call that may have changed one."""
+
+_derived: dict[type, type] = {}
+_derived_local: dict[type, type] = {}
+
+
+def parameter_class(cls: type) -> type:
+    """Return the class of parameters of a user's class.
+
+    Raises
+    ------
+    TypeError
+        Its instances cannot be referred to weakly, as those of ``tuple`` and ``int``.
+    """
+    if PLAIN in cls.__dict__:
+        return cls
+    derived = _derived.get(cls)
+    if derived is None:
+        slots = () if cls.__weakrefoffset__ else ("__weakref__",)
+        space: dict[str, Any] = {
+            "__module__": cls.__module__,
+            "__qualname__": cls.__qualname__,
+            "__doc__": cls.__doc__,
+            "__slots__": slots,
+            "__class__": property(lambda _: cls),
+            PLAIN: cls,
+        }
+        for name, function in _methods_of(cls):
+            space[name] = _propagating(name, function)
+        try:
+            derived = type(cls)(cls.__name__, (ParameterMixin, cls), space)
+        except TypeError as error:
+            raise TypeError(f"{cls.__name__} cannot have parameters: {error}") from None
+        _derived[cls] = derived
+    return derived
+
+
+def local_parameter_class(cls: type) -> type:
+    """Return the class of parameters that are roots in the process that made them."""
+    derived = _derived_local.get(cls)
+    if derived is None:
+        from mosaic.core.root import hand_over
+
+        base = parameter_class(cls)
+        space = {
+            "__module__": cls.__module__,
+            "__qualname__": cls.__qualname__,
+            "__doc__": cls.__doc__,
+            "__slots__": (),
+            "__del__": hand_over,
+        }
+        derived = _derived_local[cls] = type(cls)(cls.__name__, (base,), space)
+    return derived
+
+
+def _methods_of(cls: type) -> Iterable[tuple[str, Any]]:
+    """Give the methods that can be propagated: those that programs call by name, and ``__call__``."""
+    seen = set(dir(ParameterMixin))
+    for base in cls.__mro__[:-1]:
+        for name, found in base.__dict__.items():
+            if name in seen:
+                continue
+            seen.add(name)
+            dunder = name.startswith("__") and name != "__call__"
+            if isinstance(found, _function_type) and not dunder and not _declares(found):
+                yield name, found
+
+
+def _declares(function: Any) -> bool:
+    code = function.__code__
+    return "propagate" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+
+def _propagating(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a method that runs on the root too, if it is told to."""
+    if methods.is_coroutine_function(function):
+
+        @wraps(function)
+        async def run_async(
+            self: ParameterMixin, /, *args: Any, propagate: bool = False, **kwargs: Any
+        ) -> Any:
+            result = await function(self, *args, **kwargs)
+            if propagate:
+                await tie.answer(self, _propagate(self, name, True, args, kwargs))
+            if changed is not None:
+                changed(self)
+            return result
+
+        return run_async
+
+    @wraps(function)
+    def run(self: ParameterMixin, /, *args: Any, propagate: bool = False, **kwargs: Any) -> Any:
+        result = function(self, *args, **kwargs)
+        if propagate:
+            _wait(self, _propagate(self, name, False, args, kwargs))
+        if changed is not None:
+            changed(self)
+        return result
+
+    return run
+
+
+def _wait(self: ParameterMixin, task: Task | None) -> None:
+    """Wait until the root follows, so that whoever hears of the end of the local call finds it changed.
+
+    In synchronous code that is the end of the root's call. Inside a method it is only its arrival, behind which
+    comes whatever is sent to the root later: the root may be waiting for this very method. Not on an event loop, which
+    would stand still, and not where the root would have to run on this very thread.
+    """
+    found = tie.tie_of(self)
+    if task is None or found is None or network.on_event_loop():
+        return
+    engine, proxy = network.engine(), found.proxy
+    if proxy._host is None:
+        proxy._ref.wait_placed()
+    if proxy._host == engine.runtime:
+        return
+    if engine.call_is_running() is not None:
+        # Sent on the same connection, and answered past whatever runs or waits.
+        task = proxy._ref.method("_mosaic_copy", kind="get_now")()
+    task.wait_ended()
+    failure = task.failure()
+    if isinstance(failure, tie.GONE):
+        raise tie.lost(self, failure) from failure
+    if failure is not None:
+        raise failure
+
+
+def _propagate(
+    self: ParameterMixin, name: str, coroutine: bool, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Task | None:
+    """Call a method of the root; None where this is the root, which has run it already, or is tied to none."""
+    found = tie.tie_of(self)
+    if found is None:
+        return None
+    proxy = found.proxy
+    method = proxy._ref.method(name, coroutine=coroutine, reserved=_NONE)
+    return method(
+        *[tie.travelling(proxy, value) for value in args],
+        **{key: tie.travelling(proxy, value) for key, value in kwargs.items()},
+    )

@@ -1,0 +1,137 @@
+"""What ties a parameter to its root, and what is sent along it.
+
+Ties are kept beside the objects, by identity, so that an object's own state is the user's alone.
+"""
+
+from __future__ import annotations
+
+from _weakref import ref as _weak
+
+from mosaic import _core
+from mosaic.core.living import there
+from mosaic.core.state import apply_state
+from mosaic.core.tessera import hosted
+from mosaic.errors import (
+    MosaicError,
+    ObjectLostError,
+    RuntimeDisconnectedError,
+    TesseraStoppedError,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from mosaic._core import Task
+    from mosaic.core.parameter import ParameterMixin
+    from mosaic.core.proxy import TesseraProxy
+
+_NONE: frozenset[str] = frozenset()
+
+PLAIN = "_mosaic_plain"
+"""Name by which a class of parameters knows the user's class."""
+
+
+def plain_class(cls: type) -> type:
+    """Return the user's class of a class of parameters; any other class as it is."""
+    plain: type = getattr(cls, PLAIN, cls)
+    return plain
+
+
+class Tie:
+    """What a parameter has beside its local state.
+
+    Parameters
+    ----------
+    proxy : TesseraProxy
+        The root.
+    cached : bool
+        It is sent without its state.
+    """
+
+    __slots__ = ("cached", "filling", "proxy")
+
+    def __init__(self, proxy: TesseraProxy, cached: bool = False) -> None:
+        self.proxy = proxy
+        self.cached = cached
+        # What brings the first state, where the object was made without any.
+        self.filling: Task | None = None
+
+
+_ties: dict[int, tuple[object, Tie]] = {}
+
+
+def tie(obj: object, tied: Tie) -> None:
+    """Tie a local object to its root."""
+    key = id(obj)
+
+    def gone(_: object) -> None:
+        _ties.pop(key, None)
+
+    _ties[key] = _weak(obj, gone), tied
+
+
+def tie_of(obj: object) -> Tie | None:
+    """Return what ties an object to a root that it is not itself, if anything does."""
+    found = _ties.get(id(obj))
+    return None if found is None else found[1]
+
+
+GONE = (RuntimeDisconnectedError, TesseraStoppedError)
+"""What a call on a root fails with that is not there any more."""
+
+
+def send(self: ParameterMixin, operation: str, *args: Any) -> Task | None:
+    """Have the root of a parameter do something; None where the parameter is the root, which need not be told."""
+    found = tie_of(self)
+    if found is None:
+        if hosted(self) is None:
+            raise MosaicError(f"this {plain_class(type(self)).__name__} is tied to no root")
+        return None
+    method = found.proxy._ref.method("_mosaic_root", reserved=_NONE)
+    return method(operation, *[travelling(found.proxy, value) for value in args])
+
+
+async def settle(self: ParameterMixin) -> None:
+    """Wait until the root of a parameter exists, and the state that was asked for is here."""
+    found = tie_of(self)
+    if found is None:
+        return
+    try:
+        await found.proxy
+        if found.filling is not None:
+            state = await found.filling.result()
+            if found.filling is not None:
+                found.filling = None
+                apply_state(self, state)
+    except GONE as error:
+        raise lost(self, error) from error
+
+
+def travelling(proxy: TesseraProxy, value: Any) -> Any:
+    """Return an argument of a call on a root: at the warehouse it may have a living value in mind."""
+    return there(value) if proxy._options.get("in_warehouse") else value
+
+
+async def answer(parameter: ParameterMixin, task: Task | None) -> Any:
+    """Return what the root answers; None where there is nobody to ask."""
+    try:
+        return None if task is None else await task.result()
+    except GONE as error:
+        raise lost(parameter, error) from error
+
+
+def lost(parameter: ParameterMixin, error: BaseException) -> BaseException:
+    """Return the error to raise for one that came from the root: where the root is lost, one that names it."""
+    found = tie_of(parameter)
+    if found is None or _core.engine() is None:
+        return error
+    # A parameter that came here after its root was lost knows of no host that could have died. What the root's own
+    # method raised has a note of where.
+    stopped = isinstance(error, TesseraStoppedError) and not getattr(error, "__notes__", None)
+    if not stopped and not found.proxy._is_lost:
+        return error
+    name = plain_class(type(parameter)).__name__
+    return ObjectLostError(
+        f"the root of the parameter {found.proxy.uid}, a {name}, is lost: {error}"
+    )

@@ -1,0 +1,127 @@
+"""How many bytes the living values of this process take: the one place that knows each of them.
+
+Whoever keeps a value says so, and says again after each change. `Tally.on_change` is called whenever the total
+differs, on the thread on which it did: values change on the main thread and on the event loop's. The lock may be taken
+again by the thread that has it, since the collector may let go of a value at any moment.
+"""
+
+from __future__ import annotations
+
+import sys
+from _thread import RLock
+
+from mosaic.core.base import ProxyBase, RemoteBase
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+    from typing import Any
+
+LOOKED_AT = 512
+"""Objects looked at to measure one value; what is beyond them counts as nothing."""
+
+_function_type = type(lambda: None)
+_whole = (
+    str,
+    bytes,
+    bytearray,
+    int,
+    float,
+    complex,
+    type,
+    _function_type,
+    type(sys),
+    ProxyBase,
+    RemoteBase,
+)
+"""Types of objects that are not looked into. What proxies stand for is elsewhere."""
+
+
+class Tally:
+    """Sizes by value, and their sum."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._sizes: dict[Hashable, int] = {}
+        self.total = 0
+        self.on_change: Callable[[int], object] | None = None
+
+    def keep(self, key: Hashable, value: object) -> int:
+        """Measure a value that is kept, or has changed; return its size in bytes."""
+        size = measure(value)
+        self._set(key, size)
+        return size
+
+    def forget(self, key: Hashable) -> None:
+        """Take note that a value is not kept any more."""
+        self._set(key, None)
+
+    def size(self, key: Hashable) -> int:
+        """Return the size in bytes of a value when it was measured last."""
+        return self._sizes.get(key, 0)
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    def _set(self, key: Hashable, size: int | None) -> None:
+        with self._lock:
+            change = (size or 0) - self._sizes.pop(key, 0)
+            if size is not None:
+                self._sizes[key] = size
+            self.total += change
+            total = self.total
+        if change and self.on_change is not None:
+            self.on_change(total)
+
+
+tally = Tally()
+"""That of this process."""
+
+
+def measure(value: object) -> int:
+    """Return about how many bytes a value takes: the data of its arrays, and the rest as far as it is small.
+
+    Parameters
+    ----------
+    value : object
+        What to measure, with what it holds; shared parts count once.
+    """
+    seen: set[int] = set()
+    waiting = [value]
+    total = 0
+    while waiting and len(seen) < LOOKED_AT:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        total += _own_size(one)
+        if not isinstance(one, _whole):
+            waiting += _parts(one)
+    return total
+
+
+def _own_size(one: Any) -> int:
+    try:
+        size = sys.getsizeof(one, 0)
+        nbytes = one.nbytes if hasattr(type(one), "nbytes") else 0
+    except Exception:
+        # Whatever the user's class does in there.
+        return 0
+    # Of an array that owns its data both tell it.
+    return max(size, nbytes) if isinstance(nbytes, int) else size
+
+
+def _parts(one: Any) -> list[Any]:
+    if isinstance(one, dict):
+        return [*one.keys(), *one.values()]
+    if isinstance(one, (list, tuple, set, frozenset)):
+        return list(one)
+    parts: list[Any] = list(vars(one).values()) if hasattr(one, "__dict__") else []
+    for base in type(one).__mro__:
+        names = base.__dict__.get("__slots__", ())
+        for name in (names,) if isinstance(names, str) else names:
+            try:
+                parts.append(getattr(one, name))
+            except AttributeError:
+                continue
+    return parts

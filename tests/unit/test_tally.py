@@ -1,0 +1,81 @@
+"""The sizes of living values: one place knows each of them, and says when the sum changes."""
+
+import numpy as np
+import pytest
+
+import mosaic
+from mosaic.core.parameter_class import parameter_class
+from mosaic.runtime.tally import LOOKED_AT, Tally, measure
+
+
+class Plain:
+    def __init__(self, **values):
+        self.__dict__.update(values)
+
+
+class Slotted:
+    __slots__ = ("array",)
+
+    def __init__(self, array):
+        self.array = array
+
+
+class Hostile:
+    @property
+    def nbytes(self):
+        raise ValueError("not now")
+
+
+ARRAY = np.zeros(100_000)
+
+
+@pytest.mark.parametrize(
+    ("value", "bytes_"),
+    [
+        (ARRAY, 800_000),
+        (ARRAY[:50_000], 400_000),
+        ([ARRAY, ARRAY], 800_000),
+        ({"a": ARRAY, ARRAY.shape: [ARRAY[:10]]}, 800_080),
+        (Plain(a=ARRAY, b=Plain(c=ARRAY[:10])), 800_080),
+        (Slotted(ARRAY), 800_000),
+        (bytes(10_000), 10_000),
+        (Hostile(), 0),
+        (None, 0),
+    ],
+    ids=repr,
+)
+def test_arrays_and_the_rest(value, bytes_):
+    assert bytes_ <= measure(value) <= bytes_ + 2000
+
+
+def test_a_parameters_own_state_counts():
+    @mosaic.tessera
+    class Field:
+        def __init__(self):
+            self.data = ARRAY
+
+    assert measure(parameter_class(Field)()) >= 800_000
+
+
+def test_cycles_and_large_collections_end():
+    ring = []
+    ring.append(ring)
+    assert 0 < measure(ring) < 1000
+    assert measure(list(range(10 * LOOKED_AT))) >= 8 * 10 * LOOKED_AT
+
+
+def test_the_sum_follows_every_change():
+    told = []
+    tally = Tally()
+    tally.on_change = told.append
+    size = tally.keep("a", bytes(1000))
+    assert size == tally.size("a") == tally.total
+    tally.keep("b", bytes(2000))
+    tally.keep("b", bytes(1000))
+    assert tally.total == 2 * size
+    tally.keep("b", bytes(1000))
+    assert told == [size, 2 * size + 1000, 2 * size], "no change is not told"
+    tally.forget("b")
+    tally.forget("never kept")
+    assert tally.total == size
+    assert len(tally) == 1
