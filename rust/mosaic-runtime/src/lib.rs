@@ -11,6 +11,7 @@
 //! | [`node`] | starts and watches the workers of this machine |
 //! | [`notice`] | what the program is told outside of any call |
 //! | [`auth`], [`directory`] | the secret, the handshake, the private directory |
+//! | [`reduce`](mod@reduce) | element-wise reduction of arrays |
 //!
 //! Nothing here knows Python.
 
@@ -29,6 +30,7 @@ mod net;
 pub mod node;
 pub mod notice;
 mod peer;
+pub mod reduce;
 pub mod roles;
 mod shared;
 pub mod signal;
