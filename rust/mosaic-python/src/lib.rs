@@ -8,6 +8,7 @@
 //! | [`loops`] | completions into asyncio event loops |
 //! | [`executor`], [`coroutine`] | running calls: the main lane and the coroutine lane |
 //! | [`encode`], [`decode`] | values to payloads and back |
+//! | [`reduce`](mod@reduce) | element-wise reduction of arrays |
 //! | [`hooks`] | the Python objects that the core works with |
 
 #![allow(
@@ -25,6 +26,7 @@ mod executor;
 mod hooks;
 mod loops;
 mod method;
+mod reduce;
 mod task;
 
 /// The Rust core of mosaic.
@@ -38,6 +40,8 @@ mod _core {
     use super::hooks::configure;
     #[pymodule_export]
     use super::method::{RemoteMethod, TesseraRef};
+    #[pymodule_export]
+    use super::reduce::reduce;
     #[pymodule_export]
     use super::task::{Gather, Output, Task};
     #[pymodule_export]
