@@ -8,7 +8,7 @@ use mosaic_runtime::reduce::{
 use proptest::prelude::*;
 
 /// More than a few blocks and portions, and no multiple of either.
-const LONG: usize = 3 * 32 * 2048 + 777;
+const LONG: usize = 3 * 8 * 8192 + 777;
 
 /// What a plain loop gives.
 fn plain<T: Copy, R: Rule<T>>(rule: R, operands: &[Vec<T>]) -> Vec<R::Output> {
@@ -53,7 +53,7 @@ where
 fn operands<T: Debug>(
     element: impl Strategy<Value = T> + Clone,
 ) -> impl Strategy<Value = Vec<Vec<T>>> {
-    (1..6_usize, prop_oneof![0..40_usize, 2040..2060_usize]).prop_flat_map(
+    (1..6_usize, prop_oneof![0..40_usize, 8180..8200_usize]).prop_flat_map(
         move |(count, length)| {
             let operand = proptest::collection::vec(element.clone(), length);
             proptest::collection::vec(operand, count)
