@@ -48,6 +48,9 @@ endif
 ifneq ($(CURDIR),$(shell cat .bench/xoscar/.made-in 2>/dev/null))
 $(shell rm -f .bench/xoscar/.made-in)
 endif
+ifneq ($(CURDIR),$(shell cat .bench/ray/.made-in 2>/dev/null))
+$(shell rm -f .bench/ray/.made-in)
+endif
 
 # Folders are listed too: their time changes when a file is added or removed.
 RUST_SOURCES := $(wildcard Cargo.toml Cargo.lock rust-toolchain.toml .cargo/config.toml) $(shell \
@@ -116,8 +119,8 @@ bench-rust: $(STAMPS)/installed ## run the criterion benches of core and runtime
 	@cargo bench $(CARGO_LOCKED) $(RUST_TESTED)
 
 .PHONY: bench-peers
-bench-peers: build .bench/xoscar/.made-in ## measure beside bare sockets and xoscar (BENCH_ARGS='--row call')
-	$(call say,bench: bare sockets, xoscar and mosaic in turn; results in .bench/results.jsonl)
+bench-peers: build .bench/xoscar/.made-in .bench/ray/.made-in ## measure beside bare sockets, xoscar and Ray (BENCH_ARGS='--row call')
+	$(call say,bench: bare sockets and xoscar and Ray and mosaic in turn; results in .bench/results.jsonl)
 	@$(PY) -m benches.peers $(BENCH_ARGS)
 
 .PHONY: bench-growth
@@ -134,8 +137,8 @@ docs: $(STAMPS)/installed ## build the reference of the Rust crates into target/
 build: $(STAMPS)/built ## make .venv and build the extension into it, if anything changed
 
 .PHONY: pins
-pins: ## resolve constraints.txt and benches/peers/constraints.txt again
-	$(call say,pins: resolving pyproject.toml and xoscar in scratch environments)
+pins: ## resolve constraints.txt and those of benches/peers again
+	$(call say,pins: resolving pyproject.toml and xoscar and Ray in scratch environments)
 	@bash tools/pins.sh '$(PYTHON)'
 
 .PHONY: clean
@@ -177,3 +180,12 @@ $(STAMPS)/built: $(RUST_SOURCES) pyproject.toml $(STAMPS)/installed
 	@.bench/xoscar/bin/python -m pip install --quiet --no-deps -r benches/peers/constraints.txt
 	@.bench/xoscar/bin/python -m pip check --quiet
 	@echo '$(CURDIR)' > $@
+
+# Ray has no wheels for some machines and interpreters: the comparison then goes on without it.
+.bench/ray/.made-in: benches/peers/constraints-ray.txt $(STAMPS)/identity
+	$(call say,bench: installing what benches/peers/constraints-ray.txt pins into .bench/ray)
+	@if $(PYTHON) -m venv --clear .bench/ray \
+		&& .bench/ray/bin/python -m pip install --quiet --no-deps -r benches/peers/constraints-ray.txt \
+		&& .bench/ray/bin/python -m pip check --quiet; \
+	then echo '$(CURDIR)' > $@; \
+	else echo 'note: Ray could not be installed, and is left out'; rm -rf .bench/ray; fi

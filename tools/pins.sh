@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Resolves the two constraints files again, each in an environment of its own that is thrown away.
+# Resolves the three constraints files again, each in an environment of its own that is thrown away.
 # Keeps the comment lines at the top of each file. usage: tools/pins.sh PYTHON
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -31,3 +31,4 @@ PY
 )
 pin constraints.txt "${requirements[@]}"
 pin benches/peers/constraints.txt xoscar
+pin benches/peers/constraints-ray.txt ray numpy

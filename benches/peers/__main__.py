@@ -22,13 +22,22 @@ ROW_LIMIT_S = 300
 CONTENDERS = {
     "bare": (sys.executable, "benches.peers.bare"),
     "xoscar": (str(ROOT / ".bench" / "xoscar" / "bin" / "python"), "benches.peers.xoscar_peer"),
+    "ray": (str(ROOT / ".bench" / "ray" / "bin" / "python"), "benches.peers.ray_peer"),
     "mosaic": (sys.executable, "benches.peers.mosaic_peer"),
 }
+
+
+def say_skipped(row: str, contender: str, why: str) -> None:
+    """Say that a row is left out."""
+    print(f"{row:24} {contender:14} left out: {why}", flush=True)
 
 
 def measure_row(row: str, contender: str) -> bool:
     """Measure one row of one contender; keep and show what it says. False when it failed."""
     python, module = CONTENDERS[contender]
+    if not Path(python).exists():
+        say_skipped(row, contender, "`make bench-peers` could not install it")
+        return True
     with RESULTS.open("a") as results:
         done = subprocess.run(
             [python, "-m", module, row],
@@ -42,8 +51,11 @@ def measure_row(row: str, contender: str) -> bool:
         for line in done.stdout.splitlines():
             if not line.startswith("{"):
                 continue
-            results.write(line + "\n")
             figure = json.loads(line)
+            if "skipped" in figure:
+                say_skipped(figure["row"], figure["contender"], figure["skipped"])
+                continue
+            results.write(line + "\n")
             print(
                 f"{figure['row']:24} {figure['contender']:14} {figure['median']:12.4g} "
                 f"[{figure['lowest']:.4g} … {figure['highest']:.4g}] {figure['unit']}",

@@ -256,10 +256,18 @@ def main() -> None:
             asyncio.run(echo_asyncio(path))
         case ["echo", "blocking", path]:
             echo_blocking(path)
+        case ["echo", "arrays", path]:
+            from benches.peers import bare_arrays  # numpy: not for the other rows
+
+            bare_arrays.serve(path)
         case ["serve"]:
             serve()
         case ["lifecycle"]:
             measure.lifecycle(BLOCKING, "benches.peers.bare", "two bare interpreters, no framework")
+        case [row] if row in measure.ARRAY_ROWS:
+            from benches.peers import bare_arrays
+
+            bare_arrays.measure_row(row)
         case [row]:
             asyncio.run(measure_asyncio(row))
             measure_blocking(row)

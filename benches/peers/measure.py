@@ -52,8 +52,7 @@ LIFECYCLE = (
     Row("processes", "processes, driver included", ""),
     Row("idle_cpu_pct", "CPU idle, whole tree", "% of a core"),
 )
-ROWS = (
-    *LIFECYCLE,
+CALLS = (
     Row("call_async_us", "one call after another, asyncio driver", "µs"),
     Row("call_blocking_us", "one call after another, blocking driver", "µs"),
     Row("burst_own", "10,000 calls on one actor, own gather", "1/s", True),
@@ -67,6 +66,24 @@ ROWS = (
     Row("map_single", "map of 1,000 trivial items, one at a time", "items/s", True),
     Row("map_chunked", "map of 1,000 trivial items, chunked", "items/s", True),
 )
+# What is timed is in `benches.peers.arrays`, which needs numpy.
+ARRAYS = (
+    Row("array_in_1mb", "1 MB array as an argument", "GB/s", True),
+    Row("array_in_10mb", "10 MB array as an argument", "GB/s", True),
+    Row("array_in_100mb", "100 MB array as an argument", "GB/s", True),
+    Row("array_out_1mb", "1 MB array as a result", "GB/s", True),
+    Row("array_out_10mb", "10 MB array as a result", "GB/s", True),
+    Row("array_out_100mb", "100 MB array as a result", "GB/s", True),
+    Row("stored_1mb_us", "call with a stored array of 1 MB", "µs"),
+    Row("stored_100mb_us", "call with a stored array of 100 MB", "µs"),
+    Row("stored_1gb_us", "call with a stored array of 1 GB", "µs"),
+    Row("allocated_100mb_us", "call with an array allocated by the store, 100 MB", "µs"),
+    Row("allocated_1gb_us", "call with an array allocated by the store, 1 GB", "µs"),
+    Row("both_100mb_ms", "100 MB array to both workers", "ms"),
+    Row("reduce_ms", "sum of eight arrays of 100 MB", "ms"),
+)
+ROWS = (*LIFECYCLE, *CALLS, *ARRAYS)
+ARRAY_ROWS = frozenset(row.key for row in ARRAYS)
 TITLES = {row.key: row for row in ROWS}
 
 
@@ -109,6 +126,11 @@ def record(
     )
     print(json.dumps(figure, ensure_ascii=False), flush=True)
     return figure
+
+
+def skip(contender: tuple[str, str], row: str, why: str) -> None:
+    """Tell whoever started this process that a row is left out."""
+    print(json.dumps({"row": row, "contender": contender[0], "skipped": why}), flush=True)
 
 
 async def repeat(once: Callable[[], Awaitable[float]]) -> list[float]:

@@ -138,6 +138,13 @@ def main() -> None:
             measure.lifecycle(MOSAIC, "benches.peers.mosaic_peer")
         case ["call_blocking_us"]:
             measure_blocking()
+        case [row] if row in measure.ARRAY_ROWS:
+            from benches.peers import mosaic_arrays  # numpy: not for the other rows
+
+            mosaic.run(
+                lambda runtime: mosaic_arrays.measure_row(MOSAIC, runtime, row),
+                num_workers=WORKERS,
+            )
         case [row]:
             mosaic.run(lambda runtime: measure_row(runtime, row), num_workers=WORKERS)
 

@@ -12,7 +12,7 @@ from benches.peers.measure import ROWS, Row
 
 BEGIN = "<!-- peers: begin -->"
 END = "<!-- peers: end -->"
-COLUMNS = ("asyncio-echo", "blocking-echo", "xoscar", "mosaic")
+COLUMNS = ("asyncio-echo", "blocking-echo", "numpy", "xoscar", "ray", "mosaic")
 
 # Figures of one row further apart than this were not made in one run, and get no ratio.
 SAME_RUN_S = 1800
@@ -34,16 +34,18 @@ def render(results: Path) -> str:
         figures[figure["row"], figure["contender"]] = figure
     heads = [f"{name} {version(figures, name)}".strip() for name in COLUMNS]
     lines = [
-        f"| | unit | {' | '.join(heads)} | mosaic to xoscar | mosaic to bare |",
-        "|---|---|" + "---:|" * (len(COLUMNS) + 2),
+        f"| | unit | {' | '.join(heads)} | mosaic to xoscar | mosaic to Ray | mosaic to bare |",
+        "|---|---|" + "---:|" * (len(COLUMNS) + 3),
     ]
     for row in ROWS:
         found = {name: figures.get((row.key, name)) for name in COLUMNS}
         cells = [number(figure["median"]) if figure else "–" for figure in found.values()]
         # An echo knows one way to wait for many answers: it stands beside both of mosaic's.
         twin = figures.get((row.key.replace("_own", "_asyncio"), "asyncio-echo"))
-        bare = twin or found["blocking-echo"]
-        ratios = [ratio(row, found["mosaic"], other) for other in (found["xoscar"], bare)]
+        # What moves through memory cannot be faster than memory: that is bare, then, and not a socket.
+        bare = found["numpy"] or twin or found["blocking-echo"]
+        others = found["xoscar"], found["ray"], bare
+        ratios = [ratio(row, found["mosaic"], other) for other in others]
         lines.append(f"| {row.title} | {row.unit} | {' | '.join([*cells, *ratios])} |")
     return "\n".join(lines) + "\n"
 

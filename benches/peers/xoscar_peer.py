@@ -13,10 +13,12 @@ import itertools
 import sys
 from collections.abc import Awaitable, Callable
 from importlib import metadata
+from typing import ClassVar
 
+import numpy as np
 import xoscar
 
-from benches.peers import measure
+from benches.peers import arrays, measure
 from benches.peers.measure import now
 
 XOSCAR = ("xoscar", metadata.version("xoscar"))
@@ -34,6 +36,19 @@ class Plain(xoscar.Actor):
     @xoscar.extensible
     def increment(self, value: int) -> int:
         return value + 1
+
+
+class Arrays(xoscar.Actor):
+    """Takes and gives arrays."""
+
+    def take(self, array: np.ndarray) -> int:
+        return arrays.look(array)
+
+    def prepare(self, megabytes: int) -> None:
+        self.array = arrays.marked(megabytes)
+
+    def give(self) -> np.ndarray:
+        return self.array
 
 
 class Async(xoscar.Actor):
@@ -123,6 +138,37 @@ class Driver:
         return measure.ITEMS / (now() - start)
 
 
+class ArrayPeer(arrays.Peer):
+    """Arrays are values that go through sockets; there is no store."""
+
+    notes: ClassVar = {
+        "both": "two calls at once",
+        "reduce": "eight calls, then np.add in the driver",
+    }
+
+    def __init__(self, actors: list[xoscar.ActorRef]) -> None:
+        self.actors = actors
+
+    async def take(self, worker: int, array: np.ndarray) -> int:
+        return await self.actors[worker].take(array)
+
+    async def prepare(self, worker: int, megabytes: int) -> None:
+        await self.actors[worker].prepare(megabytes)
+
+    async def give(self, worker: int) -> np.ndarray:
+        return await self.actors[worker].give()
+
+    async def total(self) -> tuple[np.ndarray, float]:
+        start = now()
+        first, *rest = await asyncio.gather(
+            *[self.give(i % arrays.WORKERS) for i in range(arrays.OPERANDS)]
+        )
+        total = first.copy()
+        for array in rest:
+            np.add(total, array, out=total)
+        return total, now() - start
+
+
 ROWS: dict[str, tuple[Callable[[Driver], Awaitable[float]], str]] = {
     "call_async_us": (Driver.call, ""),
     "burst_asyncio": (Driver.burst_plain, ""),
@@ -137,6 +183,12 @@ ROWS: dict[str, tuple[Callable[[Driver], Awaitable[float]], str]] = {
 
 async def measure_row(row: str) -> None:
     """Measure one row, if xoscar has it."""
+    if row in arrays.ROWS:
+        driver = await Driver.start()
+        actors = [await driver.make(Arrays, index) for index in range(arrays.WORKERS)]
+        await arrays.measure_row(XOSCAR, row, ArrayPeer(actors))
+        await driver.stop()
+        return
     if row not in ROWS:
         return
     once, note = ROWS[row]

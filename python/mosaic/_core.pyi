@@ -20,6 +20,7 @@ __all__ = [
     "configure",
     "engine",
     "join_worker",
+    "reduce",
     "select_output",
     "start_head",
 ]
@@ -301,4 +302,23 @@ def select_output(value: object, key: object) -> object:
     """Return one output of a result: a position of a tuple, a key of a dict, or 0 for anything else.
 
     Raises `LookupError`.
+    """
+
+def reduce(arrays: Sequence[Any], operation: str, out: Any) -> None:
+    """Combine arrays element by element, in their order, without the interpreter's lock and on every core.
+
+    Parameters
+    ----------
+    arrays
+        Flat contiguous buffers of one type and length: integers, floating-point or complex numbers.
+    operation
+        ``sum``, ``mean``, ``prod``; ``min`` or ``max`` where numbers have an order.
+    out
+        A flat contiguous buffer to write to, of the same type and length, and of doubles for the ``mean`` of
+        integers. It shares no memory with an array.
+
+    Raises
+    ------
+    ValueError, BufferError
+        An array or the output is not so.
     """

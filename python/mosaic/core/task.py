@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
     from typing import Any, Self
 
+    import numpy.typing as npt
+
     from mosaic._core import _RawId as RawId
 
 __all__ = [
@@ -270,6 +272,31 @@ class TaskArrayProxy(ProxyBase):
     def wait(self, timeout: float | None = None) -> list[Any]:
         """Block until all values are here, and return them."""
         return _core.Gather(self.tasks, True).wait(timeout)
+
+    async def reduce(
+        self, op: str = "sum", out: npt.NDArray[Any] | None = None
+    ) -> npt.NDArray[Any]:
+        """Combine the values, arrays of one shape and type, element by element; see `Runtime.reduce`.
+
+        Parameters
+        ----------
+        op : str
+            ``sum``, ``mean``, ``min``, ``max`` or ``prod``.
+        out : ndarray, optional
+            Where to write the result.
+
+        Returns
+        -------
+        ndarray
+            ``out``, or a new array.
+
+        Examples
+        --------
+        ``gradient = await solvers.gradient(model).reduce("sum")``
+        """
+        from mosaic.runtime.reduction import reduce
+
+        return await reduce(self.tasks, op, out)
 
     @property
     def uid(self) -> list[str]:

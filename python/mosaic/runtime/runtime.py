@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
     from typing import Any
 
+    import numpy.typing as npt
+
     from mosaic._core import Engine, Task
     from mosaic.runtime.async_for import Loop
     from mosaic.runtime.memory import MemoryReport
@@ -488,6 +490,50 @@ class Runtime(Base):
     def drop(self, ref: WarehouseObject, propagate: bool = True) -> Awaitable[None]:
         """Free a stored value now, wherever it is; need not be awaited."""
         return ref.drop(propagate)
+
+    async def reduce(
+        self,
+        refs: Iterable[Any] | Awaitable[Iterable[Any]],
+        op: str = "sum",
+        out: npt.NDArray[Any] | None = None,
+    ) -> npt.NDArray[Any]:
+        """Combine arrays of one shape and type, element by element.
+
+        They are combined in the order of ``refs``, whichever is ready first: the same arrays give the same bits.
+
+        Parameters
+        ----------
+        refs : iterable of references, or awaitable
+            Tasks, outputs of tasks, stored values, arrays; or what a call on an array of tesserae returned.
+            Integers, ``float32``, ``float64``, ``complex64`` and ``complex128``; arrays that are contiguous in one
+            order are not copied. They must not change before the end.
+        op : str
+            ``sum``, ``mean``, ``min``, ``max`` or ``prod``. The type of the elements is kept, so that sums and
+            products of integers wrap as those of two NumPy arrays do; only the ``mean`` of integers is ``float64``.
+            A NaN wins ``min`` and ``max``, as in `numpy.minimum` and `numpy.maximum`; complex numbers have neither.
+        out : ndarray, optional
+            Where to write the result, which it may take from ``refs``. When the wait is given up, it may be written
+            to until the arrays at hand are combined.
+
+        Returns
+        -------
+        ndarray
+            ``out``, or a new array.
+
+        Raises
+        ------
+        ValueError, TypeError
+            There is no reference, or one is not an array like the first; ``out`` does not fit.
+        Exception
+            What a task among them failed with.
+
+        Examples
+        --------
+        ``gradient = await runtime.reduce([solver.gradient(shot) for shot in shots])``
+        """
+        from mosaic.runtime.reduction import reduce
+
+        return await reduce(refs, op, out)
 
     async def exec(
         self, uid: str, func: Callable[..., Any], func_args: Any = (), func_kwargs: Any = None

@@ -11,6 +11,7 @@
 //! | [`running`] | one call, from its arguments to its end |
 //! | [`encode`], [`decode`] | values to payloads and back |
 //! | [`store`] | large buffers, into the store and back |
+//! | [`reduce`](mod@reduce) | element-wise reduction of arrays |
 //! | [`named`] | functions and classes that travel by their name |
 //! | [`hooks`] | the Python objects that the core works with |
 
@@ -32,6 +33,7 @@ mod loops;
 mod method;
 mod named;
 mod output;
+mod reduce;
 mod running;
 mod store;
 mod task;
@@ -52,6 +54,8 @@ mod _core {
     use super::method::{RemoteMethod, TesseraRef};
     #[pymodule_export]
     use super::output::Output;
+    #[pymodule_export]
+    use super::reduce::reduce;
     #[pymodule_export]
     use super::store::{Segment, allocate};
     #[pymodule_export]

@@ -12,6 +12,7 @@
 //! | [`notice`] | what the program is told outside of any call |
 //! | [`store`] | bytes of large buffers, in shared memory or on disk |
 //! | [`auth`], [`directory`] | the secret, the handshake, the private directory |
+//! | [`reduce`](mod@reduce) | element-wise reduction of arrays |
 //!
 //! Nothing here knows Python.
 
@@ -32,6 +33,7 @@ pub mod node;
 pub mod notice;
 mod passing;
 mod peer;
+pub mod reduce;
 pub mod roles;
 mod shared;
 pub mod signal;

@@ -3,13 +3,27 @@
 use std::io;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, Scope, ScopedJoinHandle};
 
 /// Start a named thread that no Unix signal is delivered to: they belong to the program's threads, whose
 /// blocking waits they interrupt.
 pub fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     let old = block_signals()?;
     let thread = std::thread::Builder::new().name(name.into()).spawn(run);
+    restore_signals(&old);
+    thread
+}
+
+/// Start such a thread for the time of a scope.
+pub(crate) fn spawn_scoped<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    name: &str,
+    run: impl FnOnce() + Send + 'scope,
+) -> io::Result<ScopedJoinHandle<'scope, ()>> {
+    let old = block_signals()?;
+    let thread = std::thread::Builder::new()
+        .name(name.into())
+        .spawn_scoped(scope, run);
     restore_signals(&old);
     thread
 }

@@ -273,6 +273,7 @@ impl Truth {
 pub(crate) fn buffers_in(message: &Message) -> impl Iterator<Item = BufferId> {
     let payload = match message {
         Message::Call(call) => Some(&call.arguments),
+        Message::Keep { value, .. } => Some(value),
         Message::Settled { outcome, .. } | Message::Fetched { outcome, .. } => match &**outcome {
             Outcome::Value(value) => Some(value),
             _ => None,
