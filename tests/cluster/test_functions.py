@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import sys
 import threading
+import types
 
 import numpy as np
 import pytest
@@ -154,6 +156,22 @@ async def test_map_progress(runtime, capfd):
 
 async def test_a_large_map(runtime):
     assert sum(await runtime.map(square, range(20_000))) == sum(i * i for i in range(20_000))
+
+
+async def test_functions_that_travel_by_their_name(runtime):
+    for _ in range(2):
+        assert await runtime.submit(os.path.join, "a", "b").result() == "a/b"
+        assert await runtime.submit(sorted, [2, 3, 1], reverse=True).result() == [3, 2, 1]
+        assert await runtime.submit(square, 4).result() == 16
+
+
+async def test_a_name_that_the_worker_cannot_import_fails_the_call(runtime, monkeypatch):
+    module = types.ModuleType("only_here")
+    exec("def nothing(x):\n    return x\n", module.__dict__)
+    monkeypatch.setitem(sys.modules, "only_here", module)
+    with pytest.raises(ModuleNotFoundError, match="only_here"):
+        await runtime.submit(module.nothing, 1)
+    assert await runtime.submit(square, 2).result() == 4
 
 
 async def test_imap(runtime):

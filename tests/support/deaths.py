@@ -34,8 +34,7 @@ def die(how: str = "kill") -> None:
 
 def die_once(flag: Flag, how: str = "kill") -> None:
     """Die unless somebody did already."""
-    if not flag.is_set():
-        flag.set()
+    if flag.set_first():
         die(how)
 
 

@@ -52,6 +52,14 @@ class Flag:
     def set(self) -> None:
         Path(self.path).touch()
 
+    def set_first(self) -> bool:
+        """State the fact; tell whether nobody has before, however many try at once."""
+        try:
+            os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            return False
+        return True
+
     def is_set(self) -> bool:
         return os.path.exists(self.path)
 

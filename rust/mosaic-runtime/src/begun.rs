@@ -79,6 +79,39 @@ impl Begun {
     }
 }
 
+#[cfg(all(test, not(mosaic_loom)))]
+mod tests {
+    use super::*;
+    use mosaic_core::id::RuntimeId;
+
+    const TASK: TaskId = TaskId {
+        owner: RuntimeId::HEAD,
+        sequence: 1,
+    };
+
+    #[test]
+    fn lane_1_what_is_revoked_first_never_begins() {
+        let begun = Begun::default();
+        assert_eq!(begun.revoke(TASK), Revoked::Prevented);
+        assert!(!begun.begin(TASK));
+        assert!(begun.begin(TASK), "it was told once");
+        assert_eq!(begun.revoke(TASK), Revoked::Running);
+    }
+
+    #[test]
+    fn lane_2_what_has_its_result_when_it_is_revoked_keeps_it() {
+        let begun = Begun::default();
+        assert!(begun.begin(TASK));
+        begun.has_result(TASK);
+        assert_eq!(begun.revoke(TASK), Revoked::Ended);
+        begun.end(TASK);
+        // The engine has been told, and has not looked: what it asks for now comes too late to matter.
+        assert_eq!(begun.revoke(TASK), Revoked::Prevented);
+        begun.forget(TASK);
+        assert!(begun.lock().revoked.is_empty(), "nothing is remembered");
+    }
+}
+
 #[cfg(all(test, mosaic_loom))]
 mod loom_tests {
     use super::*;
