@@ -290,9 +290,11 @@ impl World {
                 };
                 let value = self.payload(at, Some(ObjectId::Task(task)));
                 if let Some(node) = self.nodes.get_mut(&at) {
+                    // Who gave a value away has to ask for it like anybody else.
+                    let here = (task.owner == at).then(|| value.references.clone());
                     node.program.tasks.push(TaskHandle {
                         task,
-                        value: value.references.clone(),
+                        value: here.unwrap_or_default(),
                         put: true,
                     });
                 }
