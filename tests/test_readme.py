@@ -1,18 +1,23 @@
-"""The README's example runs as it stands and prints what the README says it prints."""
+"""The README's examples run as they stand and print what the README says they print."""
 
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 README = Path(__file__).parents[1] / "README.md"
+EXAMPLES = re.findall(r"```python\n(.*?)```.*?```text\n(.*?)```", README.read_text(), re.DOTALL)
 
 
-def test_example_of_the_readme(tmp_path):
-    program, printed = re.search(
-        r"```python\n(.*?)```.*?```text\n(.*?)```", README.read_text(), re.DOTALL
-    ).groups()
-    script = tmp_path / "counter.py"
+def test_there_are_examples():
+    assert len(EXAMPLES) == README.read_text().count("```python") > 0
+
+
+@pytest.mark.parametrize(("program", "printed"), EXAMPLES, ids=["calls", "arrays"])
+def test_example_of_the_readme(program, printed, tmp_path):
+    script = tmp_path / "example.py"
     script.write_text(program)
     done = subprocess.run(
         [sys.executable, script],

@@ -114,3 +114,38 @@ async def test_a_hundred_thousand_small_references(fresh):
     assert await Echo.remote().back(refs[50_000]).result() == 50_000
     values = await asyncio.gather(*[ref.value() for ref in refs[::1000]])
     assert values == list(range(0, 100_000, 1000))
+
+
+@mosaic.tessera
+class Field:
+    def __init__(self, length):
+        self.data = np.zeros(length)
+
+
+def keep_array(value, length):
+    return np.ones(length)
+
+
+def keep_given(value, array):
+    return array
+
+
+async def test_living_values_count_too(fresh):
+    ref = await fresh.exec("kept", keep_array, (MEGABYTES_8,))
+    report = await fresh.memory()
+    assert 8_000_000 <= report.processes["warehouse:0"].taken < 8_100_000
+    assert report.taken == report.processes["warehouse:0"].taken
+    parameter = Field.parameter(2 * MEGABYTES_8)
+    await parameter
+    assert 24_000_000 <= (await fresh.memory()).processes["warehouse:0"].taken < 24_200_000
+    await fresh.exec("kept", keep_array, (10,))
+    await ref.drop()
+    assert 16_000_000 <= (await fresh.memory()).processes["warehouse:0"].taken < 16_100_000
+    # What lies in a store counts there, once.
+    given = await fresh.exec("given", keep_given, (np.ones(MEGABYTES_8),))
+    report = await fresh.memory()
+    assert 24_000_000 <= report.taken < 24_200_000
+    del parameter
+    await given.drop()
+    gc.collect()
+    await nothing_is_left(fresh)

@@ -123,11 +123,18 @@ async def _look() -> dict[str, Any]:
 
 async def report(engine: Engine) -> MemoryReport:
     """Ask every process of this machine what it has in the store."""
-    from mosaic.runtime.functions import submit
+    from mosaic.runtime.functions import caller
 
-    others = {uid: submit(engine, _look, (), {}, uid) for _, uid in network.workers()}
+    # Not the head, from elsewhere: it answers only while its program turns an event loop.
+    others = {
+        uid: caller(engine, _look, number)(_look)
+        for number, uid, _, role in engine.members()
+        if role != "head" and uid != engine.uid
+    }
     found = {engine.uid: engine.memory()}
-    answers = await asyncio.gather(*(task.result() for task in others.values()), return_exceptions=True)
+    answers = await asyncio.gather(
+        *(task.result() for task in others.values()), return_exceptions=True
+    )
     for uid, answer in zip(others, answers, strict=True):
         if isinstance(answer, RuntimeDisconnectedError):
             continue

@@ -12,6 +12,7 @@ import asyncio
 import numpy as np
 
 from mosaic import _core
+from mosaic.core.arrays import empty
 from mosaic.core.task import TaskArrayProxy
 
 TYPE_CHECKING = False
@@ -206,5 +207,5 @@ def _flat(array: Array, dtype: np.dtype[Any], order: Order) -> Array:
 
 
 def _allocate(shape: tuple[int, ...], dtype: np.dtype[Any], order: Order) -> Array:
-    """Return the array for a result."""
-    return np.empty(shape, dtype, order=order)
+    """Return the array for a result: in the store, so that it goes on without a copy."""
+    return empty(shape, dtype, order)

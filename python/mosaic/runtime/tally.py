@@ -1,8 +1,11 @@
 """How many bytes the living values of this process take: the one place that knows each of them.
 
-Whoever keeps a value says so, and says again after each change. `Tally.on_change` is called whenever the total
-differs, on the thread on which it did: values change on the main thread and on the event loop's. The lock may be taken
+Whoever keeps a value says so, and says again after each change. `Tally.on_change` is called with each change of the
+total, on the thread on which it came: values change on the main thread and on the event loop's. The lock may be taken
 again by the thread that has it, since the collector may let go of a value at any moment.
+
+What this process keeps counts against the memory of the node's stores. Arrays that show a buffer of a store count
+there already, and not here.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import sys
 from _thread import RLock
 
+from mosaic import _core
 from mosaic.core.base import ProxyBase, RemoteBase
 
 TYPE_CHECKING = False
@@ -69,13 +73,20 @@ class Tally:
             if size is not None:
                 self._sizes[key] = size
             self.total += change
-            total = self.total
         if change and self.on_change is not None:
-            self.on_change(total)
+            self.on_change(change)
+
+
+def _account(change: int) -> None:
+    engine = _core.engine()
+    # Values go with the process, too, when there is no engine left to tell.
+    if engine is not None and not engine.stopped:
+        engine.account(change)
 
 
 tally = Tally()
 """That of this process."""
+tally.on_change = _account
 
 
 def measure(value: object) -> int:
@@ -107,8 +118,22 @@ def _own_size(one: Any) -> int:
     except Exception:
         # Whatever the user's class does in there.
         return 0
+    if _shows_store(one):
+        return size
     # Of an array that owns its data both tell it.
     return max(size, nbytes) if isinstance(nbytes, int) else size
+
+
+def _shows_store(one: Any) -> bool:
+    """Tell whether an array's data lie in a buffer of a store."""
+    for _ in range(4):
+        # A view of a view of a memory view of it.
+        one = getattr(one, "base", None) if not isinstance(one, memoryview) else one.obj
+        if one is None:
+            return False
+        if isinstance(one, _core.Segment):
+            return True
+    return False
 
 
 def _parts(one: Any) -> list[Any]:
