@@ -346,7 +346,7 @@ pub(super) fn encode(message: &Message, block: usize, out: &mut BytesMut) -> Res
                 value.format,
                 value.references.len() as u32,
             );
-            write(out, &row).map(|()| RECEIVED)?
+            write(out, &row).map(|()| KEEP)?
         }
         Message::WarehouseWanted => WAREHOUSE_WANTED,
         Message::WarehouseFailed(reason) => {
