@@ -4,10 +4,11 @@ The cost of a call must not depend on how many tesserae or tasks there are. Each
 process of its own, so that memory of one does not hide in another.
 
     tesserae   1 … 10,000 tesserae on two workers: made; then 10,000 calls spread over all of them
+    references 1 k … 100 k stored values: small ones, then arrays of 128 KiB in the store
     pending    1 k … 1 M calls waiting behind one that does not end: microseconds to submit one,
                bytes in the caller for one, calls a second when the way is free
 
-usage: python -m benches.growth [--only tesserae|pending] [--largest N]
+usage: python -m benches.growth [--only tesserae|references|pending] [--largest N]
 """
 
 from __future__ import annotations
@@ -20,12 +21,15 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
 import mosaic
 from benches.peers.measure import now, pss_mb
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / ".bench" / "growth.jsonl"
 TESSERAE = (1, 10, 100, 1_000, 10_000)
+REFERENCES = (1_000, 10_000, 100_000)
 PENDING = (1_000, 10_000, 100_000, 1_000_000)
 CALLS = 10_000
 STEP_LIMIT_S = 300
@@ -55,6 +59,30 @@ async def measure_tesserae(runtime: mosaic.runtime.Runtime, count: int) -> dict[
     await mosaic.gather([tesserae[i % count].nothing() for i in range(CALLS)])
     called = now() - start
     return {"made_per_s": count / made, "call_us": called / CALLS * 1e6}
+
+
+async def measure_references(runtime: mosaic.runtime.Runtime, count: int) -> dict[str, float]:
+    """Measure that many small values held at once, and a tenth as many arrays in the store."""
+    small = await _hold(list(range(count)), runtime)
+    large = await _hold([np.zeros(16_384)] * (count // 10), runtime)
+    return {
+        "put_us": small[0],
+        "bytes_each": small[1],
+        "array_put_us": large[0],
+        # Beyond the array's own bytes, which are shared memory.
+        "array_bytes_each": large[1] - 131_072,
+    }
+
+
+async def _hold(values: list[object], runtime: mosaic.runtime.Runtime) -> tuple[float, float]:
+    """Return the microseconds to store one, and the bytes in the driver for one."""
+    before = pss_mb([os.getpid()])
+    start = now()
+    references = [runtime.put(value) for value in values]
+    assert await references[-1].value() is not None
+    taken = now() - start
+    after = pss_mb([os.getpid()])
+    return taken / len(values) * 1e6, (after - before) * 2**20 / len(values)
 
 
 async def measure_pending(runtime: mosaic.runtime.Runtime, count: int) -> dict[str, float]:
@@ -88,7 +116,11 @@ async def measure_pending(runtime: mosaic.runtime.Runtime, count: int) -> dict[s
     }
 
 
-STEPS = {"tesserae": (TESSERAE, measure_tesserae), "pending": (PENDING, measure_pending)}
+STEPS = {
+    "tesserae": (TESSERAE, measure_tesserae),
+    "references": (REFERENCES, measure_references),
+    "pending": (PENDING, measure_pending),
+}
 
 
 def step(name: str, count: int) -> None:

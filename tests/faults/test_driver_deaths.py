@@ -17,6 +17,9 @@ BUSY = {
     "constructing": "proxy = Slow.remote(); time.sleep(600)",
     "many calls": "while True: runtime.submit(abs, -1).wait()",
     "child processes of a worker": "runtime.submit(children).wait(); time.sleep(600)",
+    "arrays in the store": "kept = [runtime.put(fields(5)), Keeper.remote(fields(6))]; time.sleep(600)",
+    "arrays on disk": "kept = [runtime.put(fields(7)) for _ in range(20)]; time.sleep(600)",
+    "arrays on their way": "while True: runtime.submit(len, fields(8))",
     "warehouse idle": "Field.parameter().add(1, propagate=True); time.sleep(600)",
     "warehouse at work": "Field.parameter().hold(propagate=True)",
     "warehouse starting": "field = Field.parameter(); field.set('x', 1); time.sleep(600)",
@@ -28,6 +31,7 @@ import ctypes
 import subprocess
 import sys
 import time
+import numpy as np
 import mosaic
 from tests.support.actors import Blocker
 from tests.support.rendezvous import Flag
@@ -40,6 +44,14 @@ def hold():
 
 def children():
     subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1)"])
+
+def fields(value):
+    return np.full(1_000_000, float(value))
+
+@mosaic.tessera
+class Keeper:
+    def __init__(self, array):
+        self.array = array
 
 @mosaic.tessera
 class Slow:
@@ -60,7 +72,7 @@ class Needy:
     def hold(self):
         Field.parameter().hold(propagate=True)
 
-with mosaic.session(num_workers=2) as runtime:
+with mosaic.session(num_workers=2, warehouse_memory="100MB") as runtime:
     runtime.submit(int).wait()
     print("ready", flush=True)
     {body}
