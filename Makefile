@@ -131,7 +131,7 @@ bench-growth: build ## measure how cost grows with tesserae and pending calls
 .PHONY: docs
 docs: $(STAMPS)/installed ## build the reference of the Rust crates into target/doc
 	$(call say,docs: rustdoc into target/doc)
-	@RUSTDOCFLAGS='-D warnings' cargo doc --quiet $(CARGO_LOCKED) --workspace --no-deps --document-private-items
+	@RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' cargo doc --quiet $(CARGO_LOCKED) --workspace --no-deps --document-private-items
 
 .PHONY: build
 build: $(STAMPS)/built ## make .venv and build the extension into it, if anything changed

@@ -290,8 +290,6 @@ class Gather:
 class Segment:
     """Memory that came with a message or lies in a store: a writable buffer (PEP 3118), nobody else's."""
 
-    def __buffer__(self, flags: int, /) -> memoryview: ...
-
 def allocate(length: int) -> Segment:
     """Return memory of the store to write to; passed on whole, it is not copied.
 

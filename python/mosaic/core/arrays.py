@@ -54,18 +54,20 @@ def empty(
     ...     float(runtime.submit(lambda a: a.sum(), field).wait())
     400000.0
     """
+    import operator
+
     import numpy as np
 
     from mosaic import _core
 
-    kind = np.dtype(dtype)
-    whole = (shape,) if hasattr(type(shape), "__index__") else tuple(shape)  # type: ignore[arg-type]
+    kind: np.dtype[Any] = np.dtype(dtype)
+    whole = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
     size = kind.itemsize
     for length in whole:
-        size *= int(length)
+        size *= operator.index(length)
     if size < THRESHOLD or kind.hasobject or _core.engine() is None:
         return np.empty(whole, kind, order)
-    return np.ndarray(whole, kind, _core.allocate(size), order=order)
+    return np.ndarray(whole, kind, memoryview(_core.allocate(size)), order=order)  # type: ignore[arg-type]
 
 
 def zeros(
@@ -77,7 +79,9 @@ def zeros(
     return array
 
 
-def asarray(values: ArrayLike, dtype: DTypeLike = None, order: Order | None = None) -> NDArray[Any]:
+def asarray(
+    values: ArrayLike, dtype: DTypeLike | None = None, order: Order | None = None
+) -> NDArray[Any]:
     """Return an array in the store with the values of another; see `empty`.
 
     Parameters

@@ -126,7 +126,7 @@ pub(crate) fn decode_arguments(
     Ok((args, kwargs))
 }
 
-/// What [`crate::task::Output::part`] made.
+/// What [`crate::output::Output::part`] made.
 fn decode_part<'py>(py: Python<'py>, part: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     let (format, body) = part.split_first().ok_or_else(truncated)?;
     decode_value(

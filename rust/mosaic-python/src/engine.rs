@@ -50,11 +50,11 @@ pub(crate) fn engine_error(py: Python<'_>, refusal: &EngineError) -> PyErr {
             return pyo3::exceptions::PyTimeoutError::new_err(refusal.to_string());
         }
         EngineError::Store(StoreError::Full(_) | StoreError::TooLarge(_)) => "MemoryOverflowError",
-        EngineError::Store(StoreError::System(_)) => "MosaicError",
         EngineError::Stopped | EngineError::Forked => "RuntimeDisconnectedError",
-        EngineError::Interrupted | EngineError::NoWorkers(_) | EngineError::System(_) => {
-            "MosaicError"
-        }
+        EngineError::Store(StoreError::System(_))
+        | EngineError::Interrupted
+        | EngineError::NoWorkers(_)
+        | EngineError::System(_) => "MosaicError",
     };
     error(py, class, &refusal.to_string())
 }

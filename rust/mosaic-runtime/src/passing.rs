@@ -30,6 +30,9 @@ pub(crate) fn send(
     }
 }
 
+/// Length of a descriptor.
+const SIZE: usize = size_of::<libc::c_int>();
+
 /// The ancillary part of a message with as many files as there can be.
 #[repr(align(8))]
 struct Control([MaybeUninit<u8>; 1040]);
@@ -70,8 +73,9 @@ pub(crate) fn receive(
             {
                 let data = libc::CMSG_DATA(message);
                 let length = (*message).cmsg_len as usize - (data as usize - message as usize);
-                for index in 0..length / size_of::<libc::c_int>() {
-                    let descriptor = data.cast::<libc::c_int>().add(index).read_unaligned();
+                for bytes in std::slice::from_raw_parts(data, length).chunks_exact(SIZE) {
+                    let descriptor =
+                        libc::c_int::from_ne_bytes(bytes.try_into().unwrap_or([0xff; SIZE]));
                     let received = OwnedFd::from_raw_fd(descriptor);
                     #[cfg(not(target_os = "linux"))]
                     let _ = rustix::io::fcntl_setfd(&received, rustix::io::FdFlags::CLOEXEC);
@@ -81,7 +85,7 @@ pub(crate) fn receive(
             message = libc::CMSG_NXTHDR(&raw const header, message);
         }
     }
-    Ok(count as usize)
+    Ok(count.cast_unsigned())
 }
 
 #[cfg(test)]

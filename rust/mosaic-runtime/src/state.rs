@@ -43,12 +43,11 @@ impl State {
         self.machine.flush(&mut self.actions);
         self.carry_out(shared);
         for (to, note) in std::mem::take(&mut *lock(&shared.notes)) {
-            let all: Vec<_> = match to {
-                Some(one) => vec![one],
-                None => {
-                    let members = self.machine.members().map(|member| member.runtime);
-                    members.filter(|member| *member != shared.me).collect()
-                }
+            let all: Vec<_> = if let Some(one) = to {
+                vec![one]
+            } else {
+                let members = self.machine.members().map(|member| member.runtime);
+                members.filter(|member| *member != shared.me).collect()
             };
             for to in all {
                 self.send(to, &note, shared);

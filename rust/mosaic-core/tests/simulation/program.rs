@@ -118,7 +118,8 @@ impl World {
             20 + self.rng.below(100)
         };
         let mut references = Vec::new();
-        if self.rng.chance(20) {
+        let (makes, passes_on) = (self.rng.chance(20), self.rng.chance(20));
+        if makes {
             let sequence = self
                 .nodes
                 .get_mut(&at)
@@ -131,7 +132,7 @@ impl World {
                 object: ObjectId::Buffer(buffer),
                 authority: at,
             });
-        } else if self.rng.chance(20) {
+        } else if passes_on {
             let buffers = self.nodes[&at].program.buffers.clone();
             references.extend(self.rng.pick(&buffers));
         }

@@ -1,5 +1,11 @@
 //! What a store may use: from the environment, or from the program.
 
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "amounts of memory for people: positive, and never exact"
+)]
+
 use std::path::PathBuf;
 use std::time::Duration;
 

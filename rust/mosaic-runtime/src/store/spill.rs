@@ -96,15 +96,12 @@ impl Spill {
         for part in bytes.chunks(BLOCK) {
             block.clear();
             let packed = compress.then(|| lz4_flex::block::compress(part));
-            match packed.filter(|packed| packed.len() < part.len()) {
-                Some(packed) => {
-                    block.extend_from_slice(&(packed.len() as u32).to_le_bytes());
-                    block.extend_from_slice(&packed);
-                }
-                None => {
-                    block.extend_from_slice(&(PLAIN | part.len() as u32).to_le_bytes());
-                    block.extend_from_slice(part);
-                }
+            if let Some(packed) = packed.filter(|packed| packed.len() < part.len()) {
+                block.extend_from_slice(&(packed.len() as u32).to_le_bytes());
+                block.extend_from_slice(&packed);
+            } else {
+                block.extend_from_slice(&(PLAIN | part.len() as u32).to_le_bytes());
+                block.extend_from_slice(part);
             }
             hasher.update(&block);
             if let Err(error) = file.write_all_at(&block, at) {
@@ -133,29 +130,25 @@ impl Spill {
         if state.used + length > self.cap {
             return Err(Refusal::Cap(self.cap));
         }
-        let file = match &state.file {
-            Some(file) => Arc::clone(file),
-            None => {
-                let file = Arc::new(unnamed(&self.directory).map_err(Refusal::System)?);
-                state.file = Some(Arc::clone(&file));
-                file
-            }
+        let file = if let Some(file) = &state.file {
+            Arc::clone(file)
+        } else {
+            let file = Arc::new(unnamed(&self.directory).map_err(Refusal::System)?);
+            state.file = Some(Arc::clone(&file));
+            file
         };
         state.used += length;
         let fitting = state.free.iter().filter(|(_, free)| **free >= length);
         let offset = fitting.min_by_key(|(_, free)| **free).map(|(&at, _)| at);
-        let offset = match offset {
-            Some(offset) => {
-                let free = state.free.remove(&offset).unwrap_or(length);
-                if free > length {
-                    state.free.insert(offset + length, free - length);
-                }
-                offset
+        let offset = if let Some(offset) = offset {
+            let free = state.free.remove(&offset).unwrap_or(length);
+            if free > length {
+                state.free.insert(offset + length, free - length);
             }
-            None => {
-                state.end += length;
-                state.end - length
-            }
+            offset
+        } else {
+            state.end += length;
+            state.end - length
         };
         Ok((file, offset))
     }

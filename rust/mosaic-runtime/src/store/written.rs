@@ -96,7 +96,7 @@ fn scan(
             }
             return Err(error);
         }
-        for region in &regions[..found as usize] {
+        for region in &regions[..found.cast_unsigned() as usize] {
             let length = (region.end - region.start) as usize;
             if !visit(region.start as usize, length) {
                 return Ok(());
