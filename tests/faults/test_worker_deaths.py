@@ -250,21 +250,6 @@ async def test_stored_values_go_with_the_last_who_holds_them(fresh):
         await asyncio.wait_for(fresh.get_warehouse().get_remote(uid=uid), BOUND)
 
 
-async def test_a_lost_value_that_a_call_needs_is_named_too(fresh):
-    @mosaic.tessera
-    class Putter:
-        async def put(self, value):
-            return await mosaic.runtime().put(value)
-
-    doomed, other = await pair(fresh)
-    reference = await Putter.remote(runtime=doomed.runtime_id).put(1).result()
-    await told(doomed.die())
-    with pytest.raises(mosaic.ObjectLostError, match="SIGKILL") as info:
-        await asyncio.wait_for(other.add(reference), BOUND)
-    assert reference.uid in str(info.value)
-    assert any("argument 0 of Doomed.add" in note for note in info.value.__notes__)
-
-
 async def test_many_deaths_one_after_another(fresh):
     for i in range(6):
         await fresh.wait_for_workers(2, timeout=BOUND)

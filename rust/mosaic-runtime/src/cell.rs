@@ -107,6 +107,9 @@ impl Callee {
     }
 }
 
+/// Values from this encoded length on are let go of at once.
+pub(crate) const LARGE: u64 = 16 << 10;
+
 /// One task, as its holders in this process see it.
 #[derive(Debug)]
 pub struct TaskCell {
@@ -119,6 +122,8 @@ pub struct TaskCell {
     abandoned: AtomicBool,
     reported: AtomicBool,
     read: AtomicBool,
+    /// Its value is known to be large before it has ended.
+    large: AtomicBool,
     stage: AtomicU8,
     inner: Mutex<Inner>,
 }
@@ -126,8 +131,8 @@ pub struct TaskCell {
 #[derive(Debug, Default)]
 struct Inner {
     outcome: Option<Arc<Outcome>>,
-    /// Somebody has the value, which had this encoded length.
-    taken: Option<u64>,
+    /// Somebody has the value, which had this encoded length and format.
+    taken: Option<(u64, u8)>,
     waiters: Vec<(Stage, Waiter)>,
 }
 
@@ -154,6 +159,7 @@ impl TaskCell {
             abandoned: AtomicBool::new(false),
             reported: AtomicBool::new(false),
             read: AtomicBool::new(false),
+            large: AtomicBool::new(false),
             stage: AtomicU8::new(PENDING),
             inner: Mutex::default(),
         }
@@ -263,14 +269,15 @@ impl TaskCell {
                 _ => return None,
             },
         };
-        inner.taken = Some(value.size() as u64);
+        inner.taken = Some((value.size() as u64, value.format));
         Some(value)
     }
 
     /// Encoded length of the value in bytes, once known.
     pub fn size(&self) -> Option<u64> {
         let inner = lock(&self.inner);
-        inner.taken.or_else(|| match inner.outcome.as_deref()? {
+        let taken = inner.taken.map(|(length, _)| length);
+        taken.or_else(|| match inner.outcome.as_deref()? {
             Outcome::Value(payload) => Some(payload.size() as u64),
             Outcome::Stored { size, .. } => Some(*size),
             Outcome::Failed(_) => None,
@@ -280,11 +287,24 @@ impl TaskCell {
     /// Whether its end should be let go of at once when nobody here wants it: its value is large, or more
     /// than `plain` bytes.
     pub fn is_precious(&self, plain: u8) -> bool {
-        self.look(|outcome| match outcome {
+        if self.large.load(Ordering::Acquire) {
+            return true;
+        }
+        let inner = lock(&self.inner);
+        // The program may have taken the value; the rules still keep what it lies in.
+        if let Some((length, format)) = inner.taken {
+            return format != plain || length >= LARGE;
+        }
+        match inner.outcome.as_deref() {
             Some(Outcome::Value(payload)) => payload.format != plain,
             Some(Outcome::Stored { .. }) => true,
             Some(Outcome::Failed(_)) | None => false,
-        })
+        }
+    }
+
+    /// Its value is large, or alive, whatever becomes of the task.
+    pub(crate) fn holds_much(&self) {
+        self.large.store(true, Ordering::Release);
     }
 
     /// Somebody is told of its failure by another way: a call that depends on it.

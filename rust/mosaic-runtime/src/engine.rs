@@ -24,7 +24,7 @@ use mosaic_core::placement::Strategy;
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
-use crate::cell::{Callee, Stage, TaskCell, Waiter};
+use crate::cell::{Callee, LARGE, Stage, TaskCell, Waiter};
 use crate::directory::Directory;
 pub use crate::error::EngineError;
 use crate::executor::Executor;
@@ -395,6 +395,9 @@ impl Engine {
         let task = TaskId::kept(RuntimeId::HEAD, self.shared.me, self.next_sequence());
         let functions = TesseraId::functions(RuntimeId::HEAD);
         let cell = TaskCell::new(task, Callee::new(functions, "".into(), name));
+        if !value.references.is_empty() || value.size() as u64 >= LARGE {
+            cell.holds_much();
+        }
         let handle = Arc::clone(&cell);
         self.shared.pending.fetch_add(1, Ordering::AcqRel);
         self.shared.post_now(Event::ValueKept {
