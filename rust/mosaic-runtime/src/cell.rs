@@ -298,7 +298,9 @@ impl TaskCell {
         match inner.outcome.as_deref() {
             Some(Outcome::Value(payload)) => payload.format != plain,
             Some(Outcome::Stored { .. }) => true,
-            Some(Outcome::Failed(_)) | None => false,
+            Some(Outcome::Failed(_)) => false,
+            // Of what was passed here it is not known.
+            None => self.borrowed,
         }
     }
 
