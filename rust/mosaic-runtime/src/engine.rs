@@ -9,41 +9,35 @@
 //! Lock order: state, then (inbox | cell | mailbox | notices), each of these innermost. Nothing of the
 //! program's runs under any of them (`ENG-1`).
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mosaic_core::call::{Call, CallKind, Construction, Dependency, Outcome};
 use mosaic_core::event::{Event, Member, Role, Submission, Want};
 use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::machine::{Config as Rules, Machine};
-use mosaic_core::payload::{Payload, Reference, Stored};
+use mosaic_core::payload::{Payload, Reference};
 use mosaic_core::placement::Strategy;
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
-use crate::cell::{Callee, LARGE, Stage, TaskCell, Waiter};
+use crate::cell::{Callee, LARGE, TaskCell};
 use crate::directory::Directory;
 pub use crate::error::EngineError;
 use crate::executor::Executor;
 use crate::inlet::Inlets;
-use crate::lane::{Job, Lane};
 use crate::net;
 use crate::node::Node;
 use crate::notice::Notices;
 use crate::roles::WorkerSeat;
 use crate::shared::{Shared, lock};
-use crate::signal::Signal;
 use crate::state::State;
 use crate::store::ledger::Ledger;
-use crate::store::{Store, StoreError, StoreReport, StoreSettings, View};
+use crate::store::{Store, StoreSettings};
 use crate::threads;
 use crate::waiting::HomeSignal;
-
-/// How long other processes may take to give memory back that nothing uses.
-const GIVING_BACK: Duration = Duration::from_secs(1);
 
 /// A submission that comes back, and why.
 pub type Refused = (Submission<Arc<TaskCell>>, EngineError);
@@ -280,21 +274,6 @@ impl Engine {
     /// Use this strategy to place tesserae (head).
     pub fn set_strategy(&self, strategy: Box<dyn Strategy + Send>) {
         lock(&self.shared.state).machine.set_strategy(strategy);
-    }
-
-    /// Block until it is decided where a tessera of this runtime goes; `None` if nowhere.
-    pub fn wait_placed(
-        &self,
-        tessera: TesseraId,
-        deadline: Option<Instant>,
-    ) -> Result<Option<RuntimeId>, EngineError> {
-        self.shared.process_inbox();
-        self.watch(deadline, || {
-            let state = lock(&self.shared.state);
-            let host = state.machine.host_of(tessera);
-            (host.is_some() || !state.machine.is_unplaced(tessera) || self.stopped())
-                .then_some(host)
-        })
     }
 
     /// Make a call. The cell is resolved when it ends.
@@ -545,189 +524,6 @@ impl Engine {
     /// The program's own strategy has chosen.
     pub fn chosen(&self, tessera: TesseraId, place: Result<RuntimeId, String>) {
         self.shared.post(Event::WorkerChosen { tessera, place });
-    }
-
-    /// Block until the cell reaches the stage.
-    pub fn wait(
-        &self,
-        cell: &Arc<TaskCell>,
-        stage: Stage,
-        deadline: Option<Instant>,
-    ) -> Result<(), EngineError> {
-        if cell.reached(stage) {
-            return Ok(());
-        }
-        if threads::forked() {
-            return Err(EngineError::Forked);
-        }
-        let signal = self.shared.borrow_signal()?;
-        if cell
-            .subscribe(stage, Waiter::Thread(Arc::clone(&signal)))
-            .is_err()
-        {
-            self.shared.return_signal(&signal);
-            return Ok(());
-        }
-        let result = self
-            .shared
-            .wait_until(&signal, deadline, || cell.reached(stage).then_some(()));
-        cell.unsubscribe_thread(&signal);
-        self.shared.return_signal(&signal);
-        result
-    }
-
-    /// A signal for a blocking wait of the caller's own making; to be given back with [`Engine::return_signal`].
-    pub fn borrow_signal(&self) -> Result<Arc<Signal>, EngineError> {
-        Ok(self.shared.borrow_signal()?)
-    }
-
-    /// Block until `done`, asked whenever the signal is raised.
-    pub fn wait_for<R>(
-        &self,
-        signal: &Signal,
-        deadline: Option<Instant>,
-        done: impl FnMut() -> Option<R>,
-    ) -> Result<R, EngineError> {
-        self.shared.wait_until(signal, deadline, done)
-    }
-
-    /// Give back a signal.
-    pub fn return_signal(&self, signal: &Arc<Signal>) {
-        self.shared.return_signal(signal);
-    }
-
-    /// Block until `done` gives an answer; asked again whenever membership or the number of pending tasks changes.
-    pub fn watch<R>(
-        &self,
-        deadline: Option<Instant>,
-        done: impl FnMut() -> Option<R>,
-    ) -> Result<R, EngineError> {
-        let signal = self.shared.borrow_signal()?;
-        lock(&self.shared.watchers).push(Arc::clone(&signal));
-        let result = self.shared.wait_until(&signal, deadline, done);
-        lock(&self.shared.watchers).retain(|own| !Arc::ptr_eq(own, &signal));
-        self.shared.return_signal(&signal);
-        result
-    }
-
-    /// Block until there is something for a lane, and take it all. Returns whether the lane goes on.
-    pub fn take_jobs(&self, lane: &Lane, batch: &mut VecDeque<Job>) -> bool {
-        loop {
-            if let Some(goes_on) = lane.take_or_sleep(batch) {
-                return goes_on;
-            }
-            // An interruption by a signal is as good as any other reason to look again.
-            let _ = self.shared.sleep(lane.signal(), None, || lane.wake());
-            lane.wake();
-        }
-    }
-
-    /// Block until that many workers take part.
-    pub fn wait_ready(&self, workers: usize, deadline: Option<Instant>) -> Result<(), EngineError> {
-        self.watch(deadline, || {
-            if let Some(reason) = self.shared.node.as_ref().and_then(Node::gave_up) {
-                return Some(Err(EngineError::NoWorkers(reason)));
-            }
-            if self.stopped() {
-                return Some(Err(EngineError::Stopped));
-            }
-            let living = self.members();
-            let living = living.iter().filter(|member| member.role == Role::Worker);
-            (living.count() >= workers).then_some(Ok(()))
-        })?
-    }
-
-    /// Copy bytes into the store.
-    ///
-    /// # Errors
-    /// [`EngineError::Store`] where there is no room, neither in memory nor on disk.
-    pub fn keep(&self, bytes: &[u8]) -> Result<Arc<dyn Stored>, EngineError> {
-        let shared = &self.shared;
-        self.with_room(|| shared.store.keep(bytes, || shared.neighbours()))
-    }
-
-    /// Memory of the store to write to: passed on, it is not copied.
-    ///
-    /// # Errors
-    /// [`EngineError::Store`] where there is no room in memory.
-    pub fn allocate(&self, length: usize) -> Result<Arc<View>, EngineError> {
-        let shared = &self.shared;
-        self.with_room(|| shared.store.allocate(length, || shared.neighbours()))
-    }
-
-    /// Try to get memory of the store. Where only other processes have memory that nothing uses, they are asked to
-    /// give it back, and that is waited for: it takes them a moment, whatever their programs do.
-    fn with_room<T>(&self, attempt: impl Fn() -> Result<T, StoreError>) -> Result<T, EngineError> {
-        let store = &self.shared.store;
-        let full = match attempt() {
-            Err(full @ StoreError::Full(_)) if store.others_are_idle() => full,
-            result => return Ok(result?),
-        };
-        let deadline = Instant::now() + GIVING_BACK;
-        match self.wait_for_store(Some(deadline), || match attempt() {
-            Err(StoreError::Full(_)) if store.others_are_idle() => None,
-            result => Some(result),
-        }) {
-            Ok(result) => Ok(result?),
-            Err(EngineError::TimedOut) => Err(full.into()),
-            Err(other) => Err(other),
-        }
-    }
-
-    /// Show a buffer of a store: writable, and what is written is seen by nobody else. Where the view has a
-    /// reference, whoever makes it retains that and releases it when the view goes.
-    ///
-    /// # Errors
-    /// [`EngineError::Store`] where the system refuses, or what comes from disk is damaged.
-    pub fn view(&self, stored: &Arc<dyn Stored>) -> Result<Arc<View>, EngineError> {
-        let shared = &self.shared;
-        Ok(shared.store.view(stored, || shared.neighbours())?)
-    }
-
-    /// What this process has in the store, and who holds it.
-    pub fn store_report(&self) -> StoreReport {
-        self.shared.process_inbox();
-        let mut report = self.shared.store.report();
-        let state = lock(&self.shared.state);
-        let names: FxHashMap<_, _> = state.machine.stored_values().into_iter().collect();
-        for buffer in &mut report.buffers {
-            let object = ObjectId::Buffer(buffer.buffer);
-            buffer.holders = state.machine.holders_of(object);
-            buffer.what = names.get(&buffer.buffer).cloned().unwrap_or_default();
-        }
-        report
-    }
-
-    /// Living values of this process count as that many bytes more, or fewer, of the node's memory.
-    pub fn account(&self, bytes: i64) -> Result<(), EngineError> {
-        let shared = &self.shared;
-        Ok(shared.store.account(bytes, || shared.neighbours())?)
-    }
-
-    /// Block until something in the node's stores was freed, or the time passes; `attempt` is made before each
-    /// wait, until it gives an answer.
-    pub fn wait_for_store<R>(
-        &self,
-        deadline: Option<Instant>,
-        mut attempt: impl FnMut() -> Option<R>,
-    ) -> Result<R, EngineError> {
-        let store = &self.shared.store;
-        let result = self.watch(deadline, || {
-            store.want_room(true);
-            if self.stopped() {
-                return Some(Err(EngineError::Stopped));
-            }
-            attempt().map(Ok)
-        });
-        store.want_room(false);
-        result?
-    }
-
-    /// Block until there is room for another task.
-    pub fn wait_for_room(&self, deadline: Option<Instant>) -> Result<(), EngineError> {
-        self.watch(deadline, || {
-            (self.stopped() || self.pending() < self.shared.max_pending).then_some(())
-        })
     }
 
     /// End it: workers first, then whatever waits, then the I/O thread. Blocks until all is gone; the second

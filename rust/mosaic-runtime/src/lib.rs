@@ -3,7 +3,7 @@
 //! | module | what it does |
 //! | --- | --- |
 //! | [`roles`] | head and worker, put together from the parts below |
-//! | [`engine`] | the I/O thread, the inbox, submissions, waits |
+//! | [`engine`] | the I/O thread, the inbox, submissions; its waits are in `blocking`, its store in `storing` |
 //! | [`executor`] | the seam to whatever runs user code |
 //! | [`closures`] | an executor made of Rust closures, for programs and benches without Python |
 //! | [`cell`] | tasks as their holders see them, and who waits for them |
@@ -18,6 +18,7 @@
 
 pub mod auth;
 mod begun;
+mod blocking;
 pub mod cell;
 pub mod closures;
 pub mod directory;
@@ -39,6 +40,7 @@ mod shared;
 pub mod signal;
 mod state;
 pub mod store;
+mod storing;
 mod sync;
 pub mod threads;
 mod timers;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, Weak};
 use mosaic_core::id::{BufferId, ObjectId, RuntimeId};
 use mosaic_core::payload::{Reference, Stored};
 
-use super::Inner;
+use super::inner::Inner;
 use super::memory::MemoryFile;
 use super::pool::Extent;
 use super::spill::{Range, Spilled};

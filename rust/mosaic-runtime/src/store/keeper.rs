@@ -4,7 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use super::Inner;
+use super::inner::Inner;
 use crate::shared::lock;
 use crate::threads;
 

@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, Weak};
 
 use mosaic_core::payload::{Reference, Stored};
 
-use super::Inner;
 use super::buffer::Pin;
+use super::inner::Inner;
 use super::memory::{Mapping, MemoryFile};
 use super::pool::Extent;
 use crate::shared::lock;

@@ -1,0 +1,370 @@
+//! The open store of one process: where buffers go, and how they are found again.
+//!
+//! A buffer goes to memory that is warm, then to memory that the limit allows, then to what buffers of this process leave
+//! that go to disk in its place, and then to disk itself (`STORE-1`). Whoever asks is refused only if all of that fails,
+//! and nothing stored before is lost by it (`STORE-2`).
+
+use std::fs::File;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+
+use mosaic_core::catalog::{self, Catalog};
+use mosaic_core::id::{BufferId, RuntimeId};
+use mosaic_core::payload::Stored;
+use rustc_hash::FxHashMap;
+
+use super::buffer::{Borrowed, BorrowedPlace, Buffer, Pin, Place, SlabName};
+use super::keeper::Keeper;
+use super::ledger::Seat;
+use super::memory::MemoryFile;
+use super::pool::{NoMemory, Pool};
+use super::report::{BufferReport, StoreReport};
+use super::settings::{self, bytes};
+use super::spill::Spill;
+use super::view::{Kept, Source, View, Views};
+use super::{Neighbours, StoreError, StoreSettings, memory, pool, spill};
+use crate::shared::lock;
+use crate::threads;
+
+/// What there is once it is open.
+pub(crate) struct Inner {
+    pub(super) me: RuntimeId,
+    pub(super) settings: StoreSettings,
+    pub(super) seat: Arc<Seat>,
+    pub(super) pool: Pool,
+    pub(super) spill: Arc<Spill>,
+    pub(super) table: Mutex<Table>,
+    /// Those that others may look at.
+    pub(super) lent: Mutex<FxHashMap<BufferId, Pin>>,
+    pub(super) imports: Mutex<FxHashMap<SlabName, Weak<MemoryFile>>>,
+    pub(super) sequence: AtomicU64,
+    pub(super) views: Views,
+    pub(super) kept: Kept,
+    /// Open while there are views to be looked over.
+    pub(super) pagemap: Mutex<Option<Arc<File>>>,
+    pub(super) keeper: Keeper,
+    pub(super) neighbours: Arc<dyn Neighbours>,
+    pub(super) myself: Weak<Inner>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    pub(super) catalog: Catalog,
+    pub(super) buffers: FxHashMap<BufferId, Weak<Buffer>>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner")
+            .field("seat", &self.seat)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    /// A store that has nothing in it yet.
+    pub(super) fn new(
+        me: RuntimeId,
+        settings: StoreSettings,
+        seat: Arc<Seat>,
+        neighbours: Arc<dyn Neighbours>,
+    ) -> Arc<Self> {
+        let told = Arc::downgrade(&neighbours);
+        seat.when_freed(Some(Box::new(move || {
+            if let Some(neighbours) = told.upgrade() {
+                neighbours.room();
+            }
+        })));
+        let (directory, limit) = (settings.spill_directory.clone(), settings.spill_limit);
+        Arc::new_cyclic(|myself| Self {
+            me,
+            settings,
+            pool: Pool::new(Arc::clone(&seat)),
+            seat,
+            spill: Arc::new(Spill::new(directory, limit)),
+            table: Mutex::default(),
+            lent: Mutex::default(),
+            imports: Mutex::default(),
+            sequence: AtomicU64::new(1),
+            views: Views::default(),
+            kept: Kept::default(),
+            pagemap: Mutex::default(),
+            keeper: Keeper::default(),
+            neighbours,
+            myself: Weak::clone(myself),
+        })
+    }
+
+    pub(crate) fn pinned(&self, buffer: BufferId) {
+        lock(&self.table).catalog.pinned(buffer);
+    }
+
+    pub(crate) fn unpinned(&self, buffer: BufferId) {
+        lock(&self.table).catalog.unpinned(buffer);
+    }
+
+    /// A buffer is gone.
+    pub(crate) fn forget(&self, buffer: &Buffer) {
+        let mut table = lock(&self.table);
+        table.catalog.removed(buffer.id);
+        table.buffers.remove(&buffer.id);
+        drop(table);
+        if let Some(store) = self.myself.upgrade() {
+            self.keeper.used(&store);
+        }
+    }
+
+    fn add(&self, length: usize, place: Place) -> Arc<Buffer> {
+        let id = BufferId {
+            owner: self.me,
+            sequence: self.sequence.fetch_add(1, Ordering::Relaxed),
+        };
+        let where_to = match place {
+            Place::Memory(_) => catalog::Place::Memory,
+            Place::Disk(_) => catalog::Place::Disk,
+        };
+        let buffer = Arc::new(Buffer {
+            id,
+            length,
+            place: Mutex::new(place),
+            store: Weak::clone(&self.myself),
+        });
+        let mut table = lock(&self.table);
+        table.catalog.added(id, length as u64, where_to);
+        table.buffers.insert(id, Arc::downgrade(&buffer));
+        buffer
+    }
+
+    /// Memory for that many bytes: what is idle, then what the limit allows, then what own buffers leave that go to
+    /// disk.
+    fn memory(&self, length: usize) -> Result<pool::Extent, NoMemory> {
+        let mut result = self.pool.allocate(length);
+        if result.is_ok() {
+            return result;
+        }
+        if self.pool.give_back() > 0 {
+            result = self.pool.allocate(length);
+        }
+        if result.is_err() && length as u64 <= self.settings.memory_limit {
+            while result.is_err() && self.make_room(length as u64) {
+                self.pool.give_back();
+                result = self.pool.allocate(length);
+            }
+            if result.is_err() {
+                // What others keep warm for nothing comes too late for this one, and in time for the next.
+                self.neighbours.squeeze();
+            }
+        }
+        result
+    }
+
+    /// Write own buffers of that many bytes to disk, the least recently used first. False if none went.
+    fn make_room(&self, bytes: u64) -> bool {
+        let mut table = lock(&self.table);
+        let going = table.catalog.leave(bytes);
+        let going: Vec<_> = going
+            .into_iter()
+            .map(|id| (id, table.buffers.get(&id).and_then(Weak::upgrade)))
+            .collect();
+        drop(table);
+        let (mut gone, mut refused) = (false, false);
+        for (id, buffer) in going {
+            let written = match &buffer {
+                Some(buffer) if !refused => self.write(buffer),
+                _ => None,
+            };
+            if let (Some(spilled), Some(buffer)) = (written, &buffer) {
+                let mut place = lock(&buffer.place);
+                if lock(&self.table).catalog.left(id) {
+                    let before = std::mem::replace(&mut *place, Place::Disk(Arc::new(spilled)));
+                    drop(place);
+                    drop(before);
+                    gone = true;
+                }
+            } else {
+                refused |= buffer.is_some();
+                lock(&self.table).catalog.stayed(id);
+            }
+        }
+        gone
+    }
+
+    fn write(&self, buffer: &Buffer) -> Option<spill::Spilled> {
+        let Place::Memory(extent) = buffer.place() else {
+            return None;
+        };
+        // SAFETY: the extent is this buffer's as long as it is held here, and nobody writes to a buffer.
+        let bytes = unsafe { std::slice::from_raw_parts(extent.address(), buffer.length) };
+        self.spill.write(bytes).ok()
+    }
+
+    pub(super) fn keep(&self, bytes: &[u8]) -> Result<Arc<Buffer>, StoreError> {
+        let length = bytes.len();
+        let refused = match self.memory(length) {
+            Ok(extent) => {
+                // SAFETY: the extent is new and nobody else's; it is at least as long as the bytes.
+                unsafe {
+                    std::ptr::copy_nonoverlapping(bytes.as_ptr(), extent.address(), length);
+                }
+                let buffer = self.add(length, Place::Memory(Arc::new(extent)));
+                return Ok(buffer);
+            }
+            Err(refused) => refused,
+        };
+        match self.spill.write(bytes) {
+            Ok(spilled) => Ok(self.add(length, Place::Disk(Arc::new(spilled)))),
+            Err(refusal) => Err(self.full(length, &refused, Some(&refusal))),
+        }
+    }
+
+    fn full(&self, length: usize, memory: &NoMemory, disk: Option<&spill::Refusal>) -> StoreError {
+        let limit = self.settings.memory_limit;
+        let what = bytes(length as u64);
+        let mut text = match memory {
+            NoMemory::Limit => format!(
+                "{what} do not fit into the store: its memory is limited to {} ({})",
+                bytes(limit),
+                settings::MEMORY
+            ),
+            NoMemory::System(error) => {
+                format!("{what} do not fit into the store: the system gives no memory ({error})")
+            }
+        };
+        if let Some(refusal) = disk {
+            text = format!(
+                "{text}, and {} takes no more: {refusal} ({}, {})",
+                self.spill.directory().display(),
+                settings::SPILL_DIRECTORY,
+                settings::SPILL_LIMIT
+            );
+        }
+        if length as u64 > limit {
+            StoreError::TooLarge(text)
+        } else {
+            StoreError::Full(text)
+        }
+    }
+
+    pub(super) fn allocate(&self, length: usize) -> Result<Arc<View>, StoreError> {
+        let extent = self
+            .memory(length)
+            .map_err(|refused| self.full(length, &refused, None))?;
+        let extent = Arc::new(extent);
+        let buffer = self.add(length, Place::Memory(Arc::clone(&extent)));
+        let (pin, _) = Pin::new(self, &buffer);
+        let store = self.myself.upgrade().ok_or_else(closed)?;
+        View::open(&store, &extent, length, pin).map_err(|error| system(&error))
+    }
+
+    pub(super) fn view(&self, stored: &Arc<dyn Stored>) -> Result<Arc<View>, StoreError> {
+        let store = self.myself.upgrade().ok_or_else(closed)?;
+        let any = Arc::clone(stored).into_any();
+        let view = match any.downcast::<Buffer>() {
+            Ok(buffer) => {
+                self.bring_back(&buffer);
+                let (pin, place) = Pin::new(self, &buffer);
+                let (length, source) = (buffer.length, Source::Own(pin));
+                match place {
+                    Place::Memory(extent) => {
+                        View::mapped(&store, &extent.slab.file, extent.offset, length, source)
+                    }
+                    Place::Disk(spilled) => View::read(&store, length, source, |out| {
+                        spill::read(&spilled.file, spilled.range, length, out)
+                    }),
+                }
+            }
+            Err(any) => {
+                let borrowed = any
+                    .downcast::<Borrowed>()
+                    .map_err(|_| StoreError::System("a buffer of no store of ours".into()))?;
+                let (length, source) = (borrowed.length, Source::Borrowed(Arc::clone(stored)));
+                match &borrowed.place {
+                    BorrowedPlace::Memory { file, offset, .. } => {
+                        View::mapped(&store, file, *offset, length, source)
+                    }
+                    BorrowedPlace::Disk { file, range } => {
+                        View::read(&store, length, source, |out| {
+                            spill::read(file, *range, length, out)
+                        })
+                    }
+                }
+            }
+        };
+        view.map_err(|error| system(&error))
+    }
+
+    /// A buffer on disk that is asked for comes back to memory, if there is room without sending others away.
+    fn bring_back(&self, buffer: &Arc<Buffer>) {
+        let Place::Disk(spilled) = buffer.place() else {
+            return;
+        };
+        let Ok(extent) = self.pool.allocate(buffer.length) else {
+            return;
+        };
+        // SAFETY: the extent is new and nobody else's.
+        let out = unsafe { std::slice::from_raw_parts_mut(extent.address(), buffer.length) };
+        if spill::read(&spilled.file, spilled.range, buffer.length, out).is_err() {
+            // Whoever reads it next is told why.
+            return;
+        }
+        let mut place = lock(&buffer.place);
+        let Place::Disk(now) = &*place else { return };
+        // Not where it was lent as it is.
+        if Arc::ptr_eq(now, &spilled) && lock(&self.table).catalog.came_back(buffer.id) {
+            *place = Place::Memory(Arc::new(extent));
+        }
+    }
+
+    /// What tells which pages of a view were written to; `None` where the system does not tell.
+    pub(super) fn pagemap(&self) -> Option<Arc<File>> {
+        let mut pagemap = lock(&self.pagemap);
+        if pagemap.is_none() && !threads::forked() {
+            *pagemap = memory::pagemap().ok().map(Arc::new);
+        }
+        pagemap.clone()
+    }
+
+    pub(super) fn give_back(&self) {
+        self.kept.clear();
+        self.pool.give_back();
+        drop(lock(&self.pagemap).take());
+    }
+
+    pub(super) fn report(&self) -> StoreReport {
+        let table = lock(&self.table);
+        let (in_memory, on_disk) = table.catalog.totals();
+        let described = table.catalog.describe();
+        drop(table);
+        let lent = lock(&self.lent);
+        let buffers = described.into_iter().map(|found| {
+            let lent = lent.contains_key(&found.buffer);
+            BufferReport {
+                buffer: found.buffer,
+                length: found.length,
+                spilled: found.place == catalog::Place::Disk,
+                views: found.pins - usize::from(lent),
+                lent,
+                holders: Vec::new(),
+                what: String::new(),
+            }
+        });
+        StoreReport {
+            limit: self.seat.ledger.limit(),
+            taken_by_all: self.seat.ledger.taken(),
+            taken: self.seat.taken(),
+            in_memory,
+            on_disk,
+            disk_used: self.spill.used(),
+            buffers: buffers.collect(),
+        }
+    }
+}
+
+fn closed() -> StoreError {
+    StoreError::System("the runtime has stopped".into())
+}
+
+fn system(error: &io::Error) -> StoreError {
+    StoreError::System(format!("a buffer cannot be shown: {error}"))
+}
