@@ -148,3 +148,48 @@ with mosaic.session(num_workers=1) as runtime:
 """
     )
     assert out.split() == ["forked", "1"]
+
+
+@pytest.mark.parametrize("end", ["os._exit(0)", "sys.exit(0)"])
+def test_arrays_of_the_parent_are_the_parents(end):
+    out, _ = run_script(
+        HEAD
+        + f"""
+import asyncio
+import gc
+import sys
+import numpy as np
+
+COUNT = 1_000_000
+
+class Arrays:
+    pass
+
+with mosaic.session(num_workers=1, warehouse_memory="40MB") as runtime:
+    own = Arrays()
+    own.made = mosaic.empty(COUNT)
+    own.made[:] = 1
+    own.passed = mosaic.empty(COUNT)
+    own.passed[:] = 2
+    own.task = runtime.submit(np.sum, own.passed)
+    own.received = runtime.submit(np.full, COUNT, 3.0).wait()
+    # Some of these are on disk.
+    references = [runtime.put(np.full(COUNT, float(value))) for value in range(4, 9)]
+    before = asyncio.run(runtime.memory())
+    child = os.fork()
+    if child == 0:
+        own.received[:] = 0
+        own.passed[:] = 0
+        own = references = None
+        gc.collect()
+        {end}
+    assert os.waitpid(child, 0)[1] == 0
+    after = asyncio.run(runtime.memory())
+    assert before.taken == after.taken, (before.taken, after.taken)
+    assert len(before.buffers) == len(after.buffers)
+    print(own.task.wait(), own.made.sum(), own.passed.sum(), own.received.sum())
+    print(*(reference.wait().sum() for reference in references))
+"""
+    )
+    numbers = [float(word) for word in out.split()]
+    assert numbers == [2e6, 1e6, 2e6, 3e6, 4e6, 5e6, 6e6, 7e6, 8e6]

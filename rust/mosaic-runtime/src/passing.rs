@@ -21,7 +21,10 @@ pub(crate) fn send(
     let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FILES))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     ancillary.push(SendAncillaryMessage::ScmRights(files));
+    #[cfg(target_os = "linux")]
     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    #[cfg(not(target_os = "linux"))]
+    let flags = SendFlags::DONTWAIT;
     loop {
         match sendmsg(socket, slices, &mut ancillary, flags) {
             Err(rustix::io::Errno::INTR) => {}

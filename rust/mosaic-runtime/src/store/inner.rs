@@ -318,8 +318,12 @@ impl Inner {
 
     /// What tells which pages of a view were written to; `None` where the system does not tell.
     pub(super) fn pagemap(&self) -> Option<Arc<File>> {
+        if threads::forked() {
+            // The one that is open shows the parent's memory.
+            return None;
+        }
         let mut pagemap = lock(&self.pagemap);
-        if pagemap.is_none() && !threads::forked() {
+        if pagemap.is_none() {
             *pagemap = memory::pagemap().ok().map(Arc::new);
         }
         pagemap.clone()

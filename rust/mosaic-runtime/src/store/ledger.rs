@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::shared::lock;
+use crate::threads;
 
 const NAME: &str = "ledger";
 const SEATS: usize = 1023;
@@ -161,6 +162,18 @@ impl Drop for Ledger {
     }
 }
 
+/// Enter a change of one of a seat's words. What a forked child drops is its parent's, and still there.
+fn change(word: &AtomicU64, bytes: usize, more: bool) {
+    if threads::forked() {
+        return;
+    }
+    if more {
+        word.fetch_add(bytes as u64, Ordering::SeqCst);
+    } else {
+        word.fetch_sub(bytes as u64, Ordering::SeqCst);
+    }
+}
+
 type Callback = Box<dyn Fn() + Send + Sync>;
 
 /// One process's part.
@@ -193,35 +206,35 @@ impl Seat {
 
     /// Enter that many bytes, if the limit allows (`LEDGER-2`).
     pub(crate) fn grow(&self, bytes: usize) -> bool {
-        self.bytes().fetch_add(bytes as u64, Ordering::SeqCst);
+        change(self.bytes(), bytes, true);
         if self.ledger.taken() <= self.ledger.limit() {
             return true;
         }
-        self.bytes().fetch_sub(bytes as u64, Ordering::SeqCst);
+        change(self.bytes(), bytes, false);
         false
     }
 
     /// Enter that many bytes whatever the limit: they are taken already.
     pub(crate) fn enter(&self, bytes: usize) {
-        self.bytes().fetch_add(bytes as u64, Ordering::SeqCst);
+        change(self.bytes(), bytes, true);
     }
 
     /// That many bytes were given back.
     pub(crate) fn shrink(&self, bytes: usize) {
         if bytes > 0 {
-            self.bytes().fetch_sub(bytes as u64, Ordering::SeqCst);
+            change(self.bytes(), bytes, false);
             self.freed();
         }
     }
 
     /// That many of the bytes taken are used again.
     pub(crate) fn busy(&self, bytes: usize) {
-        self.idle().fetch_sub(bytes as u64, Ordering::SeqCst);
+        change(self.idle(), bytes, false);
     }
 
     /// Nothing uses that many of the bytes taken any more.
     pub(crate) fn left(&self, bytes: usize) {
-        self.idle().fetch_add(bytes as u64, Ordering::SeqCst);
+        change(self.idle(), bytes, true);
         self.freed();
     }
 
@@ -265,7 +278,7 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        if !self.shared {
+        if !self.shared && !threads::forked() {
             self.bytes().store(0, Ordering::SeqCst);
             self.idle().store(0, Ordering::SeqCst);
             self.ledger

@@ -77,6 +77,10 @@ impl MemoryFile {
 
     /// Give memory back to the system; the range reads as zeros.
     pub(crate) fn give_back(&self, offset: usize, length: usize) -> io::Result<()> {
+        if crate::threads::forked() {
+            // What a forked child has no use for is its parent's.
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         #[cfg(target_os = "linux")]
         {
             use rustix::fs::{FallocateFlags, fallocate};

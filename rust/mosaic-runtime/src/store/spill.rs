@@ -214,6 +214,10 @@ pub(crate) struct Spilled {
 
 impl Drop for Spilled {
     fn drop(&mut self) {
+        if crate::threads::forked() {
+            // It is the parent's, and still there.
+            return;
+        }
         self.spill
             .release(&self.file, self.range.offset, self.range.stored);
     }
