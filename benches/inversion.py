@@ -19,8 +19,8 @@ from typing import Any
 RING = {"radius": 0.080, "num_transducers": 128}
 
 SIZES: dict[str, dict[str, Any]] = {
-    "default": {"frequencies": (280e3,), "num_shots": 16, "iterations": 3},
-    "four times the points": {"frequencies": (560e3,), "num_shots": 4, "iterations": 1},
+    "default": {"frequencies": (280e3,), "num_shots": 16, "iterations": 4},
+    "four times the points": {"frequencies": (560e3,), "num_shots": 4, "iterations": 4},
 }
 
 

@@ -1,7 +1,7 @@
 """The data and their misfit, spread over the workers.
 
 The speed of sound is a parameter, published once an evaluation. The data are stored once a band. The
-gradients stay in the workers that made them until `Runtime.reduce` sums them in the order of the
+gradients stay on the nodes where they were made until `Runtime.reduce` sums them in the order of the
 shots, so that the sum has the same bits for any number of workers, whoever was faster.
 """
 
@@ -13,8 +13,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-
-import mosaic
 
 from .medium import Medium
 
@@ -132,31 +130,17 @@ class WaveformMisfit:
         self.scale = 1 / (0.5 * time_step * observed.energy)
 
     async def __call__(self, speed: Map) -> tuple[float, Map]:
-        """Evaluate a speed of sound.
-
-        A worker that dies takes the gradients of its shots along; the others then do all shots once
-        more. When no worker is left, the loop over the shots fails.
-        """
+        """Evaluate a speed of sound: its misfit, and the derivative for every cell."""
         self.medium.speed = speed.astype(np.float32)
         await self.medium.push("speed", publish=True)
-        while True:
-            parts = await self._differentiate()
-            try:
-                gradient = await self.runtime.reduce([part for _, part in parts])
-            except (mosaic.RuntimeDisconnectedError, mosaic.ObjectLostError):
-                continue
-            misfit = sum(number for number, _ in parts)
-            return self.scale * misfit, self.scale * gradient.astype(np.float64)
-
-    async def _differentiate(self) -> list[tuple[float, Any]]:
-        """Misfit of each shot, and where its gradient is."""
 
         @self.runtime.async_for(self.shots, self.observed.traces, ordered=True)
         async def differentiate(worker: Any, shot: int, traces: Any) -> tuple[float, Any]:
             task = self.solver.differentiate(self.medium, shot, traces, runtime=worker)
-            misfit: float = await task.outputs[0].result()
+            misfit, gradient = await task.result()
             self.reporter.advance(self.shot_cost)
-            return misfit, task.outputs[1]
+            return misfit, gradient
 
-        parts: list[tuple[float, Any]] = await differentiate
-        return parts
+        misfits, gradients = zip(*await differentiate, strict=True)
+        total = await self.runtime.reduce(gradients)
+        return self.scale * sum(misfits), self.scale * total.astype(np.float64)

@@ -27,10 +27,11 @@ class Solver(WaveEquation):
         """Pressure that the transducers record for one shot; see `WaveEquation.forward`."""
         return self.forward(medium.speed, shot)
 
-    def differentiate(self, medium: Medium, shot: int, observed: Array) -> tuple[float, Array]:
-        """Misfit of one shot and its derivative; see `WaveEquation.gradient`.
+    def differentiate(self, medium: Medium, shot: int, observed: Array) -> tuple[float, Any]:
+        """Misfit of one shot and a reference to its derivative; see `WaveEquation.gradient`.
 
-        Of a task's two outputs the caller reads the first, a number. The second stays in the worker
-        until it is summed.
+        The derivative is stored on the worker's node, which keeps it even if the worker dies. The
+        caller receives two small things.
         """
-        return self.gradient(medium.speed, shot, observed)
+        misfit, gradient = self.gradient(medium.speed, shot, observed)
+        return misfit, mosaic.runtime().put(gradient)

@@ -136,7 +136,7 @@ def test_same_result_as_plain_numpy_in_one_process(phantom):
         assert spread.misfits[frequency] == pytest.approx(values, rel=1e-5)
 
 
-def test_gradients_that_died_with_a_worker_are_computed_again(phantom):
+def test_a_worker_may_die_and_no_bit_changes(phantom):
     class Killer(Notes):
         """Kills a worker in the middle of the first evaluation."""
 
@@ -169,9 +169,6 @@ def test_local_solver_needs_no_runtime():
     assert isinstance(solver, WaveEquation)
     recorded = solver.record(Medium(np.full(grid.shape, 1500.0)), 0)
     assert recorded.shape == (grid.num_steps, 24)
-    misfit, gradient = solver.differentiate(Medium(np.full(grid.shape, 1500.0)), 0, recorded)
-    assert misfit == 0
-    assert not np.any(gradient)
 
 
 def test_model_error():
