@@ -16,8 +16,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-RING = {"radius": 0.080, "num_transducers": 128}
-
 SIZES: dict[str, dict[str, Any]] = {
     "default": {"frequencies": (280e3,), "num_shots": 16, "iterations": 4},
     "four times the points": {"frequencies": (560e3,), "num_shots": 4, "iterations": 4},
@@ -54,7 +52,12 @@ def measure(size: str) -> list[float]:
     clock = Clock(settings["num_shots"])
 
     async def invert(runtime: Any) -> None:
-        await reconstruct(runtime, shepp_logan(), Experiment(ring=Ring(**RING), **settings), clock)
+        await reconstruct(
+            runtime,
+            shepp_logan(),
+            Experiment(ring=Ring(radius=0.080, num_transducers=128), **settings),
+            clock,
+        )
 
     mosaic.run(invert, num_workers=2, num_threads=1)
     return [after - before for before, after in zip(clock.ends, clock.ends[1:], strict=False)]
