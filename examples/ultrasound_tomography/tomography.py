@@ -12,9 +12,8 @@ inversion. Geophysics 60, 1457-1473.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +21,12 @@ import numpy.typing as npt
 from .acquisition import Pulse, Ring
 from .grid import Grid, design_grid
 from .inversion import Preconditioner, minimise
+from .medium import Medium
+from .misfit import Reporter, WaveformMisfit, observe
 from .phantom import SPEED_BOUNDS, Phantom
 from .solver import Solver
 
 Map = npt.NDArray[np.float64]
-Traces = npt.NDArray[np.float32]
 
 #: A gradient costs about as much as so many simulations.
 GRADIENT_COST = 2.5
@@ -113,16 +113,6 @@ class Reconstruction:
     error_after: float
 
 
-class Reporter(Protocol):
-    """Whoever tells the user how far the work is."""
-
-    def advance(self, cost: float) -> None:
-        """Count cell updates that are done."""
-
-    def say(self, text: str) -> None:
-        """Print a line."""
-
-
 def model_error(model: Map, true: Map, water: float) -> float:
     """Norm of the error over the norm of the true contrast: 1 for nothing but water, 0 at best.
 
@@ -140,113 +130,6 @@ def model_error(model: Map, true: Map, water: float) -> float:
     """
     contrast = float(np.linalg.norm(true - water))
     return float(np.linalg.norm(model - true)) / (contrast or 1.0)
-
-
-async def observe(
-    runtime: Any, solver: Any, true: Map, shots: Sequence[int], *, noise: float, seed: int
-) -> list[Traces]:
-    """Simulate the measurement: one shot at a time on each worker, noise added.
-
-    Parameters
-    ----------
-    runtime : mosaic runtime
-        Whose workers do it.
-    solver : ArrayProxy of Solver
-        One for each worker.
-    true : ndarray, shape ``(cells, cells)``
-        The speed of sound to measure, in m/s.
-    shots : sequence of int
-        Emitting transducers.
-    noise : float
-        Standard deviation of the noise over that of the data of a shot.
-    seed : int
-        The noise of a shot depends on it and on the shot only.
-
-    Returns
-    -------
-    list of ndarray of float32, shape ``(num_steps, num_transducers)``
-        The data of each shot.
-    """
-    model = await runtime.put(true.astype(np.float32))
-
-    @runtime.async_for(shots)
-    async def measure(worker: Any, shot: int) -> tuple[int, Traces]:
-        return shot, await solver.forward(model, shot, runtime=worker).result()
-
-    data = dict(await measure)
-    await model.drop()
-    observed = []
-    for shot in shots:
-        random = np.random.default_rng([seed, shot])
-        clean = data[shot]
-        noisy = clean + noise * clean.std() * random.standard_normal(clean.shape)
-        observed.append(noisy.astype(np.float32))
-    return observed
-
-
-class WaveformMisfit:
-    """Misfit of all shots and its gradient, over half the energy of the data.
-
-    Parameters
-    ----------
-    runtime : mosaic runtime
-        Whose workers compute it.
-    solver : ArrayProxy of Solver
-        One for each worker.
-    shots : sequence of int
-        Emitting transducers.
-    observed : list of ndarray
-        The data of each shot.
-    time_step : float
-        In s.
-    reporter : Reporter
-        Told after every shot.
-    shot_cost : float
-        What to tell it.
-    """
-
-    def __init__(
-        self,
-        runtime: Any,
-        solver: Any,
-        shots: Sequence[int],
-        observed: list[Traces],
-        *,
-        time_step: float,
-        reporter: Reporter,
-        shot_cost: float,
-    ) -> None:
-        self.runtime = runtime
-        self.solver = solver
-        self.shots = shots
-        self.observed = observed
-        self.reporter = reporter
-        self.shot_cost = shot_cost
-        energy = sum(float(np.sum(np.square(data), dtype=np.float64)) for data in observed)
-        self.scale = 1 / (0.5 * time_step * energy)
-
-    async def __call__(self, speed: Map) -> tuple[float, Map]:
-        """Evaluate a model.
-
-        The model is put into the warehouse once, and every worker takes it from there. The shots
-        are summed in their own order, so that the result does not depend on who was faster.
-        """
-        model = await self.runtime.put(speed.astype(np.float32))
-
-        @self.runtime.async_for(self.shots, self.observed)
-        async def differentiate(worker: Any, shot: int, data: Traces) -> tuple[int, float, Any]:
-            task = self.solver.gradient(model, shot, data, runtime=worker)
-            misfit, gradient = await task.result()
-            self.reporter.advance(self.shot_cost)
-            return shot, misfit, gradient
-
-        total = 0.0
-        total_gradient = np.zeros(speed.shape)
-        for _, misfit, gradient in sorted(await differentiate, key=lambda part: part[0]):
-            total += misfit
-            total_gradient += gradient
-        await model.drop()
-        return self.scale * total, self.scale * total_gradient
 
 
 async def reconstruct(
@@ -291,6 +174,7 @@ async def reconstruct(
         objective = WaveformMisfit(
             runtime,
             solver,
+            Medium.parameter(start, cached=True),
             shots,
             observed,
             time_step=grid.time_step,

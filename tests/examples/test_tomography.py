@@ -1,5 +1,8 @@
 """The tomography example from end to end, on real workers."""
 
+import asyncio
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +12,9 @@ import pytest
 
 import mosaic
 from examples.ultrasound_tomography.acquisition import Pulse, Ring
-from examples.ultrasound_tomography.phantom import Phantom
+from examples.ultrasound_tomography.inversion import Preconditioner, minimise
+from examples.ultrasound_tomography.medium import Medium
+from examples.ultrasound_tomography.phantom import SPEED_BOUNDS, Phantom
 from examples.ultrasound_tomography.plotting import save_figure
 from examples.ultrasound_tomography.solver import Solver
 from examples.ultrasound_tomography.tomography import Experiment, model_error, reconstruct
@@ -73,10 +78,88 @@ def test_inversion_recovers_the_phantom(phantom, tmp_path):
     assert figure.read_bytes().startswith(b"\x89PNG")
 
 
-def test_result_does_not_depend_on_the_number_of_workers(phantom):
+def test_same_bits_for_any_number_of_workers(phantom):
     one, two = (invert(phantom, workers, Notes()) for workers in (1, 2))
     assert np.array_equal(one.inverted, two.inverted)
     assert one.misfits == two.misfits
+
+
+def invert_plainly(phantom):
+    """The same mathematics in this process, without any runtime: the last model and all misfits."""
+    ring, radius = EXPERIMENT.ring, EXPERIMENT.imaging_radius
+    shots = ring.emitters(EXPERIMENT.num_shots)
+    estimate, misfits = Phantom(np.full((2, 2), 1500.0), 2 * radius), {}
+    for frequency in EXPERIMENT.frequencies:
+        pulse = Pulse(frequency)
+        grid = EXPERIMENT.grid(pulse)
+        waves = WaveEquation(grid, ring, pulse)
+        true = phantom.sample(grid, radius)
+        data = []
+        for shot in shots:
+            clean = waves.forward(true.astype(np.float32), shot)
+            noise = np.random.default_rng([EXPERIMENT.seed, shot]).standard_normal(clean.shape)
+            data.append((clean + EXPERIMENT.noise * clean.std() * noise).astype(np.float32))
+        energy = sum(np.sum(np.square(traces), dtype=np.float64) for traces in data)
+        scale = 2 / (grid.time_step * energy)
+
+        async def objective(speed, waves=waves, data=data, scale=scale):
+            total, gradient = 0.0, np.zeros(speed.shape)
+            for shot, traces in zip(shots, data, strict=True):
+                misfit, part = waves.gradient(speed.astype(np.float32), shot, traces)
+                total += misfit
+                gradient += part
+            return scale * total, scale * gradient
+
+        smoothing = EXPERIMENT.smoothing * 1500.0 / frequency
+        outcome = asyncio.run(
+            minimise(
+                objective,
+                estimate.sample(grid, radius),
+                precondition=Preconditioner.disc(grid, radius, smoothing),
+                bounds=SPEED_BOUNDS,
+                iterations=EXPERIMENT.iterations,
+                first_change=EXPERIMENT.first_change,
+            )
+        )
+        misfits[frequency] = outcome.misfits
+        estimate = Phantom(outcome.model, grid.spacing)
+    return outcome.model, misfits
+
+
+def test_same_result_as_plain_numpy_in_one_process(phantom):
+    spread = invert(phantom, 2, Notes())
+    model, misfits = invert_plainly(phantom)
+    # The plain run sums the gradients in double precision.
+    assert np.allclose(spread.inverted, model, rtol=0, atol=1e-2)
+    assert spread.misfits.keys() == misfits.keys()
+    for frequency, values in misfits.items():
+        assert spread.misfits[frequency] == pytest.approx(values, rel=1e-5)
+
+
+def test_a_worker_may_die_and_no_bit_changes(phantom):
+    class Killer(Notes):
+        """Kills a worker in the middle of the first evaluation."""
+
+        def __init__(self):
+            super().__init__()
+            self.shots = -1  # the first report is that of the data
+
+        def advance(self, cost):
+            super().advance(cost)
+            self.shots += 1
+            if self.shots == EXPERIMENT.num_shots - 1:
+                os.kill(self.victim, signal.SIGKILL)
+
+    killer = Killer()
+
+    async def main(runtime):
+        killer.victim = await runtime.submit(os.getpid, runtime=runtime.workers[0]).result()
+        return await reconstruct(runtime, phantom, EXPERIMENT, killer)
+
+    disturbed = mosaic.run(main, num_workers=2, num_threads=1)
+    undisturbed = invert(phantom, 2, Notes())
+    assert np.array_equal(disturbed.inverted, undisturbed.inverted)
+    assert disturbed.misfits == undisturbed.misfits
 
 
 def test_local_solver_needs_no_runtime():
@@ -84,7 +167,7 @@ def test_local_solver_needs_no_runtime():
     grid = EXPERIMENT.grid(pulse)
     solver = Solver(grid, EXPERIMENT.ring, pulse)
     assert isinstance(solver, WaveEquation)
-    recorded = solver.forward(np.full(grid.shape, 1500.0), 0)
+    recorded = solver.record(Medium(np.full(grid.shape, 1500.0)), 0)
     assert recorded.shape == (grid.num_steps, 24)
 
 
