@@ -3,31 +3,18 @@
 import asyncio
 import os
 import signal
-from pathlib import Path
 
 import pytest
 
 import mosaic
 from tests.support.actors import Echo
-from tests.support.deaths import Doomed
-from tests.support.rendezvous import eventually_async
-
-
-async def stop(pid):
-    """Stop a process, and wait until each of its threads has stopped: they do so one after another."""
-    os.kill(pid, signal.SIGSTOP)
-
-    def is_stopped():
-        states = [task / "stat" for task in Path(f"/proc/{pid}/task").iterdir()]
-        return all(stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in states)
-
-    await eventually_async(is_stopped)
+from tests.support.deaths import Doomed, freeze
 
 
 async def test_a_call_to_a_worker_that_does_not_read_is_still_on_its_way(fresh):
     doomed = Doomed.remote(runtime="worker:0:0")
     pid = await doomed.pid().result()
-    await stop(pid)
+    freeze(pid)
     try:
         task = doomed.add(1)
         arrival = task.init_future
@@ -58,7 +45,7 @@ async def test_it_need_not_have_run(fresh, flag):
 async def test_a_death_on_the_way_ends_it_too(fresh):
     doomed = Doomed.remote(runtime="worker:0:0")
     pid = await doomed.pid().result()
-    await stop(pid)
+    freeze(pid)
     task = doomed.add(1)
     arrival = task.init_future
     os.kill(pid, signal.SIGKILL)

@@ -10,7 +10,7 @@ import pytest
 
 import mosaic
 from tests.support.actors import Echo
-from tests.support.deaths import WAYS, Doomed, die
+from tests.support.deaths import WAYS, Doomed, die, freeze
 from tests.support.rendezvous import eventually_async
 from tests.support.scripts import Script
 
@@ -251,7 +251,7 @@ def test_a_stopped_one_does_not_hold_the_stop_up():
     with mosaic.session(num_workers=1) as runtime:
         Field.parameter().add(1, propagate=True)
         pid = runtime.get_warehouse().pid
-        os.kill(pid, signal.SIGSTOP)
+        freeze(pid)
     assert not os.path.exists(f"/proc/{pid}")
     assert time.monotonic() - began < BOUND
 

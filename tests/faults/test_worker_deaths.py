@@ -12,7 +12,7 @@ import pytest
 
 import mosaic
 from tests.support.actors import Counter, Echo, Holder, Mortal
-from tests.support.deaths import WAYS, Doomed
+from tests.support.deaths import WAYS, Doomed, freeze
 from tests.support.rendezvous import eventually_async
 
 pytestmark = pytest.mark.faults
@@ -316,7 +316,7 @@ def test_a_stopped_worker_does_not_hold_the_stop_up():
     began = time.monotonic()
     with mosaic.session(num_workers=1) as runtime:
         pid = runtime.submit(os.getpid).wait()
-        os.kill(pid, signal.SIGSTOP)
+        freeze(pid)
         with pytest.raises(TimeoutError):
             runtime.submit(os.getpid).wait(timeout=0.1)
     assert not os.path.exists(f"/proc/{pid}")

@@ -5,9 +5,10 @@ import os
 import resource
 import signal
 import threading
+from pathlib import Path
 
 import mosaic
-from tests.support.rendezvous import Flag, Log
+from tests.support.rendezvous import Flag, Log, eventually
 
 # How, and what names it in the error.
 WAYS = {
@@ -30,6 +31,17 @@ def die(how: str = "kill") -> None:
         os.abort()
     os.kill(os.getpid(), signal.SIGTERM if how == "terminate" else signal.SIGKILL)
     threading.Event().wait()
+
+
+def freeze(pid: int) -> None:
+    """Stop a process, and wait until each of its threads has stopped: they do so one after another."""
+    os.kill(pid, signal.SIGSTOP)
+
+    def is_stopped() -> bool:
+        states = [task / "stat" for task in Path(f"/proc/{pid}/task").iterdir()]
+        return all(stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in states)
+
+    eventually(is_stopped)
 
 
 def die_once(flag: Flag, how: str = "kill") -> None:
