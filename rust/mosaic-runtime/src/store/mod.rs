@@ -5,6 +5,7 @@
 //! | [`inner`] | the open store: where a buffer goes |
 //! | [`memory`], [`written`] | memory files and mappings of them |
 //! | [`pool`] | memory for buffers, kept warm |
+//! | [`ranges`] | what is free of a slab or a file |
 //! | [`ledger`] | how much all processes of the node have taken, and the limit |
 //! | [`spill`] | buffers on disk |
 //! | [`buffer`] | a buffer, here or borrowed; who keeps it where it is |
@@ -25,6 +26,7 @@ pub(crate) mod ledger;
 pub(crate) mod lending;
 mod memory;
 mod pool;
+mod ranges;
 mod report;
 mod settings;
 mod spill;

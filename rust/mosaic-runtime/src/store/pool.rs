@@ -8,12 +8,12 @@
 //! Every byte that may be resident is entered in the ledger, before it is touched (`POOL-1`). No two extents overlap
 //! (`POOL-2`).
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 
 use super::ledger::Seat;
 use super::memory::{Mapping, MemoryFile, PIECE, pieces};
+use super::ranges::Ranges;
 use crate::shared::lock;
 
 /// Buffers up to this length share slabs.
@@ -44,8 +44,7 @@ pub(crate) struct Slab {
 /// What is free in a slab, and what is warm.
 #[derive(Debug)]
 struct Space {
-    /// Free ranges, by offset, in bytes.
-    free: BTreeMap<usize, usize>,
+    free: Ranges,
     /// For each piece, whether it may be resident.
     warm: Vec<bool>,
     used: usize,
@@ -59,34 +58,26 @@ impl Space {
 
     /// Where that many bytes are free: where the fewest of them are cold, and of those the tightest range.
     fn find(&self, length: usize) -> Option<(usize, usize)> {
-        let fitting = self.free.iter().filter(|(_, free)| **free >= length);
+        let fitting = self.ranges().filter(|(_, free)| *free >= length);
         fitting
-            .map(|(&offset, &free)| (self.cold_pieces(offset, length), free, offset))
+            .map(|(offset, free)| (self.cold_pieces(offset, length), free, offset))
             .min()
             .map(|(cold, _, offset)| (cold, offset))
     }
 
+    fn ranges(&self) -> impl Iterator<Item = (usize, usize)> {
+        let free = self.free.iter();
+        free.map(|(offset, length)| (offset as usize, length as usize))
+    }
+
     fn take(&mut self, offset: usize, length: usize) {
-        if let Some(free) = self.free.remove(&offset)
-            && free > length
-        {
-            self.free.insert(offset + length, free - length);
-        }
+        self.free.take(offset as u64, length as u64);
         self.used += length;
     }
 
-    fn put_back(&mut self, mut offset: usize, mut length: usize) {
+    fn put_back(&mut self, offset: usize, length: usize) {
+        self.free.put_back(offset as u64, length as u64);
         self.used -= length;
-        if let Some(next) = self.free.remove(&(offset + length)) {
-            length += next;
-        }
-        if let Some((&before, &free)) = self.free.range(..offset).next_back()
-            && before + free == offset
-        {
-            self.free.remove(&before);
-            (offset, length) = (before, free + length);
-        }
-        self.free.insert(offset, length);
     }
 }
 
@@ -99,7 +90,7 @@ impl Slab {
             file: Arc::new(file),
             mapping,
             space: Mutex::new(Space {
-                free: BTreeMap::from([(0, length)]),
+                free: Ranges::whole(length as u64),
                 warm: vec![false; length / PIECE],
                 used: 0,
             }),
@@ -139,8 +130,8 @@ impl Slab {
     /// Give the memory of what is free back to the system. Returns how many bytes that were.
     fn give_back(&self) -> usize {
         let mut space = lock(&self.space);
-        let free = space.free.iter().map(|(&at, &length)| (at, length));
-        let warm: Vec<_> = free
+        let warm: Vec<_> = space
+            .ranges()
             .filter(|&(at, length)| space.cold_pieces(at, length) * PIECE < length)
             .collect();
         // In use, as long as the system takes its time with them.
@@ -337,6 +328,6 @@ mod tests {
         let slab = Arc::clone(&extents[0].slab);
         extents.clear();
         let space = lock(&slab.space);
-        assert_eq!(space.free, BTreeMap::from([(0, SHARED_SLAB)]));
+        assert_eq!(space.ranges().collect::<Vec<_>>(), [(0, SHARED_SLAB)]);
     }
 }

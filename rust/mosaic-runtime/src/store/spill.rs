@@ -4,13 +4,13 @@
 //! that it pays; the whole carries a CRC-32 that is checked before anything reads what came back (`SPILL-1`). A write
 //! that fails leaves nothing behind, and what was stored before stays (`SPILL-2`).
 
-use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use super::ranges::Ranges;
 use crate::shared::lock;
 
 /// Length of a block.
@@ -60,8 +60,8 @@ pub(crate) struct Spill {
 #[derive(Debug, Default)]
 struct State {
     file: Option<Arc<File>>,
-    /// Free ranges below the end, by offset.
-    free: BTreeMap<u64, u64>,
+    /// Below the end.
+    free: Ranges,
     end: u64,
     used: u64,
 }
@@ -138,13 +138,8 @@ impl Spill {
             file
         };
         state.used += length;
-        let fitting = state.free.iter().filter(|(_, free)| **free >= length);
-        let offset = fitting.min_by_key(|(_, free)| **free).map(|(&at, _)| at);
-        let offset = if let Some(offset) = offset {
-            let free = state.free.remove(&offset).unwrap_or(length);
-            if free > length {
-                state.free.insert(offset + length, free - length);
-            }
+        let offset = if let Some(offset) = state.free.tightest(length) {
+            state.free.take(offset, length);
             offset
         } else {
             state.end += length;
@@ -177,25 +172,16 @@ impl Spill {
         }
     }
 
-    fn forget(&self, mut offset: u64, mut length: u64) {
+    fn forget(&self, offset: u64, length: u64) {
         let mut state = lock(&self.state);
         state.used -= length;
-        if let Some(next) = state.free.remove(&(offset + length)) {
-            length += next;
-        }
-        if let Some((&before, &free)) = state.free.range(..offset).next_back()
-            && before + free == offset
-        {
-            state.free.remove(&before);
-            (offset, length) = (before, free + length);
-        }
-        if offset + length == state.end {
-            state.end = offset;
+        state.free.put_back(offset, length);
+        let end = state.end;
+        if let Some(start) = state.free.take_last(end) {
+            state.end = start;
             if let Some(file) = &state.file {
-                let _ = file.set_len(offset);
+                let _ = file.set_len(start);
             }
-        } else {
-            state.free.insert(offset, length);
         }
         if state.end == 0 {
             // Nothing is left: nor is the descriptor.
