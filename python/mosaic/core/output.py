@@ -49,6 +49,8 @@ class TaskOutput(_core.Output, ProxyBase):
     async def result(self) -> Any:
         """Fetch the value of this output.
 
+        The whole result comes along; what of it lies in the store is mapped and not copied.
+
         Raises
         ------
         LookupError
