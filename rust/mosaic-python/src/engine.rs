@@ -21,6 +21,7 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 use crate::encode::{encode_arguments, encode_value};
 use crate::executor::PythonExecutor;
 use crate::hooks::error;
+use crate::interruption::Interruptions;
 use crate::loops::Loops;
 use crate::method::{TesseraRef, submit};
 use crate::task::make_task;
@@ -31,6 +32,7 @@ pub(crate) struct Host {
     pub(crate) engine: Engine,
     pub(crate) executor: Arc<PythonExecutor>,
     pub(crate) loops: Loops,
+    pub(crate) interruptions: Interruptions,
 }
 
 /// The engine of this process and the process that started it: a forked child has none.
@@ -60,15 +62,27 @@ pub(crate) fn engine_error(py: Python<'_>, refusal: &EngineError) -> PyErr {
 }
 
 impl Host {
-    fn install(engine: Engine, executor: Arc<PythonExecutor>) -> PyEngine {
+    fn install(
+        py: Python<'_>,
+        engine: Engine,
+        executor: Arc<PythonExecutor>,
+    ) -> PyResult<PyEngine> {
+        let interruptions = match Interruptions::new() {
+            Ok(interruptions) => interruptions,
+            Err(error) => {
+                py.detach(|| engine.stop(None));
+                return Err(error.into());
+            }
+        };
         let host = Arc::new(Self {
             engine,
             executor,
             loops: Loops::default(),
+            interruptions,
         });
         host.executor.belong_to(&host);
         *current() = Some((std::process::id(), Arc::clone(&host)));
-        PyEngine { host }
+        Ok(PyEngine { host })
     }
 
     /// Where a tessera lives, for which the decision may have to be waited for; its owner if it lives nowhere.
@@ -184,7 +198,7 @@ pub(crate) fn start_head(
     if least_loaded {
         engine.set_strategy(Box::new(LeastLoaded::default()));
     }
-    Ok(Host::install(engine, executor))
+    Host::install(py, engine, executor)
 }
 
 /// Join the head named in the environment, as the worker process that it started.
@@ -202,7 +216,7 @@ pub(crate) fn join_worker(py: Python<'_>) -> PyResult<PyEngine> {
             roles::worker(WorkerSeat::from_environment()?, &config, seam)
         })
         .map_err(|error| engine_error(py, &error))?;
-    Ok(Host::install(engine, executor))
+    Host::install(py, engine, executor)
 }
 
 /// One process's engine.
@@ -294,6 +308,7 @@ impl PyEngine {
         let grace = grace.and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok());
         py.detach(|| self.host.engine.stop(grace));
         self.host.loops.close(py);
+        self.host.interruptions.close();
         self.host.executor.clear(py);
         let mut current = current();
         if current

@@ -6,6 +6,7 @@
 //! | [`method`] | references to tesserae and the callables that call their methods |
 //! | [`task`], [`output`] | tasks and their outputs |
 //! | [`waiting`], [`gather`] | awaiting and waiting, for one and for many |
+//! | [`interruption`] | Unix signals while the main thread waits |
 //! | [`loops`] | completions into asyncio event loops |
 //! | [`executor`], [`coroutine`] | the lanes that calls run on: the main thread, an event loop |
 //! | [`running`] | one call, from its arguments to its end |
@@ -29,6 +30,7 @@ mod engine;
 mod executor;
 mod gather;
 mod hooks;
+mod interruption;
 mod loops;
 mod method;
 mod named;

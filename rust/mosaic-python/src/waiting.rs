@@ -8,8 +8,10 @@ use mosaic_runtime::engine::EngineError;
 use pyo3::exceptions::{PyStopIteration, PyTimeoutError};
 use pyo3::prelude::*;
 
-use crate::engine::engine_error;
+use crate::engine::{Host, engine_error, host};
 use crate::gather::Gather;
+use crate::hooks::cached;
+use crate::interruption::Watch;
 use crate::task::Task;
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -21,10 +23,30 @@ pub(crate) fn block(
     py: Python<'_>,
     wait: impl Fn() -> Result<(), EngineError> + Sync,
 ) -> PyResult<()> {
+    let watch = interruptions(py).and_then(|host| host.interruptions.watch(py));
+    let result = block_watched(py, &wait, watch.as_ref());
+    if let Some(watch) = watch {
+        watch.end(py);
+    }
+    result
+}
+
+fn block_watched(
+    py: Python<'_>,
+    wait: &(impl Fn() -> Result<(), EngineError> + Sync),
+    watch: Option<&Watch>,
+) -> PyResult<()> {
+    // What came before the watch began is not written anywhere.
+    py.check_signals()?;
     loop {
-        match py.detach(&wait) {
+        match py.detach(wait) {
             Ok(()) => return Ok(()),
-            Err(EngineError::Interrupted) => py.check_signals()?,
+            Err(EngineError::Interrupted) => {
+                if let Some(watch) = watch {
+                    watch.drain();
+                }
+                py.check_signals()?;
+            }
             Err(EngineError::TimedOut) => {
                 return Err(PyTimeoutError::new_err(
                     "the time passed before the answer came",
@@ -33,6 +55,21 @@ pub(crate) fn block(
             Err(other) => return Err(engine_error(py, &other)),
         }
     }
+}
+
+/// The engine whose pipe tells of signals, where this thread may be the one that handles them.
+fn interruptions(py: Python<'_>) -> Option<Arc<Host>> {
+    thread_local! {
+        static IS_MAIN: std::cell::OnceCell<bool> = const { std::cell::OnceCell::new() };
+    }
+    let is_main = || -> PyResult<bool> {
+        let own: u64 = cached!(py, "_thread", "get_ident")?.call0()?.extract()?;
+        let threading = py.import("threading")?;
+        let main = threading.call_method0("main_thread")?;
+        Ok(main.getattr("ident")?.extract::<Option<u64>>()? == Some(own))
+    };
+    let is_main = IS_MAIN.with(|known| *known.get_or_init(|| is_main().unwrap_or(false)));
+    is_main.then(|| host(py).ok()).flatten()
 }
 
 /// The moment at which a wait of that many seconds ends.

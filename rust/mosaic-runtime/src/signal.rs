@@ -2,6 +2,7 @@
 //!
 //! Linux has eventfd for this; elsewhere a pipe does.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
@@ -9,6 +10,33 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
+
+thread_local! {
+    /// Readable when a Unix signal has come in that this thread has to know of, also one that came just before it
+    /// began to wait.
+    static INTERRUPTIONS: Cell<Option<RawFd>> = const { Cell::new(None) };
+}
+
+/// Have waits of this thread interrupted when that descriptor is readable, until the guard goes. The descriptor stays
+/// open as long.
+#[must_use]
+pub fn interrupted_by(descriptor: RawFd) -> InterruptedBy {
+    InterruptedBy {
+        before: INTERRUPTIONS.replace(Some(descriptor)),
+    }
+}
+
+/// See [`interrupted_by`].
+#[derive(Debug)]
+pub struct InterruptedBy {
+    before: Option<RawFd>,
+}
+
+impl Drop for InterruptedBy {
+    fn drop(&mut self) {
+        INTERRUPTIONS.set(self.before);
+    }
+}
 
 /// Readable once raised, until cleared. Once closed it does nothing any more: those who still hold it need no
 /// descriptor.
@@ -122,11 +150,21 @@ impl Signal {
                 .iter()
                 .map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)),
         );
+        let interruptions = INTERRUPTIONS.get().map(|descriptor| {
+            // SAFETY: whoever named it keeps it open as long as this thread may wait.
+            let descriptor = unsafe { BorrowedFd::borrow_raw(descriptor) };
+            PollFd::from_borrowed_fd(descriptor, PollFlags::IN)
+        });
+        let places = fds.len();
+        fds.extend(interruptions);
         match poll(&mut fds, timeout.as_ref()) {
             Ok(0) => Ok(false),
+            Ok(_) if fds[places..].iter().any(|fd| !fd.revents().is_empty()) => {
+                Err(io::ErrorKind::Interrupted.into())
+            }
             Ok(_) => {
                 ready.extend(
-                    (1..fds.len())
+                    (1..places)
                         .filter(|place| !fds[*place].revents().is_empty())
                         .map(|place| place - 1),
                 );
@@ -136,4 +174,18 @@ impl Signal {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Have reads and writes of a descriptor return at once.
+pub fn set_nonblocking(descriptor: RawFd) -> io::Result<()> {
+    // SAFETY: borrowed for this call only.
+    let descriptor = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    Ok(rustix::io::ioctl_fionbio(descriptor, true)?)
+}
+
+/// Write a few bytes to a descriptor of somebody else's; what it does not take is lost.
+pub fn pass_on(descriptor: RawFd, bytes: &[u8]) {
+    // SAFETY: borrowed for this call only; if it has been closed meanwhile, the write fails.
+    let descriptor = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    let _ = rustix::io::write(descriptor, bytes);
 }
