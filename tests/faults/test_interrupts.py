@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.support.scripts import Script
+from tests.support.scripts import Script, run_script
 
 pytestmark = pytest.mark.faults
 
@@ -218,3 +218,39 @@ with mosaic.session(num_workers=1) as runtime:
         os.killpg(script.pid, signal.SIGINT)
         assert script.wait(20) == 0, shown(script)
         assert script.stderr == ""
+
+
+def test_a_signal_at_any_moment_interrupts_the_wait():
+    # Also one that comes when the wait has been called and does not wait yet.
+    out, _ = run_script(
+        """
+        import os
+        import signal
+        import threading
+        import time
+        import mosaic
+        from tests.support.actors import Blocker
+        from tests.support.rendezvous import Flag
+
+        def strike(after):
+            until = time.perf_counter() + after
+            while time.perf_counter() < until:
+                pass
+            os.kill(os.getpid(), signal.SIGINT)
+
+        with mosaic.session(num_workers=1):
+            task = Blocker.remote().until_async(Flag("started"), Flag("never"))
+            caught = 0
+            for turn in range(400):
+                striker = threading.Thread(target=strike, args=(turn % 100 * 2e-6,))
+                try:
+                    striker.start()
+                    task.wait(15)
+                except KeyboardInterrupt:
+                    caught += 1
+                striker.join()
+            print(caught)
+        """,
+        timeout=50,
+    )
+    assert out.split() == ["400"]
