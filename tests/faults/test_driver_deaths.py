@@ -8,54 +8,83 @@ from tests.support.scripts import Script
 
 pytestmark = pytest.mark.faults
 
+# Whoever has reached the state that a row names says that it is ready.
 BUSY = {
-    "idle": "time.sleep(600)",
-    "waiting": "Blocker.remote().until_async(*flags()).wait()",
-    "plain method": "blocker = Blocker.remote(); task = blocker.until(*flags()); time.sleep(600)",
+    "idle": "ready.set(); time.sleep(600)",
+    "waiting": "Blocker.remote().until_async(ready, never).wait()",
+    "plain method": "task = Blocker.remote().until(ready, never); time.sleep(600)",
     "global lock held in a worker": "task = runtime.submit(hold); time.sleep(600)",
     "global lock held in the driver": "hold()",
     "constructing": "proxy = Slow.remote(); time.sleep(600)",
-    "many calls": "while True: runtime.submit(abs, -1).wait()",
-    "child processes of a worker": "runtime.submit(children).wait(); time.sleep(600)",
-    "arrays in the store": "kept = [runtime.put(fields(5)), Keeper.remote(fields(6))]; time.sleep(600)",
-    "arrays on disk": "kept = [runtime.put(fields(7)) for _ in range(20)]; time.sleep(600)",
-    "arrays on their way": "while True: runtime.submit(len, fields(8))",
-    "warehouse idle": "Field.parameter().add(1, propagate=True); time.sleep(600)",
+    "many calls": "repeat(lambda: runtime.submit(abs, -1).wait())",
+    "child processes of a worker": "runtime.submit(children).wait(); ready.set(); time.sleep(600)",
+    "arrays in the store": "in_store(); ready.set(); time.sleep(600)",
+    "arrays on disk": "on_disk(); ready.set(); time.sleep(600)",
+    "arrays on their way": "repeat(lambda: runtime.submit(len, fields(8)))",
+    "warehouse idle": "Field.parameter().add(1, propagate=True); ready.set(); time.sleep(600)",
     "warehouse at work": "Field.parameter().hold(propagate=True)",
-    "warehouse starting": "field = Field.parameter(); field.set('x', 1); time.sleep(600)",
+    "warehouse starting": "starting(); Field.parameter().set('x', 1); time.sleep(600)",
     "warehouse used by a worker": "Needy.remote().hold().wait()",
 }
 
 PROGRAM = """
+import asyncio
 import ctypes
+import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 import numpy as np
 import mosaic
 from tests.support.actors import Blocker
 from tests.support.rendezvous import Flag
 
-def flags():
-    return Flag("started"), Flag("never")
+ready, never = Flag("ready"), Flag("never")
+kept = []
 
 def hold():
+    ready.set()
     ctypes.PyDLL(None).sleep(600)
 
+def repeat(call):
+    call()
+    ready.set()
+    while True:
+        call()
+
 def children():
-    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1)"])
+    subprocess.Popen(["sleep", "600"])
+    subprocess.Popen(["sh", "-c", "sleep 600 & sleep 600"])
 
 def fields(value):
     return np.full(1_000_000, float(value))
+
+def in_store():
+    kept.extend([runtime.put(fields(5)), Keeper.remote(fields(6))])
+    assert kept[1].first().wait() == 6.0
+
+def on_disk():
+    kept.extend(runtime.put(fields(7)) for _ in range(20))
+    report = asyncio.run(runtime.memory())
+    assert sum(process.on_disk for process in report.processes.values()) > 0
+
+def starting():
+    Path("sitecustomize.py").write_text("open('ready', 'w').close()")
+    os.environ["PYTHONPATH"] = "." + os.pathsep + os.environ["PYTHONPATH"]
 
 @mosaic.tessera
 class Keeper:
     def __init__(self, array):
         self.array = array
 
+    def first(self):
+        return self.array[0]
+
 @mosaic.tessera
 class Slow:
     def __init__(self):
+        ready.set()
         time.sleep(600)
 
 @mosaic.tessera
@@ -74,15 +103,18 @@ class Needy:
 
 with mosaic.session(num_workers=2, warehouse_memory="100MB") as runtime:
     runtime.submit(int).wait()
-    print("ready", flush=True)
     {body}
 """
 
 
+def busy_script(busy, before=""):
+    return Script(before + PROGRAM.replace("{body}", BUSY[busy]))
+
+
 @pytest.mark.parametrize("busy", BUSY)
 def test_killed(busy):
-    with Script(PROGRAM.replace("{body}", BUSY[busy])) as script:
-        script.wait_for_line("ready")
+    with busy_script(busy) as script:
+        script.wait_for_flag("ready")
         script.send(signal.SIGKILL)
         assert script.wait(10) == -signal.SIGKILL
         script.assert_nothing_left(within=2.0)
@@ -93,11 +125,9 @@ def test_killed(busy):
 )
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_signalled(number, busy):
-    with Script(
-        "import resource\nresource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n"
-        + PROGRAM.replace("{body}", BUSY[busy])
-    ) as script:
-        script.wait_for_line("ready")
+    no_core = "import resource\nresource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n"
+    with busy_script(busy, before=no_core) as script:
+        script.wait_for_flag("ready")
         script.send(number)
         assert script.wait(10) in {-number, 128 + number}
         script.assert_nothing_left(within=2.0)

@@ -12,13 +12,14 @@ import sys
 import tempfile
 import textwrap
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import psutil
 
-from tests.support.rendezvous import eventually
+from tests.support.rendezvous import Flag, eventually
 
 MARK = "MOSAIC_TEST_MARK"
 ROOT = Path(__file__).resolve().parents[2]
@@ -106,15 +107,21 @@ class Script:
 
     def wait_for_line(self, line: str, timeout: float = 20) -> None:
         """Wait until the program has printed a line."""
+        self._wait_for(lambda: line in self.stdout.splitlines(), f"line {line!r}", timeout)
 
-        def printed() -> bool:
-            if line in self.stdout.splitlines():
+    def wait_for_flag(self, name: str, timeout: float = 20) -> None:
+        """Wait until the program, or one of its workers, has set the flag of that name."""
+        self._wait_for(Flag(self.home / name).is_set, f"flag {name!r}", timeout)
+
+    def _wait_for(self, fact: Callable[[], bool], what: str, timeout: float) -> None:
+        def stated() -> bool:
+            if fact():
                 return True
             if self.process.poll() is not None:
-                raise AssertionError(f"ended with {self.process.returncode} before {line!r}")
+                raise AssertionError(f"ended with {self.process.returncode} before {what}")
             return False
 
-        eventually(printed, f"line {line!r}", timeout)
+        eventually(stated, what, timeout)
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)

@@ -18,10 +18,13 @@ use std::time::Duration;
 use mosaic_core::event::{Event, Role};
 use mosaic_core::id::RuntimeId;
 use mosaic_core::wire::Message;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid,
+};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::sync::Notify;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::memory::{Group, KillCounts, Verdict, human};
 use crate::net::process_ended;
@@ -46,6 +49,8 @@ const FAILED_STARTS: u32 = 3;
 /// How long a dead process's connection and output may take to run dry; longer means that a process which
 /// it left behind holds them open.
 const RUN_DRY: Duration = Duration::from_millis(50);
+/// The same at the stop, where nobody waits for the news: a helper of the worker may be tidying up after it.
+const RUN_DRY_AT_STOP: Duration = Duration::from_millis(500);
 /// How long a worker that closed its connection may take to end before it is killed.
 const LINGER: Duration = Duration::from_secs(1);
 /// The last lines on standard error are kept for the message that a worker failed to start.
@@ -174,13 +179,7 @@ impl Node {
                         true,
                     ))
                 });
-                tokio::spawn(watch(
-                    Arc::clone(shared),
-                    runtime,
-                    worker,
-                    child,
-                    [out, err],
-                ));
+                tokio::spawn(watch(Arc::clone(shared), runtime, worker, [out, err]));
                 Ok(())
             }
             Err(error) => {
@@ -203,7 +202,8 @@ impl Node {
                 "no command to start workers with",
             ));
         };
-        // A process group of their own: Ctrl-C at the terminal is the driver's, who tells the workers.
+        // A process group of their own: Ctrl-C at the terminal is the driver's, who tells the workers; and what a
+        // worker leaves running can be found by it.
         Command::new(program)
             .args(arguments)
             .envs(
@@ -302,22 +302,24 @@ async fn watch(
     shared: Arc<Shared>,
     runtime: RuntimeId,
     worker: Arc<Worker>,
-    mut child: Child,
-    outputs: [Option<tokio::task::JoinHandle<()>>; 2],
+    outputs: [Option<JoinHandle<()>>; 2],
 ) {
     let Some(node) = &shared.node else { return };
-    let end = match process_ended(worker.pid).await {
-        Ok(()) => reap(&worker, node),
-        Err(_) => match tokio::task::spawn_blocking(move || child.wait()).await {
-            Ok(status) => describe(status),
-            Err(error) => describe(Err(io::Error::other(error))),
-        },
-    };
-    let joined = shared.member(runtime).is_some();
-    if joined {
-        let _ = tokio::time::timeout(RUN_DRY, worker.connection_closed.notified()).await;
+    let pid = worker.pid;
+    if process_ended(pid).await.is_err() {
+        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let _ = spawn_blocking(move || waitid(WaitId::Pid(pid), ended)).await;
     }
-    let cause = format!("{} {end}", worker.uid);
+    let joined = shared.member(runtime).is_some();
+    let patience = if node.stopping() {
+        RUN_DRY_AT_STOP
+    } else {
+        RUN_DRY
+    };
+    run_dry(&worker, joined, outputs, patience).await;
+    // What the methods started and left running. Before the worker is reaped: its number is nobody else's until then.
+    let _ = kill_process_group(pid, Signal::KILL);
+    let cause = format!("{} {}", worker.uid, reap(&worker, node));
     if joined {
         let cause = if node.stopping() {
             "the runtime was stopped".to_owned()
@@ -325,12 +327,6 @@ async fn watch(
             cause.clone()
         };
         shared.process_one(Event::RuntimeDied { runtime, cause });
-    }
-    for output in outputs.into_iter().flatten() {
-        let abort = output.abort_handle();
-        if tokio::time::timeout(RUN_DRY, output).await.is_err() {
-            abort.abort();
-        }
     }
     lock(&node.children).remove(&runtime);
     node.all_gone.notify_one();
@@ -355,6 +351,34 @@ async fn watch(
             node.give_up(&shared, format!("workers do not start: {failure}"));
         }
         _ => node.add_worker(&shared),
+    }
+}
+
+/// Wait until all has been read that an ended process sent and printed.
+async fn run_dry(
+    worker: &Worker,
+    joined: bool,
+    outputs: [Option<JoinHandle<()>>; 2],
+    patience: Duration,
+) {
+    let aborts: Vec<_> = outputs
+        .iter()
+        .flatten()
+        .map(JoinHandle::abort_handle)
+        .collect();
+    let [out, err] = outputs;
+    let all = async {
+        if joined {
+            worker.connection_closed.notified().await;
+        }
+        for output in [out, err].into_iter().flatten() {
+            let _ = output.await;
+        }
+    };
+    if tokio::time::timeout(patience, all).await.is_err() {
+        for abort in aborts {
+            abort.abort();
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use mosaic_core::event::{Event, Member, Role};
 use mosaic_core::id::RuntimeId;
 use mosaic_core::wire::Message;
 use rustc_hash::FxHashMap;
+use rustix::process;
 use tokio::sync::Notify;
 
 use crate::cell::TaskCell;
@@ -360,22 +361,23 @@ impl Shared {
         };
         let siblings = self.members_of_this_machine();
         self.directory.remove();
-        for pid in siblings {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        for leader in siblings.into_iter().chain([process::getpid()]) {
+            // With what its methods started.
+            let _ = process::kill_process_group(leader, process::Signal::KILL);
         }
-        let _ =
-            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        // Started by hand, it may be in somebody else's group.
+        let _ = process::kill_process(process::getpid(), process::Signal::KILL);
     }
 
     /// The other workers and the warehouse, which would outlive the head only if they are stopped by a signal.
-    pub(crate) fn members_of_this_machine(&self) -> Vec<rustix::process::Pid> {
+    pub(crate) fn members_of_this_machine(&self) -> Vec<process::Pid> {
         let state = lock(&self.state);
         let others = state
             .machine
             .members()
             .filter(|member| member.role != Role::Head && member.runtime != self.me);
         others
-            .filter_map(|member| rustix::process::Pid::from_raw(member.pid.cast_signed()))
+            .filter_map(|member| process::Pid::from_raw(member.pid.cast_signed()))
             .collect()
     }
 
