@@ -21,5 +21,11 @@ def test_strategies_are_resolved():
         resolve("nonsense")
     with pytest.raises(TypeError):
         resolve(3)
-    with pytest.raises(NotImplementedError):
-        MonitorStrategy().choose(["a"])
+
+
+@pytest.mark.parametrize(
+    "given", [MonitorStrategy, MonitorStrategy(), type("Own", (LeastLoaded,), {})]
+)
+def test_a_strategy_that_cannot_choose_is_refused_before_anything_starts(given):
+    with pytest.raises(TypeError, match="has to define choose"):
+        resolve(given)

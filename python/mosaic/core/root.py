@@ -13,7 +13,7 @@ from mosaic import _core
 from mosaic.core import network, parameter_class
 from mosaic.core.parameter_pickle import Snapshot
 from mosaic.core.state import apply_state, state_of
-from mosaic.core.tessera import PREPARED, UID, Tessera, hosted, object_of, prepared, register
+from mosaic.core.tessera import Tessera, host, hosted, object_of, register
 from mosaic.core.tie import plain_class
 from mosaic.errors import (
     MosaicError,
@@ -191,29 +191,10 @@ def make_local_one(
     cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]
 ) -> Any:
     """Make one parameter that is the root itself."""
-    from mosaic.runtime.lanes import ensure_lane
-
     engine = network.engine()
-    ensure_lane(engine)
     obj = parameter_class.local_parameter_class(cls)(*args, **kwargs)
     standin = Standin(obj)
-    key = id(standin)
-    prepared[key] = standin
-    extra: dict[str, Any] = {PREPARED: key}
-    if options["uid"] is not None:
-        extra[UID] = options["uid"]
-    try:
-        ref, _ = engine.construct(
-            cls,
-            cls.__name__,
-            (),
-            extra,
-            place=engine.runtime,
-            concurrent=bool(options["is_async"]),
-        )
-    except BaseException:
-        prepared.pop(key, None)
-        raise
+    ref, _ = host(engine, cls, standin, options)
     register(ref.id, obj, options["uid"])
     root_made(obj, ref.id, bool(options["cached"]))
     _local[id(obj)] = ref, standin

@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from mosaic._core import Engine, Task, TesseraRef
     from mosaic._core import _RawId as RawId
     from mosaic.core.proxy import TesseraProxy
     from mosaic.core.task import TaskProxy
@@ -348,6 +349,32 @@ def hosted(obj: object) -> Tessera | None:
     return found if found is not None and found.obj is obj else None
 
 
+def host(
+    engine: Engine, cls: type, obj: object, options: dict[str, Any]
+) -> tuple[TesseraRef, Task]:
+    """Have an object that was made in this process hosted in it, as a tessera of the class."""
+    from mosaic.runtime.lanes import ensure_lane
+
+    ensure_lane(engine)
+    key = id(obj)
+    prepared[key] = obj
+    extra: dict[str, Any] = {PREPARED: key}
+    if options["uid"] is not None:
+        extra[UID] = options["uid"]
+    try:
+        return engine.construct(
+            cls,
+            cls.__name__,
+            (),
+            extra,
+            place=engine.runtime,
+            concurrent=bool(options["is_async"]),
+        )
+    except BaseException:
+        prepared.pop(key, None)
+        raise
+
+
 def local(
     cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]
 ) -> Tessera:
@@ -361,29 +388,8 @@ def local(
     if options["len"] is not None:
         raise MosaicError("Klass.local() makes one tessera: it takes no len")
     engine = network.engine()
-    from mosaic.runtime.lanes import ensure_lane
-
-    ensure_lane(engine)
     obj = cls(*args, **kwargs)
-    key = id(obj)
-    prepared[key] = obj
-    try:
-        extra: dict[str, Any] = {PREPARED: key}
-        if options["uid"] is not None:
-            extra[UID] = options["uid"]
-        ref, construction = engine.construct(
-            cls,
-            cls.__name__,
-            (),
-            extra,
-            place=engine.runtime,
-            concurrent=bool(options["is_async"]),
-            retries=0,
-            restarts=0,
-        )
-    except BaseException:
-        prepared.pop(key, None)
-        raise
+    ref, construction = host(engine, cls, obj, options)
     view = Tessera(ref.id, obj, options["uid"])
     view.keep(obj, ref, construction)
     return view

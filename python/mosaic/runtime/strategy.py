@@ -23,9 +23,6 @@ class MonitorStrategy(Base):
     It is given to ``mosaic.run(main, monitor_strategy=First())``.
     """
 
-    core_name: str | None = None
-    """The name of the core's own strategy that this stands for; None for a program's."""
-
     def choose(self, workers: Sequence[str]) -> str:
         """Return the uid of the worker for a new tessera.
 
@@ -40,8 +37,6 @@ class MonitorStrategy(Base):
 class RoundRobin(MonitorStrategy):
     """Each worker in turn."""
 
-    core_name = "round-robin"
-
     def __init__(self) -> None:
         self._turn = 0
 
@@ -53,8 +48,6 @@ class RoundRobin(MonitorStrategy):
 
 class LeastLoaded(MonitorStrategy):
     """The worker with the fewest tesserae and pending calls; the core decides."""
-
-    core_name = "least-loaded"
 
 
 monitor_strategies: dict[str, type[MonitorStrategy]] = {
@@ -79,7 +72,13 @@ def resolve(strategy: object) -> MonitorStrategy:
             raise ValueError(f"there is no placement strategy {strategy!r} (known: {known})")
         return monitor_strategies[strategy]()
     if isinstance(strategy, type) and issubclass(strategy, MonitorStrategy):
-        return strategy()
+        strategy = strategy()
+    if (
+        isinstance(strategy, MonitorStrategy)
+        and type(strategy) is not LeastLoaded
+        and type(strategy).choose is MonitorStrategy.choose
+    ):
+        raise TypeError(f"{type(strategy).__name__} has to define choose(workers)")
     if isinstance(strategy, MonitorStrategy) or callable(getattr(strategy, "choose", None)):
         return strategy  # type: ignore[return-value]
     raise TypeError(f"monitor_strategy is a name or a MonitorStrategy, not {strategy!r}")

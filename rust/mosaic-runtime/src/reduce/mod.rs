@@ -49,53 +49,43 @@ pub trait Rule<T>: Copy + Sync {
     }
 }
 
-/// The sum; integers wrap.
-#[derive(Debug, Clone, Copy)]
-pub struct Sum;
+/// Rules that combine two elements at a time into one like them.
+macro_rules! folds {
+    ($($(#[$about:meta])* $rule:ident: $kind:ident::$combine:ident;)*) => { $(
+        $(#[$about])*
+        #[derive(Debug, Clone, Copy)]
+        pub struct $rule;
 
-/// The product; integers wrap.
-#[derive(Debug, Clone, Copy)]
-pub struct Product;
+        impl<T: $kind> Rule<T> for $rule {
+            type Output = T;
+
+            #[inline]
+            fn first(self, element: T) -> T {
+                element
+            }
+
+            #[inline]
+            fn next(self, result: T, element: T) -> T {
+                result.$combine(element)
+            }
+        }
+    )* };
+}
+
+folds! {
+    /// The sum; integers wrap.
+    Sum: Number::plus;
+    /// The product; integers wrap.
+    Product: Number::times;
+    /// The least element; NaN if one is NaN.
+    Minimum: Ordered::lesser;
+    /// The greatest element; NaN if one is NaN.
+    Maximum: Ordered::greater;
+}
 
 /// The arithmetic mean; that of integers is a double.
 #[derive(Debug, Clone, Copy)]
 pub struct Mean;
-
-/// The least element; NaN if one is NaN.
-#[derive(Debug, Clone, Copy)]
-pub struct Minimum;
-
-/// The greatest element; NaN if one is NaN.
-#[derive(Debug, Clone, Copy)]
-pub struct Maximum;
-
-impl<T: Number> Rule<T> for Sum {
-    type Output = T;
-
-    #[inline]
-    fn first(self, element: T) -> T {
-        element
-    }
-
-    #[inline]
-    fn next(self, result: T, element: T) -> T {
-        result.plus(element)
-    }
-}
-
-impl<T: Number> Rule<T> for Product {
-    type Output = T;
-
-    #[inline]
-    fn first(self, element: T) -> T {
-        element
-    }
-
-    #[inline]
-    fn next(self, result: T, element: T) -> T {
-        result.times(element)
-    }
-}
 
 impl<T: Averaged> Rule<T> for Mean {
     type Output = T::Mean;
@@ -113,34 +103,6 @@ impl<T: Averaged> Rule<T> for Mean {
     #[inline]
     fn last(self, result: T::Mean, operands: usize) -> T::Mean {
         T::divide(result, operands)
-    }
-}
-
-impl<T: Ordered> Rule<T> for Minimum {
-    type Output = T;
-
-    #[inline]
-    fn first(self, element: T) -> T {
-        element
-    }
-
-    #[inline]
-    fn next(self, result: T, element: T) -> T {
-        result.lesser(element)
-    }
-}
-
-impl<T: Ordered> Rule<T> for Maximum {
-    type Output = T;
-
-    #[inline]
-    fn first(self, element: T) -> T {
-        element
-    }
-
-    #[inline]
-    fn next(self, result: T, element: T) -> T {
-        result.greater(element)
     }
 }
 
