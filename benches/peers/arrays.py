@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import statistics
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, ClassVar
@@ -49,8 +50,21 @@ def look(array: np.ndarray) -> int:
     return array.nbytes
 
 
-class Peer:
-    """How a contender moves arrays. What it cannot do it does not define, and its rows are left out.
+class Actor:
+    """What takes and gives arrays: a contender makes it an actor of its own kind."""
+
+    def take(self, array: np.ndarray) -> int:
+        return look(array)
+
+    def prepare(self, megabytes: int) -> None:
+        self.array = marked(megabytes)
+
+    def give(self) -> np.ndarray:
+        return self.array
+
+
+class Peer(ABC):
+    """How a contender moves arrays. Three more methods are for those that can; the rows of the others are left out.
 
     ``store(array)`` returns what stands for a stored array in calls; ``empty(count)`` an array of float32, not filled,
     in the memory of the store; ``total()`` adds `OPERANDS` arrays that its actors keep and returns the sum, and the
@@ -60,17 +74,17 @@ class Peer:
     notes: ClassVar[dict[str, str]] = {}
     """What to say about a row, by the start of its key."""
 
+    @abstractmethod
     async def take(self, worker: int, array: Any) -> int:
         """Call a method of a worker's actor that looks at the array, itself or a stored one."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def prepare(self, worker: int, megabytes: int) -> None:
         """Have a worker's actor keep an array."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def give(self, worker: int) -> np.ndarray:
         """Call a method of the actor that returns the array; return what arrives."""
-        raise NotImplementedError
 
 
 Once = Callable[[], Awaitable[float]]

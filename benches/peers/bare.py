@@ -138,14 +138,21 @@ def exchange(connection: socket.socket, body: bytes = b"") -> bytes:
     return read_exactly(connection, length) if length else b""
 
 
-def echo_blocking(path: str) -> None:
-    """Answer one connection until it closes."""
+@contextlib.contextmanager
+def one_connection(path: str) -> Iterator[socket.socket]:
+    """Accept one connection; what is done with it ends when the other end closes it."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()
         print("LISTENING", flush=True)
         connection, _ = listener.accept()
     with connection, contextlib.suppress(EOFError):
+        yield connection
+
+
+def echo_blocking(path: str) -> None:
+    """Answer one connection until it closes."""
+    with one_connection(path) as connection:
         while True:
             head = read_exactly(connection, LENGTH.size)
             (length,) = LENGTH.unpack(head)

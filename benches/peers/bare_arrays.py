@@ -19,7 +19,7 @@ import numpy as np
 
 from benches.peers import arrays
 from benches.peers.arrays import OPERAND_MB, OPERANDS, Peer, look, marked
-from benches.peers.bare import BLOCKING, two_echoes
+from benches.peers.bare import BLOCKING, one_connection, two_echoes
 from benches.peers.measure import now
 
 NUMPY = ("numpy", np.__version__)
@@ -120,12 +120,7 @@ def answer(connection: socket.socket) -> None:
 
 def serve(path: str) -> None:
     """Be the other end of one connection."""
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(path)
-        listener.listen()
-        print("LISTENING", flush=True)
-        connection, _ = listener.accept()
-    with connection, contextlib.suppress(EOFError):
+    with one_connection(path) as connection:
         answer(connection)
 
 

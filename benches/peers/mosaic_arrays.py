@@ -12,17 +12,8 @@ from benches.peers.measure import now
 
 
 @mosaic.tessera
-class Arrays:
-    """Takes and gives arrays."""
-
-    def take(self, array: np.ndarray) -> int:
-        return arrays.look(array)
-
-    def prepare(self, megabytes: int) -> None:
-        self.array = arrays.marked(megabytes)
-
-    def give(self) -> np.ndarray:
-        return self.array
+class Arrays(arrays.Actor):
+    """The actor, as a tessera."""
 
 
 class ArrayPeer(arrays.Peer):

@@ -29,7 +29,7 @@ STORE_BYTES = 9 * 10**9
 
 
 @ray.remote
-class Plain:
+class Plain(arrays.Actor):
     """Answers with plain methods; takes and gives arrays."""
 
     def nothing(self) -> None:
@@ -40,15 +40,6 @@ class Plain:
 
     def increment(self, value: int) -> int:
         return value + 1
-
-    def take(self, array: np.ndarray) -> int:
-        return arrays.look(array)
-
-    def prepare(self, megabytes: int) -> None:
-        self.array = arrays.marked(megabytes)
-
-    def give(self) -> np.ndarray:
-        return self.array
 
 
 @ray.remote
