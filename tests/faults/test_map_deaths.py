@@ -10,6 +10,7 @@ import pytest
 
 import mosaic
 from tests.support.deaths import Doomed, slow_work, work
+from tests.support.rendezvous import eventually_async
 
 pytestmark = pytest.mark.faults
 
@@ -95,13 +96,18 @@ async def test_async_for_over_an_array(fresh, log, flag):
 async def test_async_for_over_an_array_goes_on_with_the_elements_left(fresh, flag):
     # The replacement of a dead worker has no element: it is of no use to the loop, and no item is lost.
     array = Doomed.remote(len=2)
+    first_workers = set(fresh.workers)
+
+    def replaced():
+        return len(fresh.workers) == 2 and set(fresh.workers) != first_workers
 
     @fresh.async_for(range(20))
     async def loop(worker, item):
         if item == 3:
             await array.die_once(flag("died"), runtime=worker)
         await array.add(1, runtime=worker)
-        await asyncio.sleep(0.02)  # long enough for the replacement to come
+        if item >= 10:  # so that the last items could go to it
+            await eventually_async(replaced, "a replacement")
         return item
 
     assert await asyncio.wait_for(loop, BOUND) == list(range(20))
