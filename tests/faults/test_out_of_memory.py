@@ -1,5 +1,6 @@
 """A worker that the kernel kills for want of memory: its callers are told so, with sizes."""
 
+import asyncio
 import contextlib
 import os
 import re
@@ -48,6 +49,17 @@ def memory_group():
         directory.rmdir()
 
 
+@contextlib.contextmanager
+def inside(groups):
+    """Be in the group for a while."""
+    small, home = (directory / "cgroup.procs" for directory in groups)
+    small.write_text(str(os.getpid()))
+    try:
+        yield
+    finally:
+        home.write_text(str(os.getpid()))
+
+
 @mosaic.tessera
 class Hungry:
     """Takes memory until it is stopped."""
@@ -60,13 +72,8 @@ class Hungry:
 
 @pytest.mark.root
 def test_it_is_told_that_memory_was_short_and_how_much_there_was(memory_group):
-    # The worker is started, and stays, in the group.
-    small, home = (directory / "cgroup.procs" for directory in memory_group)
-    small.write_text(str(os.getpid()))
-    try:
+    with inside(memory_group):  # where the worker is started, and stays
         mosaic.init(num_workers=1)
-    finally:
-        home.write_text(str(os.getpid()))
     try:
         with pytest.raises(mosaic.RuntimeDisconnectedError) as info:
             Hungry.remote().eat().wait()
@@ -75,9 +82,20 @@ def test_it_is_told_that_memory_was_short_and_how_much_there_was(memory_group):
     message = str(info.value)
     assert "SIGKILL" in message
     assert "for want of memory" in message
-    peak, limit = map(int, re.findall(r"(\d+) MiB", message))
-    assert limit == LIMIT >> 20
-    assert peak >= limit // 2
+    peak, limit = map(float, re.findall(r"([\d.]+) MB", message))
+    assert limit == round(LIMIT / 1e6, 1)
+    assert peak >= limit / 2
+
+
+@pytest.mark.root
+def test_the_store_takes_half_of_what_the_group_allows(memory_group, monkeypatch):
+    monkeypatch.delenv("MOSAIC_WAREHOUSE_MEM", raising=False)
+    with inside(memory_group):
+        runtime = mosaic.init(num_workers=1)
+    try:
+        assert asyncio.run(runtime.memory()).limit == LIMIT // 2
+    finally:
+        mosaic.stop()
 
 
 @pytest.mark.skipif(

@@ -1,10 +1,10 @@
-//! Whether the kernel killed a process for want of memory.
+//! How much memory a process may use, and whether the kernel killed one for want of it.
 //!
 //! It tells nobody in particular; but it counts: for the machine, and for each control group that has a limit.
 //! A worker that was killed by SIGKILL while the counter of its group rose was killed so (`OOM-1`). One kill
 //! explains one death. Where the kernel does not count, nothing is said.
 //!
-//! Used on the head's I/O thread, when a worker has died and before it is reaped.
+//! The counters are read on the head's I/O thread, when a worker has died and before it is reaped.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -192,14 +192,11 @@ fn machine_memory() -> Option<u64> {
     kibibytes.checked_mul(1024)
 }
 
-/// A size for people.
-pub(crate) fn human(bytes: u64) -> String {
-    let mebibytes = bytes >> 20;
-    if mebibytes < 10 << 10 {
-        format!("{mebibytes} MiB")
-    } else {
-        format!("{} GiB", mebibytes >> 10)
-    }
+/// Bytes that this process may use: the machine's, or fewer if a control group around it says so. `None` where the
+/// system does not tell.
+pub(crate) fn available() -> Option<u64> {
+    let limit = Group::of(std::process::id()).and_then(|group| group.limit());
+    limit.into_iter().chain(machine_memory()).min()
 }
 
 #[cfg(test)]
@@ -277,11 +274,5 @@ mod tests {
         assert_eq!(counts.compare(Some(1), None), Some(true));
         assert_eq!(counts.compare(Some(1), None), Some(false));
         assert_eq!(KillCounts::default().compare(None, None), None);
-    }
-
-    #[test]
-    fn sizes_are_for_people() {
-        assert_eq!(human(300 << 20), "300 MiB");
-        assert_eq!(human(64 << 30), "64 GiB");
     }
 }

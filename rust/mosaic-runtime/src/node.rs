@@ -26,10 +26,11 @@ use tokio::net::unix::pipe;
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::memory::{Group, KillCounts, Verdict, human};
+use crate::memory::{Group, KillCounts, Verdict};
 use crate::net::process_ended;
 use crate::notice::Notice;
 use crate::shared::{Shared, lock};
+use crate::store::bytes;
 
 /// Environment of a worker: where the runtime's directory is.
 pub const DIRECTORY: &str = "MOSAIC_WORKER_DIRECTORY";
@@ -404,13 +405,13 @@ fn reap(worker: &Worker, node: &Node) -> String {
         Verdict::NotMemory => format!("{killed}: by somebody, not for want of memory)"),
         Verdict::Memory { limit, of_group } => {
             // In units of 1024 bytes; on the platforms that count kills.
-            let peak = human(u64::try_from(usage.ru_maxrss).unwrap_or(0) << 10);
+            let peak = bytes(u64::try_from(usage.ru_maxrss).unwrap_or(0) << 10);
             let whose = if of_group {
                 "its control group"
             } else {
                 "the machine"
             };
-            let limit = limit.map_or("unknown".into(), human);
+            let limit = limit.map_or("unknown".into(), bytes);
             format!(
                 "{killed}: by the system, for want of memory; it had up to {peak}, the limit of {whose} is {limit})"
             )

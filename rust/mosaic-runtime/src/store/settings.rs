@@ -164,35 +164,9 @@ pub fn bytes(count: u64) -> String {
     format!("{count} bytes")
 }
 
-/// Memory that this process may use: the machine's, or less if its control groups say so.
+/// Memory that this process may use; where nobody knows, what the smallest of today's machines have.
 fn available_memory() -> u64 {
-    let machine = std::fs::read_to_string("/proc/meminfo")
-        .ok()
-        .and_then(|text| {
-            let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
-            let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-            Some(kilobytes << 10)
-        })
-        .unwrap_or(4 << 30);
-    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let limits = groups.lines().filter_map(|line| {
-        let path = line.strip_prefix("0::")?;
-        // The limit of every group above holds too.
-        let mut folder = PathBuf::from("/sys/fs/cgroup").join(path.trim_start_matches('/'));
-        let mut least = u64::MAX;
-        while folder.starts_with("/sys/fs/cgroup") {
-            if let Ok(text) = std::fs::read_to_string(folder.join("memory.max")) {
-                least = least.min(text.trim().parse().unwrap_or(u64::MAX));
-            }
-            if !folder.pop() {
-                break;
-            }
-        }
-        Some(least)
-    });
-    let version_1 = std::fs::read_to_string("/sys/fs/cgroup/memory/memory.limit_in_bytes");
-    let version_1 = version_1.ok().and_then(|text| text.trim().parse().ok());
-    limits.chain(version_1).fold(machine, u64::min)
+    crate::memory::available().unwrap_or(4 << 30)
 }
 
 #[cfg(test)]
