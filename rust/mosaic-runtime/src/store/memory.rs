@@ -289,12 +289,19 @@ impl Mapping {
         Ok(found)
     }
 
-    /// Discard what was written to a private view: it shows the file again.
+    /// Discard what was written to a private view: it shows the file again. Errors where it does not, as in a process
+    /// that has its memory locked.
     pub(crate) fn discard_writes(&self, pagemap: &File) -> io::Result<()> {
+        let mut result = Ok(());
         self.each_written(pagemap, 0, self.length, |start, length| {
             // SAFETY: the range lies in this mapping, and what it loses is what the caller wants lost.
-            unsafe { libc::madvise(start as *mut libc::c_void, length, libc::MADV_DONTNEED) == 0 }
-        })
+            if unsafe { libc::madvise(start as *mut libc::c_void, length, libc::MADV_DONTNEED) } < 0
+            {
+                result = Err(io::Error::last_os_error());
+            }
+            result.is_ok()
+        })?;
+        result
     }
 
     /// Call `visit` with address and length of each range of private pages, as long as it says so.
@@ -386,6 +393,19 @@ mod tests {
         // What the file shows next is seen through it again.
         write(&shared, 5, 3);
         assert_eq!(byte(&view, 5), 3);
+    }
+
+    /// `MEMORY-2`
+    #[test]
+    fn memory_2_writes_that_cannot_be_discarded_are_not_said_to_be() {
+        let (length, pagemap) = (1 << 20, pagemap().expect("a page map"));
+        let file = MemoryFile::create(length).expect("memory");
+        let view = Mapping::private(&file, 0, length).expect("a mapping");
+        write(&view, 5, 2);
+        // SAFETY: a page of the mapping; it stays where it is.
+        assert_eq!(unsafe { libc::mlock(view.address().cast(), 1) }, 0);
+        assert!(view.discard_writes(&pagemap).is_err());
+        assert_eq!(byte(&view, 5), 2);
     }
 
     #[test]
