@@ -9,6 +9,7 @@ from typing_extensions import disjoint_base
 
 __all__ = [
     "PROTOCOL_VERSION",
+    "STORE_THRESHOLD",
     "Engine",
     "Gather",
     "Output",
@@ -29,6 +30,7 @@ _RawId: TypeAlias = tuple[int, int]
 """Owner's runtime number and the sequence number within it."""
 
 PROTOCOL_VERSION: int
+STORE_THRESHOLD: int
 
 def configure(
     *,

@@ -8,6 +8,8 @@ different contents without a copy, allocate an array for each.
 
 from __future__ import annotations
 
+from mosaic import _core
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Literal
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     Order = Literal["C", "F"]
 
-THRESHOLD = 128 * 1024
+THRESHOLD = _core.STORE_THRESHOLD
 """Arrays of fewer bytes are ordinary ones: they travel with the message."""
 
 
@@ -57,8 +59,6 @@ def empty(
     import operator
 
     import numpy as np
-
-    from mosaic import _core
 
     kind: np.dtype[Any] = np.dtype(dtype)
     whole = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)

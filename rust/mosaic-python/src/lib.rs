@@ -63,5 +63,7 @@ mod _core {
     #[pymodule_export]
     use super::task::Task;
     #[pymodule_export]
+    const STORE_THRESHOLD: usize = mosaic_runtime::store::THRESHOLD;
+    #[pymodule_export]
     const PROTOCOL_VERSION: u8 = mosaic_core::wire::PROTOCOL_VERSION;
 }
