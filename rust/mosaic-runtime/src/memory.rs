@@ -184,12 +184,19 @@ fn machine_kills() -> Option<u64> {
 }
 
 fn machine_memory() -> Option<u64> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let total = text
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))?;
-    let kibibytes: u64 = total.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kibibytes.checked_mul(1024)
+    kibibytes(&fs::read_to_string("/proc/meminfo").ok()?, "MemTotal:")
+}
+
+/// The largest size in bytes that the memory of this process has had. `None` where the system does not tell.
+pub(crate) fn own_peak() -> Option<u64> {
+    kibibytes(&fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
+}
+
+/// The bytes behind a name in a text of such lines.
+fn kibibytes(text: &str, name: &str) -> Option<u64> {
+    let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
+    let count: u64 = rest.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    count.checked_mul(1024)
 }
 
 /// Bytes that this process may use: the machine's, or fewer if a control group around it says so. `None` where the

@@ -26,7 +26,7 @@ use tokio::net::unix::pipe;
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::memory::{Group, KillCounts, Verdict};
+use crate::memory::{Group, KillCounts, Verdict, own_peak};
 use crate::net::process_ended;
 use crate::notice::Notice;
 use crate::shared::{Shared, lock};
@@ -95,6 +95,9 @@ struct Worker {
     last_words: Mutex<Vec<u8>>,
     /// Its control group at its start.
     group: Option<Group>,
+    /// The largest size in bytes that the memory of this process had by then. The kernel counts it for the new process
+    /// too, which was in that memory until it became another program.
+    inherited: u64,
 }
 
 impl Node {
@@ -161,6 +164,7 @@ impl Node {
                     connection_closed: Notify::new(),
                     last_words: Mutex::default(),
                     group: Group::of(child.id()),
+                    inherited: own_peak().unwrap_or(0),
                 });
                 lock(&self.children).insert(runtime, Arc::clone(&worker));
                 let outputs = (child.stdout.take(), child.stderr.take());
@@ -405,7 +409,12 @@ fn reap(worker: &Worker, node: &Node) -> String {
         Verdict::NotMemory => format!("{killed}: by somebody, not for want of memory)"),
         Verdict::Memory { limit, of_group } => {
             // In units of 1024 bytes; on the platforms that count kills.
-            let peak = bytes(u64::try_from(usage.ru_maxrss).unwrap_or(0) << 10);
+            let peak = u64::try_from(usage.ru_maxrss).unwrap_or(0) << 10;
+            let had = if peak > worker.inherited {
+                format!("up to {}", bytes(peak))
+            } else {
+                format!("at most {}", bytes(limit.unwrap_or(peak).min(peak)))
+            };
             let whose = if of_group {
                 "its control group"
             } else {
@@ -413,7 +422,7 @@ fn reap(worker: &Worker, node: &Node) -> String {
             };
             let limit = limit.map_or("unknown".into(), bytes);
             format!(
-                "{killed}: by the system, for want of memory; it had up to {peak}, the limit of {whose} is {limit})"
+                "{killed}: by the system, for want of memory; it had {had}, the limit of {whose} is {limit})"
             )
         }
     }
