@@ -259,28 +259,24 @@ impl Runner {
     }
 }
 
-/// The contexts that coroutine calls begin in: a fresh copy each, which tells the tessera that it runs for.
-pub(crate) fn context_for(
-    py: Python<'_>,
-    template: &mut Option<Py<PyAny>>,
-    tessera: TesseraId,
-) -> PyResult<Py<PyAny>> {
-    let template = if let Some(template) = template {
-        template
-    } else {
-        // SAFETY: gives a new reference, or null with an exception set.
-        let context =
-            unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent()) }?.unbind();
-        within(py, &context, || {
-            context_variable(py)?.call_method1(
-                pyo3::intern!(py, "set"),
-                ((tessera.owner.0, tessera.sequence),),
-            )
-        })?;
-        template.insert(context)
-    };
+/// What the contexts of a tessera's coroutines are copies of: it tells the tessera that they run for.
+pub(crate) fn context_of(py: Python<'_>, tessera: TesseraId) -> PyResult<Py<PyAny>> {
+    // SAFETY: gives a new reference, or null with an exception set.
+    let context =
+        unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent()) }?.unbind();
+    within(py, &context, || {
+        context_variable(py)?.call_method1(
+            pyo3::intern!(py, "set"),
+            ((tessera.owner.0, tessera.sequence),),
+        )
+    })?;
+    Ok(context)
+}
+
+/// Copy a context.
+pub(crate) fn copy_context(py: Python<'_>, context: &Py<PyAny>) -> PyResult<Py<PyAny>> {
     // SAFETY: a live context object; gives a new reference, or null with an exception set.
-    unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_Copy(template.as_ptr())) }
+    unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_Copy(context.as_ptr())) }
         .map(Bound::unbind)
 }
 

@@ -39,9 +39,7 @@ pub(crate) struct Host {
 static CURRENT: Mutex<Option<(u32, Arc<Host>)>> = Mutex::new(None);
 
 fn current() -> std::sync::MutexGuard<'static, Option<(u32, Arc<Host>)>> {
-    CURRENT
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+    lock(&CURRENT)
 }
 
 /// The exception for an engine's refusal.

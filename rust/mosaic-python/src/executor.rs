@@ -18,7 +18,7 @@ use mosaic_runtime::signal::Signal;
 use pyo3::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::coroutine::{Current, Runner, context_for, context_variable};
+use crate::coroutine::{Current, Runner, context_of, context_variable, copy_context};
 use crate::engine::Host;
 use crate::hooks::cached;
 use crate::waiting::lock;
@@ -55,7 +55,7 @@ pub(crate) struct PythonExecutor {
     /// The asyncio tasks of coroutines that have given up their turn.
     suspended: Mutex<FxHashMap<TaskId, Py<PyAny>>>,
     /// What the contexts of a tessera's coroutines are copied from.
-    contexts: Mutex<FxHashMap<TesseraId, Option<Py<PyAny>>>>,
+    contexts: Mutex<FxHashMap<TesseraId, Py<PyAny>>>,
     event_loop: Mutex<Option<Py<PyAny>>>,
     attached: Signal,
 }
@@ -361,13 +361,11 @@ impl PythonExecutor {
             if !value.is_instance(cached!(py, "types", "CoroutineType")?)? {
                 return Ok(Err(value));
             }
-            let mut contexts = lock(&self.contexts);
-            let context = context_for(py, contexts.entry(tessera).or_default(), tessera)?;
             Ok(Ok(Current {
                 task,
                 kind,
                 coroutine: value.unbind(),
-                context,
+                context: self.context(py, tessera)?,
             }))
         });
         // Not a coroutine after all, or an attribute that was read past a running call.
@@ -379,6 +377,23 @@ impl PythonExecutor {
         let outcome = self.outcome(py, task, kind, ended);
         self.finish_between(task, outcome);
         None
+    }
+
+    /// A fresh context for a coroutine of that tessera.
+    fn context(&self, py: Python<'_>, tessera: TesseraId) -> PyResult<Py<PyAny>> {
+        let known = lock(&self.contexts)
+            .get(&tessera)
+            .map(|context| context.clone_ref(py));
+        let template = if let Some(known) = known {
+            known
+        } else {
+            // Without the lock, here and below: whatever allocates may collect, and run anything.
+            let made = context_of(py, tessera)?;
+            let earlier = lock(&self.contexts).insert(tessera, made.clone_ref(py));
+            drop(earlier);
+            made
+        };
+        copy_context(py, &template)
     }
 
     /// A coroutine has given up its turn; the asyncio task is its own.

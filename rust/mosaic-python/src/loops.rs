@@ -1,6 +1,6 @@
 //! Completions into asyncio event loops: one mailbox a loop, drained on the loop's own thread.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use mosaic_runtime::mailbox::Mailbox;
 use mosaic_runtime::signal::Signal;
@@ -9,6 +9,7 @@ use pyo3::types::PyWeakrefReference;
 use rustc_hash::FxHashMap;
 
 use crate::hooks::cached;
+use crate::waiting::lock;
 
 /// Futures resolved before the loop gets another turn.
 const BUDGET: usize = 1024;
@@ -26,10 +27,6 @@ struct Inner {
     next: u64,
     futures: FxHashMap<u64, Py<PyAny>>,
     backlog: Vec<u64>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[pymethods]

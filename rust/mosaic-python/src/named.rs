@@ -36,17 +36,23 @@ pub(crate) fn pickled_name(object: &Bound<'_, PyAny>) -> PyResult<Option<Bytes>>
     let Some(pickle) = pickle_if_named(object)? else {
         return Ok(None);
     };
-    let entry = (object.clone().unbind(), pickle.clone());
-    let mut known = lock(&KNOWN);
-    let known = known.get_or_insert_default();
-    let forgotten = if known.len() >= REMEMBERED {
-        std::mem::take(known)
-    } else {
-        HashMap::new()
-    };
-    known.insert(address, entry);
+    let forgotten = remember(address, (object.clone().unbind(), pickle.clone()));
     drop(forgotten);
     Ok(Some(pickle))
+}
+
+/// Returns what is forgotten for it: to be dropped without the lock, since Python runs when objects go.
+fn remember(address: usize, entry: Known) -> HashMap<usize, Known> {
+    let mut known = lock(&KNOWN);
+    let known = known.get_or_insert_default();
+    let mut forgotten = HashMap::new();
+    if known.len() >= REMEMBERED {
+        std::mem::swap(known, &mut forgotten);
+    }
+    if let Some(earlier) = known.insert(address, entry) {
+        forgotten.insert(address, earlier);
+    }
+    forgotten
 }
 
 fn pickle_if_named(object: &Bound<'_, PyAny>) -> PyResult<Option<Bytes>> {
