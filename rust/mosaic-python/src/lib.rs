@@ -3,6 +3,7 @@
 //! | module | what it does |
 //! | --- | --- |
 //! | [`engine`] | the engine of this process |
+//! | [`launcher`] | what `mrun` starts |
 //! | [`method`] | references to tesserae and the callables that call their methods |
 //! | [`task`], [`output`] | tasks and their outputs |
 //! | [`waiting`], [`gather`] | awaiting and waiting, for one and for many |
@@ -31,6 +32,7 @@ mod executor;
 mod gather;
 mod hooks;
 mod interruption;
+mod launcher;
 mod loops;
 mod method;
 mod named;
@@ -52,6 +54,8 @@ mod _core {
     use super::gather::Gather;
     #[pymodule_export]
     use super::hooks::configure;
+    #[pymodule_export]
+    use super::launcher::{PyMonitor, run_agent, spawn_command};
     #[pymodule_export]
     use super::method::{RemoteMethod, TesseraRef};
     #[pymodule_export]

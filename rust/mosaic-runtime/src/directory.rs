@@ -117,6 +117,19 @@ impl Directory {
     }
 }
 
+/// Remove the directory of a runtime whose head is dead, if it is one of this user's.
+pub(crate) fn remove_of_dead(path: &Path) {
+    let own = rustix::process::geteuid().as_raw();
+    let named = path
+        .file_name()
+        .is_some_and(|name| name.to_string_lossy().starts_with(PREFIX));
+    if named
+        && fs::symlink_metadata(path).is_ok_and(|status| status.is_dir() && status.uid() == own)
+    {
+        remove(path);
+    }
+}
+
 fn remove(path: &Path) {
     // Somebody else may be removing it too: what counts is that it is gone.
     for _ in 0..3 {

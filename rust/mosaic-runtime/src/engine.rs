@@ -29,7 +29,8 @@ pub use crate::error::EngineError;
 use crate::executor::Executor;
 use crate::inlet::Inlets;
 use crate::net;
-use crate::node::Node;
+use crate::node::attached::Attached;
+use crate::node::{Launch, Node};
 use crate::notice::Notices;
 use crate::roles::WorkerSeat;
 use crate::shared::{Shared, lock};
@@ -85,7 +86,8 @@ impl Engine {
         directory: Directory,
         config: &EngineConfig,
         executor: Arc<dyn Executor>,
-        node: Option<Node>,
+        launch: Launch,
+        attached: Option<Attached>,
     ) -> Result<Self, EngineError> {
         let seat = WorkerSeat {
             directory: directory.path().into(),
@@ -93,7 +95,10 @@ impl Engine {
             uid,
             role: Role::Head,
             head: None,
+            parent: None,
+            monitor: None,
         };
+        let node = Some((launch, attached));
         Self::start_with(seat, directory, config, executor, node)
     }
 
@@ -112,7 +117,7 @@ impl Engine {
         directory: Directory,
         config: &EngineConfig,
         executor: Arc<dyn Executor>,
-        node: Option<Node>,
+        node: Option<(Launch, Option<Attached>)>,
     ) -> Result<Self, EngineError> {
         let me = seat.runtime;
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -135,7 +140,7 @@ impl Engine {
             inlets: Inlets::default(),
             executor,
             notices: Arc::default(),
-            node,
+            node: node.map(|(launch, attached)| Node::new(launch, attached, Weak::clone(myself))),
             max_pending: config.max_pending,
             state: Mutex::new(State {
                 machine: Machine::new(rules),
@@ -160,6 +165,8 @@ impl Engine {
             myself: Weak::clone(myself),
             io_thread: Mutex::default(),
             head_process: seat.head,
+            parent_process: seat.parent,
+            monitor_process: seat.monitor,
             ended: Notify::new(),
         });
         threads::notice_forks();
@@ -209,6 +216,18 @@ impl Engine {
     /// Where its sockets are.
     pub fn directory(&self) -> PathBuf {
         self.shared.directory.path().to_path_buf()
+    }
+
+    /// The processes of the monitor and of this machine's node agent, if they are known and live.
+    pub fn launchers(&self) -> (Option<u32>, Option<u32>) {
+        let shared = &self.shared;
+        match &shared.node {
+            Some(node) => {
+                let (monitor, agent) = node.processes();
+                (Some(monitor), agent)
+            }
+            None => (shared.monitor_process, shared.parent_process),
+        }
     }
 
     /// Tasks of this runtime that have not ended.
