@@ -3,6 +3,7 @@
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from os import PathLike
+from pathlib import Path
 from typing import Any, Self, TypeAlias, final
 
 from typing_extensions import disjoint_base
@@ -91,13 +92,16 @@ def join_worker() -> Engine:
 
 @final
 class Monitor:
-    """The monitor of `mrun`, and the node agent that it starts: by a command, or in this process without one."""
+    """The monitor of `mrun`: a private directory first, then, once started, what listens there."""
 
-    def __new__(
-        cls, agent_command: Sequence[str] | None, key: str | PathLike[str]
-    ) -> Monitor: ...
+    def __new__(cls) -> Self: ...
+    def start(self, agent_command: Sequence[str] | None, key: str | PathLike[str]) -> None:
+        """Start the monitor, and the node agent: by a command, or in this process without one.
+
+        The key is the file that tells programs of the directory; it is removed at the end, whatever that is.
+        """
     @property
-    def directory(self) -> str:
+    def directory(self) -> Path:
         """Where the sockets and the secret are; mode 0700."""
     @property
     def agent(self) -> int | None:
@@ -136,7 +140,7 @@ class Engine:
     @property
     def runtime(self) -> int: ...
     @property
-    def directory(self) -> str:
+    def directory(self) -> Path:
         """Where sockets and the secret are; mode 0700."""
     @property
     def launchers(self) -> tuple[int | None, int | None]:

@@ -230,3 +230,18 @@ def _set_aside(path: Path, pid: int) -> None:
             # A third has taken its place: the one set aside is found by its own command all the same.
             pass
     aside.unlink()
+
+
+def remove(path: Path, directory: str) -> None:
+    """Remove the key of that directory, and the folder around it if nothing else is in there."""
+    try:
+        if read(path).directory == directory:
+            path.unlink()
+    except (FileNotFoundError, MosaicError):
+        # It has gone already, or another's is there.
+        pass
+    try:
+        path.parent.rmdir()
+    except OSError:
+        # Something else is in it.
+        pass

@@ -3,58 +3,100 @@
 use std::ffi::OsString;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
+use std::sync::{Mutex, OnceLock};
 
+use mosaic_runtime::directory::Directory;
 use mosaic_runtime::launcher::monitor::{Monitor, MonitorConfig};
 use mosaic_runtime::launcher::{AgentSeat, agent, command};
 use pyo3::prelude::*;
 
 use crate::engine::engine_error;
-use crate::waiting::{block, deadline};
+use crate::hooks::error;
+use crate::waiting::{block, deadline, lock};
 
-/// The monitor of this process.
+/// The monitor of this process: a directory first, then what listens there.
 #[pyclass(frozen, name = "Monitor", module = "mosaic._core")]
 pub(crate) struct PyMonitor {
-    monitor: Monitor,
+    path: PathBuf,
+    place: Mutex<Option<Directory>>,
+    monitor: OnceLock<Monitor>,
+}
+
+impl PyMonitor {
+    fn started(&self, py: Python<'_>) -> PyResult<&Monitor> {
+        self.monitor
+            .get()
+            .ok_or_else(|| error(py, "MosaicError", "the monitor has not been started"))
+    }
 }
 
 #[pymethods]
 impl PyMonitor {
-    /// Start the monitor and the node agent; the agent by a command, or in this process without one.
     #[new]
+    fn new() -> PyResult<Self> {
+        let place = Directory::create()?;
+        Ok(Self {
+            path: place.path().to_path_buf(),
+            place: Mutex::new(Some(place)),
+            monitor: OnceLock::new(),
+        })
+    }
+
     #[pyo3(signature = (agent_command, key))]
-    fn new(py: Python<'_>, agent_command: Option<Vec<OsString>>, key: PathBuf) -> PyResult<Self> {
+    fn start(
+        &self,
+        py: Python<'_>,
+        agent_command: Option<Vec<OsString>>,
+        key: PathBuf,
+    ) -> PyResult<()> {
+        let Some(place) = lock(&self.place).take() else {
+            return Err(error(py, "MosaicError", "the monitor was started before"));
+        };
         let config = MonitorConfig {
             agent: agent_command,
             key,
             report,
         };
         let monitor = py
-            .detach(|| Monitor::start(config))
+            .detach(|| Monitor::start(place, config))
             .map_err(|error| engine_error(py, &error))?;
-        Ok(Self { monitor })
+        // Only one thread can have had the place.
+        let _ = self.monitor.set(monitor);
+        Ok(())
     }
 
     #[getter]
     fn directory(&self) -> PathBuf {
-        self.monitor.directory().to_path_buf()
+        self.path.clone()
     }
 
     #[getter]
     fn agent(&self) -> Option<u32> {
-        self.monitor.agent()
+        self.monitor.get().and_then(Monitor::agent)
     }
 
     fn wait_ready(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+        let monitor = self.started(py)?;
         let deadline = deadline(timeout);
-        block(py, || self.monitor.wait_ready(deadline))
+        block(py, || monitor.wait_ready(deadline))
     }
 
     fn guard(&self, command: Option<u32>) {
-        self.monitor.guard(command);
+        if let Some(monitor) = self.monitor.get() {
+            monitor.guard(command);
+        }
     }
 
     fn stop(&self, py: Python<'_>) {
-        py.detach(|| self.monitor.stop());
+        py.detach(|| {
+            if let Some(place) = lock(&self.place).take() {
+                place.leave();
+                place.remove();
+            }
+            if let Some(monitor) = self.monitor.get() {
+                monitor.stop();
+            }
+        });
     }
 }
 

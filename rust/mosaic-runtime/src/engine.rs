@@ -28,6 +28,7 @@ use crate::directory::Directory;
 pub use crate::error::EngineError;
 use crate::executor::Executor;
 use crate::inlet::Inlets;
+use crate::launcher::guard::Bound;
 use crate::net;
 use crate::node::attached::Attached;
 use crate::node::{Launch, Node};
@@ -87,7 +88,7 @@ impl Engine {
         config: &EngineConfig,
         executor: Arc<dyn Executor>,
         launch: Launch,
-        attached: Option<Attached>,
+        attached: Option<(Attached, Bound)>,
     ) -> Result<Self, EngineError> {
         let seat = WorkerSeat {
             directory: directory.path().into(),
@@ -117,7 +118,7 @@ impl Engine {
         directory: Directory,
         config: &EngineConfig,
         executor: Arc<dyn Executor>,
-        node: Option<(Launch, Option<Attached>)>,
+        node: Option<(Launch, Option<(Attached, Bound)>)>,
     ) -> Result<Self, EngineError> {
         let me = seat.runtime;
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -564,6 +565,9 @@ impl Engine {
             for_task.end("the runtime was stopped");
         });
         let _ = running.join();
+        if let Some(node) = &shared.node {
+            node.left();
+        }
         // Whoever still holds a task or a proxy holds no descriptor with it.
         drop(lock(&shared.io).take());
         shared.home_signal.close();

@@ -9,6 +9,7 @@ use mosaic_core::id::RuntimeId;
 use crate::directory::Directory;
 use crate::engine::{Engine, EngineConfig, EngineError};
 use crate::executor::Executor;
+use crate::launcher::guard::{self, Bound};
 pub use crate::node::attached::MonitorSeat;
 use crate::node::attached::{Attached, attach};
 use crate::node::{self, Launch};
@@ -31,9 +32,12 @@ pub fn joining_head(
     executor: Arc<dyn Executor>,
 ) -> Result<Engine, EngineError> {
     let directory = Directory::create()?;
+    // From now on the connection tells, and what waits hears why before this process ends.
+    let bound = guard::loosen();
     match attach(seat, &launch, &directory) {
-        Ok(attached) => start_head(directory, config, executor, launch, Some(attached)),
+        Ok(attached) => start_head(directory, config, executor, launch, Some((attached, bound))),
         Err(error) => {
+            bound.tighten();
             directory.leave();
             directory.remove();
             Err(error)
@@ -46,7 +50,7 @@ fn start_head(
     config: &EngineConfig,
     executor: Arc<dyn Executor>,
     launch: Launch,
-    attached: Option<Attached>,
+    attached: Option<(Attached, Bound)>,
 ) -> Result<Engine, EngineError> {
     Engine::start(
         RuntimeId::HEAD,

@@ -373,11 +373,13 @@ impl Shared {
         let _ = process::kill_process(process::getpid(), process::Signal::KILL);
     }
 
-    /// The node agent that started this worker is gone: so is the worker. The head lives and sees to the rest.
+    /// The node agent that started this worker is gone: so is the worker. The head, if it lives, has no use for the
+    /// directory any more.
     pub(crate) fn parent_lost(&self) {
         if self.stopped.load(Ordering::Acquire) {
             return;
         }
+        self.directory.remove();
         let _ = process::kill_process_group(process::getpid(), process::Signal::KILL);
         let _ = process::kill_process(process::getpid(), process::Signal::KILL);
     }

@@ -72,7 +72,8 @@ pub fn agent(seat: &AgentSeat) -> Result<(), EngineError> {
         let orders = pipe::Receiver::from_owned_fd(own(rustix::stdio::stdin())?)?;
         let heads = Heads::listen(place)?;
         let mut ready = pipe::Sender::from_owned_fd(own(rustix::stdio::stdout())?)?;
-        ready.write_all(b"\n").await?;
+        // Nobody reads it if the monitor is gone already, as the orders tell too.
+        let _ = ready.write_all(b"\n").await;
         match follow(orders).await {
             Orders::Stop => heads.close().await,
             Orders::Lost { guarded } => {

@@ -79,9 +79,8 @@ enum NodeState {
 }
 
 impl Monitor {
-    /// Start the I/O thread, and the agent.
-    pub fn start(config: MonitorConfig) -> Result<Self, EngineError> {
-        let place = Directory::create()?;
+    /// Start the I/O thread, and the agent. Sockets are made in that directory, which goes with the monitor.
+    pub fn start(place: Directory, config: MonitorConfig) -> Result<Self, EngineError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;

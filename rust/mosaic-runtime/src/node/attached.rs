@@ -144,8 +144,6 @@ struct Common {
     node: NodeAddress,
     seat: MonitorSeat,
     place: Directory,
-    /// Whether the kernel was to end this process with its parent.
-    ends_with_parent: bool,
     /// Why the agent is lost, once it is.
     lost: OnceLock<String>,
     /// What the monitor said of the agent's death.
@@ -158,14 +156,10 @@ impl Agent {
     /// Serve the connections. Called on the I/O thread.
     pub(crate) fn serve(attached: Attached, shared: &Arc<Shared>) -> Self {
         let (commands, waiting) = mpsc::channel(COMMANDS);
-        // From now on the connection tells, and what waits hears why before this process ends.
-        let ends_with_parent = guard::ends_with_parent();
-        guard::end_with_parent(false);
         let common = Arc::new(Common {
             node: attached.node,
             seat: attached.seat,
             place: attached.place,
-            ends_with_parent,
             lost: OnceLock::new(),
             verdict: Mutex::default(),
             verdict_came: Notify::new(),
@@ -222,7 +216,6 @@ impl Agent {
             let _ = detached.wait_for(|gone| *gone).await;
         }
         self.common.place.leave();
-        guard::end_with_parent(self.common.ends_with_parent);
     }
 }
 

@@ -29,6 +29,7 @@ use self::attached::{Agent, Attached};
 use self::processes::{
     Audience, Ended, Processes, Program, RUN_DRY, RUN_DRY_AT_STOP, Start, as_bytes,
 };
+use crate::launcher::guard::Bound;
 use crate::notice::Notice;
 use crate::shared::{Shared, lock};
 
@@ -93,6 +94,7 @@ enum Hands {
     Agent {
         seat: Mutex<Option<Attached>>,
         agent: OnceLock<Agent>,
+        bound: Bound,
     },
 }
 
@@ -106,15 +108,20 @@ struct Worker {
 
 impl Node {
     /// With the processes in the hands of this one, or in those of the agent that the head is attached to.
-    pub(crate) fn new(launch: Launch, attached: Option<Attached>, head: Weak<Shared>) -> Self {
+    pub(crate) fn new(
+        launch: Launch,
+        attached: Option<(Attached, Bound)>,
+        head: Weak<Shared>,
+    ) -> Self {
         let own = std::process::id();
         let (monitor, agent) = attached
             .as_ref()
-            .map_or((own, own), |attached| attached.processes());
+            .map_or((own, own), |(attached, _)| attached.processes());
         let hands = match attached {
-            Some(attached) => Hands::Agent {
+            Some((attached, bound)) => Hands::Agent {
                 seat: Mutex::new(Some(attached)),
                 agent: OnceLock::new(),
+                bound,
             },
             None => Hands::Own(Processes::new(Here(head)), launch.program(false)),
         };
@@ -150,7 +157,7 @@ impl Node {
 
     /// Start the workers.
     pub(crate) fn start(&self, shared: &Arc<Shared>) {
-        if let Hands::Agent { seat, agent } = &self.hands
+        if let Hands::Agent { seat, agent, .. } = &self.hands
             && let Some(seat) = lock(seat).take()
         {
             let _ = agent.set(Agent::serve(seat, shared));
@@ -343,6 +350,8 @@ impl Node {
             }
         }
         self.all_gone.notify_one();
+        // Nobody will join, and nobody would be left to remove it should this process be killed now.
+        shared.directory.remove();
         if !self.stopping() {
             self.give_up(shared, reason.to_owned());
         }
@@ -390,6 +399,15 @@ impl Node {
             && let Some(agent) = agent.get()
         {
             agent.detach().await;
+        }
+    }
+}
+
+impl Node {
+    /// The head has stopped. Called on the thread that ends it.
+    pub(crate) fn left(&self) {
+        if let Hands::Agent { bound, .. } = &self.hands {
+            bound.tighten();
         }
     }
 }
