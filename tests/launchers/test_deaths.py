@@ -118,7 +118,7 @@ def test_nothing_is_left(roles):
         script.wait_for_flag("ready")
         for process in [script.find(role) for role in roles]:
             process.kill()
-        if roles == ("agent",) or roles == ("worker",):
+        if roles in {("agent",), ("worker",)}:
             script.wait_for_flag("told")
             script.find("script" if roles == ("worker",) else "mrun").terminate()
         if set(roles) == {"mrun", "agent", "script"}:
@@ -223,4 +223,3 @@ def test_a_stopped_worker_does_not_outlive_the_node():
         script.send(signal.SIGTERM)
         script.wait(10)
         script.assert_nothing_left(within=2.0)
-

@@ -69,7 +69,9 @@ def check(options: argparse.Namespace) -> None:
             f"--node starts the node of another machine: {_LATER}, and mrun itself starts the node of this one"
         )
     if options.role == "monitor" and options.command:
-        fail("--monitor runs no command: start the program by itself, or with mrun --head, in this directory")
+        fail(
+            "--monitor runs no command: start the program by itself, or with mrun --head, in this directory"
+        )
     if options.role == "head" and (options.daemon or options.inproc):
         fail("--head joins what runs already, and starts no monitor")
     if options.role == "monitor" and options.inproc and options.daemon:
@@ -219,7 +221,7 @@ def _run_command(
         say(f"cannot run {arguments[0]}: there is no such program")
         return NOT_FOUND
     except OSError as error:
-        say(f"cannot run {arguments[0]}: {error.strerror}")
+        say(f"cannot run {arguments[0]}: {error.strerror or error}")
         return NOT_RUNNABLE
     if place is not None:
         place.monitor.guard(command.pid)

@@ -59,13 +59,13 @@ def parser() -> argparse.ArgumentParser:
     where = made.add_mutually_exclusive_group()
     _flag(where, "--daemon", text="keep monitor and node in the background until they are stopped")
     _flag(where, "--inproc", text="keep monitor and node in mrun's own process")
-    made.add_argument("-n", "--nodes", "--num-nodes", dest="nodes", type=_count, help="machines: 1")
+    made.add_argument("-n", "--nodes", "--num-nodes", dest="nodes", type=count, help="machines: 1")
     made.add_argument(
         "-nw",
         "--workers",
         "--num-workers",
         dest="workers",
-        type=_count,
+        type=count,
         help="workers; by default the physical cores over the threads of each",
     )
     made.add_argument(
@@ -73,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
         "--threads",
         "--num-threads",
         dest="threads",
-        type=_count,
+        type=count,
         help="threads that a worker's numerical libraries may use (1)",
     )
     for name in ("address", "monitor-address"):
@@ -178,7 +178,14 @@ def fail(text: str) -> NoReturn:
     parser().error(text)
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
+    """Return a whole number from 1 on, given as text.
+
+    Raises
+    ------
+    ArgumentTypeError
+        It is none.
+    """
     number = int(text) if text.isascii() and text.isdigit() else 0
     if number < 1:
         raise argparse.ArgumentTypeError(f"a whole number from 1 on is needed, not {text!r}")
@@ -213,9 +220,9 @@ _CONVERTERS: dict[str, Callable[[str], object]] = {
     "role": _one_of("head", "monitor", "node"),
     "daemon": _switch,
     "inproc": _switch,
-    "nodes": _count,
-    "workers": _count,
-    "threads": _count,
+    "nodes": count,
+    "workers": count,
+    "threads": count,
     "port": _port,
     "monitor_port": _port,
     "pubsub_port": _port,
@@ -225,4 +232,3 @@ _CONVERTERS: dict[str, Callable[[str], object]] = {
     "log_level": _one_of(*LOG_LEVELS),
     "profile": _switch,
 }
-

@@ -143,29 +143,31 @@ def start(
             )
         network.forget()
         launched = find()
-        while True:
+
+        def begin(launched: Launched | None) -> tuple[Engine, _Settings]:
             settings = _settle(launched, asked_workers, asked_threads, log_level)
-            try:
-                engine = _core.start_head(
-                    worker_command=worker_command(),
-                    worker_environment=_environment(settings),
-                    num_workers=settings.workers,
-                    max_pending=max_pending,
-                    stop_grace=stop_grace,
-                    foreign_strategy=foreign,
-                    least_loaded=isinstance(strategy, LeastLoaded),
-                    store_memory=None if warehouse_memory is None else str(warehouse_memory),
-                    spill_directory=spill_directory,
-                    spill_limit=None if spill_limit is None else str(spill_limit),
-                    monitor=None if launched is None else launched.seat,
-                )
-            except MosaicError as error:
-                if launched is None or launched.named:
-                    raise
-                launched.give_up(error)
-                launched = None
-            else:
-                break
+            engine = _core.start_head(
+                worker_command=worker_command(),
+                worker_environment=_environment(settings),
+                num_workers=settings.workers,
+                max_pending=max_pending,
+                stop_grace=stop_grace,
+                foreign_strategy=foreign,
+                least_loaded=isinstance(strategy, LeastLoaded),
+                store_memory=None if warehouse_memory is None else str(warehouse_memory),
+                spill_directory=spill_directory,
+                spill_limit=None if spill_limit is None else str(spill_limit),
+                monitor=None if launched is None else launched.seat,
+            )
+            return engine, settings
+
+        try:
+            engine, settings = begin(launched)
+        except MosaicError as error:
+            if launched is None or launched.named:
+                raise
+            launched.give_up(error)
+            engine, settings = begin(None)
         placement.strategy = strategy.choose if foreign else None
     notices.watch(engine)
     try:

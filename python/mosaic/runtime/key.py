@@ -6,6 +6,7 @@ lives is told by the lock that every process of it holds in that directory.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from mosaic import __version__, _core
 from mosaic.errors import MosaicError
+
 
 @dataclass(frozen=True)
 class Key:
@@ -84,7 +86,7 @@ def is_held(directory: str) -> bool:
 
 
 def read(path: str | os.PathLike[str]) -> Key:
-    """Read a key, unless somebody else may have written it.
+    """Read a key, unless somebody else may have written or read it.
 
     Raises
     ------
@@ -95,37 +97,47 @@ def read(path: str | os.PathLike[str]) -> Key:
     """
     path = os.path.abspath(path)
     check_folder(os.path.dirname(path))
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise MosaicError(f"{path} cannot be read: {error.strerror}") from None
-    with os.fdopen(descriptor, encoding="utf-8") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise MosaicError(f"{path} is not a file: remove it")
-        _check_owner(path, status)
-        if status.st_mode & 0o077:
-            raise MosaicError(
-                f"{path} can be read or written by others (mode {status.st_mode & 0o777:o}): remove it, "
-                "and start mrun again"
-            )
-        text = file.read()
-    try:
-        content = json.loads(text)
-        found = Key(**{field.name: content[field.name] for field in fields(Key)})
-    except (ValueError, TypeError, KeyError):
+    text, mode = _read(path)
+    if mode & 0o077:
+        raise MosaicError(
+            f"{path} can be read or written by others (mode {mode:o}): remove it, and start mrun again"
+        )
+    found = _parse(text)
+    if found is None:
         raise MosaicError(
             f"{path} is not a key of mosaic {__version__}: was it written by another version? "
             "Remove it if no mrun runs here"
-        ) from None
+        )
     if found.protocol != _core.PROTOCOL_VERSION:
         raise MosaicError(
             f"{path} was written by mosaic {found.version}, which speaks another protocol than this one, "
             f"{__version__}: use one version everywhere"
         )
     return found
+
+
+def _read(path: str) -> tuple[str, int]:
+    """Return what is in a file of this user's, and who may read and write it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise MosaicError(f"{path} cannot be read: {error.strerror}") from None
+    with os.fdopen(descriptor, encoding="utf-8", errors="replace") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise MosaicError(f"{path} is not a file: remove it")
+        _check_owner(path, status)
+        return file.read(), status.st_mode & 0o777
+
+
+def _parse(text: str) -> Key | None:
+    try:
+        content = json.loads(text)
+        return Key(**{field.name: content[field.name] for field in fields(Key)})
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 def check_folder(folder: str) -> None:
@@ -174,6 +186,11 @@ def place(key: Key, path: Path, taken: Path) -> tuple[Path, str | None]:
         Where it is.
     str or None
         A word about what was there.
+
+    Raises
+    ------
+    MosaicError
+        What is there is somebody else's.
     """
     draft = path.with_name(f".{key.pid}.key")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -187,61 +204,60 @@ def place(key: Key, path: Path, taken: Path) -> tuple[Path, str | None]:
                 # Fails if there is one: of two at a time one wins.
                 os.link(draft, path)
             except FileExistsError:
-                living, said = _look(path)
-                if living:
-                    os.link(draft, taken)
-                    return taken, said
-                _set_aside(path, key.pid)
+                with contextlib.suppress(FileNotFoundError):
+                    living, said = _look(path)
+                    if living:
+                        draft.rename(taken)
+                        return taken, said
+                    _remove_left_over(path)
             else:
                 return path, said
     finally:
-        draft.unlink()
+        draft.unlink(missing_ok=True)
 
 
-def _look(path: Path) -> tuple[bool, str | None]:
-    """Tell whether a key is that of a living one, and what is to be said of it."""
-    try:
-        found = read(path)
-    except FileNotFoundError:
-        return False, None
-    except MosaicError as error:
-        return False, f"{error}; it is replaced"
-    if found.alive:
-        where = "" if found.host == socket.gethostname() else f" on {found.host}"
-        return True, (
-            f"{path} belongs to another mrun (process {found.pid}{where}), which runs: "
-            "this one has a key of its own"
+def _look(path: Path) -> tuple[bool, str]:
+    """Tell whether a key is that of a living one, and what is to be said of it.
+
+    One that others may write to is not trusted, but that it is left over may be seen from it.
+    """
+    found = _parse(_read(os.fspath(path))[0])
+    if found is None:
+        return False, f"{path} was no key of this version; it is replaced"
+    if not found.alive:
+        return (
+            False,
+            f"{path} was left over from an mrun (process {found.pid}) that is gone; it is replaced",
         )
-    return False, f"{path} was left over from an mrun (process {found.pid}) that is gone; it is replaced"
+    where = "" if found.host == socket.gethostname() else f" on {found.host}"
+    return True, (
+        f"{path} belongs to another mrun (process {found.pid}{where}), which runs: "
+        "this one has a key of its own"
+    )
 
 
-def _set_aside(path: Path, pid: int) -> None:
+def _remove_left_over(path: Path) -> None:
     """Remove a key that was left over, unless another has replaced it meanwhile."""
-    aside = path.with_name(f".{pid}.stale")
     try:
-        path.rename(aside)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return
-    living, _ = _look(aside)
-    if living:
-        try:
-            os.link(aside, path)
-        except FileExistsError:
-            # A third has taken its place: the one set aside is found by its own command all the same.
-            pass
-    aside.unlink()
+    try:
+        # Of those who have seen that it is left over one removes it; the others see that it is another now.
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_ino == os.fstat(descriptor).st_ino and not _look(path)[0]:
+                path.unlink()
+    finally:
+        os.close(descriptor)
 
 
 def remove(path: Path, directory: str) -> None:
     """Remove the key of that directory, and the folder around it if nothing else is in there."""
-    try:
-        if read(path).directory == directory:
+    # It has gone already, or another's is there; something else is in the folder.
+    with contextlib.suppress(OSError, MosaicError):
+        found = _parse(_read(os.fspath(path))[0])
+        if found is not None and found.directory == directory:
             path.unlink()
-    except (FileNotFoundError, MosaicError):
-        # It has gone already, or another's is there.
-        pass
-    try:
+    with contextlib.suppress(OSError):
         path.parent.rmdir()
-    except OSError:
-        # Something else is in it.
-        pass
