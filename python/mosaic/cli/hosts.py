@@ -80,7 +80,7 @@ def _once(names: list[str]) -> list[str]:
 def is_here(name: str, environment: Mapping[str, str]) -> bool:
     """Tell whether a name or an address is this machine's."""
     # A node of Slurm's may have a name of its own.
-    own = {"localhost", socket.gethostname(), environment.get("SLURMD_NODENAME", "")}
+    own = {"localhost", socket.gethostname(), environment.get("SLURMD_NODENAME", "localhost")}
     if name in own:
         return True
     if not name[:1].isdigit() and name.partition(".")[0] in {one.partition(".")[0] for one in own}:
@@ -90,10 +90,13 @@ def is_here(name: str, environment: Mapping[str, str]) -> bool:
 
 def _is_own_address(name: str) -> bool:
     """Tell whether this machine could listen under an address."""
+    if not name:
+        return False
     try:
         family, kind, _, _, place = socket.getaddrinfo(name, 0, type=socket.SOCK_DGRAM)[0]
         with socket.socket(family, kind) as probe:
             probe.bind(place)
     except OSError:
         return False
-    return place[0] not in {"0.0.0.0", "::"}  # noqa: S104 - these are refused
+    # Those of every machine are not this one's.
+    return place[0] not in {"0.0.0.0", "::"}  # noqa: S104

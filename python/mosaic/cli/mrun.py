@@ -247,13 +247,22 @@ def _run_head(options: argparse.Namespace) -> int:
 def _keep(options: argparse.Namespace) -> int:
     """Keep monitor and node until a signal ends them."""
     signals = Signals()
-    place = _Place(options, commanded=False)
+    place = _ready_place(options)
     try:
-        place.monitor.wait_ready(START_LIMIT)
         say(f"monitor and node run (process {os.getpid()}); programs in this directory join them")
         return _wait_for_end(signals)
     finally:
         place.stop()
+
+
+def _ready_place(options: argparse.Namespace) -> _Place:
+    place = _Place(options, commanded=False)
+    try:
+        place.monitor.wait_ready(START_LIMIT)
+    except BaseException:
+        place.stop()
+        raise
+    return place
 
 
 def _wait_for_end(signals: Signals) -> int:
@@ -275,7 +284,10 @@ def _start_daemon(options: argparse.Namespace) -> int:
         _be_daemon(options, writing)
     os.close(writing)
     with os.fdopen(reading) as answer:
-        word, _, text = answer.read().partition(" ")
+        *said, last = answer.read().splitlines() or [""]
+    for line in said:
+        print(line, file=sys.stderr)
+    word, _, text = last.partition(" ")
     if word != "ready":
         raise MosaicError(text or "the monitor ended before it was ready")
     pid, _, path = text.partition(" ")
@@ -290,24 +302,21 @@ def _be_daemon(options: argparse.Namespace, answer: int) -> None:
     code = 1
     try:
         os.setsid()
+        # Nothing that it starts holds what the one in the foreground was started with.
         nothing = os.open(os.devnull, os.O_RDWR)
-        for stream in (0, 1):
+        for stream in (0, 1, 2):
             os.dup2(nothing, stream)
-        signals = Signals()
-        place = None
-        try:
-            place = _Place(options, commanded=False)
-            place.monitor.wait_ready(START_LIMIT)
-            os.dup2(nothing, 2)
-            os.write(answer, f"ready {os.getpid()} {place.path}".encode())
-            os.close(answer)
-            code = _wait_for_end(signals)
-        finally:
-            if place is not None:
-                place.stop()
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.write(answer, f"failed {error}".encode())
+        # What is said until it is ready is said by the other.
+        with os.fdopen(answer, "w") as sys.stderr:
+            signals = Signals()
+            try:
+                place = _ready_place(options)
+            except MosaicError as error:
+                print(f"failed {error}", file=sys.stderr)
+                return
+            print(f"ready {os.getpid()} {place.path}", file=sys.stderr)
+        code = _wait_for_end(signals)
+        place.stop()
     finally:
         os._exit(code)
 
