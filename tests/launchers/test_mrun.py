@@ -381,3 +381,47 @@ def test_standard_input_is_the_commands(tmp_path):
         check=False,
     )
     assert done.stdout == "through and through"
+
+
+@pytest.mark.parametrize("under", [(), under_mrun("-nw", "1")], ids=["alone", "mrun"])
+def test_a_death_is_told_while_nobody_reads_the_output(under):
+    program = """
+    import os
+    import signal
+    import sys
+    import threading
+    import mosaic
+    from tests.support.rendezvous import Flag
+
+    class Stuck:
+        # Whoever writes waits, as for a terminal that was stopped.
+        released = threading.Event()
+
+        def write(self, text):
+            self.released.wait()
+
+        def flush(self):
+            pass
+
+    def flood():
+        for number in range(200_000):
+            print("x" * 100)
+            # What waits in the driver is limited to 4 MiB, and the pipe to less than 100 kB.
+            if number == 42_000:
+                Flag("flooded").set()
+
+    async def main(runtime):
+        sys.stdout = Stuck()
+        flooding = runtime.submit(flood)
+        await Flag("flooded").wait_async()
+        os.kill(runtime.workers[0].pid, signal.SIGKILL)
+        try:
+            await flooding
+        except mosaic.RuntimeDisconnectedError as error:
+            print(error, file=sys.stderr)
+        Stuck.released.set()
+
+    mosaic.run(main, num_workers=1)
+    """
+    _, err = run_script(program, under=under)
+    assert "worker:0:0 was killed by signal 9 (SIGKILL" in err

@@ -60,28 +60,40 @@ class Signals:
 
 
 class Terminal:
-    """The terminal, if this process has it at the start."""
+    """The terminal that this process was started at, if any."""
 
     def __init__(self) -> None:
-        self.descriptor: int | None = None
+        self._descriptor: int | None = None
         self._own = os.getpgrp()
         with contextlib.suppress(OSError, ValueError, AttributeError):
             descriptor = sys.__stdin__.fileno()  # type: ignore[union-attr]
-            if os.isatty(descriptor) and os.tcgetpgrp(descriptor) == self._own:
-                self.descriptor = descriptor
+            if os.isatty(descriptor):
+                self._descriptor = descriptor
+
+    def held(self, group: int | None = None) -> int | None:
+        """Return its descriptor if this process's group has it, or that one; None in the background."""
+        if self._descriptor is None:
+            return None
+        with contextlib.suppress(OSError):
+            if os.tcgetpgrp(self._descriptor) in {self._own, group}:
+                return self._descriptor
+        return None
 
     def give(self, group: int) -> None:
-        """Give it to a process group, if it is ours or was given to that group before."""
-        if self.descriptor is not None:
+        """Give it to a group, unless this is in the background."""
+        descriptor = self.held(group)
+        if descriptor is not None:
             with contextlib.suppress(OSError):
-                if os.tcgetpgrp(self.descriptor) in {self._own, group}:
-                    os.tcsetpgrp(self.descriptor, group)
+                os.tcsetpgrp(descriptor, group)
 
-    def take_back(self) -> None:
-        """Take it from the group that has it."""
-        if self.descriptor is not None:
-            with contextlib.suppress(OSError):
-                os.tcsetpgrp(self.descriptor, self._own)
+    def take_back(self, group: int) -> bool:
+        """Take it from a group, if that has it. Tells whether this is in the foreground."""
+        descriptor = self.held(group)
+        if descriptor is None:
+            return False
+        with contextlib.suppress(OSError):
+            os.tcsetpgrp(descriptor, self._own)
+        return True
 
 
 class Command:
@@ -108,7 +120,7 @@ class Command:
         self._signals = signals
         self._terminal = Terminal()
         self.pid = _core.spawn_command(
-            list(arguments), list(environment.items()), self._terminal.descriptor
+            list(arguments), list(environment.items()), self._terminal.held()
         )
         self._stopped = False
 
@@ -125,7 +137,7 @@ class Command:
             if number == signal.SIGCHLD:
                 status = self._look()
                 if status is not None:
-                    self._terminal.take_back()
+                    self._terminal.take_back(self.pid)
                     code = os.waitstatus_to_exitcode(status)
                     return code if code >= 0 else 128 - code
             elif number == signal.SIGCONT:
@@ -148,26 +160,24 @@ class Command:
     def _stop_too(self, number: int) -> None:
         """Stop as the command did, so that the shell sees it."""
         self._stopped = True
-        if number == signal.SIGTTIN and self._terminal.descriptor is not None:
+        if number == signal.SIGTTIN and self._terminal.held(self.pid) is not None:
             # It read before it was given the terminal.
-            with contextlib.suppress(OSError):
-                if os.tcgetpgrp(self._terminal.descriptor) in {os.getpgrp(), self.pid}:
-                    self._resume()
-                    return
-        if self._terminal.descriptor is not None:
-            self._terminal.take_back()
+            self._resume()
+            return
+        if self._terminal.take_back(self.pid):
             # The rest of a pipeline, which Ctrl-Z would have stopped with the command.
             os.killpg(os.getpgrp(), signal.SIGTSTP)
         os.kill(os.getpid(), signal.SIGSTOP)
 
     def _resume(self) -> None:
-        # In the background the shell has kept the terminal.
+        # In the background the shell keeps the terminal.
         self._terminal.give(self.pid)
         self._send(signal.SIGCONT)
         self._stopped = False
 
     def _send(self, number: int) -> None:
-        with contextlib.suppress(ProcessLookupError):
+        # It may have ended, or run as somebody else.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
             if self._stopped and number in {signal.SIGTERM, signal.SIGHUP, signal.SIGINT}:
                 # What is stopped does not end before it goes on.
@@ -181,7 +191,7 @@ class Command:
                 os.killpg(self.pid, number)
                 while _reap_group(self.pid) and (left := until - time.monotonic()) > 0:
                     self._signals.wait(left)
-            except ProcessLookupError:
+            except (ProcessLookupError, PermissionError):
                 return
 
 
