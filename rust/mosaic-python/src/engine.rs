@@ -193,15 +193,15 @@ pub(crate) fn start_head(
     };
     let executor = PythonExecutor::new(py)?;
     let seam: Arc<dyn mosaic_runtime::executor::Executor> = Arc::<PythonExecutor>::clone(&executor);
-    let seat = monitor.map(|(directory, monitor, key, commanded)| MonitorSeat {
+    let launched = monitor.map(|(directory, monitor, key, commanded)| MonitorSeat {
         directory,
         monitor,
         key,
         commanded,
     });
     let engine = py
-        .detach(|| match seat {
-            Some(seat) => roles::joining_head(&config, launch, seat, seam),
+        .detach(|| match launched {
+            Some(place) => roles::joining_head(&config, launch, place, seam),
             None => roles::head(&config, launch, seam),
         })
         .map_err(|error| engine_error(py, &error))?;

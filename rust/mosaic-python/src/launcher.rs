@@ -116,6 +116,10 @@ pub(crate) fn run_agent(py: Python<'_>) -> PyResult<()> {
 /// Start a command in a process group of its own, which gets the terminal of that descriptor; return its process id.
 #[pyfunction]
 #[pyo3(signature = (command, environment, terminal = None))]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "an argument that was converted from Python's is ours"
+)]
 pub(crate) fn spawn_command(
     command: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,

@@ -43,10 +43,7 @@ pub fn spawn(
     };
     // SAFETY: between fork and exec it makes system calls and nothing else: no memory, no locks.
     unsafe { command.pre_exec(before) };
-    #[expect(
-        clippy::zombie_processes,
-        reason = "the caller waits for it, also for its being stopped"
-    )]
+    // The caller waits for it, also for its being stopped.
     let child = command.spawn()?;
     Ok(child.id())
 }

@@ -10,6 +10,7 @@
 
 pub(crate) mod attached;
 pub(crate) mod death;
+mod launch;
 pub(crate) mod processes;
 
 use std::collections::BTreeMap;
@@ -26,47 +27,16 @@ use rustix::process::{Signal, kill_process_group};
 use tokio::sync::Notify;
 
 use self::attached::{Agent, Attached};
-use self::processes::{
-    Audience, Ended, Processes, Program, RUN_DRY, RUN_DRY_AT_STOP, Start, as_bytes,
-};
+pub use self::launch::{DIRECTORY, HEAD, Launch, MONITOR, PARENT, ROLE, RUNTIME, UID, WAREHOUSE};
+use self::processes::{Audience, Ended, Processes, Program, RUN_DRY, RUN_DRY_AT_STOP, Start};
 use crate::launcher::guard::Bound;
 use crate::notice::Notice;
 use crate::shared::{Shared, lock};
-
-/// Environment of a worker: where the runtime's directory is.
-pub const DIRECTORY: &str = "MOSAIC_WORKER_DIRECTORY";
-/// Environment of a worker: its number.
-pub const RUNTIME: &str = "MOSAIC_WORKER_RUNTIME";
-/// Environment of a worker: its name.
-pub const UID: &str = "MOSAIC_WORKER_UID";
-/// Environment of a worker: what it is there for, [`WAREHOUSE`] or anything else.
-pub const ROLE: &str = "MOSAIC_WORKER_ROLE";
-/// The role of the process that keeps the machine's living values.
-pub const WAREHOUSE: &str = "warehouse";
-/// Environment of a worker: the process id of the head, with which it ends.
-pub const HEAD: &str = "MOSAIC_WORKER_HEAD";
-/// Environment of a worker: the process that started it, with which it ends too. The head, or a node agent.
-pub const PARENT: &str = "MOSAIC_WORKER_PARENT";
-/// Environment of a worker: the process of the monitor.
-pub const MONITOR: &str = "MOSAIC_WORKER_MONITOR";
 
 /// Workers that may die before they have joined, one after another, until the node gives up.
 const FAILED_STARTS: u32 = 3;
 /// How long a worker that closed its connection may take to end before it is killed.
 const LINGER: Duration = Duration::from_secs(1);
-
-/// How workers are started.
-#[derive(Debug, Clone)]
-pub struct Launch {
-    /// Program and arguments.
-    pub command: Vec<String>,
-    /// Environment on top of this process's own.
-    pub environment: Vec<(String, String)>,
-    /// How many to start at once.
-    pub workers: usize,
-    /// How long running methods may go on after the stop.
-    pub grace: Duration,
-}
 
 /// The node, as the head sees it.
 #[derive(Debug)]
@@ -401,36 +371,11 @@ impl Node {
             agent.detach().await;
         }
     }
-}
 
-impl Node {
     /// The head has stopped. Called on the thread that ends it.
     pub(crate) fn left(&self) {
         if let Hands::Agent { bound, .. } = &self.hands {
             bound.tighten();
-        }
-    }
-}
-
-impl Launch {
-    /// The program to start workers with, for hands in this process or, with all of the environment, for others.
-    pub(crate) fn program(&self, whole: bool) -> Program {
-        let own = whole.then(std::env::vars_os).into_iter().flatten();
-        let added = self
-            .environment
-            .iter()
-            .map(|(name, value)| (name.into(), value.into()));
-        // Of two with one name the later one counts.
-        let environment = own
-            .chain(added)
-            .map(|(name, value)| (as_bytes(name), as_bytes(value)))
-            .collect();
-        let working_directory = whole.then(std::env::current_dir).and_then(Result::ok);
-        Program {
-            command: self.command.clone(),
-            environment,
-            whole,
-            working_directory: working_directory.map(|path| as_bytes(path.into())),
         }
     }
 }
