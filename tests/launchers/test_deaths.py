@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from tests.support.launching import Mrun
-from tests.support.rendezvous import eventually
+from tests.support.rendezvous import Flag, eventually
 
 pytestmark = pytest.mark.faults
 
@@ -98,16 +98,11 @@ def test_the_last_words_of_workers_that_do_not_start():
 
 
 COMBINATIONS = [
-    ("mrun",),
-    ("agent",),
     ("script",),
-    ("worker",),
     ("mrun", "agent"),
     ("agent", "mrun"),
     ("mrun", "script"),
     ("agent", "script"),
-    ("script", "agent"),
-    ("mrun", "agent", "worker"),
     ("mrun", "agent", "script"),
 ]
 
@@ -118,9 +113,6 @@ def test_nothing_is_left(roles):
         script.wait_for_flag("ready")
         for process in [script.find(role) for role in roles]:
             process.kill()
-        if roles in {("agent",), ("worker",)}:
-            script.wait_for_flag("told")
-            script.find("script" if roles == ("worker",) else "mrun").terminate()
         if set(roles) == {"mrun", "agent", "script"}:
             assert_no_process_left(script)
         else:
@@ -223,3 +215,37 @@ def test_a_stopped_worker_does_not_outlive_the_node():
         script.send(signal.SIGTERM)
         script.wait(10)
         script.assert_nothing_left(within=2.0)
+
+
+def test_what_a_program_forked_does_not_keep_its_workers():
+    """Its child has the connections too: only the end of the program itself counts."""
+    program = """
+    import os
+    import signal
+    import sys
+    import time
+    import mosaic
+    from tests.support.rendezvous import Flag
+
+    def fork():
+        if os.fork() == 0:
+            os.setsid()
+            Flag("forked").set()
+            Flag("over").wait()
+            os._exit(0)
+
+    async def first(runtime):
+        fork()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    async def second(runtime):
+        print(await runtime.submit(abs, -1).result())
+
+    mosaic.run(first if sys.argv[1:] == ["first"] else second)
+    """
+    with Mrun(program, options=("-nw", "1", "bash", "-c", '"$@" first; "$@"', "-")) as script:
+        script.wait_for_flag("forked")
+        assert script.wait() == 0
+        assert script.stdout == "1\n"
+        Flag(script.home / "over").set()
+        script.assert_nothing_left()

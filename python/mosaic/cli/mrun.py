@@ -45,10 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.role == "head":
             return _run_head(options)
-        if options.role == "monitor":
-            return _keep(options)
         if options.daemon:
             return _start_daemon(options)
+        if options.role == "monitor":
+            return _keep(options)
         return _run(options)
     except MosaicError as error:
         say(str(error))
@@ -74,7 +74,7 @@ def check(options: argparse.Namespace) -> None:
         )
     if options.role == "head" and (options.daemon or options.inproc):
         fail("--head joins what runs already, and starts no monitor")
-    if options.role == "monitor" and options.inproc and options.daemon:
+    if options.inproc and options.daemon:
         fail("--daemon and --inproc exclude each other")
     if not options.command and options.role != "monitor" and not options.daemon:
         fail("a command is needed, such as: mrun -nw 4 python script.py")
@@ -88,6 +88,11 @@ def check(options: argparse.Namespace) -> None:
         address = getattr(options, name)
         if address is not None and not hosts.is_here(address, os.environ):
             fail(f"--{name.replace('_', '-')} {address} is not this machine: {_LATER}")
+    for name in ("port", "monitor_port"):
+        if getattr(options, name) is not None:
+            say(
+                f"--{name.replace('_', '-')} is of no use: on one machine nothing listens on a port"
+            )
     _check_nodes(options)
 
 

@@ -42,31 +42,26 @@ class Launched:
         """What the core has to know to join it."""
         return self.key.directory, self.key.pid, self.path, self.named and self.key.commanded
 
-    def workers(self, asked: int | None) -> int:
-        """Return how many workers there are to be, given what the program asks for."""
-        return self._settle(
-            "num_workers", asked, self.key.num_workers, allocated=self.key.allocated_workers
-        )
+    def workers(self, asked: int | None) -> int | None:
+        """Return how many workers there are to be, given what the program asks for; None if nobody says."""
+        given = self.key.num_workers if self.key.allocated_workers else None
+        return _settle("num_workers", asked, given)
 
-    def threads(self, asked: int | None) -> int:
-        """Return how many threads each worker has, given what the program asks for."""
-        return self._settle(
-            "num_threads", asked, self.key.num_threads, allocated=self.key.allocated_threads
-        )
-
-    def _settle(self, name: str, asked: int | None, given: int, *, allocated: bool) -> int:
-        if asked is None or asked == given:
-            return given
-        if not allocated:
-            return asked
-        _warn(
-            f"the program asks for {name}={asked}, but mrun was given {given}: that is what it gets"
-        )
-        return given
+    def threads(self, asked: int | None) -> int | None:
+        """Return how many threads each worker has, given what the program asks for; None if nobody says."""
+        given = self.key.num_threads if self.key.allocated_threads else None
+        return _settle("num_threads", asked, given)
 
     def give_up(self, error: Exception) -> None:
         """Tell why it is not joined."""
         _warn(f"the mrun of {self.path} is not joined: {error}. The runtime starts without it")
+
+
+def _settle(name: str, asked: int | None, given: int | None) -> int | None:
+    if given is None or asked is None or asked == given:
+        return given or asked
+    _warn(f"the program asks for {name}={asked}, but mrun was given {given}: that is what it gets")
+    return given
 
 
 def _warn(text: str) -> None:

@@ -116,6 +116,21 @@ pub(crate) async fn process_ended(pid: rustix::process::Pid) -> io::Result<()> {
     Ok(())
 }
 
+/// Returns when the process at the other end of a connection has ended, which a process that it forked may keep open.
+pub(crate) async fn peer_ended(peer: Option<i32>) {
+    let watched = peer
+        .and_then(rustix::process::Pid::from_raw)
+        .map(watch_process);
+    match watched {
+        Some(Ok(watched)) => {
+            let _ = watched.readable().await;
+        }
+        // It was gone before it could be watched.
+        Some(Err(error)) if error.raw_os_error() == Some(libc::ESRCH) => {}
+        _ => std::future::pending().await,
+    }
+}
+
 /// Becomes readable when that process has ended.
 fn watch_process(pid: rustix::process::Pid) -> io::Result<AsyncFd<OwnedFd>> {
     let watched = process_handle(pid)?;

@@ -22,6 +22,7 @@ use super::{AGENT_SOCKET, guard};
 use crate::auth;
 use crate::directory::{self, Directory};
 use crate::engine::EngineError;
+use crate::net::peer_ended;
 use crate::node::processes::{Audience, Ended, Processes};
 use crate::threads;
 
@@ -166,6 +167,8 @@ async fn accept(heads: Arc<Heads>, listener: UnixListener) {
 
 /// A head's turn, from its coming to the end of its last process.
 async fn serve(heads: &Heads, stream: UnixStream) {
+    let gone = peer_ended(stream.peer_cred().ok().and_then(|peer| peer.pid()));
+    tokio::pin!(gone);
     let (from, to) = stream.into_split();
     let mut from = BufReader::new(from);
     let Ok(Some(ToAgent::Attach { program, directory })) = read(&mut from).await else {
@@ -185,6 +188,7 @@ async fn serve(heads: &Heads, stream: UnixStream) {
         let order = tokio::select! {
             order = read(&mut from) => order,
             _ = closing.wait_for(|closing| *closing) => break false,
+            () = &mut gone => break false,
         };
         match order {
             Ok(Some(ToAgent::Start(start))) => {

@@ -23,7 +23,7 @@ use super::{AGENT_SOCKET, MONITOR_SOCKET, NODE_UID, guard};
 use crate::auth;
 use crate::directory::Directory;
 use crate::engine::EngineError;
-use crate::net::process_ended;
+use crate::net::{peer_ended, process_ended};
 use crate::node::death::describe;
 use crate::shared::lock;
 use crate::signal::Signal as Wake;
@@ -376,6 +376,8 @@ impl Common {
                 FromMonitor::Refused("mrun is about to end".into())
             }
         };
+        let gone = peer_ended(stream.peer_cred().ok().and_then(|peer| peer.pid()));
+        tokio::pin!(gone);
         write(stream, &answer).await?;
         let mut byte = [0];
         loop {
@@ -386,6 +388,7 @@ impl Common {
                 },
                 // A head says nothing more.
                 _ = stream.read(&mut byte) => return Ok(()),
+                () = &mut gone => return Ok(()),
             }
         }
     }
