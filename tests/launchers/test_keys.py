@@ -139,6 +139,20 @@ def test_a_link_is_not_followed(tmp_path):
     assert "cannot be read" in err
 
 
+def test_the_folder_may_be_elsewhere(tmp_path):
+    (tmp_path / "large disk").mkdir(mode=0o700)
+    (tmp_path / "mosaic-workspace").symlink_to("large disk")
+    out, _ = run_in(tmp_path, [*under_mrun("-nw", "1"), *python(ALONE)])
+    assert out == "('cluster', 1)\n"
+    assert list((tmp_path / "large disk").iterdir()) == []
+
+
+def test_where_no_folder_can_be_made(tmp_path):
+    (tmp_path / "mosaic-workspace").touch()
+    _, err = run_in(tmp_path, [*under_mrun("-nw", "1"), "true"], expect=1)
+    assert "mosaic-workspace cannot be made in the working directory: File exists" in err
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

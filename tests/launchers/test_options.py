@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from mosaic.cli import hosts, mrun
-from mosaic.cli.options import VARIABLES, parse
+from mosaic.cli.options import OPTIONS, parse, variables
 
 COMMAND = ["python", "script.py"]
 
@@ -72,30 +72,58 @@ def test_what_stands_behind_the_command_is_the_commands():
 
 
 VALUES = {
-    "role": ("monitor", "monitor"),
-    "indices": ("0", "0"),
-    "daemon": ("1", True),
-    "inproc": ("yes", True),
-    "nodes": ("1", 1),
-    "workers": ("8", 8),
-    "threads": ("3", 3),
-    "address": ("localhost", "localhost"),
-    "port": ("3000", 3000),
-    "monitor_address": ("localhost", "localhost"),
-    "monitor_port": ("3001", 3001),
-    "pubsub_port": ("3002", 3002),
-    "mode": ("LOCAL", "local"),
-    "reuse_head": ("0", False),
-    "dynamic": ("on", True),
-    "log_level": ("debug", "debug"),
-    "profile": ("true", True),
+    "MOSAIC_HEAD": ("1", "role", "head"),
+    "MOSAIC_MONITOR": ("true", "role", "monitor"),
+    "MOSAIC_NODE": ("yes", "role", "node"),
+    "MOSAIC_INDICES": ("0", "indices", "0"),
+    "MOSAIC_DAEMON": ("1", "daemon", True),
+    "MOSAIC_INPROC": ("on", "inproc", True),
+    "MOSAIC_NODES": ("1", "nodes", 1),
+    "MOSAIC_NUM_NODES": ("1", "nodes", 1),
+    "MOSAIC_WORKERS": ("8", "workers", 8),
+    "MOSAIC_NUM_WORKERS": ("8", "workers", 8),
+    "MOSAIC_THREADS": ("3", "threads", 3),
+    "MOSAIC_NUM_THREADS": ("3", "threads", 3),
+    "MOSAIC_ADDRESS": ("localhost", "address", "localhost"),
+    "MOSAIC_PORT": ("3000", "port", 3000),
+    "MOSAIC_MONITOR_ADDRESS": ("localhost", "monitor_address", "localhost"),
+    "MOSAIC_MONITOR_HOST": ("localhost", "monitor_address", "localhost"),
+    "MOSAIC_MONITOR_PORT": ("3001", "monitor_port", 3001),
+    "MOSAIC_PUBSUB_PORT": ("3002", "pubsub_port", 3002),
+    "MOSAIC_LOCAL": ("1", "mode", "local"),
+    "MOSAIC_CLUSTER": ("1", "mode", "cluster"),
+    "MOSAIC_MODE": ("LOCAL", "mode", "local"),
+    "MOSAIC_REUSE_HEAD": ("0", "reuse_head", False),
+    "MOSAIC_FREE_HEAD": ("1", "reuse_head", False),
+    "MOSAIC_DYNAMIC": ("1", "dynamic", True),
+    "MOSAIC_PERF": ("1", "log_level", "perf"),
+    "MOSAIC_INFO": ("1", "log_level", "info"),
+    "MOSAIC_DEBUG": ("1", "log_level", "debug"),
+    "MOSAIC_ERROR": ("1", "log_level", "error"),
+    "MOSAIC_LOG_LEVEL": ("warning", "log_level", "warning"),
+    "MOSAIC_PROFILE": ("run.profile", "profile", True),
 }
 
 
-@pytest.mark.parametrize("name", VARIABLES)
-def test_each_is_a_variable_too(name):
-    text, value = VALUES[name]
-    assert getattr(options(environment={VARIABLES[name]: text}), name) == value
+@pytest.mark.parametrize("variable", VALUES)
+def test_each_is_a_variable_too(variable):
+    text, name, value = VALUES[variable]
+    assert getattr(options(environment={variable: text}), name) == value
+
+
+def test_no_option_is_without_a_variable():
+    assert {name for option in OPTIONS for name in variables(option)} <= set(VALUES)
+
+
+def test_a_variable_can_switch_off():
+    environment = {
+        "MOSAIC_PROFILE": "0",
+        "MOSAIC_DEBUG": "0",
+        "MOSAIC_DAEMON": "",
+        "MOSAIC_LOCAL": "no",
+    }
+    found = options(environment=environment)
+    assert (found.profile, found.log_level, found.daemon, found.mode) == (False, None, None, None)
 
 
 def test_the_command_line_counts_for_more_than_the_variables():
@@ -104,8 +132,10 @@ def test_the_command_line_counts_for_more_than_the_variables():
     assert (found.workers, found.mode, found.daemon, found.inproc) == (2, "cluster", None, True)
 
 
-def test_dynamic_nodes_know_the_monitor_by_another_variable():
-    assert options(environment={"MOSAIC_MONITOR_HOST": "localhost"}).monitor_address == "localhost"
+def test_variables_that_contradict_each_other(capsys):
+    with pytest.raises(SystemExit):
+        options(environment={"MOSAIC_LOCAL": "1", "MOSAIC_CLUSTER": "1"})
+    assert "MOSAIC_LOCAL and MOSAIC_CLUSTER exclude each other" in capsys.readouterr().err
 
 
 WRONG = {
@@ -152,7 +182,7 @@ def test_what_cannot_be_had_is_a_usage_error(case, refuse):
     ("variable", "text", "message"),
     [
         ("MOSAIC_NUM_WORKERS", "many", "MOSAIC_NUM_WORKERS: a whole number"),
-        ("MOSAIC_PROFILE", "perhaps", "MOSAIC_PROFILE: 1 or 0 is needed, not 'perhaps'"),
+        ("MOSAIC_DAEMON", "perhaps", "MOSAIC_DAEMON: 1 or 0 is needed, not 'perhaps'"),
         ("MOSAIC_LOG_LEVEL", "loud", "MOSAIC_LOG_LEVEL: one of debug, perf, info"),
         ("MOSAIC_MONITOR_HOST", "192.0.2.1", "192.0.2.1 is not this machine"),
         ("SLURM_JOB_NODELIST", "n[1-3]", "SLURM_JOB_NODELIST names 3 machines (n1, n2, n3)"),

@@ -164,11 +164,13 @@ class _Place:
     """
 
     def __init__(self, options: argparse.Namespace, *, commanded: bool) -> None:
-        folder = Path.cwd() / FOLDER
         try:
+            folder = Path.cwd() / FOLDER
             folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            raise MosaicError(f"{folder} cannot be made: {error.strerror}") from None
+            raise MosaicError(
+                f"{FOLDER} cannot be made in the working directory: {error.strerror}"
+            ) from None
         key.check_folder(os.fspath(folder))
         own = folder / f"monitor-{os.getpid()}.key"
         self.path = folder / NAME
@@ -200,8 +202,8 @@ def _environment(path: Path, options: argparse.Namespace) -> dict[str, str]:
     told = {VARIABLE: os.fspath(path)}
     if options.log_level is not None:
         told["MOSAIC_LOG_LEVEL"] = options.log_level
-    if options.profile is not None:
-        told["MOSAIC_PROFILE"] = "1" if options.profile else "0"
+    if options.profile and not os.environ.get("MOSAIC_PROFILE"):
+        told["MOSAIC_PROFILE"] = "1"
     return told
 
 

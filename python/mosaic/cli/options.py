@@ -1,181 +1,20 @@
-"""What ``mrun`` is told: options of the command line, each also a variable of the environment."""
+"""What ``mrun`` is told: options of the command line, each also a variable of the environment.
+
+The variable of ``--monitor-port`` is ``MOSAIC_MONITOR_PORT``, and so on; a switch is 1 or 0. The command line counts
+for more than the variables.
+"""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NoReturn
 
-VARIABLES = {
-    "role": "MOSAIC_ROLE",
-    "indices": "MOSAIC_INDICES",
-    "daemon": "MOSAIC_DAEMON",
-    "inproc": "MOSAIC_INPROC",
-    "nodes": "MOSAIC_NUM_NODES",
-    "workers": "MOSAIC_NUM_WORKERS",
-    "threads": "MOSAIC_NUM_THREADS",
-    "address": "MOSAIC_ADDRESS",
-    "port": "MOSAIC_PORT",
-    "monitor_address": "MOSAIC_MONITOR_ADDRESS",
-    "monitor_port": "MOSAIC_MONITOR_PORT",
-    "pubsub_port": "MOSAIC_PUBSUB_PORT",
-    "mode": "MOSAIC_MODE",
-    "reuse_head": "MOSAIC_REUSE_HEAD",
-    "dynamic": "MOSAIC_DYNAMIC",
-    "log_level": "MOSAIC_LOG_LEVEL",
-    "profile": "MOSAIC_PROFILE",
-}
-"""The variable of each option; the command line counts for more."""
-
-OTHER_NAMES = {"monitor_address": "MOSAIC_MONITOR_HOST"}
-"""Variables that mean the same."""
-
 LOG_LEVELS = ("debug", "perf", "info", "warning", "error")
+MODES = ("local", "cluster")
 _YES = frozenset({"1", "true", "yes", "on"})
 _NO = frozenset({"0", "false", "no", "off"})
-
-
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of ``mrun``'s command line."""
-    made = argparse.ArgumentParser(
-        prog="mrun",
-        usage="mrun [options] COMMAND...",
-        description="Start monitor, node and workers on this machine, and run a program that joins them.",
-        epilog="Each option is also a variable of the environment: "
-        + ", ".join(sorted(VARIABLES.values()))
-        + ".",
-        allow_abbrev=False,
-    )
-    role = made.add_mutually_exclusive_group()
-    for name, text in (
-        ("head", "run COMMAND with the monitor that runs in this directory already"),
-        ("monitor", "start monitor and node only, and keep them until a signal ends them"),
-        ("node", "start the node of another machine (several machines come later)"),
-    ):
-        role.add_argument(f"--{name}", dest="role", action="store_const", const=name, help=text)
-    made.add_argument(
-        "-i", "--indices", metavar="INDICES", help="the number of this node: 0 on one machine"
-    )
-    where = made.add_mutually_exclusive_group()
-    _flag(where, "--daemon", text="keep monitor and node in the background until they are stopped")
-    _flag(where, "--inproc", text="keep monitor and node in mrun's own process")
-    made.add_argument("-n", "--nodes", "--num-nodes", dest="nodes", type=count, help="machines: 1")
-    made.add_argument(
-        "-nw",
-        "--workers",
-        "--num-workers",
-        dest="workers",
-        type=count,
-        help="workers; by default the physical cores over the threads of each",
-    )
-    made.add_argument(
-        "-nth",
-        "--threads",
-        "--num-threads",
-        dest="threads",
-        type=count,
-        help="threads that a worker's numerical libraries may use (1)",
-    )
-    for name in ("address", "monitor-address"):
-        made.add_argument(f"--{name}", metavar="A", help="this machine; only it is used")
-    for name in ("port", "monitor-port", "pubsub-port"):
-        made.add_argument(f"--{name}", metavar="P", type=_port, help="on one machine none is used")
-    mode = made.add_mutually_exclusive_group()
-    for short, name in (("-l", "local"), ("-c", "cluster")):
-        mode.add_argument(
-            short,
-            f"--{name}",
-            dest="mode",
-            action="store_const",
-            const=name,
-            help=f"runtime.mode is {name!r}" + (" (the default)" if name == "cluster" else ""),
-        )
-    reuse = made.add_mutually_exclusive_group()
-    reuse.add_argument(
-        "-rh",
-        "--reuse-head",
-        dest="reuse_head",
-        action="store_const",
-        const=True,
-        help="the head's machine has workers (so it does on one machine)",
-    )
-    reuse.add_argument(
-        "-fh",
-        "--free-head",
-        dest="reuse_head",
-        action="store_const",
-        const=False,
-        help="the head's machine has none (several machines come later)",
-    )
-    _flag(made, "--dynamic", text="nodes may come and go (several machines come later)")
-    level = made.add_mutually_exclusive_group()
-    for name in ("perf", "info", "debug", "error"):
-        level.add_argument(
-            f"--{name}",
-            dest="log_level",
-            action="store_const",
-            const=name,
-            help=f"show messages from level {name} on",
-        )
-    _flag(made, "--profile", text="have the program profiled")
-    made.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="the program")
-    return made
-
-
-def _flag(to: argparse._ActionsContainer, name: str, *, text: str) -> None:
-    to.add_argument(name, action="store_const", const=True, help=text)
-
-
-def parse(arguments: Sequence[str] | None, environment: Mapping[str, str]) -> argparse.Namespace:
-    """Return what the command line says, and where it is silent the environment.
-
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        The command line; default is that of this process.
-    environment : mapping
-        The variables.
-
-    Returns
-    -------
-    Namespace
-        An attribute for each option of `VARIABLES`, None where nothing was said; ``command``, a list.
-
-    Raises
-    ------
-    SystemExit
-        Something was wrong: with code 2, after the message.
-    """
-    made = parser()
-    options = made.parse_args(arguments)
-    if options.command[:1] == ["--"]:
-        del options.command[0]
-    if options.command and options.command[0].startswith("-"):
-        made.error(f"there is no option {options.command[0]}")
-    for name, variable in VARIABLES.items():
-        if getattr(options, name) is not None or _excluded(name, options):
-            continue
-        for one in (variable, OTHER_NAMES.get(name, variable)):
-            text = environment.get(one, "").strip()
-            if text:
-                try:
-                    setattr(options, name, _CONVERTERS.get(name, str)(text))
-                except argparse.ArgumentTypeError as error:
-                    made.error(f"{one}: {error}")
-                break
-    return options
-
-
-def _excluded(name: str, options: argparse.Namespace) -> bool:
-    """Tell whether the command line has said the opposite of an option."""
-    return (name == "daemon" and bool(options.inproc)) or (
-        name == "inproc" and bool(options.daemon)
-    )
-
-
-def fail(text: str) -> NoReturn:
-    """End with a usage error."""
-    parser().error(text)
 
 
 def count(text: str) -> int:
@@ -207,6 +46,11 @@ def _switch(text: str) -> bool:
     raise argparse.ArgumentTypeError(f"1 or 0 is needed, not {text!r}")
 
 
+def _profile(text: str) -> bool:
+    # Beside a switch it may be the path of the file, which is for the program to read.
+    return text.lower() not in _NO
+
+
 def _one_of(*names: str) -> Callable[[str], str]:
     def convert(text: str) -> str:
         if text.lower() not in names:
@@ -216,19 +60,202 @@ def _one_of(*names: str) -> Callable[[str], str]:
     return convert
 
 
-_CONVERTERS: dict[str, Callable[[str], object]] = {
-    "role": _one_of("head", "monitor", "node"),
-    "daemon": _switch,
-    "inproc": _switch,
-    "nodes": count,
-    "workers": count,
-    "threads": count,
-    "port": _port,
-    "monitor_port": _port,
-    "pubsub_port": _port,
-    "mode": _one_of("local", "cluster"),
-    "reuse_head": _switch,
-    "dynamic": _switch,
-    "log_level": _one_of(*LOG_LEVELS),
-    "profile": _switch,
+@dataclass(frozen=True)
+class Option:
+    """An option.
+
+    Parameters
+    ----------
+    name : str
+        Its attribute.
+    spellings : tuple of str
+        On the command line.
+    help : str
+        What it does.
+    metavar : str
+        Of its value; empty for a switch.
+    value : object
+        What a switch stands for. Switches of one name exclude each other.
+    convert : callable
+        Text to its value; of a switch, to whether it is on.
+    """
+
+    name: str
+    spellings: tuple[str, ...]
+    help: str
+    metavar: str = ""
+    value: object = True
+    convert: Callable[[str], object] = _switch
+
+
+_NODES = "(several machines come later)"
+_UNUSED = "on one machine none is used"
+
+OPTIONS = (
+    Option(
+        "role", ("--head",), "run COMMAND with the monitor that runs here already", value="head"
+    ),
+    Option("role", ("--monitor",), "start monitor and node only, until a signal", value="monitor"),
+    Option("role", ("--node",), f"start the node of another machine {_NODES}", value="node"),
+    Option("indices", ("-i", "--indices"), "the number of this node: 0", "INDICES", convert=str),
+    Option("daemon", ("--daemon",), "keep monitor and node in the background until stopped"),
+    Option("inproc", ("--inproc",), "keep monitor and node in mrun's own process"),
+    Option("nodes", ("-n", "--nodes", "--num-nodes"), "machines: 1", "NODES", convert=count),
+    Option(
+        "workers",
+        ("-nw", "--workers", "--num-workers"),
+        "workers; by default the physical cores over the threads of each",
+        "WORKERS",
+        convert=count,
+    ),
+    Option(
+        "threads",
+        ("-nth", "--threads", "--num-threads"),
+        "threads that a worker's numerical libraries may use (1)",
+        "THREADS",
+        convert=count,
+    ),
+    Option("address", ("--address",), "this machine; only it is used", "A", convert=str),
+    Option("port", ("--port",), _UNUSED, "P", convert=_port),
+    Option(
+        "monitor_address", ("--monitor-address", "--monitor-host"), "likewise", "A", convert=str
+    ),
+    Option("monitor_port", ("--monitor-port",), _UNUSED, "P", convert=_port),
+    Option("pubsub_port", ("--pubsub-port",), _UNUSED, "P", convert=_port),
+    Option("mode", ("-l", "--local"), "runtime.mode is 'local'", value="local"),
+    Option("mode", ("-c", "--cluster"), "runtime.mode is 'cluster' (the default)", value="cluster"),
+    Option("reuse_head", ("-rh", "--reuse-head"), "the head's machine has workers (it does)"),
+    Option("reuse_head", ("-fh", "--free-head"), f"it has none {_NODES}", value=False),
+    Option("dynamic", ("--dynamic",), f"nodes may come and go {_NODES}"),
+    Option("log_level", ("--perf",), "show messages from level perf on", value="perf"),
+    Option("log_level", ("--info",), "from level info on", value="info"),
+    Option("log_level", ("--debug",), "from level debug on", value="debug"),
+    Option("log_level", ("--error",), "from level error on", value="error"),
+    Option("profile", ("--profile",), "have the program profiled", convert=_profile),
+)
+
+NAMED = {
+    "MOSAIC_LOG_LEVEL": ("log_level", _one_of(*LOG_LEVELS)),
+    "MOSAIC_MODE": ("mode", _one_of(*MODES)),
 }
+"""Variables that say in one word what several switches say."""
+
+
+def variables(option: Option) -> list[str]:
+    """Return the variables that stand for an option."""
+    long = (name for name in option.spellings if name.startswith("--"))
+    return ["MOSAIC_" + name[2:].replace("-", "_").upper() for name in long]
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of ``mrun``'s command line."""
+    made = argparse.ArgumentParser(
+        prog="mrun",
+        usage="mrun [options] COMMAND...",
+        description="Start monitor, node and workers on this machine, and run a program that joins them.",
+        epilog="Each long option is also a variable of the environment: MOSAIC_NUM_WORKERS=4, MOSAIC_DEBUG=1.",
+        allow_abbrev=False,
+    )
+    names = [option.name for option in OPTIONS]
+    exclusive = {
+        name: made.add_mutually_exclusive_group() for name in names if names.count(name) > 1
+    }
+    exclusive["daemon"] = exclusive["inproc"] = made.add_mutually_exclusive_group()
+    for option in OPTIONS:
+        to = exclusive.get(option.name, made)
+        if option.metavar:
+            to.add_argument(
+                *option.spellings,
+                dest=option.name,
+                metavar=option.metavar,
+                type=option.convert,
+                help=option.help,
+            )
+        else:
+            to.add_argument(
+                *option.spellings,
+                dest=option.name,
+                action="store_const",
+                const=option.value,
+                help=option.help,
+            )
+    made.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="the program")
+    return made
+
+
+def parse(arguments: Sequence[str] | None, environment: Mapping[str, str]) -> argparse.Namespace:
+    """Return what the command line says, and where it is silent the environment.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        The command line; default is that of this process.
+    environment : mapping
+        The variables.
+
+    Returns
+    -------
+    Namespace
+        An attribute for each option, None where nothing was said; ``command``, a list.
+
+    Raises
+    ------
+    SystemExit
+        Something was wrong: with code 2, after the message.
+    """
+    made = parser()
+    options = made.parse_args(arguments)
+    if options.command[:1] == ["--"]:
+        del options.command[0]
+    said: dict[str, tuple[str, object]] = {}
+    for name, variable, value in _from_environment(environment, made):
+        if getattr(options, name) is not None or _is_excluded(name, options):
+            continue
+        before, other = said.setdefault(name, (variable, value))
+        if other != value:
+            made.error(f"{before} and {variable} exclude each other")
+    for name, (_, value) in said.items():
+        setattr(options, name, value)
+    return options
+
+
+def _from_environment(
+    environment: Mapping[str, str], made: argparse.ArgumentParser
+) -> list[tuple[str, str, object]]:
+    """Return the options that variables stand for: name, variable and value."""
+    found: list[tuple[str, str, object]] = []
+
+    def read(variable: str, convert: Callable[[str], object]) -> object:
+        text = environment.get(variable, "").strip()
+        try:
+            return convert(text) if text else None
+        except argparse.ArgumentTypeError as error:
+            made.error(f"{variable}: {error}")
+
+    for variable, (name, convert) in NAMED.items():
+        if (value := read(variable, convert)) is not None:
+            found.append((name, variable, value))
+    for option in OPTIONS:
+        for variable in variables(option):
+            value = read(variable, option.convert)
+            if value is None:
+                continue
+            if option.metavar:
+                found.append((option.name, variable, value))
+            elif value:
+                found.append((option.name, variable, option.value))
+            elif isinstance(option.value, bool):
+                found.append((option.name, variable, not option.value))
+    return found
+
+
+def _is_excluded(name: str, options: argparse.Namespace) -> bool:
+    """Tell whether the command line has said the opposite of an option."""
+    return (name == "daemon" and bool(options.inproc)) or (
+        name == "inproc" and bool(options.daemon)
+    )
+
+
+def fail(text: str) -> NoReturn:
+    """End with a usage error."""
+    parser().error(text)

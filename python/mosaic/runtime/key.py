@@ -151,6 +151,10 @@ def check_folder(folder: str) -> None:
         It belongs to somebody else, or others may write to it.
     """
     status = os.stat(folder, follow_symlinks=False)
+    if stat.S_ISLNK(status.st_mode):
+        # One to a larger disk is fine, if nobody else has made it.
+        _check_owner(folder, status)
+        status = os.stat(folder)
     if not stat.S_ISDIR(status.st_mode):
         raise MosaicError(f"{folder} is not a folder: mrun keeps its key in one of that name")
     _check_owner(folder, status)

@@ -81,11 +81,12 @@ def find() -> Launched | None:
     named = os.environ.get(VARIABLE)
     if named:
         return _named(named)
-    path = os.path.abspath(os.path.join(FOLDER, NAME))
+    path = os.path.join(FOLDER, NAME)
     if not os.path.lexists(path):
         return None
     from mosaic.runtime import key
 
+    path = os.path.abspath(path)
     try:
         found = key.read(path)
     except FileNotFoundError:
