@@ -249,3 +249,20 @@ def test_what_a_program_forked_does_not_keep_its_workers():
         assert script.stdout == "1\n"
         Flag(script.home / "over").set()
         script.assert_nothing_left()
+
+
+def test_a_node_that_was_stopped_by_a_signal_holds_up_no_end():
+    program = """
+    import os
+    import signal
+    import mosaic
+
+    with mosaic.session(stop_grace=0.1) as runtime:
+        print(runtime.submit(abs, -1).wait())
+        os.kill(mosaic.get_node().pid, signal.SIGSTOP)
+    print("over")
+    """
+    with Mrun(program, options=("-nw", "1")) as script:
+        assert script.wait(20) == 0
+        assert script.stdout == "1\nover\n"
+        script.assert_nothing_left()

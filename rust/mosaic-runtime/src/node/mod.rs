@@ -37,6 +37,8 @@ use crate::shared::{Shared, lock};
 const FAILED_STARTS: u32 = 3;
 /// How long a worker that closed its connection may take to end before it is killed.
 const LINGER: Duration = Duration::from_secs(1);
+/// How long an agent may take for what it does at once when it is well.
+const UNRESPONSIVE: Duration = Duration::from_secs(1);
 
 /// The node, as the head sees it.
 #[derive(Debug)]
@@ -363,12 +365,23 @@ impl Node {
             for runtime in left {
                 self.kill(runtime);
             }
-            all_gone.await;
+            match &self.hands {
+                Hands::Own(..) => all_gone.await,
+                Hands::Agent { .. } => {
+                    if tokio::time::timeout(UNRESPONSIVE, &mut all_gone)
+                        .await
+                        .is_err()
+                    {
+                        // It has been stopped by a signal, perhaps: its workers end all the same.
+                        return self.lost(shared, "the node agent does not answer");
+                    }
+                }
+            }
         }
         if let Hands::Agent { agent, .. } = &self.hands
             && let Some(agent) = agent.get()
         {
-            agent.detach().await;
+            let _ = tokio::time::timeout(UNRESPONSIVE, agent.detach()).await;
         }
     }
 
