@@ -177,6 +177,15 @@ fn with_the_agent_go_its_workers_and_the_next_head_has_another() {
     assert_ne!(launcher.agent(), agent);
 }
 
+#[test]
+fn a_head_that_comes_while_the_agent_dies_gets_the_next() {
+    let launcher = Launcher::start(false);
+    for _ in 0..3 {
+        kill_process(launcher.agent(), Signal::KILL).expect("a process to kill");
+        launcher.head(1);
+    }
+}
+
 /// `LAUNCH-1`
 #[test]
 fn with_the_monitor_go_the_workers_and_their_head_is_told() {

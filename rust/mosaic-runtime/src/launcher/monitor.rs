@@ -37,6 +37,8 @@ const TURN: Duration = Duration::from_secs(1);
 const AGENT_END: Duration = Duration::from_secs(2);
 /// Agents that may die before they are ready, one after another, until no other is started.
 const FAILED_STARTS: u32 = 3;
+/// From the start of one to that of the next at least, so that one which dies again and again does not take a core.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// How the monitor is started.
 #[derive(Debug)]
@@ -84,7 +86,13 @@ impl Monitor {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let socket = std::os::unix::net::UnixListener::bind(place.path().join(MONITOR_SOCKET))?;
+        let path = place.path().join(MONITOR_SOCKET);
+        let socket = std::os::unix::net::UnixListener::bind(&path).map_err(|error| {
+            EngineError::System(format!(
+                "cannot listen at {}: {error} (XDG_RUNTIME_DIR or TMPDIR say where)",
+                path.display()
+            ))
+        })?;
         socket.set_nonblocking(true)?;
         let changed = OnceLock::new();
         let _ = changed.set(Wake::new()?);
@@ -202,7 +210,7 @@ impl Common {
         }
         let mut failed = 0;
         loop {
-            let mut was_ready = false;
+            let (mut was_ready, began) = (false, Instant::now());
             let how = match self.start_agent() {
                 Ok(child) => self.see_through(child, &mut was_ready).await,
                 Err(error) => Some(format!("cannot be started: {error}")),
@@ -218,6 +226,10 @@ impl Common {
                 return self.stopping.notified().await;
             }
             self.set(NodeState::Starting);
+            tokio::select! {
+                () = tokio::time::sleep_until((began + PAUSE).into()) => {},
+                () = self.stopping.notified() => return,
+            }
         }
     }
 
@@ -283,6 +295,8 @@ impl Common {
         let process = Pid::from_raw(pid.cast_signed())?;
         let told = tokio::select! {
             ended = process_ended(process) => {
+                // Nobody shall be sent to it any more.
+                self.set(NodeState::Starting);
                 if ended.is_err() {
                     let _ = kill_process(process, Signal::KILL);
                 }
@@ -341,7 +355,7 @@ async fn accept(common: Arc<Common>, socket: std::os::unix::net::UnixListener) {
 impl Common {
     /// A head, from its coming to its going.
     async fn serve(&self, mut stream: UnixStream) -> io::Result<()> {
-        let Some(Join { pid }) = read(&mut stream).await? else {
+        let Some(Join { pid, without }) = read(&mut stream).await? else {
             return Ok(());
         };
         let turn = tokio::time::timeout(TURN, Arc::clone(&self.turn).lock_owned()).await;
@@ -355,17 +369,21 @@ impl Common {
             return write(&mut stream, &FromMonitor::Refused(reason)).await;
         };
         *lock(&self.head) = Some(pid);
-        let result = self.host(&mut stream).await;
+        let result = self.host(&mut stream, without).await;
         *lock(&self.head) = None;
         drop(turn);
         result
     }
 
-    async fn host(&self, stream: &mut UnixStream) -> io::Result<()> {
+    async fn host(&self, stream: &mut UnixStream, without: Option<u32>) -> io::Result<()> {
         let mut deaths = self.deaths.subscribe();
         let mut node = self.node.subscribe();
         let state = node
-            .wait_for(|state| !matches!(state, NodeState::Starting))
+            .wait_for(|state| match state {
+                NodeState::Starting => false,
+                NodeState::Ready(address) => Some(address.pid) != without,
+                NodeState::Failed(_) | NodeState::Stopping => true,
+            })
             .await
             .map_err(io::Error::other)?
             .clone();

@@ -33,6 +33,8 @@ pub(crate) fn cost(line: &Bytes) -> u32 {
 pub(crate) struct Join {
     /// The head's process.
     pub(crate) pid: u32,
+    /// The process of an agent that it has found to be gone.
+    pub(crate) without: Option<u32>,
 }
 
 /// Monitor to head.

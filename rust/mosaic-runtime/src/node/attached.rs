@@ -78,37 +78,10 @@ pub(crate) fn attach(
         let seconds = JOIN_LIMIT.as_secs();
         EngineError::System(format!("mrun did not answer within {seconds} s"))
     };
-    let joining = join(seat, launch, directory);
-    runtime
-        .block_on(async { tokio::time::timeout(JOIN_LIMIT, joining).await })
-        .map_err(late)?
-}
-
-async fn join(
-    seat: MonitorSeat,
-    launch: &Launch,
-    directory: &Directory,
-) -> Result<Attached, EngineError> {
     let place = Directory::join(&seat.directory)?;
-    let mut monitor = connect(&place, MONITOR_SOCKET).await?;
-    let pid = std::process::id();
-    write(&mut monitor, &Join { pid }).await?;
-    let node = match read(&mut monitor).await? {
-        Some(FromMonitor::Welcome(nodes)) => nodes.into_iter().next(),
-        Some(FromMonitor::Refused(reason)) => return Err(EngineError::System(reason)),
-        _ => None,
-    };
-    let gone = || EngineError::System("mrun ended while this program joined it".into());
-    let node = node.ok_or_else(gone)?;
-    let mut agent = connect(&place, &node.socket).await?;
-    let message = ToAgent::Attach {
-        program: launch.program(true),
-        directory: bytes::Bytes::copy_from_slice(directory.path().as_os_str().as_bytes()),
-    };
-    write(&mut agent, &message).await?;
-    let Some(FromAgent::Attached) = read(&mut agent).await? else {
-        return Err(gone());
-    };
+    let (node, monitor, agent) = runtime
+        .block_on(async { tokio::time::timeout(JOIN_LIMIT, join(&place, launch, directory)).await })
+        .map_err(late)??;
     Ok(Attached {
         seat,
         place,
@@ -116,6 +89,62 @@ async fn join(
         monitor: monitor.into_std()?,
         agent: agent.into_std()?,
     })
+}
+
+type Joined = (NodeAddress, UnixStream, UnixStream);
+
+async fn join(
+    place: &Directory,
+    launch: &Launch,
+    directory: &Directory,
+) -> Result<Joined, EngineError> {
+    let mut without = None;
+    loop {
+        let (node, monitor) = ask_monitor(place, without).await?;
+        match ask_agent(place, &node, launch, directory).await {
+            Ok(agent) => return Ok((node, monitor, agent)),
+            // It has just died, and the monitor may not know yet: another takes its place.
+            Err(_) if without.is_none() => without = Some(node.pid),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn ask_monitor(
+    place: &Directory,
+    without: Option<u32>,
+) -> Result<(NodeAddress, UnixStream), EngineError> {
+    let mut monitor = connect(place, MONITOR_SOCKET).await?;
+    let pid = std::process::id();
+    write(&mut monitor, &Join { pid, without }).await?;
+    let node = match read(&mut monitor).await? {
+        Some(FromMonitor::Welcome(nodes)) => nodes.into_iter().next(),
+        Some(FromMonitor::Refused(reason)) => return Err(EngineError::System(reason)),
+        _ => None,
+    };
+    let gone = || EngineError::System("mrun ended while this program joined it".into());
+    Ok((node.ok_or_else(gone)?, monitor))
+}
+
+async fn ask_agent(
+    place: &Directory,
+    node: &NodeAddress,
+    launch: &Launch,
+    directory: &Directory,
+) -> Result<UnixStream, EngineError> {
+    let mut agent = connect(place, &node.socket).await?;
+    let message = ToAgent::Attach {
+        program: launch.program(true),
+        directory: bytes::Bytes::copy_from_slice(directory.path().as_os_str().as_bytes()),
+    };
+    write(&mut agent, &message).await?;
+    match read(&mut agent).await? {
+        Some(FromAgent::Attached) => Ok(agent),
+        _ => Err(EngineError::System(format!(
+            "{} ended while this program joined it",
+            node.uid
+        ))),
+    }
 }
 
 async fn connect(place: &Directory, socket: &str) -> Result<UnixStream, EngineError> {
