@@ -146,6 +146,9 @@ class Engine:
     def launchers(self) -> tuple[int | None, int | None]:
         """The processes of the monitor and of this machine's node agent, while they are known and live."""
     @property
+    def gave_up(self) -> str | None:
+        """Why no worker will be started any more, if so; the head knows."""
+    @property
     def pending(self) -> int:
         """Tasks of this process that have not ended."""
     @property

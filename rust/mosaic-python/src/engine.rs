@@ -265,6 +265,11 @@ impl PyEngine {
     }
 
     #[getter]
+    fn gave_up(&self) -> Option<String> {
+        self.host.engine.gave_up()
+    }
+
+    #[getter]
     fn pending(&self) -> usize {
         self.host.engine.pending()
     }

@@ -231,6 +231,11 @@ impl Engine {
         }
     }
 
+    /// Why no worker will be started any more, if so and if this is the head.
+    pub fn gave_up(&self) -> Option<String> {
+        self.shared.node.as_ref().and_then(Node::gave_up)
+    }
+
     /// Tasks of this runtime that have not ended.
     pub fn pending(&self) -> usize {
         self.shared.pending.load(Ordering::Relaxed)

@@ -301,6 +301,10 @@ impl Node {
     /// The agent is gone, and its workers with it: whoever waits for them is told why, and none will follow.
     pub(crate) fn lost(&self, shared: &Shared, reason: &str) {
         *lock(&self.agent) = None;
+        if !self.stopping() {
+            // Before anybody finds that there is no worker left.
+            *lock(&self.gave_up) = Some(reason.to_owned());
+        }
         // One that was stopped by a signal does not see by itself that it has to end.
         for leader in shared.members_of_this_machine() {
             let _ = kill_process_group(leader, Signal::KILL);
