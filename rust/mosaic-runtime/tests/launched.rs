@@ -108,7 +108,6 @@ impl Drop for Head {
     }
 }
 
-/// `NODE-1`, in other hands.
 fn a_death_is_told(in_process: bool) {
     let launcher = Launcher::start(in_process);
     let head = launcher.head(2);

@@ -13,6 +13,7 @@
 //! Whoever of them dies, the others see it by a closed connection and tidy up (`LAUNCH-1`): the agent ends its
 //! workers with its head and everything with the monitor; a head gives up its workers with the agent or the monitor.
 
+mod admission;
 pub(crate) mod agent;
 pub mod command;
 pub(crate) mod guard;

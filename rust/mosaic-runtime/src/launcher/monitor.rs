@@ -14,25 +14,20 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
-use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Mutex, Notify, Semaphore, broadcast, mpsc, watch};
+use tokio::sync::{Mutex, Notify, broadcast, mpsc, watch};
 
+use super::admission::accept;
 use super::agent::{DIRECTORY, Heads, KEY};
-use super::protocol::{FromMonitor, Join, NodeAddress, ToChild, read, write};
+use super::protocol::{NodeAddress, ToChild, write};
 use super::{AGENT_SOCKET, MONITOR_SOCKET, NODE_UID, guard};
-use crate::auth;
 use crate::directory::Directory;
 use crate::engine::EngineError;
-use crate::net::{peer_ended, process_ended};
+use crate::net::process_ended;
 use crate::node::death::describe;
 use crate::shared::lock;
 use crate::signal::Signal as Wake;
 use crate::threads;
 
-/// Connections that may be in the handshake at a time.
-const HALF_OPEN: usize = 16;
-/// How long a head waits for the one before to be gone; longer means that there are two.
-const TURN: Duration = Duration::from_secs(1);
 /// How long an agent may take to end its processes at the stop.
 const AGENT_END: Duration = Duration::from_secs(2);
 /// Agents that may die before they are ready, one after another, until no other is started.
@@ -57,23 +52,24 @@ pub struct Monitor {
     thread: Lock<Option<std::thread::JoinHandle<()>>>,
 }
 
-struct Common {
+/// What the threads of a monitor share.
+pub(super) struct Common {
     config: MonitorConfig,
-    place: Directory,
-    node: watch::Sender<NodeState>,
-    deaths: broadcast::Sender<String>,
+    pub(super) place: Directory,
+    pub(super) node: watch::Sender<NodeState>,
+    pub(super) deaths: broadcast::Sender<String>,
     orders: Lock<Option<mpsc::Sender<ToChild>>>,
     guarded: Lock<Option<u32>>,
     stopping: Notify,
     /// The process of the head that is in.
-    head: Lock<Option<u32>>,
-    turn: Arc<Mutex<()>>,
+    pub(super) head: Lock<Option<u32>>,
+    pub(super) turn: Arc<Mutex<()>>,
     changed: OnceLock<Wake>,
 }
 
 /// What there is of the agent.
 #[derive(Debug, Clone)]
-enum NodeState {
+pub(super) enum NodeState {
     Starting,
     Ready(NodeAddress),
     Failed(String),
@@ -327,87 +323,4 @@ async fn give_orders(mut to: pipe::Sender, mut waiting: mpsc::Receiver<ToChild>)
     }
     // Kept open to the end: that it closes says that this process is gone.
     std::future::pending::<()>().await;
-}
-
-async fn accept(common: Arc<Common>, socket: std::os::unix::net::UnixListener) {
-    let Ok(listener) = UnixListener::from_std(socket) else {
-        return;
-    };
-    let half_open = Arc::new(Semaphore::new(HALF_OPEN));
-    loop {
-        let Ok(permit) = Arc::clone(&half_open).acquire_owned().await else {
-            return;
-        };
-        if let Ok((mut stream, _)) = listener.accept().await {
-            let common = Arc::clone(&common);
-            tokio::spawn(async move {
-                let known = auth::accept(&mut stream, common.place.secret()).await;
-                drop(permit);
-                if known.is_ok() {
-                    // An error means that the head is gone.
-                    let _ = common.serve(stream).await;
-                }
-            });
-        }
-    }
-}
-
-impl Common {
-    /// A head, from its coming to its going.
-    async fn serve(&self, mut stream: UnixStream) -> io::Result<()> {
-        let Some(Join { pid, without }) = read(&mut stream).await? else {
-            return Ok(());
-        };
-        let turn = tokio::time::timeout(TURN, Arc::clone(&self.turn).lock_owned()).await;
-        let Ok(turn) = turn else {
-            let other = lock(&self.head).map_or(String::new(), |pid| format!(" (process {pid})"));
-            let reason = format!(
-                "the workers of mrun (process {}) belong to another program at this moment{other}: \
-                 run one after the other, or each under an mrun of its own",
-                std::process::id()
-            );
-            return write(&mut stream, &FromMonitor::Refused(reason)).await;
-        };
-        *lock(&self.head) = Some(pid);
-        let result = self.host(&mut stream, without).await;
-        *lock(&self.head) = None;
-        drop(turn);
-        result
-    }
-
-    async fn host(&self, stream: &mut UnixStream, without: Option<u32>) -> io::Result<()> {
-        let mut deaths = self.deaths.subscribe();
-        let mut node = self.node.subscribe();
-        let state = node
-            .wait_for(|state| match state {
-                NodeState::Starting => false,
-                NodeState::Ready(address) => Some(address.pid) != without,
-                NodeState::Failed(_) | NodeState::Stopping => true,
-            })
-            .await
-            .map_err(io::Error::other)?
-            .clone();
-        let answer = match state {
-            NodeState::Ready(address) => FromMonitor::Welcome(vec![address]),
-            NodeState::Failed(reason) => FromMonitor::Refused(reason),
-            NodeState::Starting | NodeState::Stopping => {
-                FromMonitor::Refused("mrun is about to end".into())
-            }
-        };
-        let gone = peer_ended(stream.peer_cred().ok().and_then(|peer| peer.pid()));
-        tokio::pin!(gone);
-        write(stream, &answer).await?;
-        let mut byte = [0];
-        loop {
-            tokio::select! {
-                how = deaths.recv() => if let Ok(how) = how {
-                    let uid = NODE_UID.to_owned();
-                    write(stream, &FromMonitor::NodeDied { uid, how }).await?;
-                },
-                // A head says nothing more.
-                _ = stream.read(&mut byte) => return Ok(()),
-                () = &mut gone => return Ok(()),
-            }
-        }
-    }
 }

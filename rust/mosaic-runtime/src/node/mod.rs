@@ -6,10 +6,11 @@
 //! Runs on the head's I/O thread. The processes themselves are in other hands: those of this very process
 //! ([`processes`]), or those of a node agent under `mrun` ([`attached`]). Either way a worker's death is what the
 //! kernel says of its process, never a closed socket alone: the message to everyone names the exit code or the signal.
-//! What the worker sent before it died is read first (`NODE-1`).
+//! What the worker sent before it died is read first.
 
 pub(crate) mod attached;
 pub(crate) mod death;
+mod here;
 mod launch;
 pub(crate) mod processes;
 
@@ -27,8 +28,9 @@ use rustix::process::{Signal, kill_process_group};
 use tokio::sync::Notify;
 
 use self::attached::{Agent, Attached};
+use self::here::Here;
 pub use self::launch::{DIRECTORY, HEAD, Launch, MONITOR, PARENT, ROLE, RUNTIME, UID, WAREHOUSE};
-use self::processes::{Audience, Ended, Processes, Program, RUN_DRY, RUN_DRY_AT_STOP, Start};
+use self::processes::{Ended, Processes, Program, RUN_DRY, RUN_DRY_AT_STOP, Start};
 use crate::launcher::guard::Bound;
 use crate::notice::Notice;
 use crate::shared::{Shared, lock};
@@ -262,7 +264,7 @@ impl Node {
         let joined = shared.member(runtime).is_some();
         let cause = format!("{} {}", worker.uid, end.how);
         if joined {
-            // What it sent is read first (`NODE-1`); a process that it left behind may hold its connection open.
+            // What it sent is read first; a process that it left behind may hold its connection open.
             let patience = if self.stopping() {
                 RUN_DRY_AT_STOP
             } else {
@@ -393,44 +395,6 @@ impl Node {
     pub(crate) fn left(&self) {
         if let Hands::Agent { bound, .. } = &self.hands {
             bound.tighten();
-        }
-    }
-}
-
-/// The head, as it hears of the processes that it holds itself.
-#[derive(Debug)]
-struct Here(Weak<Shared>);
-
-impl Audience for Here {
-    async fn printed(&self, runtime: RuntimeId, error: bool, line: Bytes) {
-        if let Some(shared) = self.0.upgrade() {
-            shared.notices.room().await;
-            shared.printed(runtime, error, line);
-        }
-    }
-
-    async fn ended(&self, runtime: RuntimeId, end: Ended) {
-        if let Some(shared) = self.0.upgrade()
-            && let Some(node) = &shared.node
-        {
-            node.ended(&shared, runtime, end).await;
-        }
-    }
-}
-
-impl Shared {
-    /// A worker of this head's printed a line.
-    pub(crate) fn printed(&self, runtime: RuntimeId, error: bool, line: Bytes) {
-        let worker = self
-            .node
-            .as_ref()
-            .and_then(|node| lock(&node.workers).get(&runtime).cloned());
-        if let Some(worker) = worker {
-            self.tell(Notice::Output {
-                uid: worker.uid.clone(),
-                error,
-                line: line.into(),
-            });
         }
     }
 }

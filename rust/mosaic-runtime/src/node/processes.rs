@@ -4,7 +4,7 @@
 //! [`Audience`], which is the head itself or a connection to it.
 //!
 //! The end of a process is what the kernel says of it (a pidfd). What it printed before is told first, and what its
-//! methods left running is ended before it is reaped, while its number is nobody else's (`PROC-1`).
+//! methods left running is ended before it is reaped, while its number is nobody else's.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -240,7 +240,7 @@ async fn watch<A: Audience>(
     let since = Instant::now();
     run_dry(outputs, processes.patience()).await;
     let dried_ms = since.elapsed().as_millis() as u64;
-    // What the methods started and left running. Before the worker is reaped (`PROC-1`).
+    // What the methods started and left running. Before the worker is reaped.
     let _ = kill_process_group(pid, Signal::KILL);
     let how = reap(pid, &watched.origin, &processes.kills);
     lock(&processes.children).remove(&runtime);
