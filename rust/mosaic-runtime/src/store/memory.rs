@@ -18,8 +18,8 @@ pub(crate) const PIECE: usize = 64 << 10;
 const TABLE: usize = 2 << 20;
 /// What a table of page tables spans.
 const DIRECTORY: usize = 1 << 30;
-/// From this length on, mappings are made of whole such tables: up to then moving page tables takes less than 50 us.
-const WHOLE_DIRECTORIES: usize = 256 << 20;
+/// From this length on, mappings are made of whole such tables: up to then moving page tables takes less than 15 us.
+const WHOLE_DIRECTORIES: usize = 64 << 20;
 
 /// Round up to whole pieces.
 pub(crate) const fn pieces(length: usize) -> usize {
@@ -131,13 +131,18 @@ fn check(result: *mut libc::c_void) -> io::Result<NonNull<u8>> {
 impl Mapping {
     /// Addresses with nothing behind them, at `skew` beyond a multiple of what a table spans.
     fn reserve(length: usize, skew: usize) -> io::Result<Self> {
-        let (span, unit) = match length {
-            WHOLE_DIRECTORIES.. if cfg!(target_pointer_width = "64") => {
-                (length.next_multiple_of(DIRECTORY), DIRECTORY)
+        if length >= WHOLE_DIRECTORIES && cfg!(target_pointer_width = "64") {
+            let span = length.next_multiple_of(DIRECTORY);
+            // A limit may be set on addresses (`ulimit -v`).
+            if let Ok(mapping) = Self::reserve_aligned(length, span, DIRECTORY, skew) {
+                return Ok(mapping);
             }
-            TABLE.. => (length, TABLE),
-            _ => (length, PIECE),
-        };
+        }
+        let unit = if length >= TABLE { TABLE } else { PIECE };
+        Self::reserve_aligned(length, length, unit, skew)
+    }
+
+    fn reserve_aligned(length: usize, span: usize, unit: usize, skew: usize) -> io::Result<Self> {
         let room = if unit == PIECE { span } else { span + unit };
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         // SAFETY: new addresses of the kernel's choice; nothing of the process's is touched.
@@ -241,12 +246,13 @@ impl Mapping {
     pub(crate) fn take_tables(&self, from: &Self, offset: usize) -> bool {
         #[cfg(target_os = "linux")]
         {
-            assert!(offset + self.span <= from.span, "a range of the other");
+            assert!(offset + self.length <= from.length, "a range of the other");
+            let length = self.span.min(from.span - offset);
             // SAFETY: both ranges belong to these mappings; the kernel replaces what is at the new address and
             // leaves the old one mapped to the same file.
             unsafe {
                 let start = from.address.as_ptr().add(offset);
-                Self::move_tables(start, self.address.as_ptr(), self.span)
+                Self::move_tables(start, self.address.as_ptr(), length)
             }
         }
         #[cfg(not(target_os = "linux"))]
@@ -260,11 +266,12 @@ impl Mapping {
     pub(crate) fn give_tables(&self, to: &Self, offset: usize) -> bool {
         #[cfg(target_os = "linux")]
         {
-            assert!(offset + self.span <= to.span, "a range of the other");
+            assert!(offset + self.length <= to.length, "a range of the other");
+            let length = self.span.min(to.span - offset);
             // SAFETY: as above.
             unsafe {
                 let end = to.address.as_ptr().add(offset);
-                Self::move_tables(self.address.as_ptr(), end, self.span)
+                Self::move_tables(self.address.as_ptr(), end, length)
             }
         }
         #[cfg(not(target_os = "linux"))]
