@@ -142,8 +142,12 @@ def _wait(self: ParameterMixin, task: Task | None) -> None:
     if proxy._host == engine.runtime:
         return
     if engine.call_is_running() is not None:
-        # Sent on the same connection, and answered past whatever runs or waits.
-        task = proxy._ref.method("_mosaic_copy", kind="get_now")()
+        if proxy._options.get("in_warehouse"):
+            # Known without the interpreter there, whoever keeps it.
+            task = task.arrival()
+        else:
+            # Sent on the same connection, and answered past whatever runs or waits.
+            task = proxy._ref.method("_mosaic_copy", kind="get_now")()
     task.wait_ended()
     failure = task.failure()
     if isinstance(failure, tie.GONE):
