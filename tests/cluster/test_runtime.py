@@ -3,6 +3,7 @@
 import asyncio
 import os
 import threading
+import time
 
 import pytest
 
@@ -294,3 +295,18 @@ def test_a_coroutine_function_may_be_the_first_that_a_worker_runs():
 
     with mosaic.session(num_workers=1) as runtime:
         assert runtime.submit(names).wait(20) == (False, 5)
+
+
+def _go_on(started, ended):
+    started.set()
+    time.sleep(1.5)  # the method's own work
+    ended.set()
+
+
+def test_a_running_method_gets_the_time_that_the_stop_gives(flag):
+    started, ended = flag("started"), flag("ended")
+    with mosaic.session(num_workers=1, stop_grace=20) as runtime:
+        task = runtime.submit(_go_on, started, ended)
+        started.wait()
+    assert ended.is_set()
+    assert task.state == "failed", "its result came too late"

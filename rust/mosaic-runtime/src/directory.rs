@@ -127,9 +127,15 @@ impl Directory {
         self.path.join(format!("{}.sock", runtime.0))
     }
 
-    /// This process has left: it does not keep the directory alive any more.
+    /// This process has left: it does not keep the directory alive any more. If it was the last, its head having been
+    /// killed, nobody else removes it.
     pub fn leave(&self) {
         drop(crate::shared::lock(&self.lock).take());
+        if let Ok(lock) = File::open(self.path.join(LOCK))
+            && flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()
+        {
+            remove(&self.path);
+        }
     }
 
     /// Remove it with everything in it. Others may do the same at the same time.
@@ -139,7 +145,7 @@ impl Directory {
 }
 
 /// Somebody else may be removing it too, or be about to put a socket into it: what counts is that it is gone.
-fn remove(path: &Path) {
+pub(crate) fn remove(path: &Path) {
     for _ in 0..3 {
         for entry in fs::read_dir(path).into_iter().flatten().flatten() {
             if entry.file_name() != LOCK {
@@ -241,12 +247,26 @@ mod tests {
     fn the_dead_are_swept_up_and_the_living_left_alone() {
         let base = tempfile::tempdir().expect("a directory");
         let dead = Directory::create_in(base.path()).expect("a runtime directory");
-        dead.leave();
+        drop(crate::shared::lock(&dead.lock).take());
         let dead = dead.path().to_path_buf();
         let living = Directory::create_in(base.path()).expect("a runtime directory");
         assert!(!dead.exists());
         let next = Directory::create_in(base.path()).expect("a runtime directory");
         assert!(living.path().exists() && next.path().exists());
+    }
+
+    #[test]
+    fn the_last_to_leave_removes_it() {
+        let base = tempfile::tempdir().expect("a directory");
+        let head = Directory::create_in(base.path()).expect("a runtime directory");
+        let members = [(); 2].map(|()| Directory::join(head.path()).expect("a member"));
+        members[0].leave();
+        assert!(head.path().exists());
+        // Killed.
+        drop(crate::shared::lock(&head.lock).take());
+        assert!(head.path().exists());
+        members[1].leave();
+        assert!(!head.path().exists());
     }
 
     /// `DIR-1`

@@ -196,6 +196,7 @@ impl Engine {
         // Tasks hold the shared state: they go before it does.
         drop(runtime);
         shared.notices.close();
+        shared.end_with_head();
     }
 
     /// This runtime's number.
@@ -480,8 +481,7 @@ impl Engine {
 
     /// A cell that is resolved when a call of this runtime has reached its host, or has ended before.
     pub fn arrival(&self, task: TaskId) -> Arc<TaskCell> {
-        let functions = TesseraId::functions(self.shared.me);
-        let callee = Callee::new(functions, "".into(), "arrival".into());
+        let callee = Callee::told("arrival", self.shared.me);
         let cell = TaskCell::new(self.next_task(), callee);
         // How the call fails is told by its own task.
         cell.read();

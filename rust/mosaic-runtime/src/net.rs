@@ -8,6 +8,7 @@ use std::sync::Arc;
 use mosaic_core::event::Member;
 use mosaic_core::id::RuntimeId;
 use mosaic_core::wire::Message;
+use rustix::event::{PollFd, PollFlags, poll};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::{UnixListener, UnixStream};
@@ -101,6 +102,18 @@ pub(crate) async fn process_ended(pid: rustix::process::Pid) -> io::Result<()> {
     let watched = unsafe { AsyncFd::register(watched) }?;
     watched.readable().await?.retain_ready();
     Ok(())
+}
+
+/// The same, blocking.
+pub(crate) fn wait_for_end_of(pid: rustix::process::Pid) -> io::Result<()> {
+    let watched = process_handle(pid)?;
+    let mut watched = [PollFd::new(&watched, PollFlags::IN)];
+    loop {
+        match poll(&mut watched, None) {
+            Err(rustix::io::Errno::INTR) => {}
+            result => return Ok(result.map(|_| ())?),
+        }
+    }
 }
 
 #[cfg(target_os = "linux")]

@@ -256,6 +256,10 @@ impl Node {
             return false;
         };
         worker.connection_closed.notify_one();
+        if self.stopping() {
+            // What it still does has the time that the stop gives it.
+            return true;
+        }
         tokio::spawn(async move {
             // A process that hangs while it exits must not keep those waiting who called it.
             if let Ok(Err(_)) | Err(_) =
