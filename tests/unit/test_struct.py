@@ -184,7 +184,9 @@ def test_members_are_listed_for_completion(struct):
 
 
 def test_shown_to_people():
-    struct = Struct({"data": np.zeros((3, 4)), "name": "x" * 200, "none": {}, "all": [{"id": 7, "at": (1, 2)}]})
+    struct = Struct(
+        {"data": np.zeros((3, 4)), "name": "x" * 200, "none": {}, "all": [{"id": 7, "at": (1, 2)}]}
+    )
     lines = str(struct).splitlines()
     assert lines[0] == "data: ndarray of float64, shape (3, 4)"
     assert len(lines[1]) < 100
