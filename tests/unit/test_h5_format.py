@@ -233,7 +233,7 @@ def test_one_group_of_an_open_file(tmp_path):
         file["by hand"] = 1
         h5.write("model", {"data": np.arange(3), "all": [{"a": 1}]}, file)
         h5.append("model", {"name": "vp"}, file)
-        with pytest.raises(TypeError, match="^/model/bad: "):
+        with pytest.raises(TypeError, match=r"^/model/bad: "):
             h5.append("bad", object(), file["model"])
         content = h5.read(file["model"])
         assert isinstance(content, Struct)

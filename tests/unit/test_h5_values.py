@@ -139,7 +139,7 @@ def test_what_cannot_be_stored_is_named_and_leaves_the_file_alone(value, reason,
         with pytest.raises(TypeError, match=f"^/group/member: .*{reason}"):
             step(tmp_path / "file.h5", {"after": 2, "group": {"member": value}})
         assert h5.read(tmp_path / "file.h5") == {"before": 1}
-    with pytest.raises(TypeError, match="^/all/all_00000001/x: "):
+    with pytest.raises(TypeError, match=r"^/all/all_00000001/x: "):
         h5.write(tmp_path / "file.h5", {"all": [{"x": 1}, {"x": value}]})
 
 
