@@ -49,11 +49,55 @@ def test_versions(tmp_path):
     assert not [name for name in os.listdir(tmp_path) if name.endswith(".partial")]
 
 
+def test_two_writers_of_one_version_get_two(tmp_path):
+    naming = {"path": tmp_path, **NAMING}
+    first, second = h5.HDF5(mode="w", **naming), h5.HDF5(mode="w", **naming)
+    assert first.filename == second.filename
+    second.dump({"writer": 2})
+    first.dump({"writer": 1})
+    for file, version in ((second, 0), (first, 1)):
+        file.append({"more": 1})
+        file.close()
+        with h5.HDF5(version=version, **naming) as found:
+            assert found.filename == file.filename
+            assert found.load().writer == 2 - version
+    assert len(os.listdir(tmp_path)) == 2
+
+
+def test_a_file_that_was_made_meanwhile_is_not_replaced(tmp_path):
+    name = tmp_path / "file.h5"
+    for mode in ("x", "a"):
+        file = h5.HDF5(name, mode=mode)
+        h5.write(name, {"other": 1})
+        with pytest.raises(FileExistsError, match=r"made .*file\.h5 meanwhile.* in .*\.partial"):
+            file.append({"mine": 1})
+        file.close()
+        assert h5.read(name) == {"other": 1}
+        (left,) = (one for one in tmp_path.iterdir() if one != name)
+        assert h5.read(left) == {"mine": 1}
+        left.unlink()
+        name.unlink()
+
+
+def test_without_hard_links(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "not here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    naming = {"path": tmp_path, **NAMING}
+    first, second = h5.HDF5(mode="w", **naming), h5.HDF5(mode="w", **naming)
+    for file in (first, second):
+        file.dump({})
+        file.close()
+    assert len(os.listdir(tmp_path)) == 2
+
+
 def test_names(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert dump({}, project_name="p", parameter="vp", extension="hdf5") == "p-Vp.hdf5"
     assert dump({}, filename="own name", path=tmp_path) == "own name"
     assert h5.file_exists(tmp_path / "own name")
+    assert h5.file_exists(path=tmp_path / "own name")
     assert h5.file_exists("p-Vp.hdf5")
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Only: TypeAlias = "dict[str, Only]"
 
-_NUMBERED = re.compile(r".*_(\d{8,})")
+_NUMBERED = re.compile(r".*_([0-9]{8,})", re.DOTALL)
 
 _PLAIN_SCALARS = frozenset({"bool", "int64", "uint64", "float64", "complex128"})
 """What Python's own numbers are stored as, and come back as; other types were NumPy's and stay so."""
