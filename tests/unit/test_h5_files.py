@@ -243,6 +243,35 @@ def test_a_writer_that_is_killed_leaves_the_file_that_was_there(tmp_path):
     assert [n for n in os.listdir(tmp_path) if n.startswith(".file.h5.") and "partial" in n]
 
 
+FULL = """
+import os, resource, sys
+import numpy as np
+from mosaic import h5
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+for content in ({"data": np.ones(1_000_000)}, {f"m{i}": i for i in range(1000)}):
+    try:
+        h5.write(sys.argv[1], content)
+    except OSError as error:
+        print("refused")
+os._exit(0)  # h5py tries again to write what it holds
+"""
+
+
+def test_a_full_disk_leaves_the_file_that_was_there(tmp_path):
+    name = tmp_path / "file.h5"
+    h5.write(name, {"old": 1})
+    done = subprocess.run(
+        [sys.executable, "-u", "-c", FULL, name],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "refused\nrefused\n"), done.stderr
+    assert os.listdir(tmp_path) == ["file.h5"]
+    assert h5.read(name) == {"old": 1}
+
+
 FORGETFUL = """
 import sys
 from mosaic import h5

@@ -133,7 +133,7 @@ class HDF5:
         TypeError
             One cannot be stored; the message names it. Nothing has been written then.
         OSError
-            The file is open for reading only, or closed.
+            The file is open for reading only, or closed, or there is no room for it.
         """
         self._write(content, merge=False)
 
@@ -230,8 +230,11 @@ class HDF5:
             encoding.mark_root(file)
             encoding.write_members(h5py.h5g.open(file.id, b"/"), planned, merge=merge)
             file.flush()
-        except BaseException:
+        except BaseException as error:
             self._opened.fail()
+            if isinstance(error, RuntimeError):
+                # What h5py makes of a full disk, now and then.
+                raise OSError(f"{self.filename} could not be written: {error}") from error
             raise
         self._opened.publish()
 

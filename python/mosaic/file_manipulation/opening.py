@@ -91,10 +91,25 @@ class Opened:
         try:
             self.source.finish()
         finally:
+            try:
+                self._close_file()
+            finally:
+                lost = self._is_lost
+                self._settle()
+                self.source.leave(None if lost else self.name)
+
+    @property
+    def _is_lost(self) -> bool:
+        return self._failed and self._beside is not None
+
+    def _close_file(self) -> None:
+        try:
             self.file.close()
-            lost = self._failed and self._beside is not None
-            self._settle()
-            self.source.leave(None if lost else self.name)
+        except Exception as error:
+            # h5py writes what it still holds, for which there may be no room. Of a file that goes, that is nothing new.
+            if not self._is_lost:
+                self.fail()
+                raise OSError(f"{self.name} could not be written to its end: {error}") from error
 
     def _settle(self) -> None:
         if not self._failed:
