@@ -119,6 +119,9 @@ def test_what_is_not_there(tmp_path):
         h5.write(tmp_path / "nowhere" / "file.h5", {})
     with pytest.raises(FileNotFoundError):
         h5.HDF5(tmp_path / "file.h5", mode="r+")
+    for mode in ("w", "a"):
+        with pytest.raises(IsADirectoryError, match="is a folder"):
+            h5.HDF5(tmp_path, mode=mode)
     with pytest.raises(ValueError, match="begin at 0"):
         h5.file_exists(version=-1, **naming)
 

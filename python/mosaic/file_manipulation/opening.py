@@ -136,8 +136,12 @@ def _open_new(naming: FileName, mode: str) -> Opened:
     place = os.path.realpath(name)
     folder, base = os.path.split(place)
     there = os.path.lexists(place)
+    if os.path.isdir(place):
+        raise IsADirectoryError(f"{name} cannot be written: it is a folder")
     if there and mode == "x":
         raise FileExistsError(f"there is a file {name} already: mode='w' writes in its place")
+    if there and not os.access(place, os.W_OK):
+        raise PermissionError(f"{name} may not be written to")
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"{name} cannot be written: there is no folder {folder}")
     if there and not os.access(folder, os.W_OK):
