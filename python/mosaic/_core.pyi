@@ -24,6 +24,7 @@ __all__ = [
     "reduce",
     "select_output",
     "start_head",
+    "trace_origins",
 ]
 
 _RawId: TypeAlias = tuple[int, int]
@@ -56,6 +57,19 @@ def configure(
         ``rejected``, ``internal``), message, context lines and encoded exception to an exception to raise.
     build
         Makes the living object of a tessera: its id, class, arguments and keyword arguments.
+    """
+
+def trace_origins(
+    current: Callable[[], int | None] | None = None, enter: Callable[[int], object] | None = None
+) -> None:
+    """Have calls carry where they come from, and what they call in turn; without functions no more.
+
+    Parameters
+    ----------
+    current
+        Tells the number of the current context, None for none: asked at every call that is made.
+    enter
+        Makes a number that of the current context: called before a method runs.
     """
 
 def engine() -> Engine | None:
@@ -112,7 +126,8 @@ class Engine:
     def notices(self) -> list[tuple[Any, ...]] | None:
         """Block until there is something to tell the program; None once the engine has stopped.
 
-        ``("output", uid, "stdout" | "stderr", text)`` one line of a worker, without its end;
+        ``("output", uid, "stdout" | "stderr", text, origin)`` one line of a worker, without its end, and the number
+        that `trace_origins` had it carry, or None; ``("drained", token)`` answers `drain_output`;
         ``("report", level, text, uid)`` for the log, from that runtime; ``("joined", uid)``; ``("died", uid, cause)``;
         ``("exhausted", reason)`` when no worker will join any more;
         ``("choose", owner, sequence)``, to be answered with `chosen`; ``("done", token)``.
@@ -163,6 +178,8 @@ class Engine:
         """Have living values of this process count as that many bytes more, or fewer, of the node's memory."""
     def fence(self) -> Task:
         """Return a task that ends when every task submitted so far on the network has."""
+    def drain_output(self, token: int) -> None:
+        """Have a ``drained`` notice with this token come after all that the workers have printed by now."""
     def register_barrier_task(self) -> None:
         """Tell the head that something is to be done here at its next barrier."""
     def take_barrier_tasks(self) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import copy_context
 
 from mosaic.core.methods import is_coroutine_function
 from mosaic.errors import MosaicError
@@ -183,7 +184,14 @@ def _grace(kind: type[BaseException] | None) -> float | None:
 
 async def _off_loop(function: Callable[[], Any]) -> Any:
     """Run what blocks on a thread, to its end even if the waiter is cancelled."""
-    future = asyncio.get_running_loop().run_in_executor(None, function)
+    from concurrent.futures import ThreadPoolExecutor
+
+    executor = ThreadPoolExecutor(1, "mosaic-driver")
+    # In this context: a notebook tells by it which cell it is.
+    run = copy_context().run
+    future = asyncio.get_running_loop().run_in_executor(executor, run, function)
+    # The thread ends with what it runs.
+    executor.shutdown(wait=False)
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
@@ -193,6 +201,9 @@ async def _off_loop(function: Callable[[], Any]) -> Any:
 
 async def interactive(switch: str = "on", **options: Any) -> Runtime | None:
     """Start (``"on"``) or stop (``"off"``) the runtime within a running event loop, as a notebook has one.
+
+    A cell may be run again: where a runtime runs already, ``"on"`` gives it back if it is as the options ask. What the
+    workers print is shown under the cell whose calls print it.
 
     Parameters
     ----------
@@ -204,18 +215,55 @@ async def interactive(switch: str = "on", **options: Any) -> Runtime | None:
     Returns
     -------
     Runtime or None
-        The runtime that was started.
+        The runtime that runs; None after ``off``.
 
     Raises
     ------
     ValueError
         The switch is neither.
+    MosaicError
+        A runtime runs already, started with other options.
+
+    Examples
+    --------
+    ``runtime = await mosaic.interactive("on", num_workers=2)`` in the first cell, and in the last one
+    ``await mosaic.interactive("off")``.
     """
-    if switch == "on":
-        options.setdefault("mode", "interactive")
-        started: Runtime = await _off_loop(lambda: init(**options))
-        return started
+    global _asked
+    if switch not in {"on", "off"}:
+        raise ValueError(f"mosaic.interactive takes 'on' or 'off', not {switch!r}")
     if switch == "off":
+        _asked = None
         await _off_loop(head.stop)
         return None
-    raise ValueError(f"mosaic.interactive takes 'on' or 'off', not {switch!r}")
+    running = current()
+    if running is not None:
+        _check_agreement(running, options)
+        return running
+    started: Runtime = await _off_loop(lambda: init(**{"mode": "interactive", **options}))
+    _asked = started, {**options, "num_workers": started.num_workers}
+    return started
+
+
+_asked: tuple[Runtime, dict[str, Any]] | None = None
+"""The runtime that `interactive` started, and with which options."""
+
+
+def _check_agreement(running: Runtime, options: dict[str, Any]) -> None:
+    """Refuse options that are not those of the runtime that runs; what is not given is left as it is."""
+    from inspect import signature
+
+    defaults = {name: value.default for name, value in signature(head.start).parameters.items()}
+    asked = _asked[1] if _asked is not None and _asked[0] is running else {}
+    known = {**defaults, "num_workers": running.num_workers, "num_threads": running.num_threads}
+    known |= {"mode": running.mode} | {n: v for n, v in asked.items() if v is not None}
+    others = [
+        f"{name}={known.get(name)!r} instead of {value!r}"
+        for name, value in options.items()
+        if value is not None and name != "timeout" and known.get(name) != value
+    ]
+    if others:
+        raise MosaicError(
+            f"a mosaic runtime runs here already, with {', '.join(others)}: "
+            "'await mosaic.interactive(\"off\")' stops it, then start it anew"
+        )

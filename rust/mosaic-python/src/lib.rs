@@ -14,6 +14,7 @@
 //! | [`store`] | large buffers, into the store and back |
 //! | [`reduce`](mod@reduce) | element-wise reduction of arrays |
 //! | [`named`] | functions and classes that travel by their name |
+//! | [`origin`] | the cells of a notebook that calls come from |
 //! | [`hooks`] | the Python objects that the core works with |
 
 #![allow(
@@ -34,6 +35,7 @@ mod interruption;
 mod loops;
 mod method;
 mod named;
+mod origin;
 mod output;
 mod reduce;
 mod running;
@@ -54,6 +56,8 @@ mod _core {
     use super::hooks::configure;
     #[pymodule_export]
     use super::method::{RemoteMethod, TesseraRef};
+    #[pymodule_export]
+    use super::origin::trace_origins;
     #[pymodule_export]
     use super::output::Output;
     #[pymodule_export]

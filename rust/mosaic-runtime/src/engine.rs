@@ -30,7 +30,7 @@ use crate::executor::Executor;
 use crate::inlet::Inlets;
 use crate::net;
 use crate::node::Node;
-use crate::notice::Notices;
+use crate::notice::{Notice, Notices};
 use crate::roles::WorkerSeat;
 use crate::shared::{Shared, lock};
 use crate::state::State;
@@ -474,6 +474,14 @@ impl Engine {
         self.shared.pending.fetch_add(1, Ordering::AcqRel);
         self.shared.post(Event::FenceRequested(Arc::clone(&cell)));
         Ok(cell)
+    }
+
+    /// Have [`Notice::Drained`] told, after all that the workers have printed by now.
+    pub fn drain_output(&self, token: u64) {
+        match &self.shared.node {
+            Some(node) => node.rounds.begin(&self.shared, token),
+            None => self.shared.tell(Notice::Drained(token)),
+        }
     }
 
     /// A cell that is resolved when a call of this runtime has reached its host, or has ended before.

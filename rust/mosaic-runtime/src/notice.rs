@@ -18,6 +18,8 @@ pub enum Notice {
         uid: String,
         /// On standard error rather than standard output.
         error: bool,
+        /// Where the worker says that it belongs, if it does.
+        origin: Option<u32>,
         /// What.
         line: Vec<u8>,
     },
@@ -45,6 +47,8 @@ pub enum Notice {
     Choose(TesseraId),
     /// A task that the program subscribed to has ended.
     Ended(u64),
+    /// What the workers had printed when the program asked has been told.
+    Drained(u64),
 }
 
 /// A report as a level and a line for the log.

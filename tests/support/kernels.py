@@ -1,0 +1,227 @@
+"""A Jupyter kernel under test: a real ipykernel, driven by messages as a notebook does it.
+
+Everything that the kernel publishes is read by one thread and kept by the cell that it names as its cause, so that a
+test can look at what is shown under a cell long after the cell has ended.
+"""
+
+import contextlib
+import os
+import queue
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psutil
+from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_client.manager import KernelManager
+
+from tests.support.rendezvous import Flag, eventually
+from tests.support.scripts import MARK, ROOT
+
+DEADLINE = 30.0
+
+
+@dataclass
+class Cell:
+    """What has come of one request to run code."""
+
+    code: str
+    msg_id: str
+    streams: list[tuple[str, str]] = field(default_factory=list)
+    results: list[dict[str, Any]] = field(default_factory=list)
+    error: str | None = None
+    status: str | None = None
+    idle: bool = False
+
+    def text(self, name: str = "stdout") -> str:
+        """Return what is shown under the cell of that stream."""
+        return "".join(text for stream, text in self.streams if stream == name)
+
+    def lines(self, name: str = "stdout") -> list[str]:
+        return self.text(name).splitlines()
+
+
+class Kernel:
+    """A kernel; use as a context manager."""
+
+    def __init__(self, env: dict[str, str] | None = None) -> None:
+        # Not below pytest's own directory: addresses of Unix sockets have at most 107 bytes.
+        self.home = Path(tempfile.mkdtemp(prefix="mk-"))
+        self.temporary = self.home / "tmp"
+        self.temporary.mkdir(mode=0o700)
+        self.mark = uuid.uuid4().hex
+        self.cells: dict[str, Cell] = {}
+        self._news = threading.Condition()
+        environment = dict(os.environ)
+        environment |= {
+            MARK: self.mark,
+            "TMPDIR": str(self.temporary),
+            "XDG_RUNTIME_DIR": str(self.temporary),
+            "PYTHONPATH": str(ROOT),
+            "IPYTHONDIR": str(self.home / "ipython"),
+            "JUPYTER_CONFIG_DIR": str(self.home / "config"),
+            "JUPYTER_DATA_DIR": str(self.home / "data"),
+            "JUPYTER_RUNTIME_DIR": str(self.home / "runtime"),
+            # The debugger's own threads say nothing about mosaic.
+            "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        }
+        self._environment = environment | (env or {})
+        self.manager = KernelManager(connection_file=str(self.home / "kernel.json"))
+        spec = self.manager.kernel_spec
+        assert spec is not None
+        spec.argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        self.manager.start_kernel(env=self._environment, cwd=str(self.home))
+        self._listen()
+
+    def _listen(self) -> None:
+        self.client: BlockingKernelClient = self.manager.blocking_client()
+        self.client.start_channels(stdin=False)
+        self.client.wait_for_ready(timeout=DEADLINE)
+        self._ended = threading.Event()
+        self._reader = threading.Thread(target=self._read, args=(self.client, self._ended))
+        self._reader.start()
+
+    def _read(self, client: BlockingKernelClient, ended: threading.Event) -> None:
+        while not ended.is_set():
+            with contextlib.suppress(queue.Empty):
+                message = client.get_iopub_msg(timeout=0.1)
+                with self._news:
+                    self._take_in(message)
+                    self._news.notify_all()
+
+    def _take_in(self, message: dict[str, Any]) -> None:
+        cell = self.cells.get(message["parent_header"].get("msg_id", ""))
+        if cell is None:
+            return
+        content = message["content"]
+        kind = message["msg_type"]
+        if kind == "stream":
+            cell.streams.append((content["name"], content["text"]))
+        elif kind in {"execute_result", "display_data"}:
+            cell.results.append(content["data"])
+        elif kind == "error":
+            cell.error = f"{content['ename']}: {content['evalue']}"
+        elif kind == "status" and content["execution_state"] == "idle":
+            cell.idle = True
+
+    def start(self, code: str) -> Cell:
+        """Have the kernel run code, and do not wait for its end."""
+        with self._news:
+            msg_id = self.client.execute(code, allow_stdin=False)
+            cell = self.cells[msg_id] = Cell(code, msg_id)
+        return cell
+
+    def finish(self, cell: Cell, timeout: float = DEADLINE) -> Cell:
+        """Wait until a cell has ended: what was published before that is in it."""
+        end = time.monotonic() + timeout
+        while cell.status is None:
+            reply = self.client.get_shell_msg(timeout=end - time.monotonic())
+            asked = self.cells.get(reply["parent_header"].get("msg_id", ""))
+            if asked is not None:
+                asked.status = reply["content"]["status"]
+        self.until(lambda: cell.idle, f"the end of {cell.code!r}", end - time.monotonic())
+        return cell
+
+    def run(self, code: str, timeout: float = DEADLINE) -> Cell:
+        """Run code to its end, which must be a good one."""
+        cell = self.finish(self.start(code), timeout)
+        assert cell.status == "ok", f"{cell.error}\n{cell.streams}"
+        return cell
+
+    def until(self, condition: Any, what: str, timeout: float = DEADLINE) -> None:
+        """Wait for a fact about what the kernel publishes."""
+        with self._news:
+            assert self._news.wait_for(condition, timeout), (
+                f"not within {timeout} s: {what}; {[vars(cell) for cell in self.cells.values()]}"
+            )
+
+    def flag(self, name: str) -> Flag:
+        """Return the flag that code in the kernel names ``Flag(name)``."""
+        return Flag(self.home / name)
+
+    @property
+    def pid(self) -> int:
+        pid: int = self.manager.provisioner.pid  # type: ignore[union-attr]
+        return pid
+
+    def interrupt(self) -> None:
+        """Interrupt the kernel as the button of a notebook does."""
+        self.manager.interrupt_kernel()
+
+    def restart(self) -> None:
+        """Restart the kernel as the button of a notebook does."""
+        self._hang_up()
+        self.manager.restart_kernel(env=self._environment, cwd=str(self.home))
+        self._listen()
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+    def _hang_up(self) -> None:
+        self._ended.set()
+        self._reader.join()
+        self.client.stop_channels()
+
+    def others(self) -> list[psutil.Process]:
+        """Return what lives that the kernel has started."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if (
+                    process.pid != self.pid
+                    and process.status() != psutil.STATUS_ZOMBIE
+                    and process.environ().get(MARK) == self.mark
+                ):
+                    found.append(process)
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+        return found
+
+    def leftovers(self) -> list[str]:
+        """Return processes and files that should not be there where no runtime is."""
+        found = [f"process {p.pid}: {p.cmdline()}" for p in self.others()]
+        return found + [f"file {p}" for p in sorted(self.temporary.glob("mosaic-*"))]
+
+    def assert_nothing_left(self, within: float = 2.0) -> None:
+        try:
+            eventually(lambda: not self.leftovers(), "nothing left", within)
+        except AssertionError:
+            raise AssertionError(f"left after {within} s: {self.leftovers()}") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._hang_up()
+        self.manager.shutdown_kernel(now=True)
+        self.manager.context.destroy()
+        for process in self.others():
+            process.kill()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def kernel_with_runtime(num_workers: int = 2) -> Iterator[Kernel]:
+    """A kernel that has a runtime."""
+    with Kernel() as kernel:
+        kernel.run(
+            "import asyncio, os, sys, threading, mosaic\n"
+            f'runtime = await mosaic.interactive("on", num_workers={num_workers})\n'
+            "from tests.support.actors import Blocker, Echo\n"
+            "from tests.support.rendezvous import Flag"
+        )
+        yield kernel
