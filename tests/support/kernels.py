@@ -1,28 +1,27 @@
 """A Jupyter kernel under test: a real ipykernel, driven by messages as a notebook does it.
 
-Everything that the kernel publishes is read by one thread and kept by the cell that it names as its cause, so that a
-test can look at what is shown under a cell long after the cell has ended.
+Everything that the kernel publishes is kept by the cell that it names as its cause, so that a test can look at what is
+shown under a cell long after the cell has ended.
 """
 
+import asyncio
 import contextlib
 import os
-import queue
 import shutil
 import signal
 import sys
 import tempfile
-import threading
-import time
+import textwrap
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import psutil
-from jupyter_client.blocking.client import BlockingKernelClient
-from jupyter_client.manager import KernelManager
+from jupyter_client.asynchronous.client import AsyncKernelClient
+from jupyter_client.manager import AsyncKernelManager
 
 from tests.support.rendezvous import Flag, eventually
 from tests.support.scripts import MARK, ROOT
@@ -51,52 +50,69 @@ class Cell:
 
 
 class Kernel:
-    """A kernel; use as a context manager."""
+    """A kernel, on the running event loop; use as an asynchronous context manager."""
 
-    def __init__(self, env: dict[str, str] | None = None) -> None:
+    client: AsyncKernelClient
+    _reader: asyncio.Task[None]
+
+    def __init__(self) -> None:
         # Not below pytest's own directory: addresses of Unix sockets have at most 107 bytes.
         self.home = Path(tempfile.mkdtemp(prefix="mk-"))
         self.temporary = self.home / "tmp"
         self.temporary.mkdir(mode=0o700)
         self.mark = uuid.uuid4().hex
         self.cells: dict[str, Cell] = {}
-        self._news = threading.Condition()
-        environment = dict(os.environ)
-        environment |= {
+        self._news = asyncio.Condition()
+        self._environment = dict(os.environ) | {
             MARK: self.mark,
             "TMPDIR": str(self.temporary),
             "XDG_RUNTIME_DIR": str(self.temporary),
             "PYTHONPATH": str(ROOT),
             "IPYTHONDIR": str(self.home / "ipython"),
-            "JUPYTER_CONFIG_DIR": str(self.home / "config"),
-            "JUPYTER_DATA_DIR": str(self.home / "data"),
-            "JUPYTER_RUNTIME_DIR": str(self.home / "runtime"),
-            # The debugger's own threads say nothing about mosaic.
-            "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+            "JUPYTER_RUNTIME_DIR": str(self.home),
         }
-        self._environment = environment | (env or {})
-        self.manager = KernelManager(connection_file=str(self.home / "kernel.json"))
+        self.manager = AsyncKernelManager(
+            transport="ipc", connection_file=str(self.home / "kernel.json")
+        )
         spec = self.manager.kernel_spec
         assert spec is not None
         spec.argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        self.manager.start_kernel(env=self._environment, cwd=str(self.home))
-        self._listen()
 
-    def _listen(self) -> None:
-        self.client: BlockingKernelClient = self.manager.blocking_client()
-        self.client.start_channels(stdin=False)
-        self.client.wait_for_ready(timeout=DEADLINE)
-        self._ended = threading.Event()
-        self._reader = threading.Thread(target=self._read, args=(self.client, self._ended))
-        self._reader.start()
+    async def __aenter__(self) -> Self:
+        await self.manager.start_kernel(env=self._environment, cwd=str(self.home))
+        await self._listen()
+        return self
 
-    def _read(self, client: BlockingKernelClient, ended: threading.Event) -> None:
-        while not ended.is_set():
-            with contextlib.suppress(queue.Empty):
-                message = client.get_iopub_msg(timeout=0.1)
-                with self._news:
-                    self._take_in(message)
-                    self._news.notify_all()
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._hang_up()
+        await self.manager.shutdown_kernel(now=True)
+        self.manager.context.destroy()
+        for process in self.others():
+            process.kill()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    async def _listen(self) -> None:
+        self.client = self.manager.client()
+        self.client.start_channels(stdin=False, hb=False)
+        await self.client.wait_for_ready(timeout=DEADLINE)
+        self._reader = asyncio.create_task(self._read())
+
+    async def _hang_up(self) -> None:
+        self._reader.cancel()
+        await asyncio.wait([self._reader])
+        self.client.stop_channels()
+
+    async def _read(self) -> None:
+        while True:
+            message = await self.client.get_iopub_msg()
+            async with self._news:
+                self._take_in(message)
+                self._news.notify_all()
 
     def _take_in(self, message: dict[str, Any]) -> None:
         cell = self.cells.get(message["parent_header"].get("msg_id", ""))
@@ -115,34 +131,36 @@ class Kernel:
 
     def start(self, code: str) -> Cell:
         """Have the kernel run code, and do not wait for its end."""
-        with self._news:
-            msg_id = self.client.execute(code, allow_stdin=False)
-            cell = self.cells[msg_id] = Cell(code, msg_id)
+        code = textwrap.dedent(code)
+        msg_id = self.client.execute(code, allow_stdin=False)
+        cell = self.cells[msg_id] = Cell(code, msg_id)
         return cell
 
-    def finish(self, cell: Cell, timeout: float = DEADLINE) -> Cell:
+    async def finish(self, cell: Cell) -> Cell:
         """Wait until a cell has ended: what was published before that is in it."""
-        end = time.monotonic() + timeout
-        while cell.status is None:
-            reply = self.client.get_shell_msg(timeout=end - time.monotonic())
-            asked = self.cells.get(reply["parent_header"].get("msg_id", ""))
-            if asked is not None:
-                asked.status = reply["content"]["status"]
-        self.until(lambda: cell.idle, f"the end of {cell.code!r}", end - time.monotonic())
+        async with asyncio.timeout(DEADLINE):
+            while cell.status is None:
+                reply = await self.client.get_shell_msg()
+                asked = self.cells.get(reply["parent_header"].get("msg_id", ""))
+                if asked is not None:
+                    asked.status = reply["content"]["status"]
+        await self.until(lambda: cell.idle, f"the end of {cell.code!r}")
         return cell
 
-    def run(self, code: str, timeout: float = DEADLINE) -> Cell:
+    async def run(self, code: str) -> Cell:
         """Run code to its end, which must be a good one."""
-        cell = self.finish(self.start(code), timeout)
+        cell = await self.finish(self.start(code))
         assert cell.status == "ok", f"{cell.error}\n{cell.streams}"
         return cell
 
-    def until(self, condition: Any, what: str, timeout: float = DEADLINE) -> None:
+    async def until(self, condition: Callable[[], bool], what: str) -> None:
         """Wait for a fact about what the kernel publishes."""
-        with self._news:
-            assert self._news.wait_for(condition, timeout), (
-                f"not within {timeout} s: {what}; {[vars(cell) for cell in self.cells.values()]}"
-            )
+        try:
+            async with asyncio.timeout(DEADLINE), self._news:
+                await self._news.wait_for(condition)
+        except TimeoutError:
+            told = [vars(cell) for cell in self.cells.values()]
+            raise AssertionError(f"not within {DEADLINE} s: {what}; {told}") from None
 
     def flag(self, name: str) -> Flag:
         """Return the flag that code in the kernel names ``Flag(name)``."""
@@ -153,23 +171,18 @@ class Kernel:
         pid: int = self.manager.provisioner.pid  # type: ignore[union-attr]
         return pid
 
-    def interrupt(self) -> None:
+    async def interrupt(self) -> None:
         """Interrupt the kernel as the button of a notebook does."""
-        self.manager.interrupt_kernel()
+        await self.manager.interrupt_kernel()
 
-    def restart(self) -> None:
+    async def restart(self) -> None:
         """Restart the kernel as the button of a notebook does."""
-        self._hang_up()
-        self.manager.restart_kernel(env=self._environment, cwd=str(self.home))
-        self._listen()
+        await self._hang_up()
+        await self.manager.restart_kernel(env=self._environment, cwd=str(self.home))
+        await self._listen()
 
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
-
-    def _hang_up(self) -> None:
-        self._ended.set()
-        self._reader.join()
-        self.client.stop_channels()
 
     def others(self) -> list[psutil.Process]:
         """Return what lives that the kernel has started."""
@@ -197,31 +210,15 @@ class Kernel:
         except AssertionError:
             raise AssertionError(f"left after {within} s: {self.leftovers()}") from None
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._hang_up()
-        self.manager.shutdown_kernel(now=True)
-        self.manager.context.destroy()
-        for process in self.others():
-            process.kill()
-        shutil.rmtree(self.home, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def kernel_with_runtime(num_workers: int = 2) -> Iterator[Kernel]:
-    """A kernel that has a runtime."""
-    with Kernel() as kernel:
-        kernel.run(
+@contextlib.asynccontextmanager
+async def kernel_with_runtime(num_workers: int) -> AsyncIterator[Kernel]:
+    """A kernel that has a runtime, and what the tests use imported."""
+    async with Kernel() as kernel:
+        await kernel.run(
             "import asyncio, os, sys, threading, mosaic\n"
             f'runtime = await mosaic.interactive("on", num_workers={num_workers})\n'
             "from tests.support.actors import Blocker, Echo\n"
-            "from tests.support.rendezvous import Flag"
+            "from tests.support.rendezvous import Flag, eventually_async"
         )
         yield kernel
