@@ -77,13 +77,18 @@ def flags(speaking, request):
 async def test_lines_name_their_worker_and_keep_their_order(speaking):
     cell = await speaking.run('await one.say("first"); await one.say("second"); await two.say("")')
     lines = cell.lines()
-    assert [line for line in lines if "0:0" in line] == ["[worker:0:0] first", "[worker:0:0] second"]
+    assert [line for line in lines if "0:0" in line] == [
+        "[worker:0:0] first",
+        "[worker:0:0] second",
+    ]
     assert [line for line in lines if "0:0" not in line] == ["[worker:0:1] "]
 
 
 async def test_cell_2_a_cell_ends_after_what_its_calls_printed(speaking):
     for turn in range(20):
-        cell = await speaking.run(f'await one.say("{turn} " + "x" * 200_000); await two.say("{turn}")')
+        cell = await speaking.run(
+            f'await one.say("{turn} " + "x" * 200_000); await two.say("{turn}")'
+        )
         assert [len(line) for line in said(cell)] == [200_001 + len(str(turn)), len(str(turn))]
 
 
@@ -94,7 +99,9 @@ async def test_standard_error_too(speaking):
 
 async def test_cell_1_a_call_prints_while_another_cell_runs(speaking, flags):
     started, release, has_started, may_go_on = flags
-    first = await speaking.run(f'task = one.until(Flag("{started}"), Flag("{release}"), "of the first")')
+    first = await speaking.run(
+        f'task = one.until(Flag("{started}"), Flag("{release}"), "of the first")'
+    )
     await has_started.wait_async()
     second = speaking.start('await two.say("of the second"); await task; print("end")')
     may_go_on.set()
@@ -206,7 +213,9 @@ async def test_whatever_makes_the_call(speaking, code):
 
 async def test_a_method_that_runs_in_the_kernel_itself(speaking, flags):
     started, release, has_started, may_go_on = flags
-    await speaking.run('local = Speaker.local(); await one.relay(local.proxy, *2 * [Flag("/")], "first")')
+    await speaking.run(
+        'local = Speaker.local(); await one.relay(local.proxy, *2 * [Flag("/")], "first")'
+    )
     first = await speaking.run(
         f'task = one.relay(local.proxy, Flag("{started}"), Flag("{release}"), "here")'
     )

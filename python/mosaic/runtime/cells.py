@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mosaic._core import Engine
+    from mosaic.runtime.wakeup import Wakeup
 
 DRAIN_TIMEOUT = 1.0
 """Seconds that the end of a cell waits at most for what the workers have printed to be shown."""
@@ -51,6 +52,7 @@ class Cells:
         self._cells: dict[int, tuple[dict[str, Any], Context]] = {}
         self._lock = threading.Lock()
         self._engine: Engine | None = None
+        self._wakeup: Wakeup | None = None
         # The cell that starts the runtime.
         self.current()
 
@@ -89,13 +91,30 @@ class Cells:
     def follow(self, engine: Engine) -> None:
         """Have calls carry their cell from now on."""
         self._engine = engine
+        self.attend()
         _core.trace_origins(self.current, self.enter)
         self._shell.events.register("pre_run_cell", self._begun)
         self._shell.events.register("post_run_cell", self._ended)
 
+    def attend(self) -> None:
+        """Have an interrupt end what a cell waits for; does nothing on any but the kernel's main thread."""
+        if self._wakeup is not None or threading.current_thread() is not threading.main_thread():
+            return
+        import asyncio
+
+        from mosaic.runtime.wakeup import Wakeup
+
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        self._wakeup = Wakeup(loop)
+
     def leave(self) -> None:
         """Forget the cells; the runtime has stopped."""
         self._engine = None
+        if self._wakeup is not None:
+            self._wakeup.close()
         _core.trace_origins()
         self._shell.events.unregister("pre_run_cell", self._begun)
         self._shell.events.unregister("post_run_cell", self._ended)
@@ -103,6 +122,7 @@ class Cells:
     def _begun(self, _: object) -> None:
         # In the context of the cell; its threads have contexts of their own.
         self.current()
+        self.attend()
 
     def _ended(self, _: object) -> None:
         engine = self._engine

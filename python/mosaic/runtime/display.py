@@ -38,6 +38,12 @@ def follow(cells: Cells | None, engine: Engine) -> None:
         cells.follow(engine)
 
 
+def attend() -> None:
+    """Have an interrupt of the kernel end what the cells of a notebook wait for; called on the kernel's main thread."""
+    if _cells is not None:
+        _cells.attend()
+
+
 def leave() -> None:
     """Forget the notebook, and let go of who waits: nothing will be printed any more."""
     global _cells

@@ -7,7 +7,7 @@ from contextvars import copy_context
 
 from mosaic.core.methods import is_coroutine_function
 from mosaic.errors import MosaicError
-from mosaic.runtime import head
+from mosaic.runtime import display, head
 from mosaic.runtime.current import current, set_current
 
 TYPE_CHECKING = False
@@ -241,6 +241,7 @@ async def interactive(switch: str = "on", **options: Any) -> Runtime | None:
         _check_agreement(running, options)
         return running
     started: Runtime = await _off_loop(lambda: init(**{"mode": "interactive", **options}))
+    display.attend()
     _asked = started, {**options, "num_workers": started.num_workers}
     return started
 
