@@ -202,6 +202,9 @@ class TesseraRef:
     @property
     def host(self) -> int | None:
         """The runtime that hosts it; None while that is not decided."""
+    @property
+    def stopped(self) -> bool:
+        """Whether its network has been stopped."""
     def wait_placed(self) -> int:
         """Return the runtime that hosts it; block until that is decided. Its owner if it lives nowhere."""
     @property

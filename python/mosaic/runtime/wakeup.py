@@ -1,9 +1,9 @@
 """Has a Unix signal wake the event loop of the main thread.
 
 Python runs signal handlers between two of its instructions; a loop that waits for events goes on waiting afterwards,
-whatever a handler has put into its queue. The handler with which ipykernel interrupts a cell puts its callback there as
-if the loop were awake, so that a cell that only waits would be interrupted when the wait is over. Made and closed on the
-loop's thread, which is the main one.
+whatever a handler has put into its queue. The handler with which ipykernel interrupts a cell puts its callback there
+as if the loop were awake, so that a cell that only waits would be interrupted when the wait is over. Made and closed
+on the loop's thread, which is the main one.
 """
 
 from __future__ import annotations

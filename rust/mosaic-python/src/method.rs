@@ -112,6 +112,12 @@ impl TesseraRef {
         self.inner.runtime().map(|runtime| runtime.0)
     }
 
+    /// Whether its network has been stopped.
+    #[getter]
+    fn stopped(&self) -> bool {
+        self.inner.host.engine.stopped()
+    }
+
     /// The runtime that hosts it; blocks until that is decided.
     fn wait_placed(&self, py: Python<'_>) -> PyResult<u32> {
         self.inner.place(py).map(|runtime| runtime.0)
