@@ -63,7 +63,7 @@ class Kernel:
         self.mark = uuid.uuid4().hex
         self.cells: dict[str, Cell] = {}
         self._news = asyncio.Condition()
-        self._environment = dict(os.environ) | {
+        environment = dict(os.environ) | {
             MARK: self.mark,
             "TMPDIR": str(self.temporary),
             "XDG_RUNTIME_DIR": str(self.temporary),
@@ -71,6 +71,8 @@ class Kernel:
             "IPYTHONDIR": str(self.home / "ipython"),
             "JUPYTER_RUNTIME_DIR": str(self.home),
         }
+        # What the manager needs to start it.
+        self.start_options: dict[str, Any] = {"env": environment, "cwd": str(self.home)}
         self.manager = AsyncKernelManager(
             transport="ipc", connection_file=str(self.home / "kernel.json")
         )
@@ -79,7 +81,7 @@ class Kernel:
         spec.argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
 
     async def __aenter__(self) -> Self:
-        await self.manager.start_kernel(env=self._environment, cwd=str(self.home))
+        await self.manager.start_kernel(**self.start_options)
         await self._listen()
         return self
 
@@ -91,6 +93,10 @@ class Kernel:
     ) -> None:
         await self._hang_up()
         await self.manager.shutdown_kernel(now=True)
+        self.close()
+
+    def close(self) -> None:
+        """Remove what there is besides the kernel's own process, which has ended."""
         self.manager.context.destroy()
         for process in self.others():
             process.kill()
@@ -178,7 +184,7 @@ class Kernel:
     async def restart(self) -> None:
         """Restart the kernel as the button of a notebook does."""
         await self._hang_up()
-        await self.manager.restart_kernel(env=self._environment, cwd=str(self.home))
+        await self.manager.restart_kernel(**self.start_options)
         await self._listen()
 
     def kill(self) -> None:
