@@ -120,11 +120,11 @@ async def test_parameters(runtime, warehouse):
 
 async def test_a_runtime(runtime):
     table = shown(runtime)
-    assert "Head head, local" in table.text
+    assert "Runtime head, local" in table.text
     found = {row[0]: row[2] for row in table.rows[1:]}
     assert {worker.uid: str(worker.pid) for worker in runtime.workers}.items() <= found.items()
     worker = await runtime.submit(lambda: mosaic.runtime()._repr_html_()).result()
-    assert "Worker worker:0:" in worker
+    assert "Runtime worker:0:" in worker
 
 
 async def test_a_tessera_hosted_here(runtime):

@@ -63,5 +63,5 @@ async def test_it_runs():
         for output in cell.outputs
         if "text/html" in output.get("data", {})
     ]
-    titles = ["Head head", "Task", "Stored value", "Parameter", "Array of 2 tesserae"]
+    titles = ["Runtime head", "Task", "Stored value", "Parameter", "Array of 2 tesserae"]
     assert [title for title in titles if any(f">{title}" in table for table in tables)] == titles

@@ -103,7 +103,7 @@ def of_parameter(parameter: Any) -> str:
 
 def of_runtime(runtime: Any) -> str:
     """Return a table of a runtime: its workers, or that it has been stopped."""
-    title = f"{type(runtime).__name__} {runtime.uid}"
+    title = f"Runtime {runtime.uid}"
     if runtime.engine.stopped:
         return table(title, ("state",), [("stopped",)])
     members = [member for member in runtime.engine.members() if member[3] != "head"]
