@@ -60,7 +60,9 @@ def configure(
     """
 
 def trace_origins(
-    current: Callable[[], int | None] | None = None, enter: Callable[[int], object] | None = None
+    current: Callable[[], int | None] | None = None,
+    enter: Callable[[int], object] | None = None,
+    show: Callable[[], object] | None = None,
 ) -> None:
     """Have calls carry where they come from, and what they call in turn; without functions no more.
 
@@ -70,6 +72,8 @@ def trace_origins(
         Tells the number of the current context, None for none: asked at every call that is made.
     enter
         Makes a number that of the current context: called before a method runs.
+    show
+        Has what was printed shown: called before who has awaited a call goes on.
     """
 
 def engine() -> Engine | None:
@@ -178,6 +182,8 @@ class Engine:
         """Have living values of this process count as that many bytes more, or fewer, of the node's memory."""
     def fence(self) -> Task:
         """Return a task that ends when every task submitted so far on the network has."""
+    def output_is_due(self) -> bool:
+        """Whether the workers have printed something that may not have been handled yet."""
     def drain_output(self, token: int) -> None:
         """Have a ``drained`` notice with this token come after all that the workers have printed by now."""
     def register_barrier_task(self) -> None:

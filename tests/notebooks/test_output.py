@@ -84,6 +84,24 @@ async def test_lines_name_their_worker_and_keep_their_order(speaking):
     assert [line for line in lines if "0:0" not in line] == ["[worker:0:1] "]
 
 
+async def test_cell_2_lines_come_in_order_with_the_cells_own(speaking):
+    for turn in range(20):
+        cell = await speaking.run(f"""
+            print("before")
+            await one.say("plain {turn}")
+            print("between")
+            await two.say_async("coroutine {turn}")
+            print("after")
+        """)
+        assert cell.lines() == [
+            "before",
+            f"[worker:0:0] plain {turn}",
+            "between",
+            f"[worker:0:1] coroutine {turn}",
+            "after",
+        ]
+
+
 async def test_cell_2_a_cell_ends_after_what_its_calls_printed(speaking):
     for turn in range(20):
         cell = await speaking.run(

@@ -11,7 +11,7 @@ copy of a cell's context is shown under that cell, at any time.
 Runs on the kernel's main thread, which runs cells, and on the thread that reads notices.
 
 - CELL-1: a line that a call prints is shown under the cell that the call comes from, whatever runs meanwhile.
-- CELL-2: what a call printed before its end is shown before a cell that waited for it ends.
+- CELL-2: what a call printed before its end is shown before the cell that awaited it goes on, and before it ends.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mosaic.runtime.wakeup import Wakeup
 
 DRAIN_TIMEOUT = 1.0
-"""Seconds that the end of a cell waits at most for what the workers have printed to be shown."""
+"""Seconds that a cell waits at most for what the workers have printed to be shown."""
 
 
 class Cells:
@@ -88,11 +88,17 @@ class Cells:
         else:
             cell[1].run(write)
 
+    def show(self, *, certain: bool = False) -> None:
+        """Wait until all is shown that the workers have printed by now; without being certain, if there is anything."""
+        engine = self._engine
+        if engine is not None and not engine.stopped and (certain or engine.output_is_due()):
+            display.drain(engine, DRAIN_TIMEOUT)
+
     def follow(self, engine: Engine) -> None:
         """Have calls carry their cell from now on."""
         self._engine = engine
         self.attend()
-        _core.trace_origins(self.current, self.enter)
+        _core.trace_origins(self.current, self.enter, self.show)
         self._shell.events.register("pre_run_cell", self._begun)
         self._shell.events.register("post_run_cell", self._ended)
 
@@ -125,9 +131,7 @@ class Cells:
         self.attend()
 
     def _ended(self, _: object) -> None:
-        engine = self._engine
-        if engine is not None and not engine.stopped:
-            display.drain(engine, DRAIN_TIMEOUT)
+        self.show(certain=True)
 
 
 def find() -> Cells | None:

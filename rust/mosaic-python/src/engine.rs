@@ -496,6 +496,10 @@ impl PyEngine {
         make_task(py, &self.host, cell)
     }
 
+    fn output_is_due(&self) -> bool {
+        self.host.engine.output_is_due()
+    }
+
     fn drain_output(&self, token: u64) {
         self.host.engine.drain_output(token);
     }

@@ -1,8 +1,9 @@
 //! Where calls come from: the cell of a notebook, say, so that what their methods print is shown there.
 //!
 //! A number travels with each call as a keyword argument of its own, which the callee takes out, and from there on with
-//! the calls that the call makes in turn. What the numbers mean is for the two Python functions to say that
-//! `trace_origins` was given: one tells the number of the current context, the other makes one the current context's.
+//! the calls that the call makes in turn. What the numbers mean is for the Python functions to say that `trace_origins`
+//! was given: one tells the number of the current context, one makes a number the current context's, and one has what was
+//! printed shown before whoever waited for a call goes on.
 //! Without them, as in all programs but notebooks, a call costs one look at a flag.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +21,7 @@ const KEYWORD: &str = "_mosaic_origin";
 struct Tracing {
     current: Py<PyAny>,
     enter: Py<PyAny>,
+    show: Option<Py<PyAny>>,
 }
 
 static TRACED: AtomicBool = AtomicBool::new(false);
@@ -27,11 +29,19 @@ static TRACING: Mutex<Option<Arc<Tracing>>> = Mutex::new(None);
 
 /// Have calls carry where they come from; without functions no more.
 #[pyfunction]
-#[pyo3(signature = (current = None, enter = None))]
-pub(crate) fn trace_origins(current: Option<Py<PyAny>>, enter: Option<Py<PyAny>>) {
-    let next = current
-        .zip(enter)
-        .map(|(current, enter)| Arc::new(Tracing { current, enter }));
+#[pyo3(signature = (current = None, enter = None, show = None))]
+pub(crate) fn trace_origins(
+    current: Option<Py<PyAny>>,
+    enter: Option<Py<PyAny>>,
+    show: Option<Py<PyAny>>,
+) {
+    let next = current.zip(enter).map(|(current, enter)| {
+        Arc::new(Tracing {
+            current,
+            enter,
+            show,
+        })
+    });
     TRACED.store(next.is_some(), Ordering::Release);
     let earlier = std::mem::replace(&mut *lock(&TRACING), next);
     drop(earlier);
@@ -90,6 +100,16 @@ pub(crate) fn hand_on(py: Python<'_>, context: &Py<PyAny>) -> PyResult<()> {
     let origin = tracing.current.bind(py).call0()?;
     if !origin.is_none() {
         within(py, context, || tracing.enter.bind(py).call1((origin,)))?;
+    }
+    Ok(())
+}
+
+/// Have what the calls of this process printed shown, before who has awaited one goes on.
+pub(crate) fn show_printed(py: Python<'_>) -> PyResult<()> {
+    if let Some(tracing) = tracing()
+        && let Some(show) = &tracing.show
+    {
+        show.bind(py).call0()?;
     }
     Ok(())
 }

@@ -476,6 +476,12 @@ impl Engine {
         Ok(cell)
     }
 
+    /// Whether something that the workers have printed may not have been handled by the program yet.
+    pub fn output_is_due(&self) -> bool {
+        let node = self.shared.node.as_ref();
+        !self.shared.notices.are_handled() || node.is_some_and(|node| node.rounds.are_due())
+    }
+
     /// Have [`Notice::Drained`] told, after all that the workers have printed by now.
     pub fn drain_output(&self, token: u64) {
         match &self.shared.node {

@@ -7,8 +7,10 @@
 //! - `OUT-1`: a line belongs to the last mark before it, and a mark within a line ends it.
 //! - `OUT-2`: a round of [`Rounds`] ends after everything that was in the pipes when it began has become notices.
 
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::{Arc, Mutex};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::sync::broadcast;
@@ -30,13 +32,33 @@ const MARK_END: &[u8] = b"\x1b\\";
 /// Tells the pipes' readers to read what is there.
 pub(crate) struct Rounds {
     sender: broadcast::Sender<Arc<Round>>,
+    /// The pipes that are being read, each open as long as it stands here.
+    pipes: Mutex<Vec<RawFd>>,
 }
 
 impl Rounds {
     pub(crate) fn new() -> Self {
         Self {
             sender: broadcast::Sender::new(MOST_ROUNDS),
+            pipes: Mutex::default(),
         }
+    }
+
+    /// Whether there is something in a pipe.
+    pub(crate) fn are_due(&self) -> bool {
+        let pipes = lock(&self.pipes);
+        let mut watched: Vec<_> = pipes
+            .iter()
+            .map(|pipe| {
+                // SAFETY: open until it is taken out of the list, whose lock is held through the call below.
+                let pipe = unsafe { BorrowedFd::borrow_raw(*pipe) };
+                PollFd::from_borrowed_fd(pipe, PollFlags::IN)
+            })
+            .collect();
+        poll(&mut watched, Some(&Timespec::default())).is_ok()
+            && watched
+                .iter()
+                .any(|pipe| pipe.revents().contains(PollFlags::IN))
     }
 
     /// Have [`Notice::Drained`] told once all that is in the pipes now has been told.
@@ -48,6 +70,26 @@ impl Rounds {
 
     pub(crate) fn reader(&self) -> broadcast::Receiver<Arc<Round>> {
         self.sender.subscribe()
+    }
+}
+
+/// A pipe that is being read.
+struct Read<'a> {
+    rounds: &'a Rounds,
+    pipe: RawFd,
+}
+
+impl<'a> Read<'a> {
+    fn new(rounds: &'a Rounds, pipe: &pipe::Receiver) -> Self {
+        let pipe = pipe.as_raw_fd();
+        lock(&rounds.pipes).push(pipe);
+        Self { rounds, pipe }
+    }
+}
+
+impl Drop for Read<'_> {
+    fn drop(&mut self) {
+        lock(&self.rounds.pipes).retain(|pipe| *pipe != self.pipe);
     }
 }
 
@@ -83,6 +125,11 @@ impl Stream<'_> {
         let Ok(mut pipe) = pipe::Receiver::from_owned_fd(from) else {
             return;
         };
+        let Some(node) = &self.shared.node else {
+            return;
+        };
+        // Goes before the pipe does.
+        let _read = Read::new(&node.rounds, &pipe);
         let mut lines = Lines::default();
         let mut listening = true;
         loop {
