@@ -272,6 +272,48 @@ async def test_methods_see_an_ordinary_stream(speaking):
     assert cell.results[0]["text/plain"] == "(1, True, 'utf-8')"
 
 
+async def test_a_method_that_closes_its_stream_spoils_nothing_else():
+    async with kernel_with_runtime(num_workers=1) as kernel:
+        await kernel.run("await runtime.submit(lambda: sys.stdout.close())")
+        cell = await kernel.run("""
+            def warn():
+                print("careful", file=sys.stderr)
+                return "fine"
+
+            await runtime.submit(warn).result()
+        """)
+        assert cell.results[0]["text/plain"] == "'fine'"
+        assert said(cell, "stderr") == ["careful"]
+
+
+async def test_a_callback_on_the_thread_that_shows_output(speaking):
+    # It cannot wait for itself.
+    cell = await speaking.run("""
+        import time
+        ended = threading.Event()
+
+        def on_end(task):
+            async def again():
+                await one.say("again")
+
+            began = time.monotonic()
+            asyncio.run(again())
+            took.append(time.monotonic() - began)
+            ended.set()
+
+        def call():
+            task = one.say("first")
+            task.add_done_callback(on_end)
+            ended.wait(10)
+
+        took = []
+        await asyncio.to_thread(call)
+        took[0] < 0.9
+    """)
+    assert cell.results[0]["text/plain"] == "True"
+    assert set(said(cell)) == {"first", "again"}
+
+
 async def test_a_worker_that_takes_the_place_of_a_dead_one():
     async with kernel_with_runtime(num_workers=1) as kernel:
         cell = await kernel.run("""

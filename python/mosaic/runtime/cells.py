@@ -16,6 +16,7 @@ Runs on the kernel's main thread, which runs cells, and on the thread that reads
 
 from __future__ import annotations
 
+import itertools
 import sys
 import threading
 
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
 DRAIN_TIMEOUT = 1.0
 """Seconds that a cell waits at most for what the workers have printed to be shown."""
 
+MOST_CELLS = 10_000
+"""Runs of cells that are remembered: each takes about a kilobyte. What a call of an older one prints is shown under the
+cell that runs at that moment."""
+
 
 class Cells:
     """The cells that calls come from, by number.
@@ -42,12 +47,15 @@ class Cells:
     ----------
     shell : ZMQInteractiveShell
         What runs cells in a Jupyter kernel.
+    stream : OutStream
+        A standard stream of the kernel.
     """
 
-    def __init__(self, shell: Any) -> None:
+    def __init__(self, shell: Any, stream: Any) -> None:
         self._shell = shell
         # What programs put in its place for a while, to catch output, knows of no cells.
-        self._stream: Any = sys.stdout
+        self._stream = stream
+        self._count = itertools.count(1)
         self._numbers: dict[str, int] = {}
         self._cells: dict[int, tuple[dict[str, Any], Context]] = {}
         self._lock = threading.Lock()
@@ -69,8 +77,13 @@ class Cells:
         from contextvars import copy_context
 
         with self._lock:
-            number = self._numbers.setdefault(identity, len(self._numbers) + 1)
-            self._cells.setdefault(number, (header, copy_context()))
+            number = self._numbers.get(identity)
+            if number is None:
+                number = self._numbers[identity] = next(self._count)
+                self._cells[number] = header, copy_context()
+                if len(self._numbers) > MOST_CELLS:
+                    oldest = next(iter(self._numbers))
+                    del self._cells[self._numbers.pop(oldest)]
         return number
 
     def enter(self, number: int) -> None:
@@ -141,5 +154,9 @@ def find() -> Cells | None:
     from IPython import get_ipython
 
     shell = get_ipython()
-    known = isinstance(getattr(sys.stdout, "parent_header", None), dict)
-    return Cells(shell) if known and hasattr(shell, "kernel") else None
+    if not hasattr(shell, "kernel"):
+        return None
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(getattr(stream, "parent_header", None), dict):
+            return Cells(shell, stream)
+    return None

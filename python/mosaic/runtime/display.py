@@ -20,6 +20,9 @@ _cells: Cells | None = None
 _drains: dict[int, threading.Event] = {}
 _tokens = itertools.count(1)
 
+writer: int | None = None
+"""The thread that writes, which cannot wait for itself."""
+
 
 def find_cells() -> Cells | None:
     """Return what knows the cells of the notebook that this process runs; None if it runs none."""
@@ -109,6 +112,8 @@ def drain(engine: Engine, timeout: float) -> bool:
     bool
         Whether it is, rather than the time being up.
     """
+    if threading.get_ident() == writer:
+        return False
     token = next(_tokens)
     drained = _drains[token] = threading.Event()
     try:

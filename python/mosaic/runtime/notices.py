@@ -63,6 +63,7 @@ def join(timeout: float) -> None:
 
 
 def _read(engine: Engine) -> None:
+    display.writer = threading.get_ident()
     while True:
         batch = engine.notices()
         if batch is None:

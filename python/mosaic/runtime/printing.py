@@ -58,7 +58,11 @@ class Marked(io.TextIOWrapper):
     def announce(self, origin: int) -> None:
         """Have what others write to the same descriptor belong there: libraries, programs that are started."""
         with self._own_lock:
-            self._emit(origin, "")
+            try:  # noqa: SIM105 - cheaper than contextlib
+                self._emit(origin, "")
+            except (OSError, ValueError):
+                # A method has closed it, or put another in its place.
+                pass
 
     def _emit(self, origin: int | None, text: str) -> None:
         # What continues an unfinished line must not begin another.
