@@ -103,6 +103,14 @@ async def test_stored_values(runtime, warehouse):
     assert shown(reference).row()["state"] == "dropped"
 
 
+async def test_the_stores_memory(runtime):
+    reference = await runtime.put(np.ones(1_000_000))
+    table = shown(await runtime.memory())
+    assert " taken" in table.text
+    assert {"8.0 MB", "memory of head", "head"} <= set(table.row().values())
+    await reference.drop()
+
+
 async def test_parameters(runtime, warehouse):
     parameter = Angle.parameter()
     await parameter

@@ -4,6 +4,8 @@ from textwrap import dedent
 
 import pytest
 
+from tests.support.kernels import Kernel
+
 pytestmark = pytest.mark.faults
 
 WAITS = {
@@ -92,3 +94,21 @@ async def test_an_interrupt_of_a_cell_that_computes(kernel):
     kernel.flag("done").set()
     cell = await kernel.run("await task.result()")
     assert cell.results[0]["text/plain"] == "'value'"
+
+
+async def test_an_interrupt_ends_a_session_within_a_cell():
+    async with Kernel() as kernel:
+        waiting = kernel.start("""
+            import mosaic
+            from tests.support.actors import Blocker
+            from tests.support.rendezvous import Flag
+
+            async with mosaic.session(num_workers=1) as runtime:
+                await Blocker.remote().until_async(Flag("inside"), Flag("never"))
+        """)
+        await kernel.flag("inside").wait_async()
+        await kernel.interrupt()
+        await kernel.finish(waiting)
+        assert waiting.error.startswith("CancelledError")
+        kernel.assert_nothing_left(within=0.5)
+        assert (await kernel.run("print(mosaic.runtime())")).lines() == ["None"]

@@ -168,6 +168,7 @@ class Session:
 
     async def __aenter__(self) -> Runtime:
         started: Runtime = await _off_loop(lambda: init(**self._options))
+        display.attend()
         return started
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mosaic import _core
 from mosaic.core import network
-from mosaic.core.summary import amount
+from mosaic.core.summary import amount, table
 from mosaic.errors import MosaicError, RuntimeDisconnectedError
 
 TYPE_CHECKING = False
@@ -104,6 +104,20 @@ class MemoryReport:
                 f"  {buffer.uid}: {amount(buffer.nbytes)} in {place} of {buffer.runtime}{what}; held by {holders}"
             )
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                buffer.uid,
+                amount(buffer.nbytes),
+                f"{'disk' if buffer.spilled else 'memory'} of {buffer.runtime}",
+                buffer.what or None,
+                ", ".join(buffer.holders) or "nobody",
+            )
+            for buffer in self.buffers
+        ]
+        title = f"{amount(self.taken)} of {amount(self.limit)} taken"
+        return table(title, ("buffer", "size", "place", "of", "held by"), rows)
 
 
 async def _look() -> dict[str, Any]:
