@@ -243,7 +243,7 @@ async def interactive(switch: str = "on", **options: Any) -> Runtime | None:
         return running
     started: Runtime = await _off_loop(lambda: init(**{"mode": "interactive", **options}))
     display.attend()
-    _asked = started, {**options, "num_workers": started.num_workers}
+    _asked = started, options
     return started
 
 
@@ -257,12 +257,13 @@ def _check_agreement(running: Runtime, options: dict[str, Any]) -> None:
 
     defaults = {name: value.default for name, value in signature(head.start).parameters.items()}
     asked = _asked[1] if _asked is not None and _asked[0] is running else {}
-    known = {**defaults, "num_workers": running.num_workers, "num_threads": running.num_threads}
-    known |= {"mode": running.mode} | {n: v for n, v in asked.items() if v is not None}
+    known = {**defaults, **asked, "num_workers": running.num_workers}
+    known |= {"num_threads": running.num_threads, "mode": running.mode}
     others = [
         f"{name}={known.get(name)!r} instead of {value!r}"
         for name, value in options.items()
-        if value is not None and name != "timeout" and known.get(name) != value
+        # What was asked may differ from what there is: a worker has died, or a launcher's word counts for more.
+        if value not in (None, known.get(name), asked.get(name)) and name != "timeout"
     ]
     if others:
         raise MosaicError(

@@ -130,7 +130,10 @@ impl Stream<'_> {
         };
         // Goes before the pipe does.
         let _read = Read::new(&node.rounds, &pipe);
-        let mut lines = Lines::default();
+        let (mut lines, mut marks) = (Lines::default(), Marks::default());
+        let mut tell = |line: &[u8], whole: bool| {
+            marks.part(line, whole, |origin, text| self.say(origin, text));
+        };
         let mut listening = true;
         loop {
             self.shared.notices.room().await;
@@ -139,14 +142,14 @@ impl Stream<'_> {
                 round = rounds.recv(), if listening => {
                     listening = !matches!(round, Err(broadcast::error::RecvError::Closed));
                     read_what_is_there(&pipe, &mut lines.buffer);
-                    lines.take(false, |origin, line| self.say(origin, line));
+                    lines.take(false, &mut tell);
                     // Only now: the round ends with the last who holds it.
                     drop(round);
                     continue;
                 }
             };
             let ended = !matches!(read, Ok(count) if count > 0);
-            lines.take(ended, |origin, line| self.say(origin, line));
+            lines.take(ended, &mut tell);
             if ended {
                 return;
             }
@@ -187,41 +190,46 @@ fn read_what_is_there(pipe: &pipe::Receiver, buffer: &mut Vec<u8>) {
     }
 }
 
-/// Cuts what was read into lines, and takes out the marks.
+/// Cuts what was read into lines.
 #[derive(Default)]
 struct Lines {
     buffer: Vec<u8>,
-    origin: Option<u32>,
 }
 
 impl Lines {
-    /// Give each line that is complete, at the end or beyond the longest what is left too.
-    fn take(&mut self, ended: bool, mut give: impl FnMut(Option<u32>, &[u8])) {
+    /// Give each line that is complete; at the end, or beyond the longest, what is left too, which is not.
+    fn take(&mut self, ended: bool, mut give: impl FnMut(&[u8], bool)) {
         let buffer = std::mem::take(&mut self.buffer);
         let mut rest = &buffer[..];
         while let Some(length) = rest.iter().position(|&byte| byte == b'\n') {
-            let last = self.pieces(&rest[..length], &mut give);
-            give(self.origin, last);
+            give(&rest[..length], true);
             rest = &rest[length + 1..];
         }
         if ended || rest.len() > LONGEST_LINE {
-            let last = self.pieces(rest, &mut give);
-            if !last.is_empty() {
-                give(self.origin, last);
-            }
+            give(rest, false);
             rest = &[];
         }
         let given = buffer.len() - rest.len();
         self.buffer = buffer;
         self.buffer.drain(..given);
     }
+}
 
-    /// Give what stands before each mark of a line, unless that is nothing; returns what stands after the last.
-    fn pieces<'a>(
+/// Takes the marks out of the lines of one stream, and knows the last one.
+#[derive(Debug, Default)]
+pub(crate) struct Marks {
+    origin: Option<u32>,
+}
+
+impl Marks {
+    /// Give the pieces of a line between its marks, each with its origin. Of pieces without text only a whole line's
+    /// last one is given: an empty line.
+    pub(crate) fn part(
         &mut self,
-        mut line: &'a [u8],
-        give: &mut impl FnMut(Option<u32>, &[u8]),
-    ) -> &'a [u8] {
+        mut line: &[u8],
+        whole: bool,
+        mut give: impl FnMut(Option<u32>, &[u8]),
+    ) {
         while let Some((before, origin, after)) = next_mark(line) {
             if !before.is_empty() {
                 give(self.origin, before);
@@ -229,7 +237,9 @@ impl Lines {
             self.origin = Some(origin);
             line = after;
         }
-        line
+        if whole || !line.is_empty() {
+            give(self.origin, line);
+        }
     }
 }
 
@@ -257,10 +267,12 @@ mod tests {
     use super::*;
 
     fn all(pieces: &[&[u8]]) -> Vec<(Option<u32>, String)> {
-        let mut lines = Lines::default();
+        let (mut lines, mut marks) = (Lines::default(), Marks::default());
         let mut given = Vec::new();
-        let mut give = |origin, line: &[u8]| {
-            given.push((origin, String::from_utf8_lossy(line).into_owned()));
+        let mut give = |line: &[u8], whole: bool| {
+            marks.part(line, whole, |origin, text| {
+                given.push((origin, String::from_utf8_lossy(text).into_owned()));
+            });
         };
         for piece in pieces {
             lines.buffer.extend_from_slice(piece);
