@@ -119,6 +119,7 @@ impl Engine {
             .enable_all()
             .build()?;
         let home_signal = HomeSignal::new()?;
+        let inlets = Inlets::new()?;
         if me == RuntimeId::HEAD {
             Ledger::create(directory.path(), config.store.memory_limit)?;
         }
@@ -132,7 +133,7 @@ impl Engine {
             role: seat.role,
             store: Store::new(me, directory.path().to_path_buf(), config.store.clone()),
             directory,
-            inlets: Inlets::default(),
+            inlets,
             executor,
             notices: Arc::default(),
             node,
@@ -176,6 +177,7 @@ impl Engine {
         let shared = self.shared;
         runtime.block_on(async {
             tokio::spawn(net::listen(Arc::clone(&shared), socket));
+            tokio::spawn(Inlets::watch(Arc::clone(&shared)));
             tokio::spawn(Shared::run_timers(Arc::clone(&shared)));
             if let Some(node) = &shared.node {
                 node.start(&shared);

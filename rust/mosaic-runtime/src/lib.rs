@@ -16,6 +16,7 @@
 //!
 //! Nothing here knows Python.
 
+mod arrivals;
 pub mod auth;
 mod begun;
 mod blocking;
