@@ -10,6 +10,7 @@ import pytest
 import mosaic
 from tests.support.actors import Counter, Echo
 from tests.support.scripts import run_script
+from tests.support.tables import shown
 
 
 def environment(name):
@@ -310,3 +311,21 @@ def test_a_running_method_gets_the_time_that_the_stop_gives(flag):
         started.wait()
     assert ended.is_set()
     assert task.state == "failed", "its result came too late"
+
+
+def test_after_the_stop_they_show_what_is_left():
+    with mosaic.session(num_workers=1) as runtime:
+        proxy, array = Counter.remote(1), Echo.remote(len=2)
+        local, parameter = Counter.local(), Echo.parameter()
+        task, tasks = proxy.add(1), array.back(1)
+        tasks.wait()
+        task.wait()
+        reference = runtime.put("value")
+        reference.wait()
+        things = [proxy, array, local, parameter, task, tasks, reference, runtime]
+        things += [task.outputs[0], task.done]
+    for thing in things:
+        assert "Traceback" not in repr(thing)
+        shown(thing)
+    assert shown(proxy).row()["state"] == "stopped"
+    assert shown(runtime).row() == {"state": "stopped"}

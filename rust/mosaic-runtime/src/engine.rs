@@ -30,7 +30,7 @@ use crate::executor::Executor;
 use crate::inlet::Inlets;
 use crate::net;
 use crate::node::Node;
-use crate::notice::Notices;
+use crate::notice::{Notice, Notices};
 use crate::roles::WorkerSeat;
 use crate::shared::{Shared, lock};
 use crate::state::State;
@@ -477,6 +477,20 @@ impl Engine {
         self.shared.pending.fetch_add(1, Ordering::AcqRel);
         self.shared.post(Event::FenceRequested(Arc::clone(&cell)));
         Ok(cell)
+    }
+
+    /// Whether something that the workers have printed may not have been handled by the program yet.
+    pub fn output_is_due(&self) -> bool {
+        let node = self.shared.node.as_ref();
+        !self.shared.notices.are_handled() || node.is_some_and(|node| node.rounds.are_due())
+    }
+
+    /// Have [`Notice::Drained`] told, after all that the workers have printed by now.
+    pub fn drain_output(&self, token: u64) {
+        match &self.shared.node {
+            Some(node) => node.rounds.begin(&self.shared, token),
+            None => self.shared.tell(Notice::Drained(token)),
+        }
     }
 
     /// A cell that is resolved when a call of this runtime has reached its host, or has ended before.
