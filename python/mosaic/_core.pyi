@@ -20,7 +20,10 @@ __all__ = [
     "Task",
     "TesseraRef",
     "allocate",
+    "available_memory",
+    "compress",
     "configure",
+    "decompress",
     "engine",
     "join_worker",
     "reduce",
@@ -28,6 +31,7 @@ __all__ = [
     "select_output",
     "spawn_command",
     "start_head",
+    "trace_origins",
 ]
 
 _RawId: TypeAlias = tuple[int, int]
@@ -60,6 +64,23 @@ def configure(
         ``rejected``, ``internal``), message, context lines and encoded exception to an exception to raise.
     build
         Makes the living object of a tessera: its id, class, arguments and keyword arguments.
+    """
+
+def trace_origins(
+    current: Callable[[], int | None] | None = None,
+    enter: Callable[[int], object] | None = None,
+    show: Callable[[], object] | None = None,
+) -> None:
+    """Have calls carry where they come from, and what they call in turn; without functions no more.
+
+    Parameters
+    ----------
+    current
+        Tells the number of the current context, None for none: asked at every call that is made.
+    enter
+        Makes a number that of the current context: called before a method runs.
+    show
+        Has what was printed shown: called before who has awaited a call goes on.
     """
 
 def engine() -> Engine | None:
@@ -166,7 +187,8 @@ class Engine:
     def notices(self) -> list[tuple[Any, ...]] | None:
         """Block until there is something to tell the program; None once the engine has stopped.
 
-        ``("output", uid, "stdout" | "stderr", text)`` one line of a worker, without its end;
+        ``("output", uid, "stdout" | "stderr", text, origin)`` one line of a worker, without its end, and the number
+        that `trace_origins` had it carry, or None; ``("drained", token)`` answers `drain_output`;
         ``("report", level, text, uid)`` for the log, from that runtime; ``("joined", uid)``; ``("died", uid, cause)``;
         ``("exhausted", reason)`` when no worker will join any more;
         ``("choose", owner, sequence)``, to be answered with `chosen`; ``("done", token)``.
@@ -217,6 +239,10 @@ class Engine:
         """Have living values of this process count as that many bytes more, or fewer, of the node's memory."""
     def fence(self) -> Task:
         """Return a task that ends when every task submitted so far on the network has."""
+    def output_is_due(self) -> bool:
+        """Whether the workers have printed something that may not have been handled yet."""
+    def drain_output(self, token: int) -> None:
+        """Have a ``drained`` notice with this token come after all that the workers have printed by now."""
     def register_barrier_task(self) -> None:
         """Tell the head that something is to be done here at its next barrier."""
     def take_barrier_tasks(self) -> list[int]:
@@ -239,6 +265,9 @@ class TesseraRef:
     @property
     def host(self) -> int | None:
         """The runtime that hosts it; None while that is not decided."""
+    @property
+    def stopped(self) -> bool:
+        """Whether its network has been stopped."""
     def wait_placed(self) -> int:
         """Return the runtime that hosts it; block until that is decided. Its owner if it lives nowhere."""
     @property
@@ -351,6 +380,18 @@ def allocate(length: int) -> Segment:
 
     Raises `MemoryOverflowError` where there is no room.
     """
+
+def available_memory() -> int | None:
+    """Return the bytes that this process may use: the machine's, or fewer by control group. None where untold."""
+
+def compress(payload: Any) -> bytes:
+    """Compress bytes (a contiguous buffer of format ``B``) by LZ4, without the interpreter's lock.
+
+    Raises `ValueError` for more than 4 GiB.
+    """
+
+def decompress(packed: Any) -> bytes:
+    """Give back what `compress` was given. Raises `ValueError` for what it did not make."""
 
 def select_output(value: object, key: object) -> object:
     """Return one output of a result: a position of a tuple, a key of a dict, or 0 for anything else.

@@ -135,8 +135,10 @@ class Script:
     def leftovers(self) -> list[str]:
         """Return processes and files that should not be there any more."""
         found = [f"process {p.pid}" for p in self.processes()]
-        places = self.temporary, self.home / "mosaic-workspace"
-        found += [f"file {p}" for place in places for p in _files(place)]
+        # Not by `rglob`, which fails when a directory goes meanwhile.
+        for place in (self.temporary, self.home / "mosaic-workspace"):
+            for directory, directories, files in os.walk(place):
+                found += [f"file {Path(directory, name)}" for name in sorted(directories + files)]
         found += [f"shared memory {name}" for name in _shared_memory() - self.shared_memory]
         return found
 
@@ -162,14 +164,6 @@ def run_script(
         assert code == expect, f"exit code {code}\nstdout: {out}\nstderr: {err}"
         script.assert_nothing_left()
         return out, err
-
-
-def _files(place: Path) -> list[Path]:
-    try:
-        return sorted(place.rglob("*"))
-    except FileNotFoundError:
-        # It changes at this moment.
-        return [place]
 
 
 def _shared_memory() -> set[str]:

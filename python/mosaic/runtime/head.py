@@ -12,7 +12,7 @@ from mosaic import _core
 from mosaic.core import network, placement
 from mosaic.core import seam as _seam  # noqa: F401 - tells the core what to work with
 from mosaic.errors import MosaicError
-from mosaic.runtime import lanes, notices
+from mosaic.runtime import display, lanes, notices
 from mosaic.runtime.current import set_current
 from mosaic.runtime.launched import VARIABLE, find
 from mosaic.runtime.roles import Head
@@ -136,6 +136,7 @@ def start(
     asked_workers = None if num_workers is None else _positive("num_workers", num_workers)
     strategy = resolve(monitor_strategy)
     foreign = type(strategy) not in {RoundRobin, LeastLoaded}
+    cells = display.find_cells()
     with _lock:
         if _core.engine() is not None:
             raise MosaicError(
@@ -146,9 +147,12 @@ def start(
 
         def begin(launched: Launched | None) -> tuple[Engine, _Settings]:
             settings = _settle(launched, asked_workers, asked_threads, log_level)
+            environment = _environment(settings)
+            if cells is not None:
+                environment["MOSAIC_MARK_OUTPUT"] = "1"
             engine = _core.start_head(
                 worker_command=worker_command(),
-                worker_environment=_environment(settings),
+                worker_environment=environment,
                 num_workers=settings.workers,
                 max_pending=max_pending,
                 stop_grace=stop_grace,
@@ -169,6 +173,7 @@ def start(
             launched.give_up(error)
             engine, settings = begin(None)
         placement.strategy = strategy.choose if foreign else None
+    display.follow(cells, engine)
     notices.watch(engine)
     try:
         engine.wait_ready(settings.workers, START_TIMEOUT if timeout is None else timeout)
@@ -200,6 +205,7 @@ def _stop_engine(engine: Engine, grace: float | None) -> None:
     finally:
         lanes.release_lane()
         notices.join(5.0)
+        display.leave()
         set_current(None)
         placement.strategy = None
 

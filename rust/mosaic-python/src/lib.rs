@@ -14,7 +14,10 @@
 //! | [`encode`], [`decode`] | values to payloads and back |
 //! | [`store`] | large buffers, into the store and back |
 //! | [`reduce`](mod@reduce) | element-wise reduction of arrays |
+//! | [`compression`] | LZ4 for whole payloads |
+//! | [`machine`] | what this machine has for this process |
 //! | [`named`] | functions and classes that travel by their name |
+//! | [`origin`] | the cells of a notebook that calls come from |
 //! | [`hooks`] | the Python objects that the core works with |
 
 #![allow(
@@ -24,6 +27,7 @@
 
 use pyo3::prelude::*;
 
+mod compression;
 mod coroutine;
 mod decode;
 mod encode;
@@ -34,8 +38,10 @@ mod hooks;
 mod interruption;
 mod launcher;
 mod loops;
+mod machine;
 mod method;
 mod named;
+mod origin;
 mod output;
 mod reduce;
 mod running;
@@ -47,6 +53,8 @@ mod waiting;
 #[pymodule]
 mod _core {
     #[pymodule_export]
+    use super::compression::{compress, decompress};
+    #[pymodule_export]
     use super::decode::select_output;
     #[pymodule_export]
     use super::engine::{PyEngine, engine, join_worker, start_head};
@@ -57,7 +65,11 @@ mod _core {
     #[pymodule_export]
     use super::launcher::{PyMonitor, run_agent, spawn_command};
     #[pymodule_export]
+    use super::machine::available_memory;
+    #[pymodule_export]
     use super::method::{RemoteMethod, TesseraRef};
+    #[pymodule_export]
+    use super::origin::trace_origins;
     #[pymodule_export]
     use super::output::Output;
     #[pymodule_export]

@@ -32,7 +32,7 @@ use crate::launcher::guard::Bound;
 use crate::net;
 use crate::node::attached::Attached;
 use crate::node::{Launch, Node};
-use crate::notice::Notices;
+use crate::notice::{Notice, Notices};
 use crate::roles::WorkerSeat;
 use crate::shared::{Shared, lock};
 use crate::state::State;
@@ -125,6 +125,7 @@ impl Engine {
             .enable_all()
             .build()?;
         let home_signal = HomeSignal::new()?;
+        let inlets = Inlets::new()?;
         if me == RuntimeId::HEAD {
             Ledger::create(directory.path(), config.store.memory_limit)?;
         }
@@ -138,7 +139,7 @@ impl Engine {
             role: seat.role,
             store: Store::new(me, directory.path().to_path_buf(), config.store.clone()),
             directory,
-            inlets: Inlets::default(),
+            inlets,
             executor,
             notices: Arc::default(),
             node: node.map(|(launch, attached)| Node::new(launch, attached, Weak::clone(myself))),
@@ -184,6 +185,7 @@ impl Engine {
         let shared = self.shared;
         runtime.block_on(async {
             tokio::spawn(net::listen(Arc::clone(&shared), socket));
+            tokio::spawn(Inlets::watch(Arc::clone(&shared)));
             tokio::spawn(Shared::run_timers(Arc::clone(&shared)));
             if let Some(node) = &shared.node {
                 node.start(&shared);
@@ -202,6 +204,7 @@ impl Engine {
         // Tasks hold the shared state: they go before it does.
         drop(runtime);
         shared.notices.close();
+        shared.end_with_head();
     }
 
     /// This runtime's number.
@@ -501,10 +504,23 @@ impl Engine {
         Ok(cell)
     }
 
+    /// Whether something that the workers have printed may not have been handled by the program yet.
+    pub fn output_is_due(&self) -> bool {
+        let node = self.shared.node.as_ref();
+        !self.shared.notices.are_handled() || node.is_some_and(Node::output_is_due)
+    }
+
+    /// Have [`Notice::Drained`] told, after all that the workers have printed by now.
+    pub fn drain_output(&self, token: u64) {
+        match &self.shared.node {
+            Some(node) => node.drain_output(&self.shared, token),
+            None => self.shared.tell(Notice::Drained(token)),
+        }
+    }
+
     /// A cell that is resolved when a call of this runtime has reached its host, or has ended before.
     pub fn arrival(&self, task: TaskId) -> Arc<TaskCell> {
-        let functions = TesseraId::functions(self.shared.me);
-        let callee = Callee::new(functions, "".into(), "arrival".into());
+        let callee = Callee::told("arrival", self.shared.me);
         let cell = TaskCell::new(self.next_task(), callee);
         // How the call fails is told by its own task.
         cell.read();

@@ -10,11 +10,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use mosaic_core::id::RuntimeId;
 use tokio::io::{AsyncRead, AsyncWriteExt, BufReader, BufWriter};
 use tokio::net::unix::{OwnedWriteHalf, pipe};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 
 use super::protocol::{FromAgent, ToAgent, ToChild, WINDOW, cost, read, write};
@@ -23,7 +23,7 @@ use crate::auth;
 use crate::directory::{self, Directory};
 use crate::engine::EngineError;
 use crate::net::peer_ended;
-use crate::node::processes::{Audience, Ended, Processes};
+use crate::node::processes::{Audience, Ended, Line, Processes};
 use crate::threads;
 
 /// Environment of an agent: the directory of the sockets and the secret.
@@ -198,6 +198,15 @@ async fn serve(heads: &Heads, stream: UnixStream) {
                 }
             }
             Ok(Some(ToAgent::Kill(runtime))) => processes.kill(RuntimeId(runtime)),
+            Ok(Some(ToAgent::Drain(token))) => {
+                let news = news.clone();
+                // What was printed is among the news by then.
+                processes.rounds.begin(move || {
+                    if let Ok(runtime) = Handle::try_current() {
+                        runtime.spawn(tell(news, FromAgent::Drained(token)));
+                    }
+                });
+            }
             Ok(Some(ToAgent::BePatient)) => processes.be_patient(),
             Ok(Some(ToAgent::Room(cost))) => room.add_permits(cost as usize),
             Ok(Some(ToAgent::Detach)) => break true,
@@ -216,6 +225,10 @@ async fn serve(heads: &Heads, stream: UnixStream) {
         directory::remove_of_dead(Path::new(std::ffi::OsStr::from_bytes(&directory)));
     }
     drop(turn);
+}
+
+async fn tell(to: mpsc::Sender<FromAgent>, news: FromAgent) {
+    let _ = to.send(news).await;
 }
 
 async fn write_news(to: OwnedWriteHalf, mut waiting: mpsc::Receiver<FromAgent>) {
@@ -243,17 +256,12 @@ struct Head {
 }
 
 impl Audience for Head {
-    async fn printed(&self, runtime: RuntimeId, error: bool, line: Bytes) {
+    async fn printed(&self, runtime: RuntimeId, line: Line) {
         if let Ok(room) = self.room.acquire_many(cost(&line)).await {
             // The head gives it back.
             room.forget();
             let runtime = runtime.0;
-            let printed = FromAgent::Printed {
-                runtime,
-                error,
-                line,
-            };
-            let _ = self.news.send(printed).await;
+            let _ = self.news.send(FromAgent::Printed { runtime, line }).await;
         }
     }
 

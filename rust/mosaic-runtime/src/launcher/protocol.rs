@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use crate::node::processes::{Ended, Program, Start};
+use crate::node::processes::{Ended, Line, Program, Start};
 
 /// The longest frame, in bytes: an environment may be as large as the system lets one be, 2 MiB; a line is passed on
 /// in pieces of less.
@@ -24,8 +24,8 @@ const LINE: u32 = 64;
 pub(crate) const LINES: usize = (WINDOW / LINE) as usize;
 
 /// What a line takes of the window.
-pub(crate) fn cost(line: &Bytes) -> u32 {
-    (line.len() as u32).saturating_add(LINE).min(WINDOW)
+pub(crate) fn cost(line: &Line) -> u32 {
+    (line.text.len() as u32).saturating_add(LINE).min(WINDOW)
 }
 
 /// Head to monitor, once.
@@ -68,6 +68,8 @@ pub(crate) enum ToAgent {
     Start(Start),
     /// Kill one.
     Kill(u32),
+    /// Say when all has been told that was printed by now.
+    Drain(u64),
     /// The stop has begun.
     BePatient,
     /// There is room for that many bytes of output more.
@@ -84,11 +86,9 @@ pub(crate) enum FromAgent {
     /// A process could not be started.
     NotStarted { runtime: u32, reason: String },
     /// A process printed a line.
-    Printed {
-        runtime: u32,
-        error: bool,
-        line: Bytes,
-    },
+    Printed { runtime: u32, line: Line },
+    /// All has been told that was printed when it was asked for.
+    Drained(u64),
     /// A process has ended.
     Ended { runtime: u32, end: Ended },
     /// Nothing of this head's is left.
@@ -157,23 +157,20 @@ mod tests {
     #[tokio::test]
     async fn a_message_comes_back_as_it_was() {
         let mut stream = Vec::new();
-        let line = Bytes::from_static(b"\xff\x00 not text");
-        let sent = FromAgent::Printed {
-            runtime: 3,
+        let text = Bytes::from_static(b"\xff\x00 not text");
+        let line = Line {
             error: true,
-            line: line.clone(),
+            origin: Some(7),
+            text: text.clone(),
         };
+        let sent = FromAgent::Printed { runtime: 3, line };
         write(&mut stream, &sent).await.expect("room");
         let read_back = read(&mut &stream[..]).await.expect("a message");
-        let Some(FromAgent::Printed {
-            runtime: 3,
-            error: true,
-            line: found,
-        }) = read_back
-        else {
+        let Some(FromAgent::Printed { runtime: 3, line }) = read_back else {
             panic!("{read_back:?}");
         };
-        assert_eq!(found, line);
+        assert!(line.error);
+        assert_eq!((line.origin, line.text), (Some(7), text));
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@
 //! agent's other news; it is never left unread for want of room, so that no death hides behind it: the agent sends
 //! as much as it has been given room for.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -26,6 +27,7 @@ use crate::launcher::guard;
 use crate::launcher::protocol::{
     FromAgent, FromMonitor, Join, LINES, NodeAddress, ToAgent, cost, read, write,
 };
+use crate::notice::Notice;
 use crate::shared::{Shared, lock};
 
 /// Commands to the agent that may wait to be written: one a worker and a few.
@@ -179,6 +181,16 @@ struct Common {
     verdict: Mutex<Option<String>>,
     verdict_came: Notify,
     detached: watch::Sender<bool>,
+    /// The rounds through the workers' output that the program waits for.
+    draining: Mutex<BTreeSet<u64>>,
+}
+
+impl Common {
+    fn drained(&self, shared: &Shared, token: u64) {
+        if lock(&self.draining).remove(&token) {
+            shared.tell(Notice::Drained(token));
+        }
+    }
 }
 
 impl Agent {
@@ -193,6 +205,7 @@ impl Agent {
             verdict: Mutex::default(),
             verdict_came: Notify::new(),
             detached: watch::Sender::new(false),
+            draining: Mutex::default(),
         });
         let streams = (
             UnixStream::from_std(attached.agent),
@@ -231,6 +244,15 @@ impl Agent {
     /// Kill a process.
     pub(crate) fn kill(&self, runtime: RuntimeId) {
         let _ = self.commands.try_send(ToAgent::Kill(runtime.0));
+    }
+
+    /// Have it told when all that the workers have printed by now has been told.
+    pub(crate) fn drain_output(&self, shared: &Shared, token: u64) {
+        lock(&self.common.draining).insert(token);
+        let asked = self.commands.try_send(ToAgent::Drain(token));
+        if asked.is_err() || self.common.lost.get().is_some() {
+            self.common.drained(shared, token);
+        }
     }
 
     /// Let processes that workers leave behind end by themselves.
@@ -296,15 +318,12 @@ async fn hear(
         FromAgent::NotStarted { runtime, reason } => {
             node.not_started(shared, RuntimeId(runtime), reason);
         }
-        FromAgent::Printed {
-            runtime,
-            error,
-            line,
-        } => {
+        FromAgent::Printed { runtime, line } => {
             let cost = cost(&line);
-            shared.printed(RuntimeId(runtime), error, line);
+            shared.printed(RuntimeId(runtime), line);
             let _ = given.send(cost).await;
         }
+        FromAgent::Drained(token) => common.drained(shared, token),
         FromAgent::Ended { runtime, end } => {
             let shared = Arc::clone(shared);
             tokio::spawn(async move {
@@ -356,6 +375,10 @@ fn agent_lost(shared: &Arc<Shared>, common: &Common, reason: &str) {
         && let Some(node) = &shared.node
     {
         node.lost(shared, reason);
+    }
+    let draining = std::mem::take(&mut *lock(&common.draining));
+    for token in draining {
+        shared.tell(Notice::Drained(token));
     }
     common.detached.send_replace(true);
 }

@@ -13,7 +13,7 @@ use crate::store::bytes;
 
 /// What is known of a process from its start.
 #[derive(Debug)]
-pub(crate) struct Origin {
+pub(crate) struct AtStart {
     /// Its control group.
     pub(crate) group: Option<Group>,
     /// The largest size in bytes that the memory of its starter had by then. The kernel counts it for the new process
@@ -22,10 +22,10 @@ pub(crate) struct Origin {
 }
 
 /// Reap a process that has ended, and say how it did.
-pub(crate) fn reap(pid: Pid, origin: &Origin, kills: &Mutex<KillCounts>) -> String {
+pub(crate) fn reap(pid: Pid, at_start: &AtStart, kills: &Mutex<KillCounts>) -> String {
     let pid = pid.as_raw_nonzero().get();
     // Before it is reaped: it may be in another group than at its start.
-    let group = Group::of_ended(pid.cast_unsigned()).or_else(|| origin.group.clone());
+    let group = Group::of_ended(pid.cast_unsigned()).or_else(|| at_start.group.clone());
     let mut status = 0;
     // SAFETY: plain numbers, of which zeros are valid ones.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
@@ -44,7 +44,7 @@ pub(crate) fn reap(pid: Pid, origin: &Origin, kills: &Mutex<KillCounts>) -> Stri
         Verdict::Memory { limit, of_group } => {
             // In units of 1024 bytes; on the platforms that count kills.
             let peak = u64::try_from(usage.ru_maxrss).unwrap_or(0) << 10;
-            let had = if peak > origin.inherited {
+            let had = if peak > at_start.inherited {
                 format!("up to {}", bytes(peak))
             } else {
                 format!("at most {}", bytes(limit.unwrap_or(peak).min(peak)))

@@ -2,10 +2,9 @@
 
 use std::sync::Weak;
 
-use bytes::Bytes;
 use mosaic_core::id::RuntimeId;
 
-use super::processes::{Audience, Ended};
+use super::processes::{Audience, Ended, Line};
 use crate::notice::Notice;
 use crate::shared::{Shared, lock};
 
@@ -14,10 +13,10 @@ use crate::shared::{Shared, lock};
 pub(super) struct Here(pub(super) Weak<Shared>);
 
 impl Audience for Here {
-    async fn printed(&self, runtime: RuntimeId, error: bool, line: Bytes) {
+    async fn printed(&self, runtime: RuntimeId, line: Line) {
         if let Some(shared) = self.0.upgrade() {
             shared.notices.room().await;
-            shared.printed(runtime, error, line);
+            shared.printed(runtime, line);
         }
     }
 
@@ -32,7 +31,7 @@ impl Audience for Here {
 
 impl Shared {
     /// A worker of this head's printed a line.
-    pub(crate) fn printed(&self, runtime: RuntimeId, error: bool, line: Bytes) {
+    pub(crate) fn printed(&self, runtime: RuntimeId, line: Line) {
         let worker = self
             .node
             .as_ref()
@@ -40,8 +39,9 @@ impl Shared {
         if let Some(worker) = worker {
             self.tell(Notice::Output {
                 uid: worker.uid.clone(),
-                error,
-                line: line.into(),
+                error: line.error,
+                origin: line.origin,
+                line: line.text.into(),
             });
         }
     }

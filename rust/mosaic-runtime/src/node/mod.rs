@@ -129,6 +129,31 @@ impl Node {
         (self.monitor, *lock(&self.agent))
     }
 
+    /// Whether something that the workers have printed may not have been told yet.
+    pub(crate) fn output_is_due(&self) -> bool {
+        match &self.hands {
+            Hands::Own(processes, _) => processes.rounds.are_due(),
+            // It has to be asked.
+            Hands::Agent { .. } => true,
+        }
+    }
+
+    /// Have [`Notice::Drained`] told once all that the workers have printed by now has been told.
+    pub(crate) fn drain_output(&self, shared: &Arc<Shared>, token: u64) {
+        match &self.hands {
+            Hands::Own(processes, _) => {
+                let shared = Arc::clone(shared);
+                processes
+                    .rounds
+                    .begin(move || shared.tell(Notice::Drained(token)));
+            }
+            Hands::Agent { agent, .. } => match agent.get() {
+                Some(agent) => agent.drain_output(shared, token),
+                None => shared.tell(Notice::Drained(token)),
+            },
+        }
+    }
+
     /// Start the workers.
     pub(crate) fn start(&self, shared: &Arc<Shared>) {
         if let Hands::Agent { seat, agent, .. } = &self.hands
@@ -230,6 +255,10 @@ impl Node {
             return false;
         };
         worker.connection_closed.notify_one();
+        if self.stopping() {
+            // What it still does has the time that the stop gives it.
+            return true;
+        }
         let shared = Arc::clone(shared);
         tokio::spawn(async move {
             // A process that hangs while it exits must not keep those waiting who called it.

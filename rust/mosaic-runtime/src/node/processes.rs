@@ -23,14 +23,13 @@ use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid,
 };
 use serde::{Deserialize, Serialize};
-use tokio::io::AsyncReadExt;
-use tokio::net::unix::pipe;
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::death::{Origin, reap};
+use super::death::{AtStart, reap};
 use crate::memory::{Group, KillCounts, own_peak};
 use crate::net::process_ended;
+use crate::printed::{Rounds, Stream};
 use crate::shared::lock;
 
 /// How long a dead process's output may take to run dry; longer means that a process which it left behind holds it
@@ -38,10 +37,6 @@ use crate::shared::lock;
 pub(crate) const RUN_DRY: Duration = Duration::from_millis(50);
 /// The same at the stop, where nobody waits for the news: a helper of the worker may be tidying up after it.
 pub(crate) const RUN_DRY_AT_STOP: Duration = Duration::from_millis(500);
-/// The last lines on standard error are kept for the message that a worker failed to start.
-const LAST_WORDS: usize = 2048;
-/// A longer line is passed on in pieces, in bytes.
-pub(crate) const LONGEST_LINE: usize = 1 << 20;
 
 /// What all processes of a runtime have in common.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -78,15 +73,21 @@ pub(crate) struct Ended {
     pub(crate) dried_ms: u64,
 }
 
+/// A line that a process printed, without its end.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Line {
+    /// On standard error rather than standard output.
+    pub(crate) error: bool,
+    /// Where the worker says that it belongs, if it does.
+    pub(crate) origin: Option<u32>,
+    /// What.
+    pub(crate) text: Bytes,
+}
+
 /// Who is told of the processes.
 pub(crate) trait Audience: Send + Sync + 'static {
-    /// A line was printed, on standard error if `error`. Returns when there is room for more.
-    fn printed(
-        &self,
-        runtime: RuntimeId,
-        error: bool,
-        line: Bytes,
-    ) -> impl Future<Output = ()> + Send;
+    /// A line was printed. Returns when there is room for more.
+    fn printed(&self, runtime: RuntimeId, line: Line) -> impl Future<Output = ()> + Send;
     /// A process has ended and been reaped.
     fn ended(&self, runtime: RuntimeId, end: Ended) -> impl Future<Output = ()> + Send;
 }
@@ -99,13 +100,15 @@ pub(crate) struct Processes<A> {
     all_gone: Notify,
     patient: AtomicBool,
     kills: Mutex<KillCounts>,
+    /// Has the pipes read.
+    pub(crate) rounds: Rounds,
 }
 
 #[derive(Debug)]
 struct Watched {
     pid: Pid,
     last_words: Mutex<Vec<u8>>,
-    origin: Origin,
+    at_start: AtStart,
 }
 
 impl<A: Audience> Processes<A> {
@@ -116,6 +119,7 @@ impl<A: Audience> Processes<A> {
             all_gone: Notify::new(),
             patient: AtomicBool::new(false),
             kills: Mutex::new(KillCounts::now()),
+            rounds: Rounds::new(),
         })
     }
 
@@ -132,7 +136,7 @@ impl<A: Audience> Processes<A> {
         let watched = Arc::new(Watched {
             pid,
             last_words: Mutex::default(),
-            origin: Origin {
+            at_start: AtStart {
                 group: Group::of(child.id()),
                 inherited: own_peak().unwrap_or(0),
             },
@@ -140,13 +144,17 @@ impl<A: Audience> Processes<A> {
         let runtime = RuntimeId(start.runtime);
         lock(&self.children).insert(runtime, Arc::clone(&watched));
         let listen = |from: OwnedFd, error| {
-            tokio::spawn(pass_on(
-                Arc::clone(self),
-                runtime,
-                Arc::clone(&watched),
-                from,
-                error,
-            ))
+            let (processes, watched) = (Arc::clone(self), Arc::clone(&watched));
+            tokio::spawn(async move {
+                let stream = Stream {
+                    audience: &processes.audience,
+                    rounds: &processes.rounds,
+                    runtime,
+                    error,
+                    last_words: &watched.last_words,
+                };
+                stream.pass_on(from).await;
+            })
         };
         let out = child.stdout.take().map(|out| listen(out.into(), false));
         let err = child.stderr.take().map(|err| listen(err.into(), true));
@@ -242,7 +250,7 @@ async fn watch<A: Audience>(
     let dried_ms = since.elapsed().as_millis() as u64;
     // What the methods started and left running. Before the worker is reaped.
     let _ = kill_process_group(pid, Signal::KILL);
-    let how = reap(pid, &watched.origin, &processes.kills);
+    let how = reap(pid, &watched.at_start, &processes.kills);
     lock(&processes.children).remove(&runtime);
     let last_words = String::from_utf8_lossy(&lock(&watched.last_words))
         .trim()
@@ -273,56 +281,6 @@ async fn run_dry(outputs: [Option<JoinHandle<()>>; 2], patience: Duration) {
             abort.abort();
         }
     }
-}
-
-/// Tell what a process prints, a line each.
-async fn pass_on<A: Audience>(
-    processes: Arc<Processes<A>>,
-    runtime: RuntimeId,
-    watched: Arc<Watched>,
-    from: OwnedFd,
-    error: bool,
-) {
-    let Ok(mut pipe) = pipe::Receiver::from_owned_fd(from) else {
-        return;
-    };
-    let mut buffer = Vec::new();
-    loop {
-        let read = pipe.read_buf(&mut buffer).await;
-        let ended = !matches!(read, Ok(count) if count > 0);
-        let mut start = 0;
-        while let Some(length) = buffer[start..].iter().position(|&byte| byte == b'\n') {
-            let line = &buffer[start..start + length];
-            say(&processes, runtime, &watched, error, line).await;
-            start += length + 1;
-        }
-        buffer.drain(..start);
-        if (ended && !buffer.is_empty()) || buffer.len() > LONGEST_LINE {
-            say(&processes, runtime, &watched, error, &buffer).await;
-            buffer.clear();
-        }
-        if ended {
-            return;
-        }
-    }
-}
-
-async fn say<A: Audience>(
-    processes: &Processes<A>,
-    runtime: RuntimeId,
-    watched: &Watched,
-    error: bool,
-    line: &[u8],
-) {
-    if error {
-        let mut words = lock(&watched.last_words);
-        words.extend_from_slice(line);
-        words.push(b'\n');
-        let excess = words.len().saturating_sub(LAST_WORDS);
-        words.drain(..excess);
-    }
-    let line = Bytes::copy_from_slice(line);
-    processes.audience.printed(runtime, error, line).await;
 }
 
 /// A name or a value of an environment, as it travels.
