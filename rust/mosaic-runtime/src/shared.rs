@@ -386,17 +386,20 @@ impl Shared {
     }
 
     /// This worker was told to stop, and its I/O thread is about to end; a method may go on. Should the head die before
-    /// it has seen to that, this process ends nevertheless.
+    /// it has seen to that, or the agent that started the worker, this process ends nevertheless.
     pub(crate) fn end_with_head(&self) {
-        let Some(head) = self
-            .head_process
-            .and_then(|pid| process::Pid::from_raw(pid.cast_signed()))
-        else {
+        let elders = [self.head_process, self.parent_process];
+        let elders: Vec<_> = elders
+            .into_iter()
+            .flatten()
+            .filter_map(|pid| process::Pid::from_raw(pid.cast_signed()))
+            .collect();
+        if elders.is_empty() {
             return;
-        };
+        }
         let directory = self.directory.path().to_path_buf();
         let watch = move || {
-            let died = match net::wait_for_end_of(head) {
+            let died = match net::wait_for_end_of_one(&elders) {
                 Ok(()) => true,
                 Err(error) => error.raw_os_error() == Some(libc::ESRCH),
             };
