@@ -30,7 +30,8 @@ class TesseraProxy(ProxyBase):
     """A reference to a tessera: calls of its methods are sent to the worker where it lives.
 
     Made by ``Klass.remote(...)``; pickled and sent elsewhere it is a working proxy there. The tessera lives as long
-    as any process, message in flight or stored object refers to it.
+    as any process, message in flight or stored object refers to it. Old programs make one by hand for a tessera that
+    is there, ``TesseraProxy(cls, runtime=runtime_uid, uid=uid)``; see `mosaic.core.handmade`.
     """
 
     _ref: TesseraRef
@@ -55,16 +56,27 @@ class TesseraProxy(ProxyBase):
         options: dict[str, Any] | None = None,
         built: _core.Task | None = None,
         place: int | None = None,
+        *,
+        runtime: object = None,
+        uid: str | None = None,
     ) -> None:
         if ref is None:
-            raise MosaicError(f"a proxy is made by {cls.__name__}.remote(...)")
+            if uid is None:
+                raise MosaicError(
+                    f"a proxy is made by {cls.__name__}.remote(...), "
+                    "or by TesseraProxy(cls, runtime=..., uid=...) for a tessera that is there"
+                )
+            from mosaic.core.handmade import reference
+
+            ref = reference(cls, runtime, uid)
+            options = {"uid": uid}
         space = self.__dict__
         space["_ref"] = ref
         space["_cls"] = cls
         space["_options"] = options or {}
         space["_built"] = built
         space["_place"] = place
-        if self._options.get("uid"):
+        if self._options.get("uid") and isinstance(ref, _core.TesseraRef):
             network.choose_uid(ref.id, self._options["uid"])
         space["_stopping"] = None
 
@@ -256,6 +268,28 @@ class TesseraProxy(ProxyBase):
         """Return what the hosting side is: ``tessera``."""
         return "tessera"
 
+    def state_changed(self, state: str) -> None:
+        """Do nothing: the core tells the state (for old programs)."""
+
+    async def _init_task(self, task: Any, *args: Any, **kwargs: Any) -> None:
+        """Start a task made by hand, and wait until it has reached its worker (for old programs).
+
+        Parameters
+        ----------
+        task : TaskProxy
+            ``TaskProxy(proxy, "method", *args)``, or any other task, which has started already.
+        *args, **kwargs
+            Arguments of the call, where they are others than those that the task was made with.
+
+        Raises
+        ------
+        TypeError
+            It is no task.
+        """
+        from mosaic.core.handmade import init_task
+
+        await init_task(task, args, kwargs)
+
     def init(self, *args: Any, **kwargs: Any) -> Self:
         """Return the proxy: the tessera has been on its way since `remote` was called."""
         return self
@@ -309,7 +343,9 @@ class TesseraProxy(ProxyBase):
     # Being a reference.
 
     def __reduce__(self) -> tuple[Any, ...]:
-        ref = self._ref
+        ref: Any = self._ref
+        if not isinstance(ref, _core.TesseraRef):
+            return TesseraProxy, (self._cls, ref, self._options)
         host = ref.wait_placed()
         ref.note()
         options = {name: self._options[name] for name in _TRAVELLING if self._options.get(name)}
