@@ -18,7 +18,10 @@ __all__ = [
     "Task",
     "TesseraRef",
     "allocate",
+    "available_memory",
+    "compress",
     "configure",
+    "decompress",
     "engine",
     "join_worker",
     "reduce",
@@ -300,6 +303,18 @@ def allocate(length: int) -> Segment:
 
     Raises `MemoryOverflowError` where there is no room.
     """
+
+def available_memory() -> int | None:
+    """Return the bytes that this process may use: the machine's, or fewer by control group. None where untold."""
+
+def compress(payload: Any) -> bytes:
+    """Compress bytes (a contiguous buffer of format ``B``) by LZ4, without the interpreter's lock.
+
+    Raises `ValueError` for more than 4 GiB.
+    """
+
+def decompress(packed: Any) -> bytes:
+    """Give back what `compress` was given. Raises `ValueError` for what it did not make."""
 
 def select_output(value: object, key: object) -> object:
     """Return one output of a result: a position of a tuple, a key of a dict, or 0 for anything else.

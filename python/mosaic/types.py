@@ -1,4 +1,4 @@
-"""References to stored values, and the tuples of classes that tell references from plain values."""
+"""`Struct`, references to stored values, and the tuples of classes that tell references from plain values."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Generator
     from typing import Any, Self
+
+    from mosaic.core.struct import Struct as Struct
 
 
 class WarehouseObject(_core.Output, ProxyBase):
@@ -154,6 +156,11 @@ _TUPLES = {"awaitable_types", "remote_types", "proxy_types"}
 
 
 def __getattr__(name: str) -> Any:
+    if name == "Struct":
+        from mosaic.core.struct import Struct
+
+        globals()["Struct"] = Struct
+        return Struct
     if name not in _TUPLES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
     from mosaic.core import (

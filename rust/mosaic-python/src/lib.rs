@@ -13,6 +13,8 @@
 //! | [`encode`], [`decode`] | values to payloads and back |
 //! | [`store`] | large buffers, into the store and back |
 //! | [`reduce`](mod@reduce) | element-wise reduction of arrays |
+//! | [`compression`] | LZ4 for whole payloads |
+//! | [`machine`] | what this machine has for this process |
 //! | [`named`] | functions and classes that travel by their name |
 //! | [`hooks`] | the Python objects that the core works with |
 
@@ -23,6 +25,7 @@
 
 use pyo3::prelude::*;
 
+mod compression;
 mod coroutine;
 mod decode;
 mod encode;
@@ -32,6 +35,7 @@ mod gather;
 mod hooks;
 mod interruption;
 mod loops;
+mod machine;
 mod method;
 mod named;
 mod output;
@@ -45,6 +49,8 @@ mod waiting;
 #[pymodule]
 mod _core {
     #[pymodule_export]
+    use super::compression::{compress, decompress};
+    #[pymodule_export]
     use super::decode::select_output;
     #[pymodule_export]
     use super::engine::{PyEngine, engine, join_worker, start_head};
@@ -52,6 +58,8 @@ mod _core {
     use super::gather::Gather;
     #[pymodule_export]
     use super::hooks::configure;
+    #[pymodule_export]
+    use super::machine::available_memory;
     #[pymodule_export]
     use super::method::{RemoteMethod, TesseraRef};
     #[pymodule_export]

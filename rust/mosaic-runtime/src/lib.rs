@@ -13,6 +13,8 @@
 //! | [`store`] | bytes of large buffers, in shared memory or on disk |
 //! | [`auth`], [`directory`] | the secret, the handshake, the private directory |
 //! | [`reduce`](mod@reduce) | element-wise reduction of arrays |
+//! | [`compression`] | LZ4 for whole payloads |
+//! | [`memory`] | how much memory there is, and who was killed for want of it |
 //!
 //! Nothing here knows Python.
 
@@ -21,6 +23,7 @@ mod begun;
 mod blocking;
 pub mod cell;
 pub mod closures;
+pub mod compression;
 pub mod directory;
 pub mod engine;
 mod error;
@@ -28,7 +31,7 @@ pub mod executor;
 mod inlet;
 pub mod lane;
 pub mod mailbox;
-mod memory;
+pub mod memory;
 mod net;
 pub mod node;
 pub mod notice;
