@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Generator
     from typing import Any, Self
 
-    from mosaic.core.struct import Struct as Struct
-
 
 class WarehouseObject(_core.Output, ProxyBase):
     """A reference to a value in the warehouse; as an argument of a call it is replaced by the value, at the callee.

@@ -1,8 +1,8 @@
 """What stays in a file until it is asked for: arrays as `LazyArray`, groups as a `Struct` that fills itself.
 
-A group is read when something of it is first looked at; until then it costs its name. That may be after the file has
-been closed: a file with few groups left reads them when it closes; where there are many, the file is opened again, and it
-is an error if it has changed since. Arrays are as h5py's datasets are: gone with the file.
+A group is read when something of it is first looked at; until then it costs its name. That may be after the file was
+closed: a file with few groups left reads them when it closes; where there are many, it is opened again, which fails
+if it has changed since. Arrays are as h5py's datasets are: gone with the file.
 
 One lock stands over the filling, taken before any of h5py's.
 """
