@@ -3,7 +3,7 @@
 import numpy as np
 
 import mosaic
-from mosaic.core import ParameterMixin
+from mosaic.core import ParameterMixin, PickleClass
 from mosaic.utils import camel_case, snake_case
 
 
@@ -27,14 +27,17 @@ class Normalise:
         return data / largest if largest > 0 else data
 
 
+KNOWN = {"mask": Mask, "normalise": Normalise}
+
+
 class Pipeline:
     """Processing steps by their names, one after another."""
 
-    known = {"mask": Mask, "normalise": Normalise}
-
     def __init__(self, *names, **kwargs):
-        classes = {camel_case(name): cls for name, cls in self.known.items()}
-        self.steps = [classes[camel_case(snake_case(name))](**kwargs.get(name, {})) for name in names]
+        classes = {camel_case(name): cls for name, cls in KNOWN.items()}
+        self.steps = [
+            classes[camel_case(snake_case(name))](**kwargs.get(name, {})) for name in names
+        ]
 
     def __call__(self, data):
         for step in self.steps:
@@ -62,16 +65,23 @@ class GradientDescent(Optimiser):
     """Goes a step against the gradient."""
 
     def __init__(self, variable, *args, **kwargs):
-        self.process = kwargs.pop("process", Pipeline("mask", "normalise"))
+        self.process = PickleClass(kwargs.pop("process", Pipeline))
+        self.process_steps = kwargs.pop("process_steps", ("mask", "normalise"))
         super().__init__(variable, *args, **kwargs)
 
     async def step(self, **kwargs):
         variable = self.variable
         grad = await variable.pull(attr="grad")
-        direction = self.process.cls(grad) if hasattr(self.process, "cls") else self.process(grad)
-        variable.data = (variable - self.step_size * variable.alike(direction)).data
+        task = mosaic.runtime().submit(processed, self.process, self.process_steps, grad)
+        direction = variable.alike(await task.result())
+        variable.data = (variable - self.step_size * direction).data
         await variable.push(attr=["_data"])
         return variable
+
+
+def processed(pipeline, steps, grad):
+    """Process a gradient, wherever there is time for it."""
+    return pipeline(*steps)(grad)
 
 
 class Block:

@@ -30,6 +30,7 @@ class Solver(Operator):
         super().__init__(*args, **kwargs)
         self.device = None
         self.wavefields = {}
+        self.wavelets = {}
         self.sponge = self.make_sponge()
 
     def make_sponge(self):
@@ -40,9 +41,17 @@ class Solver(Operator):
             sponge *= fade.reshape([-1 if other == axis else 1 for other in range(2)])
         return sponge
 
+    async def wavelet(self, uid):
+        """Return a wavelet by its name at the node's warehouse; it is fetched once."""
+        if uid not in self.wavelets:
+            warehouse = mosaic.get_local_warehouse()
+            self.wavelets[uid] = await warehouse.get_remote(uid=uid, reply=True)
+        return self.wavelets[uid]
+
     async def forward(self, call, wavelet, vp, problem, **kwargs):
         self.device = self.runtime.indices[1]
         self.logger.perf("%s models shot %d on device %d", self.name, problem.shot.id, self.device)
+        wavelet = await self.wavelet(wavelet)
         grid, shot = self.grid, problem.shot
         courant = (vp.data * grid.step / grid.spacing) ** 2
         before, now = np.zeros(grid.shape), np.zeros(grid.shape)

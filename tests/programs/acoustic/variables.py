@@ -58,7 +58,12 @@ class Variable:
             for index, before in enumerate(step.inputs):
                 if isinstance(before, Step):
                     # The gradient goes from one operator to the next, and not through this process.
-                    steps.append((before, task.outputs[index] if hasattr(step.op, "_tessera") else task[index]))
+                    steps.append(
+                        (
+                            before,
+                            task.outputs[index] if hasattr(step.op, "_tessera") else task[index],
+                        )
+                    )
             if hasattr(step.op, "_tessera"):
                 await task
 
@@ -162,6 +167,9 @@ class Traces(Variable):
     def __init__(self, samples, *args, **kwargs):
         self.samples = samples
         super().__init__(*args, **kwargs)
+
+    def energy(self):
+        return float(np.sum(self.samples**2))
 
 
 class Scalar(Variable):
