@@ -234,7 +234,10 @@ impl Task {
             ));
         }
         let callee = &self.cell().callee;
-        if self.host().waits_for_itself(py, callee.tessera, blocking)? {
+        if self
+            .host()
+            .waits_for_itself(py, self.cell().id, callee.tessera, blocking)?
+        {
             let (class, method) = (&callee.class, &callee.method);
             return Err(error(
                 py,
