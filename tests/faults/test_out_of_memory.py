@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import mosaic
+from mosaic.utils import memory_limit
 from tests.support.deaths import Doomed
 from tests.support.scripts import Script
 
@@ -102,6 +103,13 @@ def test_it_is_told_that_memory_was_short_and_how_much_there_was(memory_group, d
     assert limit == round(LIMIT / 1e6, 1)
     assert limit / 2 <= peak
     assert peak <= limit or wording == "up to"
+
+
+@pytest.mark.root
+def test_the_limit_of_the_group_is_told(memory_group):
+    with inside(memory_group):
+        assert memory_limit() == LIMIT
+    assert memory_limit() > LIMIT
 
 
 @pytest.mark.root

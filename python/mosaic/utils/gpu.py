@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 _NVIDIA_FOLDER = "/proc/driver/nvidia/gpus"
+_DEVICE_FOLDER = "/dev"
 
 
 def gpu_count() -> int | None:
@@ -38,34 +40,24 @@ def _named(visible: str) -> int:
 
 
 def _present() -> int | None:
-    for folder, pattern in ((_NVIDIA_FOLDER, r"[\da-fA-F:.]+"), ("/dev", r"nvidia\d+")):
+    for folder, pattern in ((_NVIDIA_FOLDER, r"[\da-fA-F:.]+"), (_DEVICE_FOLDER, r"nvidia\d+")):
         try:
             found = [name for name in os.listdir(folder) if re.fullmatch(pattern, name)]
         except OSError:
             continue
         if found:
             return len(found)
-    asked = _ask_driver()
-    if asked is not None:
-        return asked
-    # Linux shows the devices of its driver in these folders: without any, there are none.
-    return (
-        0 if sys.platform == "linux" and os.path.isdir("/proc/driver") and not _is_wsl() else None
-    )
+    program = shutil.which("nvidia-smi")
+    if program is not None:
+        return _ask(program)
+    # Linux shows what its driver has in these folders: without any, there are none. A guest of Windows does not.
+    return 0 if sys.platform == "linux" and not os.path.exists("/dev/dxg") else None
 
 
-def _is_wsl() -> bool:
-    return os.path.exists("/dev/dxg")
-
-
-def _ask_driver() -> int | None:
-    """Return what the driver's own program says, None where it is not there or fails."""
-    import shutil
+def _ask(program: str) -> int | None:
+    """Return what the driver's own program says, None where it fails."""
     import subprocess
 
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return None
     try:
         done = subprocess.run(
             [program, "--list-gpus"], capture_output=True, text=True, timeout=10, check=False

@@ -84,8 +84,8 @@ class LoggerManager:
             self.set_level(level)
 
     def __call__(self) -> LoggerManager:
-        """Return this logger: old programs call `default_logger`, and use it uncalled too."""
-        return self
+        """Return mosaic's logger: old programs call `default_logger`, and use it uncalled too."""
+        return logger()
 
     def set_level(self, level: str | int) -> None:
         """Set the lowest level that is shown: ``debug``, ``perf``, ``info``, ``warning``, ``error``.
@@ -152,13 +152,14 @@ def logger() -> LoggerManager:
 
 def clear_logger() -> None:
     """Take mosaic's handler away and forget the level."""
-    global _manager
+    global _manager, log_level
     found = logging.getLogger("mosaic")
     for handler in list(found.handlers):
         if isinstance(handler, _Handler):
             found.removeHandler(handler)
     found.setLevel(logging.NOTSET)
     _manager = None
+    log_level = "info"
 
 
 def __getattr__(name: str) -> Any:
