@@ -94,6 +94,16 @@ class Compiler:
             )
         return done.stdout.strip()
 
+    async def main_thread_async(self):
+        return self.main_thread()
+
+    async def main_thread_of_others(self):
+        found = []
+        thread = threading.Thread(target=lambda: found.append(self.main_thread()))
+        thread.start()
+        thread.join()
+        return found
+
     async def compile_async(self, source):
         return self.compile(source)
 
@@ -137,7 +147,10 @@ class Compiler:
 
 async def test_compilers_in_methods(runtime):
     compiler = Compiler.remote()
-    assert await compiler.main_thread().result()
+    # Both kinds of methods take theirs for the main thread, whichever ran first; threads of their own do not.
+    for method in (compiler.main_thread_async, compiler.main_thread, compiler.main_thread_async):
+        assert await method().result()
+    assert await compiler.main_thread_of_others().result() == [False]
     for method in (compiler.compile, compiler.compile_async):
         assert await method("print('kernel')").result() == "kernel"
     for method in (compiler.fork, compiler.fork_async):
