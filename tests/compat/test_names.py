@@ -1,8 +1,10 @@
 """What old programs import, from where they import it."""
 
 import importlib
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -84,3 +86,33 @@ def test_other_names_with_a_runtime():
         with pytest.raises(AttributeError, match="nonsense"):
             _ = mosaic.nonsense
     assert not hasattr(mosaic, "get_local_warehouse")
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "migration.md"
+
+
+def names_of_the_page():
+    """Give the modules of the migration page with the names in the first columns of their tables."""
+    for section in PAGE.read_text().split("\n## ")[1:]:
+        module = re.match(r"`(mosaic[.\w]*)`", section)
+        for row in re.findall(r"^\| (.*?) \|", section, re.MULTILINE) if module else ():
+            for name in re.findall(r"`([A-Za-z_][.\w]*)(?:\([^`]*\))?`", row):
+                yield module[1], name
+
+
+def test_the_migration_page_names_what_there_is():
+    instances = {"proxy", "task", "runtime", "warehouse", "ref", "obj", "loop", "eager"}
+    checked = 0
+    for module, name in names_of_the_page():
+        first, *rest = name.removeprefix("mosaic.").split(".")
+        if first in instances or first.startswith("get_"):
+            continue
+        home = "mosaic" if name.startswith("mosaic.") else module
+        try:
+            found = importlib.import_module(f"{home}.{first}")
+        except ModuleNotFoundError:
+            found = getattr(importlib.import_module(home), first)
+        for part in rest:
+            found = getattr(found, part)
+        checked += 1
+    assert checked > 50
