@@ -266,8 +266,17 @@ async def test_propagate(field):
     assert (field.grad, await field.ref.grad) == (1.0, 1.0)
 
 
-def add_from_there(field, number, later):
-    return (add_later if later else add_now)(field, number)
+async def test_a_reference_is_its_value_here_and_at_the_root(runtime, field):
+    async def one_more(held):
+        return 1.0 if held is None else held + 1.0
+
+    reference = await runtime.exec("one-more", one_more)
+    await field.add_grad_later(reference, propagate=True)
+    task = runtime.submit(float, 2)
+    await field.add_grad_later(part=task, propagate=True)
+    await field.add_grad_later(task.outputs[0], task.done, propagate=True)
+    assert (field.grad, await field.pull(attr="grad")) == (5.0, 5.0)
+    await reference.drop(propagate=True)
 
 
 def add_now(field, number):
