@@ -75,6 +75,27 @@ async def test_workers_have_the_same_memory(runtime):
     assert await runtime.submit(memory_limit).result() == memory_limit()
 
 
+def test_the_log_level_is_read_late():
+    out, _ = run_script(
+        """
+        import mosaic
+        from mosaic.utils import logger
+
+        def level():
+            from mosaic.utils import logger
+            return logger.log_level
+
+        if __name__ == "__main__":
+            print(logger.log_level)
+            with mosaic.session(num_workers=1, log_level="perf") as runtime:
+                print(logger.log_level, runtime.submit(level).wait())
+            logger.clear_logger()
+            print(logger.log_level)
+        """
+    )
+    assert out.split() == ["info", "perf", "perf", "info"]
+
+
 def test_at_exit_in_a_worker():
     out, err = run_script(
         """

@@ -9,6 +9,7 @@ import pytest
 from mosaic import _core
 from mosaic.comms import compression
 from mosaic.comms.compression import decompress, maybe_compress
+from mosaic.comms.serialisation import deserialise, serialise
 
 SOFT = bytes(range(10)) * 100_000
 HARD = os.urandom(1_000_000)
@@ -56,6 +57,18 @@ def test_other_buffers():
     for payload in (bytearray(SOFT), memoryview(SOFT), memoryview(np.zeros((100, 200)))):
         name, packed = maybe_compress(payload)
         assert decompress(name, memoryview(packed)) == bytes(payload)
+
+
+def test_the_buffers_of_a_value():
+    """What programs do that send values by themselves."""
+    value = {"soft": np.zeros(30_000), "hard": np.frombuffer(HARD, "u1"), "text": "a"}
+    body, buffers = serialise(value)
+    sent = [maybe_compress(buffer) for buffer in buffers]
+    assert [name for name, _ in sent] == ["lz4", None]
+    back = deserialise(body, [decompress(name, packed) for name, packed in sent])
+    assert back["text"] == "a"
+    for name in ("soft", "hard"):
+        np.testing.assert_array_equal(back[name], value[name])
 
 
 def test_what_is_no_buffer_or_not_contiguous_says_so():

@@ -49,11 +49,55 @@ def test_versions(tmp_path):
     assert not [name for name in os.listdir(tmp_path) if name.endswith(".partial")]
 
 
+def test_two_writers_of_one_version_get_two(tmp_path):
+    naming = {"path": tmp_path, **NAMING}
+    first, second = h5.HDF5(mode="w", **naming), h5.HDF5(mode="w", **naming)
+    assert first.filename == second.filename
+    second.dump({"writer": 2})
+    first.dump({"writer": 1})
+    for file, version in ((second, 0), (first, 1)):
+        file.append({"more": 1})
+        file.close()
+        with h5.HDF5(version=version, **naming) as found:
+            assert found.filename == file.filename
+            assert found.load().writer == 2 - version
+    assert len(os.listdir(tmp_path)) == 2
+
+
+def test_a_file_that_was_made_meanwhile_is_not_replaced(tmp_path):
+    name = tmp_path / "file.h5"
+    for mode in ("x", "a"):
+        file = h5.HDF5(name, mode=mode)
+        h5.write(name, {"other": 1})
+        with pytest.raises(FileExistsError, match=r"made .*file\.h5 meanwhile.* in .*\.partial"):
+            file.append({"mine": 1})
+        file.close()
+        assert h5.read(name) == {"other": 1}
+        (left,) = (one for one in tmp_path.iterdir() if one != name)
+        assert h5.read(left) == {"mine": 1}
+        left.unlink()
+        name.unlink()
+
+
+def test_without_hard_links(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "not here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    naming = {"path": tmp_path, **NAMING}
+    first, second = h5.HDF5(mode="w", **naming), h5.HDF5(mode="w", **naming)
+    for file in (first, second):
+        file.dump({})
+        file.close()
+    assert len(os.listdir(tmp_path)) == 2
+
+
 def test_names(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert dump({}, project_name="p", parameter="vp", extension="hdf5") == "p-Vp.hdf5"
     assert dump({}, filename="own name", path=tmp_path) == "own name"
     assert h5.file_exists(tmp_path / "own name")
+    assert h5.file_exists(path=tmp_path / "own name")
     assert h5.file_exists("p-Vp.hdf5")
 
 
@@ -75,6 +119,9 @@ def test_what_is_not_there(tmp_path):
         h5.write(tmp_path / "nowhere" / "file.h5", {})
     with pytest.raises(FileNotFoundError):
         h5.HDF5(tmp_path / "file.h5", mode="r+")
+    for mode in ("w", "a"):
+        with pytest.raises(IsADirectoryError, match="is a folder"):
+            h5.HDF5(tmp_path, mode=mode)
     with pytest.raises(ValueError, match="begin at 0"):
         h5.file_exists(version=-1, **naming)
 
@@ -113,16 +160,16 @@ def test_append_overwrites_in_place(tmp_path):
         "kind": 1,
     }
     h5.write(name, first)
-    with h5py.File(name) as plain:
-        offset = plain["data"].id.get_offset()
     with h5.HDF5(name, mode="a") as file:
+        before = file.load()
         file.append(
             {"data": np.ones(1000), "group": {"text": "after", "shape": [3, 4], "new": None}}
         )
+        # Whoever has the dataset sees it: it is the same one.
+        assert before.data[:3].tolist() == [1, 1, 1]
         file.append({"shots": [{"x": 2.0}], "kind": {"now": "a group"}})
         file.append({"shots": {"shots_00000004": {"id": 4}}, "added": [1]})
     with h5py.File(name) as plain:
-        assert plain["data"].id.get_offset() == offset
         assert plain["shots"].attrs["len"] == 5
         assert plain["shots"].attrs["is_array"]
     content = h5.read(name)
@@ -197,6 +244,35 @@ def test_a_writer_that_is_killed_leaves_the_file_that_was_there(tmp_path):
     # What it left is no version of any file.
     assert len(os.listdir(tmp_path)) == 2
     assert [n for n in os.listdir(tmp_path) if n.startswith(".file.h5.") and "partial" in n]
+
+
+FULL = """
+import os, resource, sys
+import numpy as np
+from mosaic import h5
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+for content in ({"data": np.ones(1_000_000)}, {f"m{i}": i for i in range(1000)}):
+    try:
+        h5.write(sys.argv[1], content)
+    except OSError as error:
+        print("refused")
+os._exit(0)  # h5py tries again to write what it holds
+"""
+
+
+def test_a_full_disk_leaves_the_file_that_was_there(tmp_path):
+    name = tmp_path / "file.h5"
+    h5.write(name, {"old": 1})
+    done = subprocess.run(
+        [sys.executable, "-u", "-c", FULL, name],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "refused\nrefused\n"), done.stderr
+    assert os.listdir(tmp_path) == ["file.h5"]
+    assert h5.read(name) == {"old": 1}
 
 
 FORGETFUL = """

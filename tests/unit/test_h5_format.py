@@ -158,6 +158,17 @@ def test_they_are_added_to(old):
     assert content.shots[1].observed.all()
 
 
+def test_a_list_that_does_not_say_how_long_it_is(old):
+    with h5py.File(old, "a") as file:
+        del file["shots"].attrs["len"]
+    assert len(h5.read(old).shots) == 12
+    h5.append(old, {"shots": {"shots_00000012": {"id": 12}}})
+    h5.append(old, {"shots": [{"new": 1}]})
+    assert [shot.id for shot in h5.read(old).shots] == list(range(13))
+    with h5py.File(old) as file:
+        assert file["shots"].attrs["len"] == 13
+
+
 def test_what_flags_are_absent_count_as_false(tmp_path):
     with h5py.File(tmp_path / "bare.h5", "w") as file:
         file["array"] = np.arange(3)

@@ -7,6 +7,8 @@ import types
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mosaic import h5
 from mosaic.types import Struct
@@ -46,6 +48,34 @@ def kinds(value):
     if isinstance(value, (list, tuple)):
         return type(value), [kinds(one) for one in value]
     return type(value)
+
+
+texts = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=5)
+names = texts.filter(lambda name: name and "/" not in name and name != ".")
+numbers = st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False)
+leaves = st.none() | numbers | texts | st.binary(max_size=5)
+lists = st.lists(numbers, max_size=3) | st.lists(texts | st.none() | st.floats(0, 1), max_size=3)
+contents = st.recursive(
+    leaves | lists | lists.map(tuple) | lists.map(lambda one: [tuple(one)] * 2),
+    lambda inner: (
+        st.dictionaries(names, inner, max_size=3)
+        | st.lists(st.dictionaries(names, inner, max_size=2), min_size=1, max_size=2)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(content=st.dictionaries(names, contents, max_size=3))
+def test_whatever_is_put_together_comes_back(content, tmp_path_factory):
+    name = tmp_path_factory.getbasetemp() / "whatever.h5"
+    h5.write(name, content)
+    assert h5.read(name) == content
+    with h5.HDF5(name) as file:
+        lazily = file.load()
+    assert lazily == content
+    h5.append(name, content)
+    assert h5.read(name) == content
 
 
 def test_what_is_not_a_number_in_lists(tmp_path):

@@ -1,5 +1,6 @@
 """Functions in a process of their own."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ import time
 import pytest
 
 import mosaic
-from tests.support.rendezvous import eventually
+from tests.support.rendezvous import Flag, eventually
 from tests.support.scripts import Script
 
 
@@ -60,7 +61,32 @@ def test_it_is_terminated():
     process = mosaic.subprocess(time.sleep)(1000)
     process.terminate()
     assert process.join() == -signal.SIGTERM
-    process._out.close()
+
+
+def test_one_that_is_forgotten_goes_on(tmp_path):
+    done = Flag(tmp_path / "done")
+    mosaic.subprocess(done.set)()
+    gc.collect()
+    done.wait()
+    for process in list(mosaic.utils.subprocess._running):
+        process.join()
+
+
+def test_a_large_result_needs_no_reader():
+    process = mosaic.subprocess(bytes)(1_000_000)
+    assert process.join(20) == 0
+    assert len(process.result()) == 1_000_000
+
+
+def test_sys_exit_is_its_end():
+    process = mosaic.subprocess(sys.exit)(5)
+    with pytest.raises(RuntimeError, match=r"exit, process .* ended with code 5"):
+        process.result()
+
+
+def test_a_result_that_cannot_be_pickled_says_so():
+    with pytest.raises(TypeError, match="frame"):
+        mosaic.subprocess(sys._getframe)().result()
 
 
 def test_only_functions():

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Only: TypeAlias = "dict[str, Only]"
 
-_NUMBERED = re.compile(r".*_(\d{8,})")
+_NUMBERED = re.compile(r".*_([0-9]{8,})", re.DOTALL)
 
 _PLAIN_SCALARS = frozenset({"bool", "int64", "uint64", "float64", "complex128"})
 """What Python's own numbers are stored as, and come back as; other types were NumPy's and stay so."""
@@ -218,12 +218,18 @@ def whole_array(item: Any) -> Any:
 def _nested(item: Any, letter: str) -> Any:
     """Return a dataset as the lists and tuples that it was."""
     found = _decoded(item)
-    attributes = h5py.AttributeManager(h5py.Dataset(item))
-    literals = attributes.get("literals")
+    literals = _extra(item, "literals")
     if literals is not None:
         values = zip(found.flat, np.asarray(literals).flat, strict=True)
         found.flat = [_literal(text) if is_literal else text for text, is_literal in values]
-    return _levelled(found, attributes.get("levels") or letter * found.ndim)
+    return _levelled(found, _extra(item, "levels") or letter * found.ndim)
+
+
+def _extra(item: Any, name: str) -> Any:
+    """Return an attribute that few datasets have, None where it is not there."""
+    if not h5a.exists(item, name.encode()):
+        return None
+    return h5py.AttributeManager(h5py.Dataset(item))[name]
 
 
 def _levelled(array: Any, levels: str) -> Any:

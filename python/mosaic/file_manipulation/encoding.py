@@ -20,6 +20,7 @@ from h5py import h5a, h5d, h5g, h5p, h5s, h5t
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any, TypeAlias
 
     Node: TypeAlias = "Group | Leaf"
@@ -253,9 +254,8 @@ def _levels_of(value: Any) -> str:
 def mark_root(file: Any) -> None:
     """Give the root the attributes that a file of this layout has."""
     file.attrs["protocol"] = PROTOCOL
-    file.attrs["datetime"] = str(
-        datetime.datetime.now()
-    )  # as the older package writes it, in local time
+    # In local time, as the older package writes it.
+    file.attrs["datetime"] = str(datetime.datetime.now())
     file.attrs["is_array"] = False
 
 
@@ -296,13 +296,16 @@ def _merged(parent: Any, key: bytes, node: Node) -> bool:
     if isinstance(node, Group):
         if not isinstance(there, h5g.GroupID):
             return False
-        length = h5py.AttributeManager(h5py.Group(there)).get("len")
-        if node.length is not None and length is None:
+        attributes = h5py.AttributeManager(h5py.Group(there))
+        is_list = bool(attributes.get("is_array"))
+        if node.length is not None and not is_list:
             return False
         write_members(there, node.members, merge=True)
-        if length is not None:
+        if is_list:
+            known = attributes.get("len")
+            length = _last_number(there) + 1 if known is None else int(known)
             _unmark(there)
-            _mark_group(there, max(int(length), node.length or 0, _last_number(node.members) + 1))
+            _mark_group(there, max(length, _last_number(node.members) + 1))
         return True
     if not isinstance(there, h5d.DatasetID):
         return False
@@ -317,8 +320,10 @@ def _merged(parent: Any, key: bytes, node: Node) -> bool:
     return True
 
 
-def _last_number(members: dict[str, Node]) -> int:
-    numbers = (name.rpartition("_")[2] for name in members)
+def _last_number(names: Iterable[str | bytes]) -> int:
+    """Return the number of the last item of a list, by the names of its members; -1 for none."""
+    texts = (name.decode() if isinstance(name, bytes) else name for name in names)
+    numbers = (text.rpartition("_")[2] for text in texts)
     return max((int(one) for one in numbers if one.isdecimal()), default=-1)
 
 

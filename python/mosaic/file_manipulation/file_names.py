@@ -20,7 +20,7 @@ class FileName:
     filename : str or path, optional
         The name itself; below ``path`` where it is relative and that is given.
     path : str or path, optional
-        The folder, by default the working directory.
+        The folder, by default the working directory; the file itself where nothing else names one.
     project_name, parameter : str, optional
         The parts of the name; the parameter is turned into camel case.
     version : int, optional
@@ -46,6 +46,9 @@ class FileName:
         version: int | None = None,
         extension: str = ".h5",
     ) -> None:
+        by_path = filename is None and project_name is None and parameter is None
+        if by_path:
+            filename = path
         if filename is None and (project_name is None or parameter is None):
             raise TypeError(
                 "a file needs a filename, or a project_name and a parameter to make one from "
@@ -53,7 +56,7 @@ class FileName:
             )
         if version is not None and int(version) < 0:
             raise ValueError(f"versions of files begin at 0, not at {version}")
-        self._folder = os.fspath(path) if path is not None else ""
+        self._folder = "" if path is None or by_path else os.fspath(path)
         self._given = None if filename is None else os.fspath(filename)
         self._stem = f"{project_name}-{camel_case(parameter or '')}"
         self._version = None if version is None else int(version)
@@ -64,13 +67,13 @@ class FileName:
     def to_write(self) -> str:
         """Return the name of the version, or of the first that there is no file of."""
         version = 0
-        while self._open and os.path.lexists(self._of(version)):
+        while self.any_version and os.path.lexists(self._of(version)):
             version += 1
         return self._of(version)
 
     def to_read(self) -> str | None:
         """Return the name of the version, or of the last that there is a file of; None where there is none."""
-        if not self._open:
+        if not self.any_version:
             name = self._of(0)
             return name if os.path.isfile(name) else None
         found = self._existing()
@@ -78,12 +81,13 @@ class FileName:
 
     def describe(self) -> str:
         """Return the name for messages, whether there is such a file or not."""
-        if not self._open:
+        if not self.any_version:
             return self._of(0)
         return f"{self._of(0)} (or a later version of it)"
 
     @property
-    def _open(self) -> bool:
+    def any_version(self) -> bool:
+        """Whether the version is to be looked for."""
         return self._given is None and self._version is None
 
     def _of(self, version: int) -> str:

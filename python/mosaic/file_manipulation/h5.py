@@ -21,7 +21,8 @@ from mosaic.core.struct import Struct
 from mosaic.file_manipulation import encoding
 from mosaic.file_manipulation.decoding import Reader
 from mosaic.file_manipulation.file_names import FileName, named
-from mosaic.file_manipulation.lazy import LazyArray, Source, open_file
+from mosaic.file_manipulation.lazy import LazyArray
+from mosaic.file_manipulation.opening import MODES, open_named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
 __all__ = ["HDF5", "LazyArray", "append", "file_exists", "read", "rm", "write"]
-
-_MODES = {"r": "r", "r+": "r+", "a": "a", "a+": "a", "w": "w", "w+": "w", "x": "x", "w-": "x"}
 
 
 class HDF5:
@@ -42,7 +41,7 @@ class HDF5:
     filename : str or path, optional
         The file.
     path : str or path, optional
-        The folder, by default the working directory.
+        The folder, by default the working directory; the file itself where nothing else names one.
     project_name, parameter : str, optional
         In place of a file name: the file is ``<project>-<ParameterInCamelCase>.h5``.
     version : int, optional
@@ -88,11 +87,11 @@ class HDF5:
         extension: str = ".h5",
         mode: str = "r",
     ) -> None:
-        if mode not in _MODES:
+        if mode not in MODES:
             raise ValueError(
-                f"files are not opened with mode {mode!r} but with one of {', '.join(_MODES)}"
+                f"files are not opened with mode {mode!r} but with one of {', '.join(MODES)}"
             )
-        self._mode = _MODES[mode]
+        self._mode = MODES[mode]
         name = FileName(
             filename,
             path=path,
@@ -101,7 +100,7 @@ class HDF5:
             version=version,
             extension=extension,
         )
-        self._opened = _open(name, self._mode)
+        self._opened = open_named(name, self._mode)
         # A writer that is forgotten, not closed, leaves what it wrote, as h5py does.
         self._finaliser = weakref.finalize(self, self._opened.abandon)
 
@@ -134,7 +133,7 @@ class HDF5:
         TypeError
             One cannot be stored; the message names it. Nothing has been written then.
         OSError
-            The file is open for reading only, or closed.
+            The file is open for reading only, or closed, or there is no room for it.
         """
         self._write(content, merge=False)
 
@@ -231,97 +230,13 @@ class HDF5:
             encoding.mark_root(file)
             encoding.write_members(h5py.h5g.open(file.id, b"/"), planned, merge=merge)
             file.flush()
-        except BaseException:
+        except BaseException as error:
             self._opened.fail()
+            if isinstance(error, RuntimeError):
+                # What h5py makes of a full disk, now and then.
+                raise OSError(f"{self.filename} could not be written: {error}") from error
             raise
         self._opened.publish()
-
-
-class _Opened:
-    """An open file, beside its place as long as it is new and incomplete.
-
-    Parameters
-    ----------
-    name : str
-        Its place.
-    file : h5py.File
-        The open file.
-    beside : str, optional
-        Where it lies until it is complete.
-    """
-
-    def __init__(self, name: str, file: Any, beside: str | None = None) -> None:
-        self.name = name
-        self.file = file
-        self.source = Source(file)
-        self._beside = beside
-        self._failed = False
-        # A fork's child has the same file open, which is not its to move.
-        self._process = os.getpid()
-
-    def fail(self) -> None:
-        """Note that what has been written is not complete."""
-        self._failed = True
-
-    def publish(self) -> None:
-        """Move a new file to its place."""
-        beside, self._beside = self._beside, None
-        if beside is not None:
-            os.replace(beside, os.path.realpath(self.name))
-
-    def abandon(self) -> None:
-        """Let go of a file that was not closed: it is complete, and open as long as anybody has a part of it."""
-        if self.file and self._beside is not None and self._process == os.getpid():
-            self.file.flush()
-            self._settle()
-
-    def close(self) -> None:
-        """Close the file, and move it to its place or remove it."""
-        if not self.file or self._process != os.getpid():
-            return
-        try:
-            self.source.finish()
-        finally:
-            self.file.close()
-            lost = self._failed and self._beside is not None
-            self._settle()
-            self.source.leave(None if lost else self.name)
-
-    def _settle(self) -> None:
-        if not self._failed:
-            self.publish()
-        elif self._beside is not None:
-            os.unlink(self._beside)
-            self._beside = None
-
-
-def _open(name: FileName, mode: str) -> _Opened:
-    if mode in {"w", "x"}:
-        return _open_new(name.to_write(), mode)
-    found = name.to_read()
-    if found is None:
-        if mode == "a":
-            return _open_new(name.to_write(), "x")
-        raise FileNotFoundError(f"there is no file {name.describe()}")
-    return _Opened(found, open_file(found, found, mode))
-
-
-def _open_new(name: str, mode: str) -> _Opened:
-    place = os.path.realpath(name)
-    folder, base = os.path.split(place)
-    there = os.path.lexists(place)
-    if there and mode == "x":
-        raise FileExistsError(f"there is a file {name} already: mode='w' writes in its place")
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f"{name} cannot be written: there is no folder {folder}")
-    if there and not os.access(folder, os.W_OK):
-        # Nothing can be made beside it.
-        return _Opened(name, open_file(name, name, mode))
-    beside = os.path.join(folder, f".{base}.{os.getpid()}-{os.urandom(4).hex()}.partial")
-    opened = _Opened(name, open_file(name, beside, "x"), beside)
-    if there:
-        os.chmod(beside, os.stat(place).st_mode & 0o7777)
-    return opened
 
 
 def file_exists(*args: Any, **kwargs: Any) -> bool:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import subprocess as _subprocess
 import sys
+from contextlib import suppress
+from tempfile import TemporaryFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +23,10 @@ _COMMAND = (
 
 _PARENT_GONE = 70
 """Exit code of a process whose parent has gone."""
+
+
+_running: set[Subprocess] = set()
+"""Those that run, so that one whose maker has forgotten it goes on to its end."""
 
 
 class Subprocess:
@@ -43,19 +49,20 @@ class Subprocess:
 
         self.name = name
         self._outcome: tuple[Any, ...] | None = None
+        self._body = b""
         payload = dumps((function, args, kwargs))
-        out, theirs = os.pipe()
-        self._out = os.fdopen(out, "rb")
+        # A file, not a pipe: the process can end before anybody reads what it left.
+        self._out = TemporaryFile()  # noqa: SIM115 - closed in `_ended`
+        out = self._out.fileno()
+        command = _COMMAND.format(path=sys.path, out=out)
         try:
-            command = _COMMAND.format(path=sys.path, out=theirs)
             self._process = _subprocess.Popen(
-                [sys.executable, "-c", command], stdin=_subprocess.PIPE, pass_fds=(theirs,)
+                [sys.executable, "-c", command], stdin=_subprocess.PIPE, pass_fds=(out,)
             )
         except BaseException:
             self._out.close()
             raise
-        finally:
-            os.close(theirs)
+        _running.add(self)
         assert self._process.stdin is not None  # noqa: S101 - it is a pipe
         try:
             self._process.stdin.write(len(payload).to_bytes(8, "little") + payload)
@@ -72,7 +79,10 @@ class Subprocess:
 
     def is_alive(self) -> bool:
         """Tell whether it runs."""
-        return self._process.poll() is None
+        if self._process.poll() is None:
+            return True
+        self._ended()
+        return False
 
     def result(self) -> Any:
         """Wait for its end, and return what the function returned, or raise what it raised.
@@ -82,10 +92,9 @@ class Subprocess:
         RuntimeError
             The process ended without: the message says how.
         """
+        self.join()
         if self._outcome is None:
-            body = self._out.read()
-            self.join()
-            self._outcome = self._read(body)
+            self._outcome = self._read()
         error, value = self._outcome
         if error is not None:
             raise error
@@ -93,8 +102,6 @@ class Subprocess:
 
     def join(self, timeout: float | None = None) -> int:
         """Wait for its end, and return its exit code, negative for a signal.
-
-        A result that is larger than a pipe holds has to be read first: see `result`.
 
         Raises
         ------
@@ -105,8 +112,7 @@ class Subprocess:
             code = self._process.wait(timeout)
         except _subprocess.TimeoutExpired:
             raise TimeoutError(f"{self.name} still runs after {timeout} s") from None
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        self._ended()
         return code
 
     def terminate(self) -> None:
@@ -119,11 +125,22 @@ class Subprocess:
         self._process.kill()
         self.join()
 
-    def _read(self, body: bytes) -> tuple[Any, ...]:
+    def _ended(self) -> None:
+        """Let go of what is open for a process that has ended."""
+        if self in _running:
+            _running.discard(self)
+            self._out.seek(0)
+            self._body = self._out.read()
+            self._out.close()
+            if self._process.stdin is not None:
+                with suppress(BrokenPipeError):
+                    self._process.stdin.close()
+
+    def _read(self) -> tuple[Any, ...]:
         from mosaic.comms.serialisation import deserialise
         from mosaic.core.failure import decode_failure
 
-        self._out.close()
+        body, self._body = self._body, b""
         if not body:
             code = self._process.returncode
             how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
