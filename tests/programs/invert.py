@@ -45,8 +45,14 @@ import mosaic  # noqa: E402
 from tests.programs.acoustic.inversion import main as invert  # noqa: E402
 
 
+def largest(vp):
+    return float(np.max(vp))
+
+
 async def main(runtime):
     found = await invert(runtime)
+    # Away from the runtime, in a process of its own.
+    print("largest", mosaic.subprocess(largest)(found.vp).result() == np.max(found.vp))
     np.save("result.npy", found.vp)
     print("mode", runtime.mode)
     print("workers", runtime.num_workers)

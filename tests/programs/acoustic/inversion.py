@@ -1,14 +1,14 @@
 """The loop over blocks, iterations and shots."""
 
-import asyncio
 import os
 
 import numpy as np
 
 import mosaic
+import mosaic.core
 from mosaic import types
 from mosaic.types import Struct
-from mosaic.utils import at_exit, camel_case
+from mosaic.utils import Future, MultiError, async_property, at_exit, camel_case
 
 from . import checkpoint, report
 from .grid import Grid
@@ -61,6 +61,8 @@ class Inversion:
         self.history = []
         self.energies = {}
         self.saved = []
+        self.last_saved = None
+        self.finished = Future(name="inversion")
 
     async def run(self, *num_iterations):
         """Run that many iterations in each block; return the field."""
@@ -81,7 +83,15 @@ class Inversion:
             await ref.drop(propagate=True)
         await self.warehouse.drop_remote(uid=uid, reply=True)
         assert uid not in self.warehouse
+        await self.last_saved
+        self.finished.set_result(counted.done)
         return self.vp
+
+    @async_property
+    async def energy(self):
+        """What all receivers heard of the last iteration, once there is no other."""
+        await self.finished
+        return sum(self.energies.values())
 
     async def publish(self):
         """Put what was observed where every worker finds it."""
@@ -107,6 +117,18 @@ class Inversion:
         optimiser = GradientDescent(self.vp, step_size=STEP_SIZES[block.id])
         for _ in block.iterations():
             await self.iterate(counted.next(), optimiser, uid)
+        await self.close()
+
+    async def close(self):
+        """Stop the operators of a block, and tell of all that went wrong at once."""
+        errors = MultiError()
+        for operators in (self.pde, self.loss, self.smoothness):
+            try:
+                await operators.stop()
+            except mosaic.core.RuntimeDisconnectedError as error:
+                errors.add(error)
+        if len(errors) > 0:
+            raise errors
 
     async def iterate(self, iteration, optimiser, uid):
         self.vp.clear_grad(propagate=True)
@@ -126,7 +148,7 @@ class Inversion:
         # Files are written beside the loop, one after another.
         await self.loop.run_in_executor(self.problem.dump_field, self.vp, iteration)
         self.problem.append_history(self.vp, iteration, self.history)
-        self.loop.run(self.save, iteration)
+        self.last_saved = self.loop.run(self.save, iteration)
         self.logger.info("iteration %d: loss %g", iteration, self.history[-1])
 
     async def one_shot(self, worker, id, uid):
@@ -163,7 +185,7 @@ async def main(runtime, folder=None, *, num_iterations=(2, 1), **options):
     finally:
         heart.cancel()
         at_exit.remove(inversion.saved.clear)
-    await asyncio.sleep(0)
+    assert await inversion.energy == sum(inversion.energies.values())
     last = checkpoint.read(inversion.saved[-1])
     assert last["iteration"] == sum(num_iterations)
     np.testing.assert_array_equal(last["data"], vp.data)

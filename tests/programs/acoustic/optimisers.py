@@ -4,7 +4,7 @@ import numpy as np
 
 import mosaic
 from mosaic.core import ParameterMixin, PickleClass
-from mosaic.utils import camel_case, snake_case
+from mosaic.utils import camel_case, mimport, snake_case
 
 
 class Mask:
@@ -27,17 +27,14 @@ class Normalise:
         return data / largest if largest > 0 else data
 
 
-KNOWN = {"mask": Mask, "normalise": Normalise}
-
-
 class Pipeline:
-    """Processing steps by their names, one after another."""
+    """Processing steps by their names, one after another; those of others by where they are to be found."""
 
     def __init__(self, *names, **kwargs):
-        classes = {camel_case(name): cls for name, cls in KNOWN.items()}
-        self.steps = [
-            classes[camel_case(snake_case(name))](**kwargs.get(name, {})) for name in names
-        ]
+        self.steps = []
+        for name in names:
+            path = name if "." in name else f"{__name__}.{camel_case(snake_case(name))}"
+            self.steps.append(mimport(path)(**kwargs.get(name, {})))
 
     def __call__(self, data):
         for step in self.steps:

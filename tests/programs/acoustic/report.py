@@ -6,8 +6,18 @@ from mosaic import types
 from mosaic.comms import get_hostname
 from mosaic.core import ArrayProxy, ParameterMixin
 from mosaic.core.base import CMDBase, ProxyBase, RemoteBase
+from mosaic.runtime import Head, Runtime, RuntimeProxy
 from mosaic.types import Struct
-from mosaic.utils import cpu_count, gpu_count, memory_limit, memory_used, sizeof
+from mosaic.utils import (
+    cpu_count,
+    gpu_count,
+    lowercase,
+    memory_limit,
+    memory_used,
+    remote_sizeof,
+    sizeof,
+    uppercase,
+)
 
 
 def kind_of(value):
@@ -35,6 +45,8 @@ def length_of(value):
 
 def of_network(runtime):
     """Describe the network and the machine."""
+    assert isinstance(runtime, (Runtime, Head))
+    assert all(isinstance(worker, RuntimeProxy) for worker in runtime.workers)
     found = Struct()
     found.mode = runtime.mode
     found.uid = runtime.uid
@@ -53,5 +65,6 @@ def of_network(runtime):
             "warehouse": mosaic.get_local_warehouse().uid,
         }
     )
-    found.size = sizeof(found.workers)
+    found.size = sizeof(found.workers), remote_sizeof(found.workers)
+    found.title = uppercase(lowercase(found.mode))
     return found
