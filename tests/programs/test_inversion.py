@@ -169,6 +169,23 @@ def test_as_a_program(launcher, workers, folder, expected):
     agrees(np.load(folder / "result.npy"), [float(v) for v in said["history"].split()], expected)
 
 
+def test_with_a_profile(folder, expected):
+    pytest.importorskip("mosaic.profile", reason="no mosaic.profile here")
+    path = folder / "run.profile"
+
+    async def inverted(runtime):
+        mosaic.profiler.start_trace()
+        try:
+            assert mosaic.profiler.tracing
+            return await asyncio.wait_for(main(runtime, folder), 40)
+        finally:
+            mosaic.profiler.stop_trace()
+
+    found = mosaic.run(inverted, num_workers=2, profile=str(path))
+    agrees(found.vp, found.history, expected)
+    assert path.stat().st_size > 0
+
+
 NOTEBOOK = [
     "import mosaic\nfrom tests.programs.acoustic.inversion import main",
     'runtime = await mosaic.interactive("on", num_workers=2)\nprint(runtime.mode)',
