@@ -193,7 +193,10 @@ async def test_arguments_may_come_with_the_start(runtime):
 
 async def test_a_task_by_hand_that_nobody_starts_does_nothing(runtime):
     counter = Counter.remote()
-    TaskProxy(counter, "add", 1)
+    task = TaskProxy(counter, "add", 1)
+    assert not hasattr(task, "_repr_html_")
+    assert repr(task) is not None
+    del task
     assert await counter.order().result() == []
 
 

@@ -219,6 +219,10 @@ class HandMadeTask(_core.Output, ProxyBase):
         return self._method
 
     @property
+    def _eager(self) -> bool:
+        return True
+
+    @property
     def _dependencies(self) -> list[Any]:
         from mosaic.types import awaitable_types
 
@@ -233,7 +237,8 @@ class HandMadeTask(_core.Output, ProxyBase):
         return self
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
+        if name.startswith("_"):
+            # Other libraries probe for such: that starts nothing.
             raise AttributeError(f"'TaskProxy' object has no attribute {name!r}", name=name)
         return getattr(self.start(), name)
 
