@@ -42,6 +42,12 @@ class Node:
         await proxy._init_task(task, value, mark="told")
         return await task.result()
 
+    async def meet(self, mine, theirs):
+        """Be here while a plain method runs on the same worker."""
+        mine.set()
+        await theirs.wait_async()
+        return True
+
     def fail(self):
         raise ValueError("no such node")
 
@@ -102,6 +108,15 @@ async def test_calls_by_name_keep_their_order(runtime, uid):
     task = runtime.submit(call_in_order, place, name, runtime=runtime.workers[0])
     expected = ["first", 0, 1, 2, 3, 4]
     assert await task.result() == (expected, expected)
+
+
+@pytest.mark.parametrize("uid", [None, "meets-another"])
+async def test_coroutine_methods_by_name_leave_others_their_turn(runtime, flag, uid):
+    worker = runtime.workers[1]
+    _node, name, place = await made(uid=uid, runtime=worker)
+    task = TesseraProxy(Node, runtime=place, uid=name).meet(flag("here"), flag("there"))
+    other = Blocker.remote(runtime=worker).until(flag("there"), flag("here"), 3)
+    assert await asyncio.wait_for(mosaic.gather(task, other).result(), 20) == [True, 3]
 
 
 async def proxy_of(place, name):

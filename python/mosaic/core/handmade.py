@@ -72,7 +72,7 @@ def reference(cls: type, runtime: object, uid: str) -> TesseraRef:
 class NamedReference:
     """Stands for the reference of a tessera of which only the uid that its maker chose is known.
 
-    Its host looks the name up. Calls made by the name run there in their order.
+    Its host looks the name up. Calls made by the name run there in their order, one at a time.
 
     Parameters
     ----------
@@ -104,6 +104,7 @@ class NamedReference:
         name: str,
         *,
         kind: str = "method",
+        coroutine: bool = False,
         reserved: frozenset[str] | None = None,
         retries: int = 0,
         **_: Any,
@@ -115,7 +116,7 @@ class NamedReference:
         )
 
         def by_name(*args: Any, **kwargs: Any) -> _core.Task:
-            return call(_call_named, self._uid, kind, name, *args, **kwargs)
+            return call(_call_named, self._uid, kind, name, coroutine, *args, **kwargs)
 
         return by_name
 
@@ -126,7 +127,9 @@ class NamedReference:
         return NamedReference, (self._cls, self.host, self._uid)
 
 
-async def _call_named(uid: str, kind: str, name: str, /, *args: Any, **kwargs: Any) -> Any:
+async def _call_named(
+    uid: str, kind: str, name: str, coroutine: bool, /, *args: Any, **kwargs: Any
+) -> Any:
     from mosaic.core.tessera import named
 
     engine = network.engine()
@@ -136,7 +139,8 @@ async def _call_named(uid: str, kind: str, name: str, /, *args: Any, **kwargs: A
             f"{engine.uid} hosts no tessera {uid}: it was freed, or never was"
         )
     ref = engine.borrow_tessera(raw, engine.runtime, uid)
-    return await ref.method(name, kind=kind, reserved=_NONE)(*args, **kwargs).result()
+    method = ref.method(name, kind=kind, coroutine=coroutine, reserved=_NONE)
+    return await method(*args, **kwargs).result()
 
 
 # Tasks.
