@@ -10,6 +10,8 @@ import mosaic
 from mosaic.utils import EventLoop
 from tests.support.actors import Counter
 
+keeps_threads = pytest.mark.allow_leaks("threads", reason="a loop's executor keeps its threads")
+
 
 async def add(first, second=0):
     await asyncio.sleep(0)
@@ -29,6 +31,7 @@ async def test_run_within_a_loop_gives_what_can_be_awaited(runtime):
     assert await loop.run(counter.add, 4).result() == 4
 
 
+@keeps_threads
 async def test_run_from_another_thread(runtime):
     loop = mosaic.get_event_loop()
     ends = []
@@ -62,6 +65,7 @@ def test_run_from_synchronous_code(runtime):
     assert runtime.loop.run(plain, 1) == 1
 
 
+@keeps_threads
 async def test_run_in_an_executor(runtime):
     loop = mosaic.get_event_loop()
     assert await loop.run_in_executor(plain, 1, 2) == 3
