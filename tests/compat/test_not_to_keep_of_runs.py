@@ -7,6 +7,7 @@ import signal
 import pytest
 
 import mosaic
+from mosaic.core import TesseraProxy
 from tests.support.actors import Echo
 from tests.support.scripts import run_script
 
@@ -145,3 +146,15 @@ def test_no_port_is_open_to_the_world():
         ]
 
     assert mosaic.run(main, num_workers=1) == []
+
+
+def test_a_proxy_of_a_run_that_is_over_is_refused():
+    with mosaic.session(num_workers=1) as runtime:
+        solver = Solver.remote()
+        assert solver.step().wait() == 1
+        by_name = TesseraProxy(Solver, runtime=runtime.workers[0], uid="somebody")
+        assert not by_name._ref.stopped
+    for proxy in (solver, by_name):
+        with pytest.raises(mosaic.MosaicError):
+            proxy.step()
+    assert by_name._ref.stopped

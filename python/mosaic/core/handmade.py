@@ -86,6 +86,8 @@ class NamedReference:
 
     def __init__(self, cls: type, host: int, uid: str) -> None:
         self._cls = cls
+        # Numbers are those of this network: after its end they would mean others.
+        self._engine = network.engine()
         self.host = host
         self._uid = uid
         self.name = cls.__name__
@@ -94,6 +96,11 @@ class NamedReference:
     def id(self) -> tuple[int, str]:
         """What tells it from others."""
         return self.host, self._uid
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the network that it names a tessera of has ended."""
+        return self._engine.stopped
 
     def wait_placed(self) -> int:
         """Return the number of the runtime that hosts the tessera."""
@@ -110,7 +117,7 @@ class NamedReference:
         **_: Any,
     ) -> Callable[..., Any]:
         """Return what calls a method of the tessera, reads or sets an attribute of it, or stops it."""
-        line = network.engine().keyed(self.host, f"named:{self._uid}")
+        line = self._engine.keyed(self.host, f"named:{self._uid}")
         call = line.method(
             name, kind="function", coroutine=True, reserved=reserved or _NONE, retries=retries
         )

@@ -12,7 +12,8 @@ from mosaic import _core
 from mosaic.core import methods, network
 from mosaic.core.attribute import RemoteAttribute
 from mosaic.core.base import ProxyBase
-from mosaic.errors import MosaicError, TesseraStoppedError
+from mosaic.core.stages import Readiness, Stop
+from mosaic.errors import MosaicError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -379,70 +380,3 @@ def _rebuild_proxy(
 ) -> TesseraProxy:
     ref = network.engine().borrow_tessera(raw, host, name)
     return TesseraProxy(cls, ref, options)
-
-
-class Readiness:
-    """What `TesseraProxy.init_future` gives: done when the tessera exists.
-
-    Parameters
-    ----------
-    built : Task, optional
-        The construction; None where this process did not ask for it.
-    """
-
-    __slots__ = ("_built",)
-
-    def __init__(self, built: _core.Task | None) -> None:
-        self._built = built
-
-    def __await__(self) -> Generator[Any, None, bool]:
-        if self._built is not None:
-            yield from self._built.__await__()
-        return True
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Block until the tessera exists, in synchronous code."""
-        if self._built is not None:
-            self._built.wait(timeout)
-        return True
-
-    def done(self) -> bool:
-        """Tell whether the tessera exists or has failed to."""
-        return self._built is None or self._built.ended
-
-    def result(self) -> bool:
-        """Return True, or raise what ``__init__`` raised."""
-        if self._built is not None:
-            failure = (
-                self._built.failure()
-                if self._built.ended
-                else MosaicError("the tessera does not exist yet")
-            )
-            if failure is not None:
-                raise failure
-        return True
-
-    def set_result(self, value: object) -> None:
-        """Do nothing: the core tells when the tessera exists."""
-
-
-class Stop:
-    """What `TesseraProxy.stop` gives. Stopping what has failed or stopped already is no error."""
-
-    __slots__ = ("_task",)
-
-    def __init__(self, task: _core.Task) -> None:
-        self._task = task
-
-    def __await__(self) -> Generator[Any, None, None]:
-        try:  # noqa: SIM105 - cheaper than contextlib
-            yield from self._task.__await__()
-        except TesseraStoppedError:
-            pass
-
-    def wait(self, timeout: float | None = None) -> None:
-        """Block until the tessera has stopped."""
-        try:  # noqa: SIM105 - cheaper than contextlib
-            self._task.wait(timeout)
-        except TesseraStoppedError:
-            pass
