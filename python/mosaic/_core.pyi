@@ -27,6 +27,7 @@ __all__ = [
     "reduce",
     "select_output",
     "start_head",
+    "trace_origins",
 ]
 
 _RawId: TypeAlias = tuple[int, int]
@@ -59,6 +60,23 @@ def configure(
         ``rejected``, ``internal``), message, context lines and encoded exception to an exception to raise.
     build
         Makes the living object of a tessera: its id, class, arguments and keyword arguments.
+    """
+
+def trace_origins(
+    current: Callable[[], int | None] | None = None,
+    enter: Callable[[int], object] | None = None,
+    show: Callable[[], object] | None = None,
+) -> None:
+    """Have calls carry where they come from, and what they call in turn; without functions no more.
+
+    Parameters
+    ----------
+    current
+        Tells the number of the current context, None for none: asked at every call that is made.
+    enter
+        Makes a number that of the current context: called before a method runs.
+    show
+        Has what was printed shown: called before who has awaited a call goes on.
     """
 
 def engine() -> Engine | None:
@@ -115,7 +133,8 @@ class Engine:
     def notices(self) -> list[tuple[Any, ...]] | None:
         """Block until there is something to tell the program; None once the engine has stopped.
 
-        ``("output", uid, "stdout" | "stderr", text)`` one line of a worker, without its end;
+        ``("output", uid, "stdout" | "stderr", text, origin)`` one line of a worker, without its end, and the number
+        that `trace_origins` had it carry, or None; ``("drained", token)`` answers `drain_output`;
         ``("report", level, text, uid)`` for the log, from that runtime; ``("joined", uid)``; ``("died", uid, cause)``;
         ``("exhausted", reason)`` when no worker will join any more;
         ``("choose", owner, sequence)``, to be answered with `chosen`; ``("done", token)``.
@@ -166,6 +185,10 @@ class Engine:
         """Have living values of this process count as that many bytes more, or fewer, of the node's memory."""
     def fence(self) -> Task:
         """Return a task that ends when every task submitted so far on the network has."""
+    def output_is_due(self) -> bool:
+        """Whether the workers have printed something that may not have been handled yet."""
+    def drain_output(self, token: int) -> None:
+        """Have a ``drained`` notice with this token come after all that the workers have printed by now."""
     def register_barrier_task(self) -> None:
         """Tell the head that something is to be done here at its next barrier."""
     def take_barrier_tasks(self) -> list[int]:
@@ -188,6 +211,9 @@ class TesseraRef:
     @property
     def host(self) -> int | None:
         """The runtime that hosts it; None while that is not decided."""
+    @property
+    def stopped(self) -> bool:
+        """Whether its network has been stopped."""
     def wait_placed(self) -> int:
         """Return the runtime that hosts it; block until that is decided. Its owner if it lives nowhere."""
     @property

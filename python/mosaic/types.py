@@ -130,6 +130,11 @@ class WarehouseObject(_core.Output, ProxyBase):
     def __hash__(self) -> int:
         return hash(self.task.id)
 
+    def _repr_html_(self) -> str:
+        from mosaic.core.summary import of_value
+
+        return of_value(self)
+
     def __repr__(self) -> str:
         nbytes = self.nbytes
         size = "unknown" if nbytes is None else f"{nbytes} bytes"

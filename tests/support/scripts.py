@@ -129,7 +129,9 @@ class Script:
     def leftovers(self) -> list[str]:
         """Return processes and files that should not be there any more."""
         found = [f"process {p.pid}" for p in self.processes()]
-        found += [f"file {p}" for p in sorted(self.temporary.rglob("*"))]
+        # Not by `rglob`, which fails when a directory goes meanwhile.
+        for directory, directories, files in os.walk(self.temporary):
+            found += [f"file {Path(directory, name)}" for name in sorted(directories + files)]
         found += [f"shared memory {name}" for name in _shared_memory() - self.shared_memory]
         return found
 

@@ -63,33 +63,33 @@ def test_groups_and_lists_of_dictionaries(plain):
     assert shots["shots_00000001/id"][()] == 8
 
 
-@pytest.mark.parametrize(
-    ("name", "expected", "dtype", "value"),
-    [
-        ("data", {"is_ndarray"}, "f4", [[0, 1, 2], [3, 4, 5]]),
-        ("names", {"is_ndarray", "is_str"}, "O", [b"a", "bé".encode()]),
-        ("space/shape", {"is_tuple"}, "i8", [3, 4]),
-        ("space/spacing", {"is_tuple"}, "f8", [0.5, 0.5]),
-        ("shots/shots_00000001/at", {"is_list"}, "f8", [1.0]),
-        ("list", {"is_list", "is_str"}, "O", [b"a", b"b"]),
-        ("mixed", {"is_list", "is_str"}, "O", [[b"50", b"None"]]),
-        ("text", {"is_str"}, "O", "é".encode()),
-        ("bytes", {"is_bytes"}, "V3", np.void(b"a\0b")),
-        ("nothing", {"is_none"}, "O", b"None"),
-        ("num", set(), "i8", 5),
-        ("step", set(), "f8", 0.5),
-        ("flag", set(), "?", True),
-    ],
-)
-def test_datasets(plain, name, expected, dtype, value):
-    item = plain[name]
-    assert flags(item) == expected
-    assert item.dtype == np.dtype(dtype)
-    assert np.array_equal(item[()], np.asarray(value, dtype=item.dtype))
-    if item.dtype == object:
-        assert tuple(h5py.check_string_dtype(item.dtype)) == ("utf-8", None)
-    # Nothing that an older reader would have to know of: contiguous, as it is.
-    assert (item.chunks, item.compression) == (None, None)
+DATASETS = {
+    "data": ({"is_ndarray"}, "f4", [[0, 1, 2], [3, 4, 5]]),
+    "names": ({"is_ndarray", "is_str"}, "O", [b"a", "bé".encode()]),
+    "space/shape": ({"is_tuple"}, "i8", [3, 4]),
+    "space/spacing": ({"is_tuple"}, "f8", [0.5, 0.5]),
+    "shots/shots_00000001/at": ({"is_list"}, "f8", [1.0]),
+    "list": ({"is_list", "is_str"}, "O", [b"a", b"b"]),
+    "mixed": ({"is_list", "is_str"}, "O", [[b"50", b"None"]]),
+    "text": ({"is_str"}, "O", "é".encode()),
+    "bytes": ({"is_bytes"}, "V3", np.void(b"a\0b")),
+    "nothing": ({"is_none"}, "O", b"None"),
+    "num": (set(), "i8", 5),
+    "step": (set(), "f8", 0.5),
+    "flag": (set(), "?", True),
+}
+
+
+def test_datasets(plain):
+    for name, (expected, dtype, value) in DATASETS.items():
+        item = plain[name]
+        assert flags(item) == expected, name
+        assert item.dtype == np.dtype(dtype), name
+        assert np.array_equal(item[()], np.asarray(value, dtype=item.dtype)), name
+        if item.dtype == object:
+            assert tuple(h5py.check_string_dtype(item.dtype)) == ("utf-8", None), name
+        # Nothing that an older reader would have to know of: contiguous, as it is.
+        assert (item.chunks, item.compression) == (None, None)
 
 
 def dataset(group, name, value, *set_flags, known=FLAGS[:4]):

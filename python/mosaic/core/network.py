@@ -63,7 +63,9 @@ def uid_of(number: int) -> str:
     """Return the uid of a runtime, such as ``worker:0:1``, given its number."""
     uid = _names.get(number)
     if uid is None:
-        _refresh()
+        # Whoever asks after the stop shows what is left of a network.
+        if _core.engine() is not None:
+            _refresh()
         uid = _names.get(number, f"runtime:{number}")
     return uid
 

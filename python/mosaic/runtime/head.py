@@ -11,7 +11,7 @@ from mosaic import _core
 from mosaic.core import network, placement
 from mosaic.core import seam as _seam  # noqa: F401 - tells the core what to work with
 from mosaic.errors import MosaicError
-from mosaic.runtime import lanes, notices
+from mosaic.runtime import display, lanes, notices
 from mosaic.runtime.current import set_current
 from mosaic.runtime.roles import Head
 from mosaic.runtime.strategy import LeastLoaded, RoundRobin, resolve
@@ -138,6 +138,10 @@ def start(
         from mosaic.utils.logger import logger
 
         logger().set_level(log_level)
+    cells = display.find_cells()
+    environment = _environment(threads, log_level, explicit=num_threads is not None)
+    if cells is not None:
+        environment["MOSAIC_MARK_OUTPUT"] = "1"
     with _lock:
         if _core.engine() is not None:
             raise MosaicError(
@@ -146,7 +150,7 @@ def start(
         network.forget()
         engine = _core.start_head(
             worker_command=worker_command(),
-            worker_environment=_environment(threads, log_level, explicit=num_threads is not None),
+            worker_environment=environment,
             num_workers=workers,
             max_pending=max_pending,
             stop_grace=stop_grace,
@@ -157,6 +161,7 @@ def start(
             spill_limit=None if spill_limit is None else str(spill_limit),
         )
         placement.strategy = strategy.choose if foreign else None
+    display.follow(cells, engine)
     notices.watch(engine)
     try:
         engine.wait_ready(workers, START_TIMEOUT if timeout is None else timeout)
@@ -188,6 +193,7 @@ def _stop_engine(engine: Engine, grace: float | None) -> None:
     finally:
         lanes.release_lane()
         notices.join(5.0)
+        display.leave()
         set_current(None)
         placement.strategy = None
 

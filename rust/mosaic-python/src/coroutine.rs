@@ -158,7 +158,7 @@ fn is_being_cancelled(py: Python<'_>) -> PyResult<bool> {
 }
 
 /// `within(context, step)`: a step of a coroutine in its own context.
-fn within<T>(
+pub(crate) fn within<T>(
     py: Python<'_>,
     context: &Py<PyAny>,
     step: impl FnOnce() -> PyResult<T>,

@@ -24,6 +24,7 @@ use crate::hooks::error;
 use crate::interruption::Interruptions;
 use crate::loops::Loops;
 use crate::method::{TesseraRef, submit};
+use crate::origin;
 use crate::task::make_task;
 use crate::waiting::{block, deadline, lock};
 
@@ -334,8 +335,9 @@ impl PyEngine {
         retries: u32,
         restarts: u32,
     ) -> PyResult<(TesseraRef, Py<PyAny>)> {
+        let kwargs = origin::depart(py, Some(kwargs.clone()))?;
         let (arguments, dependencies, _read) =
-            encode_arguments(Some(cls.as_any()), args, Some(kwargs))?;
+            encode_arguments(Some(cls.as_any()), args, kwargs.as_ref())?;
         let engine = &self.host.engine;
         let (tessera, task) = (
             TesseraId {
@@ -496,6 +498,14 @@ impl PyEngine {
         make_task(py, &self.host, cell)
     }
 
+    fn output_is_due(&self) -> bool {
+        self.host.engine.output_is_due()
+    }
+
+    fn drain_output(&self, token: u64) {
+        self.host.engine.drain_output(token);
+    }
+
     fn register_barrier_task(&self) {
         self.host.engine.register_barrier_task();
     }
@@ -547,10 +557,17 @@ impl PyEngine {
 
 fn notice_tuple(py: Python<'_>, notice: Notice) -> PyResult<Bound<'_, PyTuple>> {
     match notice {
-        Notice::Output { uid, error, line } => {
+        Notice::Output {
+            uid,
+            error,
+            origin,
+            line,
+        } => {
             let text = String::from_utf8_lossy(&line).into_owned();
-            ("output", uid, if error { "stderr" } else { "stdout" }, text).into_pyobject(py)
+            let stream = if error { "stderr" } else { "stdout" };
+            ("output", uid, stream, text, origin).into_pyobject(py)
         }
+        Notice::Drained(token) => ("drained", token).into_pyobject(py),
         Notice::Log { uid, level, text } => ("report", level, text, uid).into_pyobject(py),
         Notice::Exhausted(reason) => ("exhausted", reason).into_pyobject(py),
         Notice::Joined(uid) => ("joined", uid).into_pyobject(py),

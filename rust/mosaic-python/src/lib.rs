@@ -16,6 +16,7 @@
 //! | [`compression`] | LZ4 for whole payloads |
 //! | [`machine`] | what this machine has for this process |
 //! | [`named`] | functions and classes that travel by their name |
+//! | [`origin`] | the cells of a notebook that calls come from |
 //! | [`hooks`] | the Python objects that the core works with |
 
 #![allow(
@@ -38,6 +39,7 @@ mod loops;
 mod machine;
 mod method;
 mod named;
+mod origin;
 mod output;
 mod reduce;
 mod running;
@@ -62,6 +64,8 @@ mod _core {
     use super::machine::available_memory;
     #[pymodule_export]
     use super::method::{RemoteMethod, TesseraRef};
+    #[pymodule_export]
+    use super::origin::trace_origins;
     #[pymodule_export]
     use super::output::Output;
     #[pymodule_export]

@@ -12,6 +12,7 @@ use crate::decode::{decode_arguments, decode_value};
 use crate::encode::{MSGPACK, OPAQUE, encode_value};
 use crate::executor::PythonExecutor;
 use crate::hooks::{cached, hooks};
+use crate::origin;
 use crate::waiting::lock;
 
 /// Results with larger buffers than this are kept alive in their encoded form only.
@@ -37,6 +38,7 @@ impl PythonExecutor {
     ) -> PyResult<Bound<'py, PyAny>> {
         let call = ready.call;
         let (mut args, kwargs) = decode_arguments(py, call.arguments, ready.values)?;
+        let kwargs = origin::arrive(py, kwargs)?;
         match call.kind {
             CallKind::Construct => {
                 let class = args.remove(0);

@@ -234,9 +234,10 @@ impl Task {
             ));
         }
         let callee = &self.cell().callee;
-        if self
-            .host()
-            .waits_for_itself(py, self.cell().id, callee.tessera, blocking)?
+        if callee.runs
+            && self
+                .host()
+                .waits_for_itself(py, self.cell().id, callee.tessera, blocking)?
         {
             let (class, method) = (&callee.class, &callee.method);
             return Err(error(

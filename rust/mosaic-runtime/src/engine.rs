@@ -30,7 +30,7 @@ use crate::executor::Executor;
 use crate::inlet::Inlets;
 use crate::net;
 use crate::node::Node;
-use crate::notice::Notices;
+use crate::notice::{Notice, Notices};
 use crate::roles::WorkerSeat;
 use crate::shared::{Shared, lock};
 use crate::state::State;
@@ -119,6 +119,7 @@ impl Engine {
             .enable_all()
             .build()?;
         let home_signal = HomeSignal::new()?;
+        let inlets = Inlets::new()?;
         if me == RuntimeId::HEAD {
             Ledger::create(directory.path(), config.store.memory_limit)?;
         }
@@ -132,7 +133,7 @@ impl Engine {
             role: seat.role,
             store: Store::new(me, directory.path().to_path_buf(), config.store.clone()),
             directory,
-            inlets: Inlets::default(),
+            inlets,
             executor,
             notices: Arc::default(),
             node,
@@ -176,6 +177,7 @@ impl Engine {
         let shared = self.shared;
         runtime.block_on(async {
             tokio::spawn(net::listen(Arc::clone(&shared), socket));
+            tokio::spawn(Inlets::watch(Arc::clone(&shared)));
             tokio::spawn(Shared::run_timers(Arc::clone(&shared)));
             if let Some(node) = &shared.node {
                 node.start(&shared);
@@ -194,6 +196,7 @@ impl Engine {
         // Tasks hold the shared state: they go before it does.
         drop(runtime);
         shared.notices.close();
+        shared.end_with_head();
     }
 
     /// This runtime's number.
@@ -482,10 +485,23 @@ impl Engine {
         Ok(cell)
     }
 
+    /// Whether something that the workers have printed may not have been handled by the program yet.
+    pub fn output_is_due(&self) -> bool {
+        let node = self.shared.node.as_ref();
+        !self.shared.notices.are_handled() || node.is_some_and(|node| node.rounds.are_due())
+    }
+
+    /// Have [`Notice::Drained`] told, after all that the workers have printed by now.
+    pub fn drain_output(&self, token: u64) {
+        match &self.shared.node {
+            Some(node) => node.rounds.begin(&self.shared, token),
+            None => self.shared.tell(Notice::Drained(token)),
+        }
+    }
+
     /// A cell that is resolved when a call of this runtime has reached its host, or has ended before.
     pub fn arrival(&self, task: TaskId) -> Arc<TaskCell> {
-        let functions = TesseraId::functions(self.shared.me);
-        let callee = Callee::new(functions, "".into(), "arrival".into());
+        let callee = Callee::told("arrival", self.shared.me);
         let cell = TaskCell::new(self.next_task(), callee);
         // How the call fails is told by its own task.
         cell.read();

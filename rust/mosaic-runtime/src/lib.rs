@@ -9,7 +9,7 @@
 //! | [`cell`] | tasks as their holders see them, and who waits for them |
 //! | [`mailbox`] | completions to a foreign event loop, one wake-up a batch |
 //! | [`node`] | starts and watches the workers of this machine |
-//! | [`notice`] | what the program is told outside of any call |
+//! | [`notice`] | what the program is told outside of any call; what workers print comes from `printed` |
 //! | [`store`] | bytes of large buffers, in shared memory or on disk |
 //! | [`auth`], [`directory`] | the secret, the handshake, the private directory |
 //! | [`reduce`](mod@reduce) | element-wise reduction of arrays |
@@ -18,6 +18,7 @@
 //!
 //! Nothing here knows Python.
 
+mod arrivals;
 pub mod auth;
 mod begun;
 mod blocking;
@@ -37,6 +38,7 @@ pub mod node;
 pub mod notice;
 mod passing;
 mod peer;
+mod printed;
 pub mod reduce;
 pub mod roles;
 mod shared;

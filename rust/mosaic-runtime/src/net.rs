@@ -1,12 +1,15 @@
 //! Connections: made when first needed, authenticated before anything else, read in batches.
 
 use std::io;
+use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use mosaic_core::event::Member;
 use mosaic_core::id::RuntimeId;
 use mosaic_core::wire::Message;
+use rustix::event::{PollFd, PollFlags, poll};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -101,6 +104,18 @@ pub(crate) async fn process_ended(pid: rustix::process::Pid) -> io::Result<()> {
     Ok(())
 }
 
+/// The same, blocking.
+pub(crate) fn wait_for_end_of(pid: rustix::process::Pid) -> io::Result<()> {
+    let watched = process_handle(pid)?;
+    let mut watched = [PollFd::new(&watched, PollFlags::IN)];
+    loop {
+        match poll(&mut watched, None) {
+            Err(rustix::io::Errno::INTR) => {}
+            result => return Ok(result.map(|_| ())?),
+        }
+    }
+}
+
 #[cfg(target_os = "linux")]
 fn process_handle(pid: rustix::process::Pid) -> io::Result<OwnedFd> {
     Ok(rustix::process::pidfd_open(
@@ -116,20 +131,35 @@ fn process_handle(_: rustix::process::Pid) -> io::Result<OwnedFd> {
 
 /// Serve an authenticated connection until it closes.
 async fn serve(shared: Arc<Shared>, stream: UnixStream, from: RuntimeId) {
-    let (read, write) = stream.into_split();
-    let stream = Stream::new(write);
-    let inlet = Inlet::new(read, from);
-    shared.inlets.add(&inlet);
+    let Ok(socket) = stream.into_std().map(Arc::new) else {
+        return;
+    };
+    let stream = Stream::new(Arc::clone(&socket));
+    let inlet = Inlet::new(Arc::clone(&socket), from);
     shared.connected(from, &stream);
     let writing = async {
         while stream.room().await.is_ok() {
             shared.room(from);
         }
     };
-    let result = tokio::select! {
-        result = inlet.serve(&shared) => result,
-        () = writing => Ok(()),
+    let error = match shared.inlets.add(&inlet, &shared) {
+        Ok(()) => tokio::select! {
+            error = inlet.over() => error,
+            () = writing => None,
+        },
+        Err(error) => Some(error),
     };
     shared.inlets.remove(&inlet);
-    shared.disconnected(from, &stream, result.err());
+    // Whoever still polls it, or holds it in a forked process, sees the end as well.
+    let _ = socket.shutdown(Shutdown::Both);
+    shared.disconnected(from, &stream, error);
+}
+
+/// Have tokio watch a socket for one thing.
+pub(crate) fn watch(
+    socket: Arc<std::os::unix::net::UnixStream>,
+    interest: Interest,
+) -> io::Result<AsyncFd<Arc<std::os::unix::net::UnixStream>>> {
+    // SAFETY: the descriptor stays open, and what it stands for the same, as long as the `Arc` in there lives.
+    Ok(unsafe { AsyncFd::register_with_interest(socket, interest) }?)
 }

@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -21,14 +22,13 @@ use mosaic_core::wire::Message;
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid,
 };
-use tokio::io::AsyncReadExt;
-use tokio::net::unix::pipe;
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::memory::{Group, KillCounts, Verdict, own_peak};
 use crate::net::process_ended;
 use crate::notice::Notice;
+use crate::printed::{Rounds, Stream};
 use crate::shared::{Shared, lock};
 use crate::store::bytes;
 
@@ -54,10 +54,6 @@ const RUN_DRY: Duration = Duration::from_millis(50);
 const RUN_DRY_AT_STOP: Duration = Duration::from_millis(500);
 /// How long a worker that closed its connection may take to end before it is killed.
 const LINGER: Duration = Duration::from_secs(1);
-/// The last lines on standard error are kept for the message that a worker failed to start.
-const LAST_WORDS: usize = 2048;
-/// A longer line is passed on in pieces, in bytes.
-const LONGEST_LINE: usize = 1 << 20;
 
 /// How workers are started.
 #[derive(Debug, Clone)]
@@ -73,7 +69,6 @@ pub struct Launch {
 }
 
 /// The agent.
-#[derive(Debug)]
 pub(crate) struct Node {
     launch: Launch,
     children: Mutex<BTreeMap<RuntimeId, Arc<Worker>>>,
@@ -84,6 +79,8 @@ pub(crate) struct Node {
     stopping: AtomicBool,
     all_gone: Notify,
     kills: Mutex<KillCounts>,
+    /// Has the pipes of the workers read.
+    pub(crate) rounds: Rounds,
 }
 
 #[derive(Debug)]
@@ -112,6 +109,7 @@ impl Node {
             stopping: AtomicBool::new(false),
             all_gone: Notify::new(),
             kills: Mutex::new(KillCounts::now()),
+            rounds: Rounds::new(),
         }
     }
 
@@ -168,22 +166,21 @@ impl Node {
                 });
                 lock(&self.children).insert(runtime, Arc::clone(&worker));
                 let outputs = (child.stdout.take(), child.stderr.take());
-                let out = outputs.0.map(|out| {
-                    tokio::spawn(pass_on(
-                        Arc::clone(shared),
-                        Arc::clone(&worker),
-                        out.into(),
-                        false,
-                    ))
-                });
-                let err = outputs.1.map(|err| {
-                    tokio::spawn(pass_on(
-                        Arc::clone(shared),
-                        Arc::clone(&worker),
-                        err.into(),
-                        true,
-                    ))
-                });
+                let pass_on = |from: OwnedFd, error| {
+                    let (shared, worker) = (Arc::clone(shared), Arc::clone(&worker));
+                    let rounds = self.rounds.reader();
+                    tokio::spawn(async move {
+                        let stream = Stream {
+                            shared: &shared,
+                            uid: &worker.uid,
+                            error,
+                            last_words: error.then_some(&worker.last_words),
+                        };
+                        stream.pass_on(from, rounds).await;
+                    })
+                };
+                let out = outputs.0.map(|out| pass_on(out.into(), false));
+                let err = outputs.1.map(|err| pass_on(err.into(), true));
                 tokio::spawn(watch(Arc::clone(shared), runtime, worker, [out, err]));
                 Ok(())
             }
@@ -256,6 +253,10 @@ impl Node {
             return false;
         };
         worker.connection_closed.notify_one();
+        if self.stopping() {
+            // What it still does has the time that the stop gives it.
+            return true;
+        }
         tokio::spawn(async move {
             // A process that hangs while it exits must not keep those waiting who called it.
             if let Ok(Err(_)) | Err(_) =
@@ -456,50 +457,4 @@ fn signal_name(number: i32) -> &'static str {
         libc::SIGXCPU => "SIGXCPU, its CPU time limit",
         _ => "a signal",
     }
-}
-
-/// Turn a worker's output into notices, a line each.
-async fn pass_on(
-    shared: Arc<Shared>,
-    worker: Arc<Worker>,
-    from: std::os::fd::OwnedFd,
-    error: bool,
-) {
-    let Ok(mut pipe) = pipe::Receiver::from_owned_fd(from) else {
-        return;
-    };
-    let mut buffer = Vec::new();
-    loop {
-        shared.notices.room().await;
-        let read = pipe.read_buf(&mut buffer).await;
-        let ended = !matches!(read, Ok(count) if count > 0);
-        let mut start = 0;
-        while let Some(length) = buffer[start..].iter().position(|&byte| byte == b'\n') {
-            say(&shared, &worker, error, &buffer[start..start + length]);
-            start += length + 1;
-        }
-        buffer.drain(..start);
-        if (ended && !buffer.is_empty()) || buffer.len() > LONGEST_LINE {
-            say(&shared, &worker, error, &buffer);
-            buffer.clear();
-        }
-        if ended {
-            return;
-        }
-    }
-}
-
-fn say(shared: &Shared, worker: &Worker, error: bool, line: &[u8]) {
-    if error {
-        let mut words = lock(&worker.last_words);
-        words.extend_from_slice(line);
-        words.push(b'\n');
-        let excess = words.len().saturating_sub(LAST_WORDS);
-        words.drain(..excess);
-    }
-    shared.tell(Notice::Output {
-        uid: worker.uid.clone(),
-        error,
-        line: line.to_vec(),
-    });
 }

@@ -17,6 +17,7 @@ use crate::cell::TaskCell;
 use crate::directory::Directory;
 use crate::executor::Executor;
 use crate::inlet::Inlets;
+use crate::net;
 use crate::node::Node;
 use crate::notice::{Notice, Notices};
 use crate::signal::Signal;
@@ -367,6 +368,31 @@ impl Shared {
         }
         // Started by hand, it may be in somebody else's group.
         let _ = process::kill_process(process::getpid(), process::Signal::KILL);
+    }
+
+    /// This worker was told to stop, and its I/O thread is about to end; a method may go on. Should the head die before
+    /// it has seen to that, this process ends nevertheless.
+    pub(crate) fn end_with_head(&self) {
+        let Some(head) = self
+            .head_process
+            .and_then(|pid| process::Pid::from_raw(pid.cast_signed()))
+        else {
+            return;
+        };
+        let directory = self.directory.path().to_path_buf();
+        let watch = move || {
+            let died = match net::wait_for_end_of(head) {
+                Ok(()) => true,
+                Err(error) => error.raw_os_error() == Some(libc::ESRCH),
+            };
+            if died {
+                crate::directory::remove(&directory);
+                let _ = process::kill_process_group(process::getpid(), process::Signal::KILL);
+                let _ = process::kill_process(process::getpid(), process::Signal::KILL);
+            }
+        };
+        // The thread ends with the process. Without one, the head alone sees to the end, as it usually does.
+        let _ = threads::spawn("mosaic-end", watch);
     }
 
     /// The other workers and the warehouse, which would outlive the head only if they are stopped by a signal.
