@@ -146,6 +146,20 @@ async def test_arrays_pick_the_element_of_a_worker(runtime):
     assert [await task.result() for task in await solvers(1)] == [2, 2]
 
 
+async def test_init_future_of_arrays(runtime):
+    solvers = Scale.remote(2, len=2)
+    assert await solvers.init_future
+    assert solvers.init_future.done()
+    solvers.state_changed("listening")
+    tasks = solvers(3)
+    tasks.state_changed("queued")
+    assert await tasks.init_future
+    assert (tasks.init_future.done(), tasks.init_future.result()) == (True, True)
+    assert await tasks.result() == [6, 6]
+    with pytest.raises(TypeError):
+        await Scale.remote(len=2).init_future
+
+
 async def test_a_loop_within_a_method_waits_for_others(runtime, operators):
     task = operators[0].takes([operator(10) for operator in operators[1:]])
     assert await task.result() == [20, 30, 40]

@@ -57,6 +57,37 @@ class Readiness:
         """Do nothing: the core tells when the tessera exists."""
 
 
+class AllReady:
+    """What `init_future` of an array gives: done when each part's is.
+
+    Parameters
+    ----------
+    parts : list of Readiness or Arrival
+        One an element.
+    """
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, parts: list[Any]) -> None:
+        self._parts = parts
+
+    def __await__(self) -> Generator[Any, None, bool]:
+        for part in self._parts:
+            yield from part.__await__()
+        return True
+
+    def done(self) -> bool:
+        """Tell whether all are, well or not."""
+        return all(part.done() for part in self._parts)
+
+    def result(self) -> bool:
+        """Return True, or raise what the first raises that failed or is not done."""
+        return all(part.result() for part in self._parts)
+
+    def set_result(self, value: object) -> None:
+        """Do nothing: the core tells."""
+
+
 class Stop:
     """What `TesseraProxy.stop` gives. Stopping what has failed or stopped already is no error."""
 

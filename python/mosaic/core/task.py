@@ -9,6 +9,7 @@ from mosaic import _core
 from mosaic.core import callbacks, network
 from mosaic.core.base import PROBES, ProxyBase, RemoteBase
 from mosaic.core.output import TaskDone, TaskOutput, TaskOutputGenerator
+from mosaic.core.stages import AllReady
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -340,6 +341,14 @@ class TaskArrayProxy(ProxyBase):
     def state(self) -> list[str]:
         """The state of each task."""
         return [task.state for task in self.tasks]
+
+    @property
+    def init_future(self) -> AllReady:
+        """Awaited, it waits until each call has reached its worker."""
+        return AllReady([task.init_future for task in self.tasks])
+
+    def state_changed(self, state: str) -> None:
+        """Do nothing: the core tells the state (for old programs)."""
 
     @property
     def outputs(self) -> list[TaskOutputGenerator]:
