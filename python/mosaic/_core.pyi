@@ -3,6 +3,7 @@
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from os import PathLike
+from pathlib import Path
 from typing import Any, Self, TypeAlias, final
 
 from typing_extensions import disjoint_base
@@ -12,6 +13,7 @@ __all__ = [
     "STORE_THRESHOLD",
     "Engine",
     "Gather",
+    "Monitor",
     "Output",
     "RemoteMethod",
     "Segment",
@@ -25,7 +27,9 @@ __all__ = [
     "engine",
     "join_worker",
     "reduce",
+    "run_agent",
     "select_output",
+    "spawn_command",
     "start_head",
     "trace_origins",
 ]
@@ -94,8 +98,11 @@ def start_head(
     store_memory: str | None = None,
     spill_directory: str | PathLike[str] | None = None,
     spill_limit: str | None = None,
+    monitor: tuple[str | PathLike[str], int, str | PathLike[str], bool] | None = None,
 ) -> Engine:
-    """Start the head: monitor and node agent in this process, workers as processes.
+    """Start the head, workers as processes; monitor and node agent in this process, unless a monitor is named.
+
+    That is done by its directory, its process, its key, and whether it runs this program as its command.
 
     Returns at once; see `Engine.wait_ready`. The command is run once a worker with
     ``MOSAIC_WORKER_DIRECTORY``, ``MOSAIC_WORKER_RUNTIME`` and ``MOSAIC_WORKER_UID`` in its environment.
@@ -103,6 +110,47 @@ def start_head(
 
 def join_worker() -> Engine:
     """Join the head named in the environment, as the worker process that it started."""
+
+@final
+class Monitor:
+    """The monitor of `mrun`: a private directory first, then, once started, what listens there."""
+
+    def __new__(cls) -> Self: ...
+    def start(self, agent_command: Sequence[str] | None, key: str | PathLike[str]) -> None:
+        """Start the monitor, and the node agent: by a command, or in this process without one.
+
+        The key is the file that tells programs of the directory; it is removed at the end, whatever that is.
+        """
+    @property
+    def directory(self) -> Path:
+        """Where the sockets and the secret are; mode 0700."""
+    @property
+    def agent(self) -> int | None:
+        """The process of the node agent, while it is ready."""
+    def wait_ready(self, timeout: float | None) -> None:
+        """Block until the node agent is ready. Raises `TimeoutError`, or the reason why it does not start."""
+    def guard(self, command: int | None) -> None:
+        """Have the process group of that process end with this process, however this one ends; None for none."""
+    def stop(self) -> None:
+        """End the node agent and its processes; key and directory are gone when this returns."""
+
+def run_agent() -> None:
+    """Be the node agent that the monitor named in the environment has started, until it ends."""
+
+def spawn_command(
+    command: Sequence[str], environment: Sequence[tuple[str, str]], terminal: int | None = None
+) -> int:
+    """Start a command in a process group of its own, and return its process id.
+
+    Parameters
+    ----------
+    command
+        Program and arguments.
+    environment
+        Added to this process's own.
+    terminal
+        The descriptor of the terminal that the group gets.
+    """
 
 @final
 class Engine:
@@ -113,8 +161,14 @@ class Engine:
     @property
     def runtime(self) -> int: ...
     @property
-    def directory(self) -> str:
+    def directory(self) -> Path:
         """Where sockets and the secret are; mode 0700."""
+    @property
+    def launchers(self) -> tuple[int | None, int | None]:
+        """The processes of the monitor and of this machine's node agent, while they are known and live."""
+    @property
+    def gave_up(self) -> str | None:
+        """Why no worker will be started any more, if so; the head knows."""
     @property
     def pending(self) -> int:
         """Tasks of this process that have not ended."""

@@ -105,6 +105,21 @@ def workers() -> list[tuple[int, str]]:
     return found
 
 
+def no_worker(what: str = "") -> RuntimeDisconnectedError:
+    """Return the error for a network without workers, with the reason if none will come.
+
+    Parameters
+    ----------
+    what : str
+        What they are needed for: ``to run a function``.
+    """
+    reason = engine().gave_up
+    return RuntimeDisconnectedError(
+        " ".join(("no worker is left", what)).rstrip()
+        + ("" if reason is None else f", and none will join: {reason}")
+    )
+
+
 def warehouse() -> int | None:
     """Return the number of this machine's warehouse; None while there is none."""
     members = engine().members()

@@ -1,6 +1,7 @@
 //! The engine of this process, as Python sees it.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use mosaic_runtime::cell::{Callee, TaskCell};
 use mosaic_runtime::engine::{Engine, EngineConfig, EngineError};
 use mosaic_runtime::node::Launch;
 use mosaic_runtime::notice::Notice;
-use mosaic_runtime::roles::{self, WorkerSeat};
+use mosaic_runtime::roles::{self, MonitorSeat, WorkerSeat};
 use mosaic_runtime::store::{StoreError, StoreSettings};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
@@ -144,9 +145,10 @@ pub(crate) fn engine() -> Option<PyEngine> {
     })
 }
 
-/// Start the head: monitor and node agent in this process, workers as processes.
+/// Start the head, workers as processes; monitor and node agent in this process unless one that `mrun` started is named:
+/// its directory, its process, its key, and whether it runs this program as its command.
 #[pyfunction]
-#[pyo3(signature = (*, worker_command, worker_environment, num_workers, max_pending, stop_grace, foreign_strategy, least_loaded, store_memory = None, spill_directory = None, spill_limit = None))]
+#[pyo3(signature = (*, worker_command, worker_environment, num_workers, max_pending, stop_grace, foreign_strategy, least_loaded, store_memory = None, spill_directory = None, spill_limit = None, monitor = None))]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn start_head(
     py: Python<'_>,
@@ -158,8 +160,9 @@ pub(crate) fn start_head(
     foreign_strategy: bool,
     least_loaded: bool,
     store_memory: Option<&str>,
-    spill_directory: Option<std::path::PathBuf>,
+    spill_directory: Option<PathBuf>,
     spill_limit: Option<&str>,
+    monitor: Option<(PathBuf, u32, PathBuf, bool)>,
 ) -> PyResult<PyEngine> {
     let wrong = pyo3::exceptions::PyValueError::new_err::<String>;
     let mut store = StoreSettings::from_environment().map_err(wrong)?;
@@ -193,8 +196,17 @@ pub(crate) fn start_head(
     };
     let executor = PythonExecutor::new(py)?;
     let seam: Arc<dyn mosaic_runtime::executor::Executor> = Arc::<PythonExecutor>::clone(&executor);
+    let launched = monitor.map(|(directory, monitor, key, commanded)| MonitorSeat {
+        directory,
+        monitor,
+        key,
+        commanded,
+    });
     let engine = py
-        .detach(|| roles::head(&config, launch, seam))
+        .detach(|| match launched {
+            Some(place) => roles::joining_head(&config, launch, place, seam),
+            None => roles::head(&config, launch, seam),
+        })
         .map_err(|error| engine_error(py, &error))?;
     if least_loaded {
         engine.set_strategy(Box::new(LeastLoaded::default()));
@@ -246,8 +258,18 @@ impl PyEngine {
     }
 
     #[getter]
-    fn directory(&self) -> std::path::PathBuf {
+    fn directory(&self) -> PathBuf {
         self.host.engine.directory()
+    }
+
+    #[getter]
+    fn launchers(&self) -> (Option<u32>, Option<u32>) {
+        self.host.engine.launchers()
+    }
+
+    #[getter]
+    fn gave_up(&self) -> Option<String> {
+        self.host.engine.gave_up()
     }
 
     #[getter]

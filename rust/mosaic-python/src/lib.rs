@@ -3,6 +3,7 @@
 //! | module | what it does |
 //! | --- | --- |
 //! | [`engine`] | the engine of this process |
+//! | [`launcher`] | what `mrun` starts |
 //! | [`method`] | references to tesserae and the callables that call their methods |
 //! | [`task`], [`output`] | tasks and their outputs |
 //! | [`waiting`], [`gather`] | awaiting and waiting, for one and for many |
@@ -35,6 +36,7 @@ mod executor;
 mod gather;
 mod hooks;
 mod interruption;
+mod launcher;
 mod loops;
 mod machine;
 mod method;
@@ -60,6 +62,8 @@ mod _core {
     use super::gather::Gather;
     #[pymodule_export]
     use super::hooks::configure;
+    #[pymodule_export]
+    use super::launcher::{PyMonitor, run_agent, spawn_command};
     #[pymodule_export]
     use super::machine::available_memory;
     #[pymodule_export]

@@ -144,6 +144,19 @@ impl Directory {
     }
 }
 
+/// Remove the directory of a runtime whose head is dead, if it is one of this user's.
+pub(crate) fn remove_of_dead(path: &Path) {
+    let own = rustix::process::geteuid().as_raw();
+    let named = path
+        .file_name()
+        .is_some_and(|name| is_ours(&name.to_string_lossy()));
+    if named
+        && fs::symlink_metadata(path).is_ok_and(|status| status.is_dir() && status.uid() == own)
+    {
+        remove(path);
+    }
+}
+
 /// Somebody else may be removing it too, or be about to put a socket into it: what counts is that it is gone.
 pub(crate) fn remove(path: &Path) {
     for _ in 0..3 {

@@ -28,8 +28,10 @@ use crate::directory::Directory;
 pub use crate::error::EngineError;
 use crate::executor::Executor;
 use crate::inlet::Inlets;
+use crate::launcher::guard::Bound;
 use crate::net;
-use crate::node::Node;
+use crate::node::attached::Attached;
+use crate::node::{Launch, Node};
 use crate::notice::{Notice, Notices};
 use crate::roles::WorkerSeat;
 use crate::shared::{Shared, lock};
@@ -85,7 +87,8 @@ impl Engine {
         directory: Directory,
         config: &EngineConfig,
         executor: Arc<dyn Executor>,
-        node: Option<Node>,
+        launch: Launch,
+        attached: Option<(Attached, Bound)>,
     ) -> Result<Self, EngineError> {
         let seat = WorkerSeat {
             directory: directory.path().into(),
@@ -93,7 +96,10 @@ impl Engine {
             uid,
             role: Role::Head,
             head: None,
+            parent: None,
+            monitor: None,
         };
+        let node = Some((launch, attached));
         Self::start_with(seat, directory, config, executor, node)
     }
 
@@ -112,7 +118,7 @@ impl Engine {
         directory: Directory,
         config: &EngineConfig,
         executor: Arc<dyn Executor>,
-        node: Option<Node>,
+        node: Option<(Launch, Option<(Attached, Bound)>)>,
     ) -> Result<Self, EngineError> {
         let me = seat.runtime;
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -136,7 +142,7 @@ impl Engine {
             inlets,
             executor,
             notices: Arc::default(),
-            node,
+            node: node.map(|(launch, attached)| Node::new(launch, attached, Weak::clone(myself))),
             max_pending: config.max_pending,
             state: Mutex::new(State {
                 machine: Machine::new(rules),
@@ -161,6 +167,8 @@ impl Engine {
             myself: Weak::clone(myself),
             io_thread: Mutex::default(),
             head_process: seat.head,
+            parent_process: seat.parent,
+            monitor_process: seat.monitor,
             ended: Notify::new(),
         });
         threads::notice_forks();
@@ -212,6 +220,23 @@ impl Engine {
     /// Where its sockets are.
     pub fn directory(&self) -> PathBuf {
         self.shared.directory.path().to_path_buf()
+    }
+
+    /// The processes of the monitor and of this machine's node agent, if they are known and live.
+    pub fn launchers(&self) -> (Option<u32>, Option<u32>) {
+        let shared = &self.shared;
+        match &shared.node {
+            Some(node) => {
+                let (monitor, agent) = node.processes();
+                (Some(monitor), agent)
+            }
+            None => (shared.monitor_process, shared.parent_process),
+        }
+    }
+
+    /// Why no worker will be started any more, if so and if this is the head.
+    pub fn gave_up(&self) -> Option<String> {
+        self.shared.node.as_ref().and_then(Node::gave_up)
     }
 
     /// Tasks of this runtime that have not ended.
@@ -488,13 +513,13 @@ impl Engine {
     /// Whether something that the workers have printed may not have been handled by the program yet.
     pub fn output_is_due(&self) -> bool {
         let node = self.shared.node.as_ref();
-        !self.shared.notices.are_handled() || node.is_some_and(|node| node.rounds.are_due())
+        !self.shared.notices.are_handled() || node.is_some_and(Node::output_is_due)
     }
 
     /// Have [`Notice::Drained`] told, after all that the workers have printed by now.
     pub fn drain_output(&self, token: u64) {
         match &self.shared.node {
-            Some(node) => node.rounds.begin(&self.shared, token),
+            Some(node) => node.drain_output(&self.shared, token),
             None => self.shared.tell(Notice::Drained(token)),
         }
     }
@@ -567,6 +592,9 @@ impl Engine {
             for_task.end("the runtime was stopped");
         });
         let _ = running.join();
+        if let Some(node) = &shared.node {
+            node.left();
+        }
         // Whoever still holds a task or a proxy holds no descriptor with it.
         drop(lock(&shared.io).take());
         shared.home_signal.close();

@@ -8,7 +8,8 @@
 //! | [`closures`] | an executor made of Rust closures, for programs and benches without Python |
 //! | [`cell`] | tasks as their holders see them, and who waits for them |
 //! | [`mailbox`] | completions to a foreign event loop, one wake-up a batch |
-//! | [`node`] | starts and watches the workers of this machine |
+//! | [`node`] | the workers of a head, in its own hands or a node agent's |
+//! | [`launcher`] | what `mrun` starts: the monitor, the node agent, the command |
 //! | [`notice`] | what the program is told outside of any call; what workers print comes from `printed` |
 //! | [`store`] | bytes of large buffers, in shared memory or on disk |
 //! | [`auth`], [`directory`] | the secret, the handshake, the private directory |
@@ -31,6 +32,7 @@ mod error;
 pub mod executor;
 mod inlet;
 pub mod lane;
+pub mod launcher;
 pub mod mailbox;
 pub mod memory;
 mod net;

@@ -84,6 +84,24 @@ pub(crate) async fn join(shared: Arc<Shared>) {
             }
         });
     }
+    if let Some(parent) = shared
+        .parent_process
+        .filter(|parent| shared.head_process.is_some_and(|head| head != *parent))
+    {
+        let for_task = Arc::clone(&shared);
+        tokio::spawn(async move {
+            if let Some(pid) = rustix::process::Pid::from_raw(parent.cast_signed()) {
+                let watched = watch_process(pid);
+                // It may have been gone already, and its number somebody else's.
+                if rustix::process::getppid() == Some(pid)
+                    && let Ok(watched) = watched
+                {
+                    let _ = watched.readable().await;
+                }
+                for_task.parent_lost();
+            }
+        });
+    }
     let me = Member {
         runtime: shared.me,
         uid: shared.uid.clone(),
@@ -97,11 +115,31 @@ pub(crate) async fn join(shared: Arc<Shared>) {
 
 /// Returns when that process has ended, or at once where that cannot be watched.
 pub(crate) async fn process_ended(pid: rustix::process::Pid) -> io::Result<()> {
+    watch_process(pid)?.readable().await?.retain_ready();
+    Ok(())
+}
+
+/// Returns when the process at the other end of a connection has ended, which a process that it forked may keep open.
+pub(crate) async fn peer_ended(peer: Option<i32>) {
+    let watched = peer
+        .and_then(rustix::process::Pid::from_raw)
+        .map(watch_process);
+    match watched {
+        Some(Ok(watched)) => {
+            let _ = watched.readable().await;
+        }
+        // It was gone before it could be watched.
+        Some(Err(error)) if error.raw_os_error() == Some(libc::ESRCH) => {}
+        _ => std::future::pending().await,
+    }
+}
+
+/// Becomes readable when that process has ended.
+fn watch_process(pid: rustix::process::Pid) -> io::Result<AsyncFd<OwnedFd>> {
     let watched = process_handle(pid)?;
     // SAFETY: an owned descriptor stays open, and what it stands for the same, until `AsyncFd` closes it.
     let watched = unsafe { AsyncFd::register(watched) }?;
-    watched.readable().await?.retain_ready();
-    Ok(())
+    Ok(watched)
 }
 
 /// The same, blocking.

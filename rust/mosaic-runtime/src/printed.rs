@@ -1,22 +1,24 @@
 //! What workers print: from their pipes to notices, a line each, with the origin that the worker names.
 //!
-//! On the head's I/O thread, one task a pipe. Where a program asked for it, a worker writes a *mark* whenever what it
+//! On the I/O thread of whoever holds the workers' processes, one task a pipe. Where a program asked for it, a worker writes a *mark* whenever what it
 //! prints begins to belong to another origin: `ESC _ mosaic NUMBER ESC \`, which a terminal would not show. Marks are
 //! taken out here. What a library or a program writes past the worker's own streams follows the last mark.
 //!
 //! - `OUT-1`: a line belongs to the last mark before it, and a mark within a line ends it.
-//! - `OUT-2`: a round of [`Rounds`] ends after everything that was in the pipes when it began has become notices.
+//! - `OUT-2`: a round of [`Rounds`] ends after everything that was in the pipes when it began has been told.
 
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
+use mosaic_core::id::RuntimeId;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::sync::broadcast;
 
-use crate::notice::Notice;
-use crate::shared::{Shared, lock};
+use crate::node::processes::{Audience, Line};
+use crate::shared::lock;
 
 /// A longer line is passed on in pieces, in bytes.
 const LONGEST_LINE: usize = 1 << 20;
@@ -30,6 +32,7 @@ const MARK: &[u8] = b"\x1b_mosaic ";
 const MARK_END: &[u8] = b"\x1b\\";
 
 /// Tells the pipes' readers to read what is there.
+#[derive(Debug)]
 pub(crate) struct Rounds {
     sender: broadcast::Sender<Arc<Round>>,
     /// The pipes that are being read, each open as long as it stands here.
@@ -61,14 +64,13 @@ impl Rounds {
                 .any(|pipe| pipe.revents().contains(PollFlags::IN))
     }
 
-    /// Have [`Notice::Drained`] told once all that is in the pipes now has been told.
-    pub(crate) fn begin(&self, shared: &Arc<Shared>, token: u64) {
-        let shared = Arc::clone(shared);
+    /// Have `end` called once all that is in the pipes now has been told.
+    pub(crate) fn begin(&self, end: impl FnOnce() + Send + Sync + 'static) {
         // Nobody reads: then the round ends with this very call.
-        let _ = self.sender.send(Arc::new(Round { shared, token }));
+        let _ = self.sender.send(Arc::new(Round(Some(Box::new(end)))));
     }
 
-    pub(crate) fn reader(&self) -> broadcast::Receiver<Arc<Round>> {
+    fn reader(&self) -> broadcast::Receiver<Arc<Round>> {
         self.sender.subscribe()
     }
 }
@@ -94,82 +96,89 @@ impl Drop for Read<'_> {
 }
 
 /// One round; ends with the last reader that lets go of it, whether it has read or has gone.
-pub(crate) struct Round {
-    shared: Arc<Shared>,
-    token: u64,
+struct Round(Option<Box<dyn FnOnce() + Send + Sync>>);
+
+impl std::fmt::Debug for Round {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Round(..)")
+    }
 }
 
 impl Drop for Round {
     fn drop(&mut self) {
-        self.shared.tell(Notice::Drained(self.token));
+        if let Some(end) = self.0.take() {
+            end();
+        }
     }
 }
 
 /// One stream of one worker.
-pub(crate) struct Stream<'a> {
-    pub(crate) shared: &'a Arc<Shared>,
-    pub(crate) uid: &'a str,
+pub(crate) struct Stream<'a, A> {
+    pub(crate) audience: &'a A,
+    pub(crate) rounds: &'a Rounds,
+    pub(crate) runtime: RuntimeId,
     /// On standard error rather than standard output.
     pub(crate) error: bool,
-    /// Where its last lines are kept.
-    pub(crate) last_words: Option<&'a Mutex<Vec<u8>>>,
+    /// Where the last lines on standard error are kept.
+    pub(crate) last_words: &'a Mutex<Vec<u8>>,
 }
 
-impl Stream<'_> {
-    /// Turn it into notices until it ends.
-    pub(crate) async fn pass_on(
-        self,
-        from: std::os::fd::OwnedFd,
-        mut rounds: broadcast::Receiver<Arc<Round>>,
-    ) {
+impl<A: Audience> Stream<'_, A> {
+    /// Tell it until it ends.
+    pub(crate) async fn pass_on(self, from: OwnedFd) {
+        let mut rounds = self.rounds.reader();
         let Ok(mut pipe) = pipe::Receiver::from_owned_fd(from) else {
             return;
         };
-        let Some(node) = &self.shared.node else {
-            return;
-        };
         // Goes before the pipe does.
-        let _read = Read::new(&node.rounds, &pipe);
+        let _read = Read::new(self.rounds, &pipe);
         let (mut lines, mut marks) = (Lines::default(), Marks::default());
-        let mut tell = |line: &[u8], whole: bool| {
-            marks.part(line, whole, |origin, text| self.say(origin, text));
-        };
         let mut listening = true;
         loop {
-            self.shared.notices.room().await;
             let read = tokio::select! {
                 read = pipe.read_buf(&mut lines.buffer) => read,
                 round = rounds.recv(), if listening => {
                     listening = !matches!(round, Err(broadcast::error::RecvError::Closed));
                     read_what_is_there(&pipe, &mut lines.buffer);
-                    lines.take(false, &mut tell);
+                    self.tell(&mut lines, &mut marks, false).await;
                     // Only now: the round ends with the last who holds it.
                     drop(round);
                     continue;
                 }
             };
             let ended = !matches!(read, Ok(count) if count > 0);
-            lines.take(ended, &mut tell);
+            self.tell(&mut lines, &mut marks, ended).await;
             if ended {
                 return;
             }
         }
     }
 
-    fn say(&self, origin: Option<u32>, line: &[u8]) {
-        if let Some(words) = self.last_words {
-            let mut words = lock(words);
-            words.extend_from_slice(line);
-            words.push(b'\n');
-            let excess = words.len().saturating_sub(LAST_WORDS);
-            words.drain(..excess);
-        }
-        self.shared.tell(Notice::Output {
-            uid: self.uid.to_owned(),
-            error: self.error,
-            origin,
-            line: line.to_vec(),
+    async fn tell(&self, lines: &mut Lines, marks: &mut Marks, ended: bool) {
+        let mut said = Vec::new();
+        lines.take(ended, |line, whole| {
+            marks.part(line, whole, |origin, text| {
+                said.push(Line {
+                    error: self.error,
+                    origin,
+                    text: Bytes::copy_from_slice(text),
+                });
+            });
         });
+        for line in said {
+            if self.error {
+                self.remember(&line.text);
+            }
+            self.audience.printed(self.runtime, line).await;
+        }
+    }
+
+    fn remember(&self, line: &[u8]) {
+        let mut words = lock(self.last_words);
+        words.extend_from_slice(line);
+        words.push(b'\n');
+        let excess = words.len().saturating_sub(LAST_WORDS);
+        words.drain(..excess);
     }
 }
 

@@ -64,6 +64,10 @@ pub(crate) struct Shared {
     pub(crate) io_thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     /// For a worker process: the process of the head, with which it ends.
     pub(crate) head_process: Option<u32>,
+    /// The process that started it, with which it ends too: the head, or a node agent.
+    pub(crate) parent_process: Option<u32>,
+    /// For a worker process: that of the monitor.
+    pub(crate) monitor_process: Option<u32>,
     pub(crate) ended: Notify,
 }
 
@@ -327,7 +331,7 @@ impl Shared {
 
     /// A connection closed.
     pub(crate) fn disconnected(
-        &self,
+        self: &Arc<Self>,
         from: RuntimeId,
         stream: &Arc<crate::peer::Stream>,
         error: Option<std::io::Error>,
@@ -341,7 +345,7 @@ impl Shared {
             ));
         }
         let Some(node) = &self.node else { return };
-        if !node.connection_closed(from)
+        if !node.connection_closed(self, from)
             && let Some(member) = self.member(from)
         {
             let cause = format!("{} closed its connection", member.uid);
@@ -367,6 +371,17 @@ impl Shared {
             let _ = process::kill_process_group(leader, process::Signal::KILL);
         }
         // Started by hand, it may be in somebody else's group.
+        let _ = process::kill_process(process::getpid(), process::Signal::KILL);
+    }
+
+    /// The node agent that started this worker is gone: so is the worker. The head, if it lives, has no use for the
+    /// directory any more.
+    pub(crate) fn parent_lost(&self) {
+        if self.stopped.load(Ordering::Acquire) {
+            return;
+        }
+        self.directory.remove();
+        let _ = process::kill_process_group(process::getpid(), process::Signal::KILL);
         let _ = process::kill_process(process::getpid(), process::Signal::KILL);
     }
 

@@ -1,0 +1,1 @@
+"""The commands: ``mrun``, ``mscript``, ``findomp``, ``imrun``; a module each, with a function ``main``."""
