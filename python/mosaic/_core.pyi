@@ -327,6 +327,9 @@ class Task:
     @property
     def ended(self) -> bool: ...
     @property
+    def needs(self) -> list[Self]:
+        """The tasks among the call's arguments that somebody still holds."""
+    @property
     def nbytes(self) -> int | None:
         """Encoded size of the value in bytes, once known."""
     def __await__(self) -> Generator[Any, None, Self]: ...

@@ -102,6 +102,7 @@ impl Host {
     pub(crate) fn waits_for_itself(
         &self,
         py: Python<'_>,
+        task: TaskId,
         tessera: TesseraId,
         blocking: bool,
     ) -> PyResult<bool> {
@@ -117,7 +118,8 @@ impl Host {
             }
             place => place.unwrap_or(tessera.owner),
         };
-        Ok(place == me)
+        // Of a task that was passed to this process the end may be known here before it is known by its handle.
+        Ok(place == me && !self.engine.has_ended_here(task))
     }
 }
 

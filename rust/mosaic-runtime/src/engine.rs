@@ -442,6 +442,12 @@ impl Engine {
             .or_else(|| state.machine.host_of(tessera))
     }
 
+    /// Whether a call that came to this runtime has ended, as far as it remembers.
+    pub fn has_ended_here(&self, task: TaskId) -> bool {
+        self.shared.process_inbox();
+        lock(&self.shared.state).machine.has_ended_here(task)
+    }
+
     /// The runtimes that are counted as holders of a tessera that this one hosts.
     pub fn holders_of(&self, tessera: TesseraId) -> Vec<RuntimeId> {
         self.shared.process_inbox();
