@@ -11,7 +11,7 @@ from mosaic import _core
 from mosaic.core import network, placement
 from mosaic.core import seam as _seam  # noqa: F401 - tells the core what to work with
 from mosaic.errors import MosaicError
-from mosaic.runtime import lanes, notices
+from mosaic.runtime import lanes, notices, recording
 from mosaic.runtime.current import set_current
 from mosaic.runtime.roles import Head
 from mosaic.runtime.strategy import LeastLoaded, RoundRobin, resolve
@@ -59,7 +59,6 @@ _ACCEPTED = frozenset(
         "monitor_port",
         "pubsub_port",
         "reuse_head",
-        "profile",
         "node_list",
         "dump_init",
         "wait",
@@ -85,6 +84,7 @@ def start(
     warehouse_memory: float | str | None = None,
     spill_directory: str | os.PathLike[str] | None = None,
     spill_limit: int | str | None = None,
+    profile: bool | str | os.PathLike[str] | None = None,
     **others: Any,
 ) -> Head:
     """Start a network with this process as its head, and wait until its workers take part.
@@ -115,6 +115,9 @@ def start(
         temporary files.
     spill_limit : int or str, optional
         Most bytes that a process may have there. Default is ``MOSAIC_SPILL_LIMIT``, or no limit.
+    profile : bool or path, optional
+        Record when what was called, ran and moved, in a file for ``mprof``: in ``mosaic-workspace/``, or where a path
+        says. Default is ``MOSAIC_PROFILE`` (a path, or 1), or not to.
 
     Raises
     ------
@@ -144,6 +147,7 @@ def start(
                 "a mosaic runtime runs in this process already: mosaic.stop() it before starting another"
             )
         network.forget()
+        recorded = recording.wanted(profile)
         engine = _core.start_head(
             worker_command=worker_command(),
             worker_environment=_environment(threads, log_level, explicit=num_threads is not None),
@@ -155,6 +159,7 @@ def start(
             store_memory=None if warehouse_memory is None else str(warehouse_memory),
             spill_directory=spill_directory,
             spill_limit=None if spill_limit is None else str(spill_limit),
+            profile=recorded,
         )
         placement.strategy = strategy.choose if foreign else None
     notices.watch(engine)
@@ -165,6 +170,8 @@ def start(
         raise
     runtime = Head(engine, mode=mode, num_threads=threads)
     set_current(runtime)
+    if recorded is not None:
+        recording.tell_start(recorded)
     return runtime
 
 
@@ -183,9 +190,12 @@ def stop(grace: float | None = None) -> None:
 
 def _stop_engine(engine: Engine, grace: float | None) -> None:
     notices.expect_deaths()
+    recorded = engine.profile
     try:
         engine.stop(grace)
     finally:
+        if recorded is not None:
+            recording.tell_end(recorded)
         lanes.release_lane()
         notices.join(5.0)
         set_current(None)

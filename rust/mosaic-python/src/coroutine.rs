@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use mosaic_core::call::CallKind;
 use mosaic_core::id::{TaskId, TesseraId};
+use mosaic_runtime::telemetry::{self, Run};
 use pyo3::exceptions::PyStopIteration;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -30,6 +31,8 @@ pub(crate) struct Current {
     pub(crate) kind: CallKind,
     pub(crate) coroutine: Py<PyAny>,
     pub(crate) context: Py<PyAny>,
+    /// Where it stands, for the profile.
+    pub(crate) run: Option<Run>,
 }
 
 /// See the module.
@@ -124,9 +127,14 @@ impl Runner {
         if self.owned {
             self.executor.resumed_to_its_end(current.task);
         }
+        let before = current.run.map(telemetry::resume);
         let outcome = self
             .executor
             .outcome(py, current.task, current.kind, result);
+        if let Some(before) = before {
+            self.executor.ended(&outcome);
+            telemetry::resume(before);
+        }
         self.executor.finish_between(current.task, outcome);
     }
 
@@ -157,7 +165,17 @@ fn is_being_cancelled(py: Python<'_>) -> PyResult<bool> {
         .is_truthy()
 }
 
-/// `within(context, step)`: a step of a coroutine in its own context.
+/// A step of a coroutine in its own context, and under its own name in the profile.
+fn step<T>(py: Python<'_>, current: &Current, step: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
+    let before = current.run.map(telemetry::resume);
+    let stepped = within(py, &current.context, step);
+    if let Some(before) = before {
+        telemetry::resume(before);
+    }
+    stepped
+}
+
+/// `within(context, step)`: a step in a context.
 fn within<T>(
     py: Python<'_>,
     context: &Py<PyAny>,
@@ -177,7 +195,7 @@ fn within<T>(
 
 /// `coroutine.send(value)` without an exception for its return.
 fn send<'py>(py: Python<'py>, current: &Current, value: &Bound<'py, PyAny>) -> PyResult<Step<'py>> {
-    within(py, &current.context, || {
+    step(py, current, || {
         let mut result = std::ptr::null_mut();
         // SAFETY: both are live objects; `result` is a new reference unless the send failed.
         unsafe {
@@ -201,7 +219,7 @@ fn throw<'py>(
     error: &Bound<'py, PyTuple>,
 ) -> PyResult<Step<'py>> {
     let coroutine = current.coroutine.bind(py);
-    let thrown = within(py, &current.context, || {
+    let thrown = step(py, current, || {
         coroutine.call_method1(pyo3::intern!(py, "throw"), error)
     });
     match thrown {

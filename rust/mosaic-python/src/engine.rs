@@ -143,7 +143,7 @@ pub(crate) fn engine() -> Option<PyEngine> {
 
 /// Start the head: monitor and node agent in this process, workers as processes.
 #[pyfunction]
-#[pyo3(signature = (*, worker_command, worker_environment, num_workers, max_pending, stop_grace, foreign_strategy, least_loaded, store_memory = None, spill_directory = None, spill_limit = None))]
+#[pyo3(signature = (*, worker_command, worker_environment, num_workers, max_pending, stop_grace, foreign_strategy, least_loaded, store_memory = None, spill_directory = None, spill_limit = None, profile = None))]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn start_head(
     py: Python<'_>,
@@ -157,6 +157,7 @@ pub(crate) fn start_head(
     store_memory: Option<&str>,
     spill_directory: Option<std::path::PathBuf>,
     spill_limit: Option<&str>,
+    profile: Option<&str>,
 ) -> PyResult<PyEngine> {
     let wrong = pyo3::exceptions::PyValueError::new_err::<String>;
     let mut store = StoreSettings::from_environment().map_err(wrong)?;
@@ -193,6 +194,12 @@ pub(crate) fn start_head(
     let engine = py
         .detach(|| roles::head(&config, launch, seam))
         .map_err(|error| engine_error(py, &error))?;
+    if profile.is_some()
+        && let Err(error) = engine.profile(profile, false)
+    {
+        py.detach(|| engine.stop(None));
+        return Err(error.into());
+    }
     if least_loaded {
         engine.set_strategy(Box::new(LeastLoaded::default()));
     }
@@ -518,6 +525,22 @@ impl PyEngine {
 
     fn __hash__(&self) -> usize {
         Arc::as_ptr(&self.host) as usize
+    }
+
+    #[getter]
+    fn profile(&self) -> Option<std::path::PathBuf> {
+        self.host.engine.recorder().path()
+    }
+
+    #[getter]
+    fn traced(&self) -> bool {
+        self.host.engine.recorder().traced()
+    }
+
+    #[pyo3(signature = (path, traced = false))]
+    fn record_profile(&self, py: Python<'_>, path: Option<&str>, traced: bool) -> PyResult<()> {
+        py.detach(|| self.host.engine.profile(path, traced))?;
+        Ok(())
     }
 
     fn run_main_lane(&self, py: Python<'_>) {

@@ -13,6 +13,7 @@
 //! | [`encode`], [`decode`] | values to payloads and back |
 //! | [`store`] | large buffers, into the store and back |
 //! | [`reduce`](mod@reduce) | element-wise reduction of arrays |
+//! | [`profile`] | the file of a profile, read |
 //! | [`named`] | functions and classes that travel by their name |
 //! | [`hooks`] | the Python objects that the core works with |
 
@@ -35,6 +36,7 @@ mod loops;
 mod method;
 mod named;
 mod output;
+mod profile;
 mod reduce;
 mod running;
 mod store;
@@ -56,6 +58,8 @@ mod _core {
     use super::method::{RemoteMethod, TesseraRef};
     #[pymodule_export]
     use super::output::Output;
+    #[pymodule_export]
+    use super::profile::read_profile;
     #[pymodule_export]
     use super::reduce::reduce;
     #[pymodule_export]

@@ -36,7 +36,11 @@ impl PythonExecutor {
         ready: ReadyCall,
     ) -> PyResult<Bound<'py, PyAny>> {
         let call = ready.call;
+        let brought = !ready.values.is_empty() || !call.arguments.segments.is_empty();
         let (mut args, kwargs) = decode_arguments(py, call.arguments, ready.values)?;
+        if brought && let Some(recorder) = self.recorder() {
+            recorder.ran();
+        }
         match call.kind {
             CallKind::Construct => {
                 let class = args.remove(0);
@@ -108,6 +112,9 @@ impl PythonExecutor {
         kind: CallKind,
         result: PyResult<Bound<'_, PyAny>>,
     ) -> Outcome {
+        if let Some(recorder) = self.recorder() {
+            recorder.returned();
+        }
         let value = match result {
             Ok(value) => value,
             Err(error) => return failure(py, &error),

@@ -13,6 +13,7 @@
 //! | [`store`] | bytes of large buffers, in shared memory or on disk |
 //! | [`auth`], [`directory`] | the secret, the handshake, the private directory |
 //! | [`reduce`](mod@reduce) | element-wise reduction of arrays |
+//! | [`telemetry`] | the recorder of a profile |
 //!
 //! Nothing here knows Python.
 
@@ -42,6 +43,7 @@ mod state;
 pub mod store;
 mod storing;
 mod sync;
+pub mod telemetry;
 pub mod threads;
 mod timers;
 mod waiting;

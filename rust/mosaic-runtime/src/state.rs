@@ -16,6 +16,7 @@ use crate::node::Node;
 use crate::notice::Notice;
 use crate::peer::Peer;
 use crate::shared::{Shared, lock};
+use crate::telemetry;
 
 /// See the module.
 pub(crate) struct State {
@@ -24,6 +25,37 @@ pub(crate) struct State {
     pub(crate) ready: Vec<ReadyCall>,
     pub(crate) peers: FxHashMap<RuntimeId, Peer>,
     pub(crate) dirty: Vec<RuntimeId>,
+    pub(crate) batch: Batch,
+}
+
+/// What the profile needs to know of a batch of events: the time, read once for a few of them, and which calls came.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    time: u64,
+    left: u8,
+    arrivals: Vec<(u64, u64)>,
+}
+
+impl Batch {
+    /// Events that share a reading.
+    const SHARED: u8 = 4;
+
+    fn now(&mut self) -> u64 {
+        if self.left == 0 {
+            self.time = telemetry::ticks();
+            self.left = Self::SHARED;
+        }
+        self.left -= 1;
+        self.time
+    }
+
+    /// The batch is over.
+    fn rest(&mut self, shared: &Shared) {
+        self.left = 0;
+        if !self.arrivals.is_empty() {
+            shared.recorder.arrived(&mut self.arrivals);
+        }
+    }
 }
 
 impl State {
@@ -35,11 +67,17 @@ impl State {
     }
 
     pub(crate) fn handle(&mut self, event: Event<Arc<TaskCell>>, shared: &Shared) {
+        if shared.recorder.on() {
+            let time = self.batch.now();
+            let Batch { arrivals, .. } = &mut self.batch;
+            shared.recorder.saw(&event, time, arrivals);
+        }
         self.machine.handle(event, &mut self.actions);
         self.carry_out(shared);
     }
 
     pub(crate) fn finish_batch(&mut self, shared: &Shared) {
+        self.batch.rest(shared);
         self.machine.flush(&mut self.actions);
         self.carry_out(shared);
         for (to, note) in std::mem::take(&mut *lock(&shared.notes)) {
@@ -151,7 +189,12 @@ impl State {
             match action {
                 Action::Send { to, message } => self.send(to, &message, shared),
                 Action::Run(call) => self.ready.push(call),
-                Action::Settle { handle, outcome } => shared.settle(&handle, outcome),
+                Action::Settle { handle, outcome } => {
+                    if shared.recorder.on() && !handle.borrowed {
+                        shared.recorder.settled(handle.id, &outcome);
+                    }
+                    shared.settle(&handle, outcome);
+                }
                 Action::Revoke(task) => {
                     self.hand_over(shared);
                     let event = match shared.executor.revoke(task) {
@@ -198,6 +241,9 @@ impl State {
                     lock(&shared.names).insert(member.uid.clone(), member.runtime);
                     if let Some(node) = &shared.node {
                         node.joined(member.role);
+                        if let Some(profile) = shared.profiled() {
+                            self.send(member.runtime, &profile, shared);
+                        }
                     }
                     shared.tell(Notice::Joined(member.uid));
                     shared.wake_watchers();
