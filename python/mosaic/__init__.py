@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         SerialisationError,
         TesseraStoppedError,
     )
+    from mosaic.profile import profiler
     from mosaic.runtime.driver import clear_runtime, init, interactive, run, session, stop
     from mosaic.utils.logger import logger
 
@@ -46,6 +47,7 @@ _HOMES = {
     "init": "mosaic.runtime.driver",
     "interactive": "mosaic.runtime.driver",
     "logger": "mosaic.utils.logger",
+    "profiler": "mosaic.profile",
     "run": "mosaic.runtime.driver",
     "session": "mosaic.runtime.driver",
     "stop": "mosaic.runtime.driver",
@@ -53,7 +55,7 @@ _HOMES = {
     "zeros": "mosaic.core.arrays",
 }
 
-_MODULES = frozenset({"comms", "core", "errors", "runtime", "types", "utils"})
+_MODULES = frozenset({"comms", "core", "errors", "profile", "runtime", "types", "utils"})
 
 __all__ = [
     "AuthenticationError",
@@ -73,6 +75,7 @@ __all__ = [
     "init",
     "interactive",
     "logger",
+    "profiler",
     "run",
     "session",
     "stop",

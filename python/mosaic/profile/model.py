@@ -110,7 +110,7 @@ class Runs:
         return _between(self.ran, self.returned)
 
     def uid(self, at: int) -> str:
-        """The task of a row, as in the uids of tasks: owner, and number in hexadecimal."""
+        """Return the task of a row, as in the uids of tasks: owner, and number in hexadecimal."""
         owner, number = unpacked(int(self.task[at]))
         return f"{owner}-{number:x}"
 
@@ -134,8 +134,12 @@ class Profile:
         Functions that ran within calls: ``start``, ``end``, ``process``, ``function``, ``depth``.
     functions : list of tuple
         File, name, count, total and own nanoseconds.
+    span_names : list of str
+        What column ``function`` of the spans refers to: name and file, for people.
+    origin : float
+        When the profile began, in nanoseconds of ``CLOCK_MONOTONIC``.
     wall : float
-        When the profile began, in seconds since 1970.
+        The same, in seconds since 1970.
     duration : float
         Its length in nanoseconds.
     torn, dropped : int
@@ -148,6 +152,8 @@ class Profile:
     moved: Array
     spans: Array
     functions: list[tuple[str, str, int, float, float]]
+    span_names: list[str]
+    origin: float
     wall: float
     duration: float
     torn: int = 0
@@ -190,6 +196,8 @@ def build(recording: Recording) -> Profile:
         moved=moved,
         spans=spans,
         functions=_functions(recording),
+        span_names=[f"{name} ({file})" for file, name in recording.names],
+        origin=origin,
         wall=(head.wall - (head.began - origin)) / 1e9,
         duration=max(ends),
         torn=recording.torn,
@@ -205,7 +213,8 @@ def status_text(status: int) -> str:
 def _between(start: Array, end: Array) -> Array:
     """Return the time from one moment to another; none where either is not known."""
     with np.errstate(invalid="ignore"):
-        return np.nan_to_num(np.maximum(end - start, 0.0), nan=0.0)
+        passed: Array = np.nan_to_num(np.maximum(end - start, 0.0), nan=0.0)
+    return passed
 
 
 def _names(recording: Recording) -> tuple[list[str], list[str], Array]:
@@ -250,9 +259,7 @@ class _Column:
         return np.where(there, values[rows], missing)
 
 
-def _runs(
-    recording: Recording, origin: float, places: dict[int, int], callee_of: Array
-) -> Runs:
+def _runs(recording: Recording, origin: float, places: dict[int, int], callee_of: Array) -> Runs:
     tables = recording.tables
     created, queued, done = tables["created"], tables["queued"], tables["done"]
     started = tables["started"]
@@ -340,13 +347,14 @@ def _settle(runs: Runs) -> None:
 
 def _pairs(rows: Array) -> Array:
     """Return task and runtime in one number, for rows of runs."""
-    return rows["task"] ^ (rows["runtime"].astype("u8") << np.uint64(20))
+    pairs: Array = rows["task"] ^ (rows["runtime"].astype("u8") << np.uint64(20))
+    return pairs
 
 
 def _place(runtimes: Array, places: dict[int, int]) -> Array:
     different, back = np.unique(runtimes, return_inverse=True)
-    numbers = [places.get(int(number), -1) if number == number else -1 for number in different]
-    return np.array(numbers, "i8")[back] if len(numbers) else np.zeros(0, "i8")
+    numbers = [places.get(int(number), -1) for number in np.nan_to_num(different, nan=-1)]
+    return np.array(numbers, "i8")[back] if numbers else np.zeros(0, "i8")
 
 
 def _arguments(
@@ -404,7 +412,14 @@ def _stack(runs: Runs, ends: Array) -> Array:
 def _moved(rows: Array, origin: float, places: dict[int, int]) -> Array:
     moved = np.empty(
         len(rows),
-        [("time", "f8"), ("source", "i8"), ("target", "i8"), ("size", "i8"), ("copied", "i8"), ("task", "u8")],
+        [
+            ("time", "f8"),
+            ("source", "i8"),
+            ("target", "i8"),
+            ("size", "i8"),
+            ("copied", "i8"),
+            ("task", "u8"),
+        ],
     )
     moved["time"] = rows["time"] - origin
     moved["source"] = _place(rows["source"].astype("f8"), places)

@@ -221,9 +221,7 @@ def read(path: str | os.PathLike[str]) -> Recording:
             began = float(clock(record["anchor"][0]))
             runtime = record["runtime"]
             recording.processes.append(
-                Process(
-                    runtime, record["uid"], record["pid"], began, record["wall"], last[runtime]
-                )
+                Process(runtime, record["uid"], record["pid"], began, record["wall"], last[runtime])
             )
     recording.tables = {
         name: np.concatenate(rows) if rows else np.empty(0, _converted_type(name))

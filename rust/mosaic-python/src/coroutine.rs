@@ -10,10 +10,11 @@
 //! bench-peers BENCH_ARGS='--row burst_async_def'` beside `/proc/PID/task/*/schedstat`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use mosaic_core::call::CallKind;
 use mosaic_core::id::{TaskId, TesseraId};
-use mosaic_runtime::telemetry::{self, Run};
+use mosaic_runtime::telemetry::{self, Recorder, Run};
 use pyo3::exceptions::PyStopIteration;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -21,6 +22,7 @@ use pyo3::types::PyTuple;
 
 use crate::executor::PythonExecutor;
 use crate::hooks::cached;
+use crate::tracing;
 
 /// Calls that a runner starts before the loop gets its turn.
 const TURN: usize = 64;
@@ -33,6 +35,8 @@ pub(crate) struct Current {
     pub(crate) context: Py<PyAny>,
     /// Where it stands, for the profile.
     pub(crate) run: Option<Run>,
+    /// It asked for its functions to be traced, and has not ended that.
+    pub(crate) traced: AtomicBool,
 }
 
 /// See the module.
@@ -102,7 +106,7 @@ impl Runner {
             stepped = self
                 .current
                 .as_ref()
-                .map(|current| send(py, current, &py.None().into_bound(py)));
+                .map(|current| send(py, &self.executor, current, &py.None().into_bound(py)));
         }
     }
 
@@ -166,12 +170,27 @@ fn is_being_cancelled(py: Python<'_>) -> PyResult<bool> {
 }
 
 /// A step of a coroutine in its own context, and under its own name in the profile.
-fn step<T>(py: Python<'_>, current: &Current, step: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
-    let before = current.run.map(telemetry::resume);
-    let stepped = within(py, &current.context, step);
-    if let Some(before) = before {
-        telemetry::resume(before);
+fn step<T>(
+    py: Python<'_>,
+    executor: &PythonExecutor,
+    current: &Current,
+    step: impl FnOnce() -> PyResult<T>,
+) -> PyResult<T> {
+    let Some(run) = current.run else {
+        return within(py, &current.context, step);
+    };
+    let before = telemetry::resume(run);
+    let all = executor.recorder().is_some_and(Recorder::traced);
+    if all || current.traced.load(Ordering::Relaxed) {
+        executor.trace(py);
     }
+    let stepped = within(py, &current.context, step);
+    let traced = tracing::is_traced();
+    if traced {
+        tracing::clear_hook(py);
+    }
+    current.traced.store(traced && !all, Ordering::Relaxed);
+    telemetry::resume(before);
     stepped
 }
 
@@ -194,8 +213,13 @@ fn within<T>(
 }
 
 /// `coroutine.send(value)` without an exception for its return.
-fn send<'py>(py: Python<'py>, current: &Current, value: &Bound<'py, PyAny>) -> PyResult<Step<'py>> {
-    step(py, current, || {
+fn send<'py>(
+    py: Python<'py>,
+    executor: &PythonExecutor,
+    current: &Current,
+    value: &Bound<'py, PyAny>,
+) -> PyResult<Step<'py>> {
+    step(py, executor, current, || {
         let mut result = std::ptr::null_mut();
         // SAFETY: both are live objects; `result` is a new reference unless the send failed.
         unsafe {
@@ -215,11 +239,12 @@ fn send<'py>(py: Python<'py>, current: &Current, value: &Bound<'py, PyAny>) -> P
 /// `coroutine.throw(error)`, the same way.
 fn throw<'py>(
     py: Python<'py>,
+    executor: &PythonExecutor,
     current: &Current,
     error: &Bound<'py, PyTuple>,
 ) -> PyResult<Step<'py>> {
     let coroutine = current.coroutine.bind(py);
-    let thrown = step(py, current, || {
+    let thrown = step(py, executor, current, || {
         coroutine.call_method1(pyo3::intern!(py, "throw"), error)
     });
     match thrown {
@@ -251,14 +276,14 @@ impl Runner {
         let stepped = self
             .current
             .as_ref()
-            .map(|current| send(py, current, value));
+            .map(|current| send(py, &self.executor, current, value));
         self.go_on(py, stepped)
     }
 
     #[pyo3(signature = (*error))]
     fn throw(&mut self, py: Python<'_>, error: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
         if let Some(current) = &self.current {
-            let stepped = throw(py, current, error);
+            let stepped = throw(py, &self.executor, current, error);
             return self.go_on(py, Some(stepped));
         }
         // Somebody cancels every task of the loop: between two calls, it was meant for neither.

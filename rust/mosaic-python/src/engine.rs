@@ -25,6 +25,7 @@ use crate::interruption::Interruptions;
 use crate::loops::Loops;
 use crate::method::{TesseraRef, submit};
 use crate::task::make_task;
+use crate::tracing;
 use crate::waiting::{block, deadline, lock};
 
 /// What everything of this process that belongs to one engine shares.
@@ -535,6 +536,18 @@ impl PyEngine {
     #[getter]
     fn traced(&self) -> bool {
         self.host.engine.recorder().traced()
+    }
+
+    fn trace_here(&self, py: Python<'_>) -> PyResult<bool> {
+        let runs = self.host.executor.running_tessera(py)?.is_some();
+        Ok(runs && self.host.executor.trace(py))
+    }
+
+    #[allow(clippy::unused_self)]
+    fn end_trace_here(&self, py: Python<'_>) {
+        if tracing::is_traced() {
+            tracing::clear_hook(py);
+        }
     }
 
     #[pyo3(signature = (path, traced = false))]

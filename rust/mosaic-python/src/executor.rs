@@ -98,6 +98,11 @@ impl PythonExecutor {
         recorder.on().then_some(&**recorder)
     }
 
+    /// The same, to be kept.
+    pub(crate) fn recorder_handle(&self) -> Option<&Arc<Recorder>> {
+        self.recorder.get().filter(|recorder| recorder.on())
+    }
+
     /// The engine has stopped: drop what still lives.
     pub(crate) fn clear(&self, _py: Python<'_>) {
         let objects = std::mem::take(&mut *lock(&self.objects));
@@ -391,6 +396,7 @@ impl PythonExecutor {
                 coroutine: value.unbind(),
                 context: self.context(py, tessera)?,
                 run,
+                traced: AtomicBool::new(false),
             }))
         });
         // Not a coroutine after all, or an attribute that was read past a running call.

@@ -14,6 +14,7 @@
 //! | [`store`] | large buffers, into the store and back |
 //! | [`reduce`](mod@reduce) | element-wise reduction of arrays |
 //! | [`profile`] | the file of a profile, read |
+//! | [`tracing`] | the functions that methods call, for the profile |
 //! | [`named`] | functions and classes that travel by their name |
 //! | [`hooks`] | the Python objects that the core works with |
 
@@ -41,6 +42,7 @@ mod reduce;
 mod running;
 mod store;
 mod task;
+mod tracing;
 mod waiting;
 
 /// The Rust core of mosaic.
@@ -66,6 +68,10 @@ mod _core {
     use super::store::{Segment, allocate};
     #[pymodule_export]
     use super::task::Task;
+    #[pymodule_export]
+    use super::tracing::quiet;
+    #[pymodule_export]
+    const NOT_TRACED: &str = super::tracing::MARK;
     #[pymodule_export]
     const STORE_THRESHOLD: usize = mosaic_runtime::store::THRESHOLD;
     #[pymodule_export]

@@ -2,9 +2,10 @@
 //!
 //! On the threads of the lanes, with the GIL.
 
-use mosaic_core::call::{CallKind, Failure, FailureKind, Outcome, ReadyCall};
+use mosaic_core::call::{Call, CallKind, Failure, FailureKind, Outcome, ReadyCall};
 use mosaic_core::id::{TaskId, TesseraId};
 use mosaic_core::payload::Payload;
+use mosaic_runtime::telemetry::Recorder;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
@@ -12,6 +13,7 @@ use crate::decode::{decode_arguments, decode_value};
 use crate::encode::{MSGPACK, OPAQUE, encode_value};
 use crate::executor::PythonExecutor;
 use crate::hooks::{cached, hooks};
+use crate::tracing;
 use crate::waiting::lock;
 
 /// Results with larger buffers than this are kept alive in their encoded form only.
@@ -35,16 +37,39 @@ impl PythonExecutor {
         py: Python<'py>,
         ready: ReadyCall,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let call = ready.call;
-        let brought = !ready.values.is_empty() || !call.arguments.segments.is_empty();
-        let (mut args, kwargs) = decode_arguments(py, call.arguments, ready.values)?;
+        let mut call = ready.call;
+        let arguments = std::mem::take(&mut call.arguments);
+        let brought = !ready.values.is_empty() || !arguments.segments.is_empty();
+        let (args, kwargs) = decode_arguments(py, arguments, ready.values)?;
         if brought && let Some(recorder) = self.recorder() {
             recorder.ran();
         }
+        let traced = self.recorder().is_some_and(Recorder::traced) && self.trace(py);
+        let result = self.run_code(py, &call, args, kwargs.as_ref());
+        // Whoever set it: the method itself may have.
+        if traced || tracing::is_traced() {
+            tracing::clear_hook(py);
+        }
+        result
+    }
+
+    /// Trace this thread, if there is a recording and nobody else does.
+    pub(crate) fn trace(&self, py: Python<'_>) -> bool {
+        self.recorder_handle()
+            .is_some_and(|recorder| tracing::set_hook(py, recorder))
+    }
+
+    fn run_code<'py>(
+        &self,
+        py: Python<'py>,
+        call: &Call,
+        mut args: Vec<Bound<'py, PyAny>>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         match call.kind {
             CallKind::Construct => {
                 let class = args.remove(0);
-                let kwargs = kwargs.unwrap_or_else(|| PyDict::new(py));
+                let kwargs = kwargs.cloned().unwrap_or_else(|| PyDict::new(py));
                 let id = (call.tessera.owner.0, call.tessera.sequence);
                 let object = hooks(py)?.build.bind(py).call1((
                     id,
@@ -61,7 +86,7 @@ impl PythonExecutor {
             CallKind::Method => {
                 let object = self.object(py, call.tessera)?;
                 let method = object.getattr(&*call.method)?;
-                method.call(PyTuple::new(py, args)?, kwargs.as_ref())
+                method.call(PyTuple::new(py, args)?, kwargs)
             }
             CallKind::GetAttribute | CallKind::GetAttributeNow => {
                 self.object(py, call.tessera)?.getattr(&*call.method)
@@ -73,13 +98,13 @@ impl PythonExecutor {
             }
             CallKind::Function => {
                 let function = args.remove(0);
-                function.call(PyTuple::new(py, args)?, kwargs.as_ref())
+                function.call(PyTuple::new(py, args)?, kwargs)
             }
             CallKind::ResultMethod(task) => {
                 let living = self.living(py, task)?;
                 living
                     .getattr(&*call.method)?
-                    .call(PyTuple::new(py, args)?, kwargs.as_ref())
+                    .call(PyTuple::new(py, args)?, kwargs)
             }
             CallKind::Stop => Ok(py.None().into_bound(py)),
         }

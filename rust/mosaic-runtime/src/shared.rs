@@ -263,7 +263,18 @@ impl Shared {
         self.recorder.record(path.map(Path::new), traced)?;
         if told {
             let path = path.map(str::to_owned);
-            self.note(None, Message::Profile { path, traced });
+            let message = Message::Profile { path, traced };
+            // At once: calls that the program makes from now on come behind it.
+            let mut state = lock(&self.state);
+            let members: Vec<_> = state
+                .machine
+                .members()
+                .map(|member| member.runtime)
+                .collect();
+            for to in members.into_iter().filter(|member| *member != self.me) {
+                state.send(to, &message, self);
+            }
+            state.finish_batch(self);
         }
         Ok(())
     }

@@ -3,9 +3,9 @@
 //! Threads push rows into buffers; a thread of the recorder's own appends them to the file, a batch a write
 //! ([`writer`]). There is a buffer, and a lock, for each kind of thread: callers, whoever feeds the rules, those that
 //! run calls, those that trace functions. They meet the writer alone, which holds a lock for as long as it takes to swap
-//! vectors. The locks are the innermost of all (`PROFILE-2`).
+//! vectors. The locks are the innermost of all.
 //!
-//! Off, which is how it starts, each place that records costs one load of a flag that does not change (`PROFILE-3`).
+//! Off, which is how it starts, each place that records costs one load of a flag that does not change.
 //! `python -m benches.profile` measures what it costs on.
 
 mod clock;
@@ -16,7 +16,7 @@ mod writer;
 use std::cell::Cell;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use mosaic_core::call::{CallKind, FailureKind, Outcome};
@@ -73,6 +73,7 @@ pub struct Recorder {
     runs: Mutex<Buffer>,
     functions: Mutex<Buffer>,
     next_function: AtomicU32,
+    recording: AtomicU64,
     writer: Writer,
     executor: Arc<dyn Executor>,
 }
@@ -98,6 +99,7 @@ impl Recorder {
             runs: Mutex::default(),
             functions: Mutex::default(),
             next_function: AtomicU32::new(0),
+            recording: AtomicU64::new(0),
             writer: Writer::default(),
             executor,
         })
@@ -129,6 +131,7 @@ impl Recorder {
             return Ok(());
         }
         self.stop();
+        self.recording.fetch_add(1, Ordering::AcqRel);
         for buffer in self.buffers() {
             // Another file knows none of the names.
             *lock(buffer) = Buffer::default();
@@ -299,6 +302,11 @@ impl Recorder {
     }
 
     // ---- threads that trace functions --------------------------------------------------------------
+
+    /// Which recording this is: numbers of functions are those of one.
+    pub fn recording(&self) -> u64 {
+        self.recording.load(Ordering::Acquire)
+    }
 
     /// A number for a function.
     pub fn function(&self, file: &str, name: &str) -> u32 {
