@@ -88,8 +88,8 @@ def start_head(
     ``MOSAIC_WORKER_DIRECTORY``, ``MOSAIC_WORKER_RUNTIME`` and ``MOSAIC_WORKER_UID`` in its environment.
     """
 
-def read_profile(path: str | PathLike[str]) -> tuple[list[dict[str, Any]], int]:
-    """Return the records of a profile's file that are whole, and how many bytes belong to none.
+def read_profile(contents: bytes) -> tuple[list[dict[str, Any]], int]:
+    """Return the records that are whole in the contents of a profile's file, and how many bytes belong to none.
 
     Processes have a ``uid``; the others are batches of packed tables; see ``docs/design/profile.md``. Raises
     `ValueError` for a file of a later version.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -190,7 +191,10 @@ def read(path: str | os.PathLike[str]) -> Recording:
     OSError
         It cannot be read.
     """
-    records, torn = _core.read_profile(os.fspath(path))
+    try:
+        records, torn = _core.read_profile(Path(path).read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)} cannot be read: {error}") from None
     if not records:
         raise ValueError(f"{os.fspath(path)} is no profile of mosaic: it holds no whole record")
     recording = Recording(torn=torn)

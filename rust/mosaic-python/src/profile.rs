@@ -1,21 +1,18 @@
 //! The file of a profile, as Python reads it.
 
-use std::path::PathBuf;
-
 use mosaic_runtime::telemetry::{self, Batch, Process, Record};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
-/// Read a file: the records that are whole, and how many bytes belong to none.
+/// Read the contents of a file: the records that are whole, and how many bytes belong to none.
 #[pyfunction]
-pub(crate) fn read_profile(py: Python<'_>, path: PathBuf) -> PyResult<(Bound<'_, PyList>, u64)> {
-    let profile = py.detach(|| telemetry::read(&path)).map_err(|error| {
-        if error.kind() == std::io::ErrorKind::InvalidData {
-            pyo3::exceptions::PyValueError::new_err(error.to_string())
-        } else {
-            error.into()
-        }
-    })?;
+pub(crate) fn read_profile<'py>(
+    py: Python<'py>,
+    contents: &[u8],
+) -> PyResult<(Bound<'py, PyList>, u64)> {
+    let profile = py.detach(|| telemetry::parse(contents));
+    let profile =
+        profile.map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))?;
     let records = PyList::empty(py);
     for record in profile.records {
         let fields = match record {

@@ -6,7 +6,6 @@
 //! whole (`PROFILE-1`). `docs/design/profile.md` lists the columns of the tables.
 
 use std::io;
-use std::path::Path;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -128,14 +127,6 @@ pub struct Profile {
     pub records: Vec<Record>,
     /// Bytes that belong to none of them: torn by a death or a full disk.
     pub torn: u64,
-}
-
-/// Read a file.
-///
-/// # Errors
-/// It cannot be read, or was written in a later version of the format.
-pub fn read(path: &Path) -> io::Result<Profile> {
-    parse(&std::fs::read(path)?)
 }
 
 /// Read the contents of a file.

@@ -30,7 +30,7 @@ use crate::executor::Executor;
 use crate::shared::lock;
 pub use clock::Anchor;
 pub(crate) use clock::ticks;
-pub use format::{Batch, HEAD, Process, Profile, Record, SYNC, VERSION, parse, read};
+pub use format::{Batch, HEAD, Process, Profile, Record, SYNC, VERSION, parse};
 use tables::{Buffer, Ended, packed};
 use writer::Writer;
 

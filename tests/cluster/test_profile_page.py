@@ -1,0 +1,176 @@
+"""The page of a profile in a browser: its tables and its drawing say what the profile says."""
+
+import re
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from mosaic.cli import mprof
+from mosaic.profile import model, tables
+from tests.support import browser, profiles
+
+# A browser may have to be installed first.
+pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
+
+GUTTER = 132
+"""Pixels on the left of the timeline that hold the names of processes."""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("browser")
+
+
+@pytest.fixture(scope="module")
+def recorded(home, runner):
+    browser.executable()
+    return profiles.record(runner, home)
+
+
+@pytest.fixture(scope="module")
+def profile(recorded):
+    return model.build(tables.read(recorded))
+
+
+@pytest.fixture(scope="module")
+def page(recorded):
+    assert mprof.main([str(recorded), "--no-open"]) == 0
+    return recorded.with_suffix(".html")
+
+
+@pytest.fixture(scope="module")
+def shown(page, home):
+    return browser.document(page, home)
+
+
+def seconds(text):
+    """Turn a time as the page shows it into seconds."""
+    if text == "0":
+        return 0.0
+    value, unit = text.split()
+    return float(value) * {"s": 1, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9}[unit]
+
+
+def column(rows, title):
+    at = rows[0].index(title)
+    return {row[0]: row[at] for row in rows[1:]}
+
+
+def test_it_comes_up(shown, profile, recorded):
+    assert shown.attributes["html"].get("data-state") == "ready"
+    assert shown.texts["title"] == recorded.name
+    total = sum(profiles.CALLS.values())
+    assert f"{total} calls, 1 failed · 2 workers" in shown.texts["summary"]
+    assert f"{total} of {total} calls in view" in shown.texts["shown"]
+    assert not shown.texts.get("warning")
+
+
+def test_the_table_of_calls_says_what_the_profile_says(shown, profile):
+    rows, runs = shown.tables["calls"], profile.runs
+    assert {name: int(count) for name, count in column(rows, "calls").items()} == profiles.CALLS
+    names = np.array([profile.names[callee] for callee in runs.callee])
+    for title, values in {
+        "run, total": runs.running,
+        "waiting for arguments": runs.waiting,
+        "queueing": runs.queueing,
+        "transfer": runs.transfer,
+        "sending": runs.sending,
+    }.items():
+        for name, text in column(rows, title).items():
+            assert seconds(text) == pytest.approx(values[names == name].sum() / 1e9, rel=0.01)
+    assert column(rows, "failed")["Survey.fail"] == "1"
+    waits = column(rows, "waiting for arguments")
+    assert seconds(waits["Survey.adjoint"]) > 0
+    assert waits["Survey.forward"] == "0"
+
+
+def test_the_other_tables_do_too(shown, profile):
+    processes = shown.tables["processes"]
+    assert {row[0]: row[1] for row in processes[1:]} == {
+        uid: str(pid) for uid, pid, _, _ in profile.processes
+    }
+    ran = Counter(profile.processes[host][0] for host in profile.runs.host)
+    assert {k: int(v) for k, v in column(processes, "calls run").items() if v != "0"} == ran
+    moved = Counter(
+        (profile.processes[row["source"]][0], profile.processes[row["target"]][0])
+        for row in profile.moved
+    )
+    assert moved
+    transfers = shown.tables["transfers"][1:]
+    assert {(row[0], row[1]): int(row[2]) for row in transfers} == moved
+    functions = column(shown.tables["functions"], "calls")
+    assert functions["_compute"] == "12"
+
+
+def test_names_are_text(shown):
+    assert profiles.NASTY in column(shown.tables["calls"], "calls")
+    assert "img" not in shown.tags
+    assert shown.texts.get("title") != "caught"
+
+
+def pixels(page, home, fragment=""):
+    image = pytest.importorskip("PIL.Image")
+    with image.open(browser.picture(page, home, fragment)) as opened:
+        return np.asarray(opened.convert("RGB")).astype(int)
+
+
+def colours(shown):
+    """Return the colour of each name."""
+    names = [row[0] for row in shown.tables["calls"][1:]]
+    found = {}
+    for name, style in zip(names, shown.swatches["calls"], strict=True):
+        found[name] = tuple(int(part) for part in re.findall(r"\d+", style)[:3])
+    return found
+
+
+def widths(picture, colour):
+    """Return how many pixels of each line have a colour, right of the names and within the timeline."""
+    return (np.abs(picture[:, GUTTER:] - np.array(colour)).max(axis=2) <= 2).sum(axis=1)
+
+
+def test_bars_are_as_long_as_the_runs(shown, profile, page, home):
+    picture, palette, runs = pixels(page, home), colours(shown), profile.runs
+    names = np.array([profile.names[callee] for callee in runs.callee])
+    breadth = (widths(picture, palette["Survey.forward"])).max()
+    assert breadth > 0
+    drawn = {}
+    for name in ("Survey.forward", "Survey.adjoint"):
+        for host in set(runs.host):
+            here = (names == name) & (runs.host == host)
+            drawn[name, host] = runs.running[here].sum()
+    # Each worker has a line of its own: the longest lines of a colour are those of the two workers.
+    lines = {name: widths(picture, palette[name]) for name in ("Survey.forward", "Survey.adjoint")}
+    for name, line in lines.items():
+        longest = max(drawn[name, host] for host in set(runs.host))
+        scale = longest / line.max()
+        other = "Survey.adjoint" if name == "Survey.forward" else "Survey.forward"
+        expected = max(drawn[other, host] for host in set(runs.host)) / scale
+        # A few pixels at the ends of each bar are blended, or hold the name.
+        assert lines[other].max() == pytest.approx(expected, rel=0.25, abs=12)
+
+
+def test_a_part_is_shown_that_the_address_names(shown, profile, page, home):
+    runs = profile.runs
+    at = next(i for i in range(len(runs)) if profile.names[runs.callee[i]] == "Survey.forward")
+    length = runs.returned[at] - runs.ran[at]
+    alone = [(runs.ran[at] + length * part) / 1000 for part in (0.4, 0.6)]
+    others = [
+        i
+        for i in range(len(runs))
+        if i != at and runs.began[i] / 1000 < alone[1] and runs.done[i] / 1000 > alone[0]
+    ]
+    fragment = f"from={alone[0]}&to={alone[1]}"
+    part = browser.document(page, home, fragment)
+    assert f"{1 + len(others)} of {len(runs)} calls in view" in part.texts["shown"]
+    lines = widths(pixels(page, home, fragment), colours(shown)["Survey.forward"])
+    assert lines.max() > 1000, "the bar goes from end to end"
+
+
+def test_a_torn_file_says_so(recorded, home):
+    torn = home / "torn.mprof"
+    torn.write_bytes(recorded.read_bytes()[:-5])
+    assert mprof.main([str(torn), "--no-open"]) == 0
+    document = browser.document(torn.with_suffix(".html"), home)
+    assert "bytes of the file are torn" in document.texts["warning"]
+    assert document.attributes["html"].get("data-state") == "ready"
