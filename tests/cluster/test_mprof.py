@@ -1,5 +1,6 @@
 """The command ``mprof``: a page that stands alone, a trace for Perfetto, and clear words where neither can be had."""
 
+import itertools
 import json
 import os
 import re
@@ -17,6 +18,12 @@ from tests.support import profiles
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory, runner):
     return profiles.record(runner, tmp_path_factory.mktemp("profile"))
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture
@@ -109,9 +116,8 @@ def test_without_a_name_it_takes_the_newest_of_the_workspace(
         (["RECORDED", "-o", "nowhere/page.html"], "nowhere"),
     ],
 )
-def test_what_cannot_be_done_is_said(recorded, tmp_path, monkeypatch, capsys, arguments, words):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "empty.mprof").touch()
+def test_what_cannot_be_done_is_said(recorded, workspace, capsys, arguments, words):
+    (workspace / "empty.mprof").touch()
     said = [str(recorded) if word == "RECORDED" else word for word in arguments]
     before = recorded.read_bytes()
     assert mprof.main([*said, "--no-open"]) == 1
@@ -182,7 +188,7 @@ def test_slices_of_a_thread_nest(trace):
         if event["ph"] == "X" and event["cat"] != "function" and "ended" in event["args"]:
             threads[event["pid"], event["tid"]].append((event["ts"], event["ts"] + event["dur"]))
     for spans in threads.values():
-        for (_, end), (start, _) in zip(spans, spans[1:], strict=False):
+        for (_, end), (start, _) in itertools.pairwise(spans):
             assert end <= start + 1e-3
 
 

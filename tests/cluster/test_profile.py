@@ -1,5 +1,6 @@
 """What a profile says of a run is what happened in it."""
 
+import itertools
 import os
 import time
 from collections import Counter
@@ -124,7 +125,7 @@ def test_moments_are_in_their_order(recorded):
         runs.returned,
         runs.done,
     ]
-    for earlier, later in zip(moments, moments[1:], strict=False):
+    for earlier, later in itertools.pairwise(moments):
         assert not np.isnan(later).any()
         assert (earlier <= later).all()
     parts = runs.sending + runs.waiting + runs.transfer + runs.queueing + runs.running

@@ -90,7 +90,7 @@ def test_a_killed_driver_leaves_a_readable_file():
         profile = shown(file)
     assert statuses(profile, "Held.hold") == ["not ended"]
     assert statuses(profile, "Held.nothing") == ["done"] * 2000
-    assert [uid for uid, *_ in profile.processes][0] == "head"
+    assert next(uid for uid, *_ in profile.processes) == "head"
 
 
 def test_a_full_disk_ends_the_recording_and_not_the_run():

@@ -1,7 +1,6 @@
 """The file of a profile: what is whole in it is read, whatever happened to the rest."""
 
 import zlib
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings

@@ -136,8 +136,7 @@ impl Runner {
             .executor
             .outcome(py, current.task, current.kind, result);
         if let Some(before) = before {
-            self.executor.ended(&outcome);
-            telemetry::resume(before);
+            self.executor.ended(&outcome, before);
         }
         self.executor.finish_between(current.task, outcome);
     }

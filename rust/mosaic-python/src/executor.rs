@@ -15,7 +15,7 @@ use mosaic_runtime::executor::{Executor, Revoked};
 use mosaic_runtime::lane::{Job, Lane};
 use mosaic_runtime::mailbox::Mailbox;
 use mosaic_runtime::signal::Signal;
-use mosaic_runtime::telemetry::{self, Recorder};
+use mosaic_runtime::telemetry::{self, Recorder, Run};
 use pyo3::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -180,8 +180,7 @@ impl PythonExecutor {
                     let profiled = self.recorder().map(|recorder| recorder.began(task, false));
                     let outcome = self.run_plain(py, ready);
                     if let Some(before) = profiled {
-                        self.ended(&outcome);
-                        telemetry::resume(before);
+                        self.ended(&outcome, before);
                     }
                     RUNNING.set(outer);
                     self.finish(task, outcome, last());
@@ -200,10 +199,12 @@ impl PythonExecutor {
         }
     }
 
-    /// The call that this thread runs has ended, for the profile.
-    pub(crate) fn ended(&self, outcome: &Outcome) {
+    /// The call that this thread runs has ended, for the profile; it goes on with what it ran before.
+    pub(crate) fn ended(&self, outcome: &Outcome, before: Run) {
         if let Some(recorder) = self.recorder() {
-            recorder.ended(outcome);
+            recorder.ended(outcome, before);
+        } else {
+            telemetry::resume(before);
         }
     }
 
@@ -408,8 +409,7 @@ impl PythonExecutor {
         let before = run.map(telemetry::resume);
         let outcome = self.outcome(py, task, kind, ended);
         if let Some(before) = before {
-            self.ended(&outcome);
-            telemetry::resume(before);
+            self.ended(&outcome, before);
         }
         self.finish_between(task, outcome);
         None

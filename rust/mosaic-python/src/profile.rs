@@ -17,7 +17,7 @@ pub(crate) fn read_profile<'py>(
     for record in profile.records {
         let fields = match record {
             Record::Process(process) => process_fields(py, &process)?,
-            Record::Batch(batch) => batch_fields(py, batch)?,
+            Record::Batch(batch) => batch_fields(py, *batch)?,
         };
         records.append(fields)?;
     }

@@ -1,4 +1,4 @@
-//! The functions that user methods call, for the profile: CPython's own hook, set while a method runs and no longer.
+//! The functions that user methods call, for the profile: the interpreter's own hook, set while a method runs and no longer.
 //!
 //! The hook belongs to one thread. It is set for a call, or for a step of a coroutine, and taken away at its end
 //! (`TRACE-1`); where the program has a profiler of its own on the thread, that one is left alone (`TRACE-2`). Depths
@@ -96,7 +96,7 @@ pub(crate) fn clear_hook(py: Python<'_>) {
     }
 }
 
-/// What CPython calls at the beginning and the end of every function of the thread.
+/// What the interpreter calls at the beginning and the end of every function of the thread.
 extern "C" fn hook(
     _: *mut ffi::PyObject,
     frame: *mut ffi::PyFrameObject,
@@ -174,7 +174,7 @@ fn number(code: *mut ffi::PyCodeObject, recorder: &Recorder) -> u32 {
     }
     #[expect(
         clippy::disallowed_methods,
-        reason = "CPython's hook has no argument that says so"
+        reason = "the interpreter's hook has no argument that says so"
     )]
     // SAFETY: called by CPython's hook, with the interpreter's lock.
     let py = unsafe { Python::assume_attached() };

@@ -13,7 +13,6 @@ use rustc_hash::FxHashMap;
 use crate::engine::Engine;
 use crate::executor::{Executor, Revoked};
 use crate::lane::{Job, Lane};
-use crate::telemetry;
 
 /// A tessera made of Rust.
 pub trait Actor: Send {
@@ -83,8 +82,7 @@ impl Closures {
                         let outer = recorder.on().then(|| recorder.began(task, false));
                         let outcome = self.run_call(&mut actors, &ready);
                         if let Some(outer) = outer {
-                            recorder.ended(&outcome);
-                            telemetry::resume(outer);
+                            recorder.ended(&outcome, outer);
                         }
                         if matches!(outcome, Outcome::Value(_)) {
                             self.lane.has_result(task);

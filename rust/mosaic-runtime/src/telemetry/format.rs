@@ -25,7 +25,7 @@ pub enum Record {
     /// A process has begun to record; its first frame.
     Process(Process),
     /// What happened since its last batch.
-    Batch(Batch),
+    Batch(Box<Batch>),
 }
 
 /// Who records.
@@ -199,13 +199,13 @@ mod tests {
         let bytes = || proptest::collection::vec(any::<u8>(), 0..80).prop_map(Bytes::from);
         let batch = (any::<u32>(), ".{0,12}", bytes(), bytes()).prop_map(
             |(runtime, name, created, done)| {
-                Record::Batch(Batch {
+                Record::Batch(Box::new(Batch {
                     runtime,
                     names: vec![(1, name.clone(), name)],
                     created,
                     done,
                     ..Batch::default()
-                })
+                }))
             },
         );
         prop_oneof![process, batch]

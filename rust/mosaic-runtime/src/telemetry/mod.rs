@@ -16,7 +16,7 @@ mod writer;
 use std::cell::Cell;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex};
 
 use mosaic_core::call::{CallKind, FailureKind, Outcome};
@@ -46,6 +46,7 @@ const FULL: usize = 128 << 10;
 pub struct Run {
     /// The task, packed into a column; 0 for none.
     task: u64,
+    coroutine: bool,
     began: u64,
     ran: u64,
     returned: u64,
@@ -53,6 +54,7 @@ pub struct Run {
 
 const NO_RUN: Run = Run {
     task: 0,
+    coroutine: false,
     began: 0,
     ran: 0,
     returned: 0,
@@ -60,6 +62,35 @@ const NO_RUN: Run = Run {
 
 thread_local! {
     static RUN: Cell<Run> = const { Cell::new(NO_RUN) };
+}
+
+/// The plain call that runs, for whoever writes. A lock at each beginning would cost more than all that is noted there.
+#[derive(Debug, Default)]
+struct Plain {
+    /// 0 for none, and while the time changes.
+    task: AtomicU64,
+    time: AtomicU64,
+    /// The file knows of this one.
+    told: AtomicU64,
+}
+
+impl Plain {
+    fn set(&self, task: u64, time: u64) {
+        self.task.store(0, Ordering::Relaxed);
+        fence(Ordering::Release);
+        self.time.store(time, Ordering::Relaxed);
+        self.task.store(task, Ordering::Release);
+    }
+
+    /// Time and task, if the file does not know of it. Asked by one thread at a time.
+    fn untold(&self) -> Option<(u64, u64)> {
+        let task = self.task.load(Ordering::Acquire);
+        let time = self.time.load(Ordering::Relaxed);
+        fence(Ordering::Acquire);
+        let same = task == self.task.load(Ordering::Relaxed);
+        let new = task != 0 && same && self.told.swap(task, Ordering::Relaxed) != task;
+        new.then_some((time, task))
+    }
 }
 
 /// See the module.
@@ -74,6 +105,7 @@ pub struct Recorder {
     functions: Mutex<Buffer>,
     next_function: AtomicU32,
     recording: AtomicU64,
+    plain: Plain,
     writer: Writer,
     executor: Arc<dyn Executor>,
 }
@@ -100,6 +132,7 @@ impl Recorder {
             functions: Mutex::default(),
             next_function: AtomicU32::new(0),
             recording: AtomicU64::new(0),
+            plain: Plain::default(),
             writer: Writer::default(),
             executor,
         })
@@ -136,6 +169,7 @@ impl Recorder {
             // Another file knows none of the names.
             *lock(buffer) = Buffer::default();
         }
+        self.plain.told.store(0, Ordering::Relaxed);
         let process = Process {
             version: VERSION,
             runtime: self.runtime,
@@ -246,12 +280,18 @@ impl Recorder {
 
     // ---- threads that run calls --------------------------------------------------------------------
 
-    /// This thread begins a call. What it ran before is given back, for [`resume`] at the end.
+    /// This thread begins a call, of a plain method or of a coroutine. What it ran before is given back, for the end.
     pub fn began(&self, task: TaskId, coroutine: bool) -> Run {
         let (began, task) = (ticks(), packed(task));
-        self.push(&self.runs, |buffer| buffer.began(began, task, coroutine));
+        if coroutine {
+            self.push(&self.runs, |buffer| buffer.began(began, task));
+        } else {
+            self.plain.set(task, began);
+            self.writer.filled(false);
+        }
         RUN.replace(Run {
             task,
+            coroutine,
             began,
             ran: began,
             returned: 0,
@@ -276,9 +316,13 @@ impl Recorder {
         RUN.set(Run { returned, ..run });
     }
 
-    /// The call that this thread runs has ended.
-    pub fn ended(&self, outcome: &Outcome) {
-        let run = RUN.get();
+    /// The call that this thread runs has ended; it goes on with what it ran before.
+    pub fn ended(&self, outcome: &Outcome, before: Run) {
+        let run = RUN.replace(before);
+        if !run.coroutine {
+            let outer = if before.coroutine { NO_RUN } else { before };
+            self.plain.set(outer.task, outer.began);
+        }
         let (size, status) = match outcome {
             Outcome::Value(value) => (value.size() as u64, 0),
             Outcome::Stored { size, .. } => (*size, 0),
@@ -291,6 +335,7 @@ impl Recorder {
         };
         let ended = Ended {
             task: run.task,
+            coroutine: run.coroutine,
             began: run.began,
             ran: run.ran,
             returned,

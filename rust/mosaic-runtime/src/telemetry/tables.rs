@@ -57,6 +57,15 @@ fn push<const LONG: usize, const SHORT: usize>(
     table.extend_from_slice(&row[..LONG * 8 + SHORT * 4]);
 }
 
+/// A row in one of the tables of a buffer, whose bytes are counted.
+macro_rules! push {
+    ($buffer:ident . $table:ident, $long:expr, $short:expr $(,)?) => {{
+        let before = $buffer.rows.$table.len();
+        push(&mut $buffer.rows.$table, $long, $short);
+        $buffer.waiting += $buffer.rows.$table.len() - before;
+    }};
+}
+
 /// Numbers for what is called; what is new goes to the file with the rows that use it.
 #[derive(Debug, Default)]
 struct Callees {
@@ -69,9 +78,9 @@ struct Callees {
 impl Callees {
     fn number(&mut self, callee: &Arc<Callee>, kind: u8) -> u32 {
         if let Some((last, last_kind, number)) = &self.last
-            && last.tessera == callee.tessera
-            && last.method == callee.method
             && *last_kind == kind
+            && last.tessera == callee.tessera
+            && (Arc::ptr_eq(&last.method, &callee.method) || last.method == callee.method)
         {
             return *number;
         }
@@ -106,9 +115,9 @@ pub(super) struct Buffer {
     rows: Rows,
     /// Vectors for the next time.
     spare: Rows,
+    /// Bytes of the rows.
+    waiting: usize,
     dropped: u64,
-    /// Plain calls that have begun, one within the other.
-    running: Vec<Begun>,
     /// Coroutine calls that have begun.
     coroutines: FxHashMap<u64, Begun>,
     /// Names of functions that the file does not know.
@@ -132,7 +141,6 @@ struct Rows {
 /// A call that has begun.
 #[derive(Clone, Copy, Debug)]
 struct Begun {
-    task: u64,
     time: u64,
     /// The file knows.
     told: bool,
@@ -150,6 +158,7 @@ struct Sum {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ended {
     pub(super) task: u64,
+    pub(super) coroutine: bool,
     pub(super) began: u64,
     /// When its arguments were at hand.
     pub(super) ran: u64,
@@ -163,7 +172,7 @@ pub(super) struct Ended {
 impl Buffer {
     /// Whether another row has room. Counts it if it has not.
     fn has_room(&mut self) -> bool {
-        let room = self.rows.length() < MOST_WAITING;
+        let room = self.waiting < MOST_WAITING;
         self.dropped += u64::from(!room);
         room
     }
@@ -179,71 +188,59 @@ impl Buffer {
         if self.has_room() {
             let callee = self.callees.number(callee, kind);
             let size = short_size(size);
-            push(&mut self.rows.created, [time, task], [callee, size]);
+            push!(self.created, [time, task], [callee, size]);
         }
     }
 
     pub(super) fn parent(&mut self, task: u64, parent: u64) {
-        push(&mut self.rows.parents, [task, parent], []);
+        push!(self.parents, [task, parent], []);
     }
 
     pub(super) fn link(&mut self, task: u64, dependency: TaskId) {
         let owner = dependency.owner.0;
-        push(
-            &mut self.rows.links,
-            [task, dependency.sequence],
-            [owner, 0],
-        );
+        push!(self.links, [task, dependency.sequence], [owner, 0],);
     }
 
     pub(super) fn queued(&mut self, arrivals: &[(u64, u64)]) {
         if self.has_room() {
             for (time, task) in arrivals {
-                push(&mut self.rows.queued, [*time, *task], []);
+                push!(self.queued, [*time, *task], []);
             }
         }
     }
 
-    pub(super) fn began(&mut self, time: u64, task: u64, coroutine: bool) {
+    pub(super) fn began(&mut self, time: u64, task: u64) {
         let told = false;
-        let begun = Begun { task, time, told };
-        if coroutine {
-            self.coroutines.insert(task, begun);
-        } else {
-            self.running.push(begun);
-        }
+        self.coroutines.insert(task, Begun { time, told });
     }
 
     pub(super) fn ended(&mut self, run: &Ended) {
-        let last = self.running.last();
-        if last.is_some_and(|last| last.task == run.task) {
-            self.running.pop();
-        } else {
+        if run.coroutine {
             self.coroutines.remove(&run.task);
         }
         if !self.has_room() {
             return;
         }
-        push(
-            &mut self.rows.done,
+        push!(
+            self.done,
             [run.task, run.began, run.returned],
             [short_size(run.size), run.status],
         );
         if run.ran != run.began || run.done != run.returned {
-            push(&mut self.rows.coded, [run.task, run.ran, run.done], []);
+            push!(self.coded, [run.task, run.ran, run.done], []);
         }
     }
 
     pub(super) fn failed(&mut self, time: u64, task: u64, kind: u32) {
         if self.has_room() {
-            push(&mut self.rows.failed, [time, task], [kind, 0]);
+            push!(self.failed, [time, task], [kind, 0]);
         }
     }
 
     pub(super) fn moved(&mut self, time: u64, task: TaskId, from: u32, size: u64, copied: u64) {
         if self.has_room() {
-            push(
-                &mut self.rows.moved,
+            push!(
+                self.moved,
                 [time, task.sequence, size, copied],
                 [task.owner.0, from],
             );
@@ -253,7 +250,7 @@ impl Buffer {
     pub(super) fn span(&mut self, times: (u64, u64), task: u64, function: u32, depth: u32) {
         if self.has_room() {
             let (start, end) = times;
-            push(&mut self.rows.spans, [start, end, task], [function, depth]);
+            push!(self.spans, [start, end, task], [function, depth]);
         }
     }
 
@@ -270,18 +267,21 @@ impl Buffer {
 
     /// Bytes that wait.
     pub(super) fn waiting(&self) -> usize {
-        self.rows.length()
+        self.waiting
     }
 
-    /// Take what waits, and note what runs.
-    pub(super) fn take(&mut self, runtime: u32) -> Option<Batch> {
+    /// Take what waits, and note what runs: coroutines, and the plain call of that time and task.
+    pub(super) fn take(&mut self, runtime: u32, plain: Option<(u64, u64)>) -> Option<Batch> {
         let mut started = Vec::new();
-        for begun in self.running.iter_mut().chain(self.coroutines.values_mut()) {
+        if let Some((time, task)) = plain {
+            push(&mut started, [time, task], []);
+        }
+        for (task, begun) in &mut self.coroutines {
             if !std::mem::replace(&mut begun.told, true) {
-                push(&mut started, [begun.time, begun.task], []);
+                push(&mut started, [begun.time, *task], []);
             }
         }
-        let empty = self.rows.length() == 0
+        let empty = self.waiting == 0
             && started.is_empty()
             && self.functions.is_empty()
             && self.names.is_empty();
@@ -297,6 +297,7 @@ impl Buffer {
                 [function, 0],
             );
         }
+        self.waiting = 0;
         // Two sets of vectors take turns: fresh memory for each batch costs more than filling it.
         let rows = std::mem::replace(&mut self.rows, std::mem::take(&mut self.spare));
         Some(Batch {
@@ -337,19 +338,5 @@ impl Buffer {
             moved: emptied(batch.moved),
             spans: emptied(batch.spans),
         };
-    }
-}
-
-impl Rows {
-    fn length(&self) -> usize {
-        self.created.len()
-            + self.parents.len()
-            + self.links.len()
-            + self.queued.len()
-            + self.done.len()
-            + self.coded.len()
-            + self.failed.len()
-            + self.moved.len()
-            + self.spans.len()
     }
 }

@@ -100,13 +100,16 @@ impl Writer {
         let Some(open) = file.as_mut() else { return };
         let Open { file: to, frame } = open;
         for buffer in recorder.buffers() {
-            let Some(batch) = lock(buffer).take(recorder.runtime) else {
+            let plain = std::ptr::eq(buffer, &raw const recorder.runs)
+                .then(|| recorder.plain.untold())
+                .flatten();
+            let Some(batch) = lock(buffer).take(recorder.runtime, plain) else {
                 continue;
             };
-            let record = Record::Batch(batch);
+            let record = Record::Batch(Box::new(batch));
             let written = record.write_frame(frame).and_then(|()| append(to, frame));
             if let Record::Batch(batch) = record {
-                lock(buffer).give_back(batch);
+                lock(buffer).give_back(*batch);
             }
             if let Err(error) = written {
                 // A full disk, or a file system that went: the program goes on without its profile.
