@@ -290,6 +290,7 @@ def test_a_part_of_a_run_is_recorded(runner, tmp_path):
         runner.run(work())
     profile = model.build(tables.read(file))
     assert len(rows(profile, "Stage.double")) == 3
+    assert len({pid for _, pid, _, _ in profile.processes}) == len(profile.processes) == 3
     assert len(rows(profile, "Stage.total")) == 1
     assert not rows(profile, "Stage()")
 

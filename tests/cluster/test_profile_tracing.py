@@ -1,6 +1,7 @@
 """The functions that methods call, in a profile: traced when asked for, left out when asked for."""
 
 import asyncio
+import os
 import sys
 
 import pytest
@@ -98,6 +99,13 @@ class Tree:
             return sys.getprofile() is not None
         finally:
             sys.setprofile(None)
+
+    def grow_a_fork(self):
+        child = os.fork()
+        if not child:
+            branch(1)
+            os._exit(0)
+        os.waitpid(child, 0)
 
     def profile_of_the_thread(self):
         return sys.getprofile()
@@ -200,6 +208,12 @@ def test_a_marked_coroutine_is_traced(runner, tmp_path):
 def test_trace_2_a_profiler_of_the_program_is_left_alone(runner, tmp_path):
     profile = record(runner, tmp_path, "grow_beside_another", trace=True)
     assert counts(profile).get("branch", 0) == 0
+
+
+def test_a_forked_process_records_nothing(runner, tmp_path):
+    profile = record(runner, tmp_path, "grow_a_fork", trace=True)
+    assert "branch" not in counts(profile)
+    assert counts(profile)["grow_a_fork"] == 1
 
 
 def test_tracing_is_switched(runner, tmp_path):

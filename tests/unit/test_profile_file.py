@@ -103,6 +103,16 @@ def test_frames_torn_by_a_death_take_no_other_along(recorded, tmp_path):
     assert torn == len(torn_one)
 
 
+def test_a_process_whose_first_record_is_torn_is_shown(recorded, tmp_path):
+    file = tmp_path / "headless.mprof"
+    file.write_bytes(
+        b"".join(f for f in frames(recorded) if f[HEAD + 1 :].startswith(b"\xa5Batch"))
+    )
+    profile = model.build(tables.read(file))
+    assert {uid for uid, *_ in profile.processes} >= {"runtime 0"}
+    assert len(profile.runs) == 8
+
+
 @pytest.mark.parametrize("contents", [b"", b"no profile at all", SYNC, SYNC * 20])
 def test_what_is_no_profile_is_refused_by_name(tmp_path, contents):
     file = tmp_path / "other.bin"

@@ -220,18 +220,32 @@ def read(path: str | os.PathLike[str]) -> Recording:
             if record[name]:
                 rows = np.frombuffer(record[name], dtype=np.dtype(columns))
                 parts[name].append(_converted(rows, runtime, clock, callees, functions))
-    for record in records:
-        if "uid" in record:
-            began = float(clock(record["anchor"][0]))
-            runtime = record["runtime"]
-            recording.processes.append(
-                Process(runtime, record["uid"], record["pid"], began, record["wall"], last[runtime])
-            )
+    recording.processes = _processes(records, clock, last)
     recording.tables = {
         name: np.concatenate(rows) if rows else np.empty(0, _converted_type(name))
         for name, rows in parts.items()
     }
     return recording
+
+
+def _processes(
+    records: list[dict[str, Any]], clock: _Clock, last: dict[int, float]
+) -> list[Process]:
+    """Return each process once, also one whose first record is torn, or that has begun more than once."""
+    found: dict[int, Process] = {}
+    wall = next((r["wall"] - r["anchor"][1] for r in records if "uid" in r), 0)
+    for record in records:
+        runtime, began = record["runtime"], float(clock(record["anchor"][0]))
+        if "uid" in record:
+            process = Process(
+                runtime, record["uid"], record["pid"], began, record["wall"], last[runtime]
+            )
+        else:
+            name = f"runtime {runtime}"
+            process = Process(runtime, name, 0, began, wall + int(began), last[runtime])
+        if runtime not in found or (found[runtime].pid == 0 and process.pid):
+            found[runtime] = process
+    return list(found.values())
 
 
 class _Clock:

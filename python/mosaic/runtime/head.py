@@ -117,7 +117,7 @@ def start(
         Most bytes that a process may have there. Default is ``MOSAIC_SPILL_LIMIT``, or no limit.
     profile : bool or path, optional
         Record when what was called, ran and moved, in a file for ``mprof``: in ``mosaic-workspace/``, or where a path
-        says. Default is ``MOSAIC_PROFILE`` (a path, or 1), or not to.
+        says. Default, and False, is ``MOSAIC_PROFILE`` (a path, or 1), or not to.
 
     Raises
     ------

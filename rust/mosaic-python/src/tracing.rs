@@ -117,7 +117,7 @@ fn called(frame: *mut ffi::PyFrameObject) {
     let quiet = QUIET.get() > 0;
     // Not with the trace in hand: asking for names may collect garbage, and so run anything.
     let recorder = TRACE.with_borrow_mut(|trace| {
-        let trace = trace.as_mut()?;
+        let trace = trace.as_mut().filter(|trace| trace.recorder.on())?;
         if trace.muted > 0 || quiet {
             trace.muted += 1;
             return None;
@@ -145,7 +145,9 @@ fn called(frame: *mut ffi::PyFrameObject) {
 
 fn returned() {
     TRACE.with_borrow_mut(|trace| {
-        let Some(trace) = trace else { return };
+        let Some(trace) = trace.as_mut().filter(|trace| trace.recorder.on()) else {
+            return;
+        };
         if trace.muted > 0 {
             trace.muted -= 1;
             return;

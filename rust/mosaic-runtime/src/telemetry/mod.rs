@@ -28,6 +28,7 @@ use mosaic_core::wire::Message;
 use crate::cell::TaskCell;
 use crate::executor::Executor;
 use crate::shared::lock;
+use crate::threads;
 pub use clock::Anchor;
 pub(crate) use clock::ticks;
 pub use format::{Batch, HEAD, Process, Profile, Record, SYNC, VERSION, parse};
@@ -65,6 +66,7 @@ thread_local! {
 }
 
 /// The plain call that runs, for whoever writes. A lock at each beginning would cost more than all that is noted there.
+/// A beginning that falls into the very moment of the writer's look may be told with the next batch only.
 #[derive(Debug, Default)]
 struct Plain {
     /// 0 for none, and while the time changes.
@@ -138,9 +140,10 @@ impl Recorder {
         })
     }
 
-    /// Whether anything is recorded.
+    /// Whether anything is recorded: in a process that was forked from one that does, nothing is.
+    #[inline]
     pub fn on(&self) -> bool {
-        self.on.load(Ordering::Relaxed)
+        self.on.load(Ordering::Relaxed) && !threads::forked()
     }
 
     /// Whether functions are recorded too.
