@@ -444,11 +444,22 @@ def _spans(rows: Array, origin: float, places: dict[int, int]) -> Array:
 
 
 def _functions(recording: Recording) -> list[tuple[str, str, int, float, float]]:
-    sums: dict[tuple[str, str], tuple[int, float, float]] = {}
-    for row in recording.tables["functions"]:
-        number = int(row["function"])
-        key = recording.names[number] if number >= 0 else ("", "(unknown)")
-        count, total, own = sums.get(key, (0, 0.0, 0.0))
-        sums[key] = (count + int(row["count"]), total + row["total"], own + row["own"])
-    found = [(file, name, *figures) for (file, name), figures in sums.items()]
+    rows = recording.tables["functions"]
+    sums: dict[int, list[Any]] = {}
+    for function, count, total, own in zip(
+        rows["function"].tolist(),
+        rows["count"].tolist(),
+        rows["total"].tolist(),
+        rows["own"].tolist(),
+        strict=True,
+    ):
+        sum_ = sums.setdefault(function, [0, 0.0, 0.0])
+        sum_[0] += count
+        sum_[1] += total
+        sum_[2] += own
+    unknown = ("", "(unknown)")
+    found = [
+        (*(recording.names[number] if number >= 0 else unknown), *figures)
+        for number, figures in sums.items()
+    ]
     return sorted(found, key=lambda entry: -entry[4])

@@ -151,7 +151,7 @@ class Recording:
     Parameters
     ----------
     processes : list of Process
-        Who recorded, in the order in which they began.
+        Who recorded: the head, the workers by their numbers, the others.
     callees : list of Callee
         What column ``callee`` refers to.
     names : list of tuple of str
@@ -202,6 +202,7 @@ def read(path: str | os.PathLike[str]) -> Recording:
     last: dict[int, float] = {}
     callees: dict[tuple[int, int], int] = {}
     functions: dict[tuple[int, int], int] = {}
+    names: dict[tuple[str, str], int] = {}
     parts: dict[str, list[Rows]] = {name: [] for name in COLUMNS}
     for record in records:
         runtime = record["runtime"]
@@ -214,13 +215,14 @@ def read(path: str | os.PathLike[str]) -> Recording:
             name = KINDS[kind] if kind < len(KINDS) else "method"
             recording.callees.append(Callee((owner, sequence), name, cls, method))
         for number, file, name in record["names"]:
-            functions[runtime, number] = len(recording.names)
-            recording.names.append((file, name))
+            # Each process numbers them for itself.
+            functions[runtime, number] = names.setdefault((file, name), len(names))
         for name, columns in COLUMNS.items():
             if record[name]:
                 rows = np.frombuffer(record[name], dtype=np.dtype(columns))
                 parts[name].append(_converted(rows, runtime, clock, callees, functions))
     recording.processes = _processes(records, clock, last)
+    recording.names = list(names)
     recording.tables = {
         name: np.concatenate(rows) if rows else np.empty(0, _converted_type(name))
         for name, rows in parts.items()
@@ -245,7 +247,14 @@ def _processes(
             process = Process(runtime, name, 0, began, wall + int(began), last[runtime])
         if runtime not in found or (found[runtime].pid == 0 and process.pid):
             found[runtime] = process
-    return list(found.values())
+    return sorted(found.values(), key=_order)
+
+
+def _order(process: Process) -> tuple[int, list[int], int]:
+    """Return what processes are sorted by: the head, the workers by their numbers, the others."""
+    role, _, numbers = process.uid.partition(":")
+    indices = [int(part) for part in numbers.split(":") if part.isdigit()]
+    return {"head": 0, "worker": 1}.get(role, 2), indices, process.runtime
 
 
 class _Clock:
