@@ -34,10 +34,10 @@ use crate::node::Node;
 use crate::notice::Notices;
 use crate::roles::WorkerSeat;
 use crate::shared::{Shared, lock};
-use crate::state::{Batch, State};
+use crate::state::State;
 use crate::store::ledger::Ledger;
 use crate::store::{Store, StoreSettings};
-use crate::telemetry::Recorder;
+use crate::telemetry::{Arrivals, Recorder};
 use crate::threads;
 use crate::waiting::HomeSignal;
 
@@ -146,7 +146,7 @@ impl Engine {
                 ready: Vec::new(),
                 peers: FxHashMap::default(),
                 dirty: Vec::new(),
-                batch: Batch::default(),
+                arrivals: Arrivals::default(),
             }),
             inbox: Mutex::default(),
             names: Mutex::default(),

@@ -16,7 +16,7 @@ use crate::node::Node;
 use crate::notice::Notice;
 use crate::peer::Peer;
 use crate::shared::{Shared, lock};
-use crate::telemetry;
+use crate::telemetry::Arrivals;
 
 /// See the module.
 pub(crate) struct State {
@@ -25,37 +25,7 @@ pub(crate) struct State {
     pub(crate) ready: Vec<ReadyCall>,
     pub(crate) peers: FxHashMap<RuntimeId, Peer>,
     pub(crate) dirty: Vec<RuntimeId>,
-    pub(crate) batch: Batch,
-}
-
-/// What the profile needs to know of a batch of events: the time, read once for a few of them, and which calls came.
-#[derive(Debug, Default)]
-pub(crate) struct Batch {
-    time: u64,
-    left: u8,
-    arrivals: Vec<(u64, u64)>,
-}
-
-impl Batch {
-    /// Events that share a reading.
-    const SHARED: u8 = 4;
-
-    fn now(&mut self) -> u64 {
-        if self.left == 0 {
-            self.time = telemetry::ticks();
-            self.left = Self::SHARED;
-        }
-        self.left -= 1;
-        self.time
-    }
-
-    /// The batch is over.
-    fn rest(&mut self, shared: &Shared) {
-        self.left = 0;
-        if !self.arrivals.is_empty() {
-            shared.recorder.arrived(&mut self.arrivals);
-        }
-    }
+    pub(crate) arrivals: Arrivals,
 }
 
 impl State {
@@ -67,17 +37,19 @@ impl State {
     }
 
     pub(crate) fn handle(&mut self, event: Event<Arc<TaskCell>>, shared: &Shared) {
-        if shared.recorder.on() {
-            let time = self.batch.now();
-            let Batch { arrivals, .. } = &mut self.batch;
-            shared.recorder.saw(&event, time, arrivals);
+        if let Event::MessageReceived { from, message } = &event
+            && shared.recorder.on()
+        {
+            shared.recorder.received(*from, message, &mut self.arrivals);
         }
         self.machine.handle(event, &mut self.actions);
         self.carry_out(shared);
     }
 
     pub(crate) fn finish_batch(&mut self, shared: &Shared) {
-        self.batch.rest(shared);
+        if self.arrivals.are_any() {
+            shared.recorder.arrived(&mut self.arrivals);
+        }
         self.machine.flush(&mut self.actions);
         self.carry_out(shared);
         for (to, note) in std::mem::take(&mut *lock(&shared.notes)) {

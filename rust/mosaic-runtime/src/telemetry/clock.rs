@@ -46,7 +46,7 @@ fn nanoseconds(clock: ClockId) -> u64 {
 
 /// Now, on the clock of the rows.
 #[inline]
-pub(crate) fn ticks() -> u64 {
+pub(super) fn ticks() -> u64 {
     if has_counter() {
         counter()
     } else {

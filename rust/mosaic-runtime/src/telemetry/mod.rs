@@ -20,8 +20,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex};
 
 use mosaic_core::call::{CallKind, FailureKind, Outcome};
-use mosaic_core::event::{Event, Submission};
-use mosaic_core::id::TaskId;
+use mosaic_core::event::Submission;
+use mosaic_core::id::{RuntimeId, TaskId};
 use mosaic_core::payload::Payload;
 use mosaic_core::wire::Message;
 
@@ -30,7 +30,7 @@ use crate::executor::Executor;
 use crate::shared::lock;
 use crate::threads;
 pub use clock::Anchor;
-pub(crate) use clock::ticks;
+use clock::ticks;
 pub use format::{Batch, HEAD, Process, Profile, Record, SYNC, VERSION, parse};
 use tables::{Buffer, Ended, packed};
 use writer::Writer;
@@ -63,6 +63,31 @@ const NO_RUN: Run = Run {
 
 thread_local! {
     static RUN: Cell<Run> = const { Cell::new(NO_RUN) };
+}
+
+/// The calls that came with a batch of messages, and when: read once for a few of them.
+#[derive(Debug, Default)]
+pub(crate) struct Arrivals {
+    calls: Vec<(u64, u64)>,
+    time: u64,
+}
+
+impl Arrivals {
+    /// Calls that share a reading of the clock.
+    const SHARED: usize = 4;
+
+    fn note(&mut self, task: TaskId) {
+        if self.calls.len().is_multiple_of(Self::SHARED) {
+            self.time = ticks();
+        }
+        self.calls.push((self.time, packed(task)));
+    }
+
+    /// Whether there are any, which are to be told at the end of the batch.
+    #[inline]
+    pub(crate) fn are_any(&self) -> bool {
+        !self.calls.is_empty()
+    }
 }
 
 /// The plain call that runs, for whoever writes. A lock at each beginning would cost more than all that is noted there.
@@ -231,20 +256,12 @@ impl Recorder {
 
     // ---- whoever feeds the rules -------------------------------------------------------------------
 
-    /// The rules are about to be told this. Calls that came are noted in `arrivals`, for [`Recorder::arrived`].
-    pub(crate) fn saw(
-        &self,
-        event: &Event<Arc<TaskCell>>,
-        time: u64,
-        arrivals: &mut Vec<(u64, u64)>,
-    ) {
-        let Event::MessageReceived { from, message } = event else {
-            return;
-        };
+    /// The rules are about to be told of this message. Calls that came are noted, for [`Recorder::arrived`].
+    pub(crate) fn received(&self, from: RuntimeId, message: &Message, arrivals: &mut Arrivals) {
         let moved = |task: TaskId, value: &Payload| {
             let size = value.size() as u64;
             if size >= LARGE {
-                let copied = value.moving() as u64;
+                let (time, copied) = (ticks(), value.moving() as u64);
                 self.push(&self.arrivals, |buffer| {
                     buffer.moved(time, task, from.0, size, copied);
                 });
@@ -252,7 +269,7 @@ impl Recorder {
         };
         match message {
             Message::Call(call) => {
-                arrivals.push((time, packed(call.task)));
+                arrivals.note(call.task);
                 moved(call.task, &call.arguments);
             }
             Message::Keep { task, value } => moved(*task, value),
@@ -265,10 +282,10 @@ impl Recorder {
         }
     }
 
-    /// Calls came, at these times.
-    pub(crate) fn arrived(&self, arrivals: &mut Vec<(u64, u64)>) {
-        self.push(&self.arrivals, |buffer| buffer.queued(arrivals));
-        arrivals.clear();
+    /// A batch of messages is over.
+    pub(crate) fn arrived(&self, arrivals: &mut Arrivals) {
+        self.push(&self.arrivals, |buffer| buffer.queued(&arrivals.calls));
+        arrivals.calls.clear();
     }
 
     /// A call of this process's own has ended.
