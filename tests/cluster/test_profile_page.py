@@ -6,6 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+import mosaic
 from mosaic.cli import mprof
 from mosaic.profile import model, tables
 from tests.support import browser, profiles
@@ -174,3 +175,18 @@ def test_a_torn_file_says_so(recorded, home):
     document = browser.document(torn.with_suffix(".html"), home)
     assert "bytes of the file are torn" in document.texts["warning"]
     assert document.attributes["html"].get("data-state") == "ready"
+
+
+def test_a_hundred_thousand_calls_are_shown(home, runner):
+    async def drive(runtime):
+        for _ in range(10):
+            await mosaic.gather([runtime.submit(abs, -1) for _ in range(10_000)])
+
+    file = home / "large.mprof"
+    with mosaic.session(num_workers=2, profile=file) as runtime:
+        runner.run(drive(runtime))
+    assert mprof.main([str(file), "--no-open"]) == 0
+    document = browser.document(file.with_suffix(".html"), home)
+    assert document.attributes["html"].get("data-state") == "ready"
+    assert "100,000 of 100,000 calls in view" in document.texts["shown"]
+    assert column(document.tables["calls"], "calls") == {"abs": "100,000"}
