@@ -5,7 +5,6 @@
 use mosaic_core::call::{Call, CallKind, Failure, FailureKind, Outcome, ReadyCall};
 use mosaic_core::id::{TaskId, TesseraId};
 use mosaic_core::payload::Payload;
-use mosaic_runtime::telemetry::Recorder;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
@@ -44,10 +43,15 @@ impl PythonExecutor {
         if brought && let Some(recorder) = self.recorder() {
             recorder.ran();
         }
-        let traced = self.recorder().is_some_and(Recorder::traced) && self.trace(py);
+        let Some(recorder) = self.recorder() else {
+            return self.run_code(py, &call, args, kwargs.as_ref());
+        };
+        if recorder.traced() {
+            self.trace(py);
+        }
         let result = self.run_code(py, &call, args, kwargs.as_ref());
         // Whoever set it: the method itself may have.
-        if traced || tracing::is_traced() {
+        if tracing::is_traced() {
             tracing::clear_hook(py);
         }
         result
