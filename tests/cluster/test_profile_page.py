@@ -1,5 +1,6 @@
 """The page of a profile in a browser: its tables and its drawing say what the profile says."""
 
+import json
 import re
 from collections import Counter
 
@@ -166,6 +167,72 @@ def test_a_part_is_shown_that_the_address_names(shown, profile, page, home):
     assert f"{1 + len(others)} of {len(runs)} calls in view" in part.texts["shown"]
     lines = widths(pixels(page, home, fragment), colours(shown)["Survey.forward"])
     assert lines.max() > 1000, "the bar goes from end to end"
+
+
+PROBE = """
+<script>
+// A browser that nobody looks at draws no frames, or few.
+window.requestAnimationFrame = (draw) => setTimeout(draw, 1);
+const probe = {}, text = (id) => document.getElementById(id).textContent;
+const frame = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+async function act() {
+  const canvas = document.getElementById("timeline"), box = canvas.getBoundingClientRect();
+  const middle = box.left + box.width / 2;
+  for (let y = box.top; y < box.bottom; y += 4) {
+    canvas.dispatchEvent(new PointerEvent("pointermove", { clientX: middle, clientY: y }));
+    if (!document.getElementById("hint").hidden) break;
+  }
+  probe.hint = text("hint");
+  canvas.dispatchEvent(new PointerEvent("pointerleave"));
+  probe.left = document.getElementById("hint").hidden;
+  await frame();
+  probe.part = text("shown");
+  for (let i = 0; i < 60; i++) {
+    canvas.dispatchEvent(new WheelEvent("wheel", { deltaY: 100, clientX: middle, cancelable: true }));
+  }
+  await frame();
+  probe.out = text("shown");
+  for (let i = 0; i < 80; i++) canvas.dispatchEvent(new KeyboardEvent("keydown", { key: "d" }));
+  await frame();
+  probe.end = text("shown");
+  document.getElementById("all").click();
+  await frame();
+  probe.all = text("shown");
+  probe.address = location.hash;
+  const names = () => [...document.querySelectorAll("#calls tbody tr")].map((row) => row.children[0].textContent);
+  document.querySelector("#calls th").click();
+  probe.sorted = names();
+  document.querySelector("#calls th").click();
+  probe.turned = names();
+  const out = document.createElement("pre");
+  out.id = "probe";
+  out.textContent = JSON.stringify(probe);
+  document.body.append(out);
+}
+const wait = () => (document.documentElement.dataset.state === "ready" ? act() : setTimeout(wait, 20));
+wait();
+</script>
+"""
+
+
+def test_it_can_be_zoomed_moved_asked_and_sorted(profile, page, home):
+    runs = profile.runs
+    at = next(i for i in range(len(runs)) if profile.names[runs.callee[i]] == "Survey.forward")
+    middle = (runs.ran[at] + runs.returned[at]) / 2000
+    probed = home / "probed.html"
+    probed.write_text(page.read_text().replace("</head>", PROBE + "</head>"))
+    document = browser.document(probed, home, f"from={middle - 50}&to={middle + 50}")
+    probe = json.loads(document.texts["probe"])
+    assert probe["hint"].startswith("Survey")
+    assert "called byhead" in probe["hint"]
+    assert probe["left"], "the hint goes with the pointer"
+    total = f"{len(runs)} of {len(runs)} calls in view"
+    assert total not in probe["part"]
+    assert total in probe["out"]
+    assert total in probe["all"]
+    assert re.fullmatch(r"#from=-?[\d.]+&to=[\d.]+", probe["address"])
+    assert probe["sorted"] == probe["turned"][::-1]
+    assert set(probe["sorted"]) == set(profiles.CALLS)
 
 
 def test_a_torn_file_says_so(recorded, home):

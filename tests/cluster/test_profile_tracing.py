@@ -238,6 +238,22 @@ def test_tracing_is_switched(runner, tmp_path):
     assert counts(profile)["branch"] == 2
 
 
+def test_without_a_recording_a_trace_is_nothing(runner, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    async def drive():
+        profiler.start_trace()
+        assert (profiler.recording, profiler.tracing) == (False, False)
+        tree = Tree.remote()
+        assert await tree.profile_of_the_thread().result() is None
+        await tree.grow_seen()
+        profiler.stop_trace()
+
+    with mosaic.session(num_workers=1):
+        runner.run(drive())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_marks_do_nothing_without_a_profile():
     assert traced(3) == quiet(3) + hidden(3) == skipped(3) == 6
     with use_trace, no_profiler:

@@ -102,17 +102,18 @@ class Profiler:
             recording.tell_end(path)
 
     def start_trace(self) -> None:
-        """Record the functions too that methods call, in all workers; starts a recording if there is none.
+        """Record the functions too that methods call, in all workers.
 
-        It makes functions slower, short ones several times; what is short is only counted.
-
-        Raises
-        ------
-        MosaicError
-            No runtime has been started.
+        It makes functions slower, short ones several times; what is short is only counted. Without a recording nothing
+        happens, so that a program may say this whether it is run with a profile or not.
         """
-        self.start()
-        _engine().record_profile(self.path, True)
+        engine, path = _core.engine(), self.path
+        if engine is None or path is None:
+            from mosaic.utils.logger import logger
+
+            logger().debug("no profile is recorded: start_trace() does nothing")
+            return
+        engine.record_profile(path, True)
 
     def stop_trace(self) -> None:
         """Record no functions any more; calls are recorded as before. Without a trace nothing happens."""
