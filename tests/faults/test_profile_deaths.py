@@ -69,6 +69,7 @@ def test_a_killed_worker_leaves_a_readable_file_that_tells_what_it_ran():
         file = script.home / "run.mprof"
         script.wait_for_flag("held.started")
         worker = eventually(lambda: held_at(file), "the file tells what runs")
+        assert worker != script.pid
         os.kill(worker, signal.SIGKILL)
         script.wait_for_line("lost")
         assert script.wait() == 0
@@ -84,12 +85,14 @@ def test_a_killed_driver_leaves_a_readable_file():
         file = script.home / "run.mprof"
         script.wait_for_flag("held.started")
         eventually(lambda: held_at(file), "the file tells what runs")
+        done = ["done"] * 2000
+        eventually(lambda: statuses(shown(file), "Held.nothing") == done, "and what has run")
         script.send(signal.SIGKILL)
         script.wait()
         script.assert_nothing_left()
         profile = shown(file)
     assert statuses(profile, "Held.hold") == ["not ended"]
-    assert statuses(profile, "Held.nothing") == ["done"] * 2000
+    assert statuses(profile, "Held.nothing") == done
     assert next(uid for uid, *_ in profile.processes) == "head"
 
 
