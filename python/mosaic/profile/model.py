@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mosaic.profile.joins import Column, arguments, located, pairs
 from mosaic.profile.tables import STATUSES, Recording, packed, unpacked
 
 TYPE_CHECKING = False
@@ -228,43 +229,12 @@ def _names(recording: Recording) -> tuple[list[str], list[str], Array]:
     return names, [kind for _, kind in numbers], np.array([*back, unknown], "i8")
 
 
-class _Column:
-    """Looks up what a table says of tasks; the first row counts, or the last."""
-
-    def __init__(self, tasks: Array, *, last: bool = False) -> None:
-        order = np.argsort(tasks, kind="stable")
-        ordered = tasks[order]
-        edge = np.ones(len(ordered), bool)
-        if len(ordered):
-            differs = ordered[1:] != ordered[:-1]
-            if last:
-                edge[:-1] = differs
-            else:
-                edge[1:] = differs
-        self._tasks, self._rows = ordered[edge], order[edge]
-
-    def rows(self, tasks: Array) -> tuple[Array, Array]:
-        """Return which of the tasks are there, and their rows (0 for the others)."""
-        if not len(self._tasks):
-            return np.zeros(len(tasks), bool), np.zeros(len(tasks), "i8")
-        at = np.minimum(np.searchsorted(self._tasks, tasks), len(self._tasks) - 1)
-        there = self._tasks[at] == tasks
-        return there, np.where(there, self._rows[at], 0)
-
-    def of(self, tasks: Array, values: Array, missing: Any) -> Array:
-        """Return a value for each task."""
-        there, rows = self.rows(tasks)
-        if not len(values):
-            return np.full(len(tasks), missing)
-        return np.where(there, values[rows], missing)
-
-
 def _runs(recording: Recording, origin: float, places: dict[int, int], callee_of: Array) -> Runs:
     tables = recording.tables
     created, queued, done = tables["created"], tables["queued"], tables["done"]
     started = tables["started"]
     # A call that was repeated has several runs; one that was lost, or has not begun, is a row without one.
-    open_ones = started[~_Column(_pairs(done)).rows(_pairs(started))[0]]
+    open_ones = started[~Column(pairs(done)).rows(pairs(started))[0]]
     ran = np.concatenate([done["task"], open_ones["task"]])
     known = np.unique(np.concatenate([created["task"], queued["task"]]))
     without = known[~np.isin(known, ran)]
@@ -283,11 +253,11 @@ def _runs(recording: Recording, origin: float, places: dict[int, int], callee_of
         np.full(len(without), UNFINISHED),
     ).astype("i8")
     failed = tables["failed"]
-    outcome = _Column(failed["task"], last=True).of(task, failed["kind"].astype("i8") + 1, 0)
+    outcome = Column(failed["task"], last=True).of(task, failed["kind"].astype("i8") + 1, 0)
     status = np.where((status == UNFINISHED) & (outcome > 0), outcome, status)
     ran_at = of_runs(done["runtime"].astype("i8"), open_ones["runtime"].astype("i8"), nothing)
-    calls = _Column(created["task"])
-    comes = _Column(queued["task"])
+    calls = Column(created["task"])
+    comes = Column(queued["task"])
     arrived_at = comes.of(task, queued["runtime"].astype("f8"), np.nan)
     place = np.where(np.isnan(ran_at), arrived_at, ran_at)
     made = calls.of(task, created["time"], np.nan) - origin
@@ -295,18 +265,18 @@ def _runs(recording: Recording, origin: float, places: dict[int, int], callee_of
     # A call to oneself does not travel.
     arrived = np.where(np.isnan(arrived), made, arrived)
     coded = tables["coded"]
-    codes = _Column(coded["task"], last=True)
+    codes = Column(coded["task"], last=True)
     decoded = codes.of(task, coded["ran"], np.nan) - origin
     encoded = codes.of(task, coded["done"], np.nan) - origin
     # Of a call that was repeated, those of its last run.
     fits = (decoded >= began) & (encoded >= returned)
-    ended, ready = _arguments(tables, task, place, origin)
+    ended, ready = arguments(tables, task, place, origin)
     order = np.argsort(np.where(np.isnan(began), arrived, began), kind="stable")
     runs = Runs(
         task=task,
         callee=callee_of[calls.of(task, created["callee"], -1)],
-        caller=_place(calls.of(task, created["runtime"].astype("f8"), np.nan), places),
-        host=_place(place, places),
+        caller=located(calls.of(task, created["runtime"].astype("f8"), np.nan), places),
+        host=located(place, places),
         parent=np.full(len(task), -1),
         row=np.zeros(len(task), "i8"),
         created=made,
@@ -327,8 +297,8 @@ def _runs(recording: Recording, origin: float, places: dict[int, int], callee_of
         setattr(runs, name, values[order])
     _settle(runs)
     parents = tables["parents"]
-    within = _Column(parents["task"]).of(runs.task, parents["parent"], 0)
-    there, rows = _Column(runs.task, last=True).rows(within)
+    within = Column(parents["task"]).of(runs.task, parents["parent"], 0)
+    there, rows = Column(runs.task, last=True).rows(within)
     runs.parent = np.where(there & (within != 0), rows, -1)
     ends = np.array([process.last - origin for process in recording.processes])
     runs.row = _stack(runs, ends)
@@ -343,51 +313,6 @@ def _settle(runs: Runs) -> None:
     for name in ("ended", "ready"):
         values = getattr(runs, name)
         setattr(runs, name, np.where(np.isinf(values), np.nan, values))
-
-
-def _pairs(rows: Array) -> Array:
-    """Return task and runtime in one number, for rows of runs."""
-    pairs: Array = rows["task"] ^ (rows["runtime"].astype("u8") << np.uint64(20))
-    return pairs
-
-
-def _place(runtimes: Array, places: dict[int, int]) -> Array:
-    different, back = np.unique(runtimes, return_inverse=True)
-    numbers = [places.get(int(number), -1) for number in np.nan_to_num(different, nan=-1)]
-    return np.array(numbers, "i8")[back] if numbers else np.zeros(0, "i8")
-
-
-def _arguments(
-    tables: dict[str, Array], task: Array, place: Array, origin: float
-) -> tuple[Array, Array]:
-    """Return when the last task among the arguments of each call had ended, and when the last value was there."""
-    links, done, failed, moved = (tables[name] for name in ("links", "done", "failed", "moved"))
-    missing = np.full(len(task), np.nan)
-    if not len(links):
-        return missing, missing.copy()
-    needed = packed(links["owner"], links["number"])
-    coded = tables["coded"]
-    end = _Column(coded["task"], last=True).of(needed, coded["done"], np.nan)
-    end = np.fmax(end, _Column(done["task"], last=True).of(needed, done["returned"], np.nan))
-    end = np.fmax(end, _Column(failed["task"], last=True).of(needed, failed["time"], np.nan))
-    at = _Column(task, last=True).of(links["task"], place, np.nan)
-    # Where a value came to, and which.
-    places = np.nan_to_num(at, nan=0).astype("u8") << np.uint64(20)
-    values = packed(moved["owner"], moved["number"])
-    comings = _Column(values ^ (moved["runtime"].astype("u8") << np.uint64(20)))
-    came = comings.of(needed ^ places, moved["time"], np.nan)
-    rows = _Column(links["task"])
-    order = np.argsort(links["task"], kind="stable")
-    ordered = links["task"][order]
-    first = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-    last_end = np.fmax.reduceat(end[order], first)
-    last_came = np.fmax.reduceat(np.fmax(end, came)[order], first)
-    found, which = rows.rows(task)
-    group = np.searchsorted(ordered[first], links["task"][which])
-    group = np.minimum(group, len(first) - 1)
-    ended = np.where(found, last_end[group], np.nan) - origin
-    ready = np.where(found, last_came[group], np.nan) - origin
-    return ended, ready
 
 
 def _stack(runs: Runs, ends: Array) -> Array:
@@ -422,8 +347,8 @@ def _moved(rows: Array, origin: float, places: dict[int, int]) -> Array:
         ],
     )
     moved["time"] = rows["time"] - origin
-    moved["source"] = _place(rows["source"].astype("f8"), places)
-    moved["target"] = _place(rows["runtime"].astype("f8"), places)
+    moved["source"] = located(rows["source"].astype("f8"), places)
+    moved["target"] = located(rows["runtime"].astype("f8"), places)
     moved["size"] = rows["size"]
     moved["copied"] = rows["copied"]
     moved["task"] = packed(rows["owner"], rows["number"])
@@ -437,7 +362,7 @@ def _spans(rows: Array, origin: float, places: dict[int, int]) -> Array:
     )
     spans["start"] = rows["start"] - origin
     spans["end"] = rows["end"] - origin
-    spans["process"] = _place(rows["runtime"].astype("f8"), places)
+    spans["process"] = located(rows["runtime"].astype("f8"), places)
     spans["function"] = rows["function"]
     spans["depth"] = rows["depth"]
     return spans[np.argsort(spans["start"], kind="stable")]

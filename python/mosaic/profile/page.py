@@ -1,7 +1,7 @@
 """A profile as one HTML page that needs nothing else: no server, no network, no other file.
 
-The page's own program is in ``page.js`` and its style in ``page.css``. The data is embedded as columns of numbers,
-compressed, beside a JSON text with the names; the program shows names as text only, so that none of them is markup.
+The page's own program and its style are in ``assets/``. The data is embedded as columns of numbers, compressed, beside
+the names; the program shows names as text only, so that none of them is markup.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     from mosaic.profile.model import Profile
 
+_PROGRAM = ("model.js", "tables.js", "timeline.js", "start.js")
+"""The parts of the page's program, in their order."""
+
 _MICROSECONDS = 1e-3
 """A nanosecond, in the page's unit of time."""
 
@@ -45,10 +48,10 @@ def render(profile: Profile, title: str) -> str:
     str
         HTML.
     """
-    here = files("mosaic.profile")
-    style = here.joinpath("page.css").read_text("utf-8")
-    program = here.joinpath("page.js").read_text("utf-8")
-    body = here.joinpath("page.html").read_text("utf-8")
+    assets = files("mosaic.profile").joinpath("assets")
+    style = assets.joinpath("page.css").read_text("utf-8")
+    program = "\n".join(assets.joinpath(name).read_text("utf-8") for name in _PROGRAM)
+    body = assets.joinpath("page.html").read_text("utf-8")
     parts = {
         "TITLE": escape(title),
         "STYLE": style,

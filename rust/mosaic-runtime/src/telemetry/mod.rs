@@ -10,13 +10,14 @@
 
 mod clock;
 mod format;
+mod noted;
 mod tables;
 mod writer;
 
 use std::cell::Cell;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use mosaic_core::call::{CallKind, FailureKind, Outcome};
@@ -32,6 +33,8 @@ use crate::threads;
 pub use clock::Anchor;
 use clock::ticks;
 pub use format::{Batch, HEAD, Process, Profile, Record, SYNC, VERSION, parse};
+pub(crate) use noted::Arrivals;
+use noted::Plain;
 use tables::{Buffer, Ended, packed};
 use writer::Writer;
 
@@ -63,61 +66,6 @@ const NO_RUN: Run = Run {
 
 thread_local! {
     static RUN: Cell<Run> = const { Cell::new(NO_RUN) };
-}
-
-/// The calls that came with a batch of messages, and when: read once for a few of them.
-#[derive(Debug, Default)]
-pub(crate) struct Arrivals {
-    calls: Vec<(u64, u64)>,
-    time: u64,
-}
-
-impl Arrivals {
-    /// Calls that share a reading of the clock.
-    const SHARED: usize = 4;
-
-    fn note(&mut self, task: TaskId) {
-        if self.calls.len().is_multiple_of(Self::SHARED) {
-            self.time = ticks();
-        }
-        self.calls.push((self.time, packed(task)));
-    }
-
-    /// Whether there are any, which are to be told at the end of the batch.
-    #[inline]
-    pub(crate) fn are_any(&self) -> bool {
-        !self.calls.is_empty()
-    }
-}
-
-/// The plain call that runs, for whoever writes. A lock at each beginning would cost more than all that is noted there.
-/// A beginning that falls into the very moment of the writer's look may be told with the next batch only.
-#[derive(Debug, Default)]
-struct Plain {
-    /// 0 for none, and while the time changes.
-    task: AtomicU64,
-    time: AtomicU64,
-    /// The file knows of this one.
-    told: AtomicU64,
-}
-
-impl Plain {
-    fn set(&self, task: u64, time: u64) {
-        self.task.store(0, Ordering::Relaxed);
-        fence(Ordering::Release);
-        self.time.store(time, Ordering::Relaxed);
-        self.task.store(task, Ordering::Release);
-    }
-
-    /// Time and task, if the file does not know of it. Asked by one thread at a time.
-    fn untold(&self) -> Option<(u64, u64)> {
-        let task = self.task.load(Ordering::Acquire);
-        let time = self.time.load(Ordering::Relaxed);
-        fence(Ordering::Acquire);
-        let same = task == self.task.load(Ordering::Relaxed);
-        let new = task != 0 && same && self.told.swap(task, Ordering::Relaxed) != task;
-        new.then_some((time, task))
-    }
 }
 
 /// See the module.
@@ -197,7 +145,7 @@ impl Recorder {
             // Another file knows none of the names.
             *lock(buffer) = Buffer::default();
         }
-        self.plain.told.store(0, Ordering::Relaxed);
+        self.plain.tell_again();
         let process = Process {
             version: VERSION,
             runtime: self.runtime,
@@ -284,8 +232,8 @@ impl Recorder {
 
     /// A batch of messages is over.
     pub(crate) fn arrived(&self, arrivals: &mut Arrivals) {
-        self.push(&self.arrivals, |buffer| buffer.queued(&arrivals.calls));
-        arrivals.calls.clear();
+        self.push(&self.arrivals, |buffer| buffer.queued(arrivals.calls()));
+        arrivals.clear();
     }
 
     /// A call of this process's own has ended.
