@@ -9,6 +9,8 @@ process of its own, so that memory of one does not hide in another.
                bytes in the caller for one, calls a second when the way is free
 
 usage: python -m benches.growth [--only tesserae|references|pending] [--largest N]
+
+Every step is taken three times, and the median of each figure counts. They are written into `benches/README.md`.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,9 +28,10 @@ import numpy as np
 
 import mosaic
 from benches.peers.measure import now, pss_mb
+from benches.peers.table import number, replace
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / ".bench" / "growth.jsonl"
+README = ROOT / "benches" / "README.md"
 TESSERAE = (1, 10, 100, 1_000, 10_000)
 REFERENCES = (1_000, 10_000, 100_000)
 PENDING = (1_000, 10_000, 100_000, 1_000_000)
@@ -122,46 +126,82 @@ STEPS = {
     "pending": (PENDING, measure_pending),
 }
 
+REPEATS = 3
+
+# What a figure is called in the table.
+TITLES = {
+    "made_per_s": "made and answering, 1/s",
+    "call_us": "a call, µs",
+    "put_us": "to store one, µs",
+    "bytes_each": "memory in the driver for one, bytes",
+    "array_put_us": "to store an array of 128 KiB (a tenth as many), µs",
+    "array_bytes_each": "memory in the driver for one beside its bytes, bytes",
+    "accepted": "accepted",
+    "submit_us": "to submit one, µs",
+    "drained_per_s": "done when the way is free, 1/s",
+}
+
 
 def step(name: str, count: int) -> None:
     """Measure one step in this process and print its figures."""
     measure = STEPS[name][1]
     figures = mosaic.run(lambda runtime: measure(runtime, count), num_workers=2)
-    print(json.dumps({"step": name, "count": count, **figures}))
+    print(json.dumps(figures))
+
+
+def repeat(name: str, count: int) -> dict[str, float]:
+    """Take a step in processes of its own; return the median of each figure."""
+    # Imported, not run as the program: workers find `Gate` under this module's name.
+    program = f"from benches.growth import step; step({name!r}, {count})"
+    rounds = []
+    for _ in range(REPEATS):
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=STEP_LIMIT_S,
+            check=True,
+        )
+        rounds.append(json.loads(done.stdout.splitlines()[-1]))
+    return {key: statistics.median(one[key] for one in rounds) for key in rounds[0]}
+
+
+def render(measured: dict[str, dict[int, dict[str, float]]]) -> str:
+    """Return the figures as Markdown, a table a subject."""
+    lines = []
+    for name, steps in measured.items():
+        lines += [f"| {name} | {' | '.join(f'{count:,}' for count in steps)} |"]
+        lines += ["|---|" + "---:|" * len(steps)]
+        for key in next(iter(steps.values())):
+            cells = [number(figures[key]) for figures in steps.values()]
+            lines.append(f"| {TITLES[key]} | {' | '.join(cells)} |")
+        lines.append("")
+    return "\n".join(lines)
 
 
 def main() -> int:
-    """Go through the steps, each in a process of its own."""
+    """Go through the steps; then write the tables, if none was left out."""
     parser = argparse.ArgumentParser(prog="python -m benches.growth")
     parser.add_argument("--only", choices=STEPS)
     parser.add_argument("--largest", type=int, default=1_000_000)
     arguments = parser.parse_args()
-    RESULTS.parent.mkdir(exist_ok=True)
-    failed = 0
+    measured: dict[str, dict[int, dict[str, float]]] = {}
     for name in [arguments.only] if arguments.only else STEPS:
         for count in STEPS[name][0]:
             if count > arguments.largest:
                 continue
-            # Imported, not run as the program: workers find `Gate` under this module's name.
-            program = f"from benches.growth import step; step({name!r}, {count})"
-            done = subprocess.run(
-                [sys.executable, "-c", program],
-                cwd=ROOT,
-                stdout=subprocess.PIPE,
-                text=True,
-                timeout=STEP_LIMIT_S,
-                check=False,
-            )
-            if done.returncode:
-                failed += 1
-                print(f"{name:10} {count:>9,}  failed ({done.returncode})", file=sys.stderr)
-                continue
-            figures = json.loads(done.stdout.splitlines()[-1])
-            with RESULTS.open("a") as results:
-                results.write(json.dumps(figures) + "\n")
-            shown = "  ".join(f"{key} {figures[key]:,.4g}" for key in list(figures)[2:])
+            try:
+                figures = repeat(name, count)
+            except subprocess.SubprocessError as error:
+                print(f"{name:10} {count:>9,}  {error}", file=sys.stderr)
+                return 1
+            measured.setdefault(name, {})[count] = figures
+            shown = "  ".join(f"{key} {value:,.4g}" for key, value in figures.items())
             print(f"{name:10} {count:>9,}  {shown}", flush=True)
-    return 1 if failed else 0
+    if not arguments.only and arguments.largest >= max(PENDING):
+        replace(README, "growth", render(measured))
+    return 0
 
 
 if __name__ == "__main__":

@@ -133,6 +133,17 @@ async def allocated(peer: Any, megabytes: int) -> Once:
     return partial(median_us, lambda: marked(megabytes, peer.empty(elements(megabytes))), peer)
 
 
+async def filled(peer: Any, megabytes: int) -> Once:
+    """Microseconds of a call with next to nothing after the same fill: the processor's caches are cold."""
+    array, small = peer.empty(elements(megabytes)), marked(0, np.empty(2, np.float32))
+
+    def fill() -> np.ndarray:
+        marked(megabytes, array)
+        return small
+
+    return partial(median_us, fill, peer)
+
+
 async def median_us(argument: Callable[[], Any], peer: Any) -> float:
     """Time calls one by one, each with what ``argument`` made before; the median."""
     times: list[float] = []
@@ -185,6 +196,8 @@ ROWS: dict[str, tuple[str, Callable[[Any, int], Awaitable[Once]], int]] = {
     "stored_1gb_us": ("store", stored, 1000),
     "allocated_100mb_us": ("empty", allocated, 100),
     "allocated_1gb_us": ("empty", allocated, 1000),
+    "filled_100mb_us": ("empty", filled, 100),
+    "filled_1gb_us": ("empty", filled, 1000),
     "both_100mb_ms": ("take", both, 100),
     "reduce_ms": ("total", reduced, OPERAND_MB),
 }

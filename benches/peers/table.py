@@ -10,8 +10,6 @@ from pathlib import Path
 
 from benches.peers.measure import ROWS, Row
 
-BEGIN = "<!-- peers: begin -->"
-END = "<!-- peers: end -->"
 COLUMNS = ("asyncio-echo", "blocking-echo", "numpy", "xoscar", "ray", "mosaic")
 
 # Figures of one row further apart than this were not made in one run, and get no ratio.
@@ -19,11 +17,17 @@ SAME_RUN_S = 1800
 
 
 def write(results: Path, readme: Path) -> None:
-    """Replace what stands between the markers."""
+    """Write the table from the results."""
+    replace(readme, "peers", render(results))
+
+
+def replace(readme: Path, name: str, table: str) -> None:
+    """Replace what stands between the markers of that name."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     text = readme.read_text()
-    head, _, rest = text.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    readme.write_text(f"{head}{BEGIN}\n{render(results)}{END}{tail}")
+    head, _, rest = text.partition(begin)
+    _, _, tail = rest.partition(end)
+    readme.write_text(f"{head}{begin}\n{table}{end}{tail}")
 
 
 def render(results: Path) -> str:

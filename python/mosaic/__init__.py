@@ -55,7 +55,12 @@ _HOMES = {
     "zeros": "mosaic.core.arrays",
 }
 
-_MODULES = frozenset({"comms", "core", "errors", "profile", "runtime", "types", "utils"})
+_MODULES = frozenset(
+    {"comms", "core", "errors", "file_manipulation", "profile", "runtime", "types", "utils"}
+)
+
+_MODULES_ELSEWHERE = {"h5": "mosaic.file_manipulation.h5", "subprocess": "mosaic.utils.subprocess"}
+"""Modules of sub-packages that programs find at the top."""
 
 __all__ = [
     "AuthenticationError",
@@ -95,6 +100,11 @@ def __getattr__(name: str) -> Any:
         from importlib import import_module
 
         return import_module(f"{__name__}.{name}")
+    if name in _MODULES_ELSEWHERE:
+        from importlib import import_module
+
+        value = globals()[name] = import_module(_MODULES_ELSEWHERE[name])
+        return value
     if not name.startswith("_"):
         from mosaic.runtime.current import current
 
@@ -109,4 +119,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_MODULES})
+    return sorted({*globals(), *__all__, *_MODULES, *_MODULES_ELSEWHERE})

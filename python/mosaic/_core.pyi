@@ -14,20 +14,27 @@ __all__ = [
     "STORE_THRESHOLD",
     "Engine",
     "Gather",
+    "Monitor",
     "Output",
     "RemoteMethod",
     "Segment",
     "Task",
     "TesseraRef",
     "allocate",
+    "available_memory",
+    "compress",
     "configure",
+    "decompress",
     "engine",
     "join_worker",
     "quiet",
     "read_profile",
     "reduce",
+    "run_agent",
     "select_output",
+    "spawn_command",
     "start_head",
+    "trace_origins",
 ]
 
 _RawId: TypeAlias = tuple[int, int]
@@ -65,6 +72,23 @@ def configure(
         Makes the living object of a tessera: its id, class, arguments and keyword arguments.
     """
 
+def trace_origins(
+    current: Callable[[], int | None] | None = None,
+    enter: Callable[[int], object] | None = None,
+    show: Callable[[], object] | None = None,
+) -> None:
+    """Have calls carry where they come from, and what they call in turn; without functions no more.
+
+    Parameters
+    ----------
+    current
+        Tells the number of the current context, None for none: asked at every call that is made.
+    enter
+        Makes a number that of the current context: called before a method runs.
+    show
+        Has what was printed shown: called before who has awaited a call goes on.
+    """
+
 def engine() -> Engine | None:
     """Return the engine of this process, if one runs (in a forked child of its process: None)."""
 
@@ -81,8 +105,11 @@ def start_head(
     spill_directory: str | PathLike[str] | None = None,
     spill_limit: str | None = None,
     profile: str | None = None,
+    monitor: tuple[str | PathLike[str], int, str | PathLike[str], bool] | None = None,
 ) -> Engine:
-    """Start the head: monitor and node agent in this process, workers as processes.
+    """Start the head, workers as processes; monitor and node agent in this process, unless a monitor is named.
+
+    That is done by its directory, its process, its key, and whether it runs this program as its command.
 
     Returns at once; see `Engine.wait_ready`. The command is run once a worker with
     ``MOSAIC_WORKER_DIRECTORY``, ``MOSAIC_WORKER_RUNTIME`` and ``MOSAIC_WORKER_UID`` in its environment.
@@ -102,6 +129,47 @@ def join_worker() -> Engine:
     """Join the head named in the environment, as the worker process that it started."""
 
 @final
+class Monitor:
+    """The monitor of `mrun`: a private directory first, then, once started, what listens there."""
+
+    def __new__(cls) -> Self: ...
+    def start(self, agent_command: Sequence[str] | None, key: str | PathLike[str]) -> None:
+        """Start the monitor, and the node agent: by a command, or in this process without one.
+
+        The key is the file that tells programs of the directory; it is removed at the end, whatever that is.
+        """
+    @property
+    def directory(self) -> Path:
+        """Where the sockets and the secret are; mode 0700."""
+    @property
+    def agent(self) -> int | None:
+        """The process of the node agent, while it is ready."""
+    def wait_ready(self, timeout: float | None) -> None:
+        """Block until the node agent is ready. Raises `TimeoutError`, or the reason why it does not start."""
+    def guard(self, command: int | None) -> None:
+        """Have the process group of that process end with this process, however this one ends; None for none."""
+    def stop(self) -> None:
+        """End the node agent and its processes; key and directory are gone when this returns."""
+
+def run_agent() -> None:
+    """Be the node agent that the monitor named in the environment has started, until it ends."""
+
+def spawn_command(
+    command: Sequence[str], environment: Sequence[tuple[str, str]], terminal: int | None = None
+) -> int:
+    """Start a command in a process group of its own, and return its process id.
+
+    Parameters
+    ----------
+    command
+        Program and arguments.
+    environment
+        Added to this process's own.
+    terminal
+        The descriptor of the terminal that the group gets.
+    """
+
+@final
 class Engine:
     """One process's engine: an I/O thread, connections, the rules."""
 
@@ -110,8 +178,14 @@ class Engine:
     @property
     def runtime(self) -> int: ...
     @property
-    def directory(self) -> str:
+    def directory(self) -> Path:
         """Where sockets and the secret are; mode 0700."""
+    @property
+    def launchers(self) -> tuple[int | None, int | None]:
+        """The processes of the monitor and of this machine's node agent, while they are known and live."""
+    @property
+    def gave_up(self) -> str | None:
+        """Why no worker will be started any more, if so; the head knows."""
     @property
     def pending(self) -> int:
         """Tasks of this process that have not ended."""
@@ -130,7 +204,8 @@ class Engine:
     def notices(self) -> list[tuple[Any, ...]] | None:
         """Block until there is something to tell the program; None once the engine has stopped.
 
-        ``("output", uid, "stdout" | "stderr", text)`` one line of a worker, without its end;
+        ``("output", uid, "stdout" | "stderr", text, origin)`` one line of a worker, without its end, and the number
+        that `trace_origins` had it carry, or None; ``("drained", token)`` answers `drain_output`;
         ``("report", level, text, uid)`` for the log, from that runtime; ``("joined", uid)``; ``("died", uid, cause)``;
         ``("exhausted", reason)`` when no worker will join any more;
         ``("choose", owner, sequence)``, to be answered with `chosen`; ``("done", token)``.
@@ -181,6 +256,10 @@ class Engine:
         """Have living values of this process count as that many bytes more, or fewer, of the node's memory."""
     def fence(self) -> Task:
         """Return a task that ends when every task submitted so far on the network has."""
+    def output_is_due(self) -> bool:
+        """Whether the workers have printed something that may not have been handled yet."""
+    def drain_output(self, token: int) -> None:
+        """Have a ``drained`` notice with this token come after all that the workers have printed by now."""
     def register_barrier_task(self) -> None:
         """Tell the head that something is to be done here at its next barrier."""
     def take_barrier_tasks(self) -> list[int]:
@@ -215,6 +294,9 @@ class TesseraRef:
     @property
     def host(self) -> int | None:
         """The runtime that hosts it; None while that is not decided."""
+    @property
+    def stopped(self) -> bool:
+        """Whether its network has been stopped."""
     def wait_placed(self) -> int:
         """Return the runtime that hosts it; block until that is decided. Its owner if it lives nowhere."""
     @property
@@ -327,6 +409,18 @@ def allocate(length: int) -> Segment:
 
     Raises `MemoryOverflowError` where there is no room.
     """
+
+def available_memory() -> int | None:
+    """Return the bytes that this process may use: the machine's, or fewer by control group. None where untold."""
+
+def compress(payload: Any) -> bytes:
+    """Compress bytes (a contiguous buffer of format ``B``) by LZ4, without the interpreter's lock.
+
+    Raises `ValueError` for more than 4 GiB.
+    """
+
+def decompress(packed: Any) -> bytes:
+    """Give back what `compress` was given. Raises `ValueError` for what it did not make."""
 
 def select_output(value: object, key: object) -> object:
     """Return one output of a result: a position of a tuple, a key of a dict, or 0 for anything else.

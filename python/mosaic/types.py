@@ -1,4 +1,4 @@
-"""References to stored values, and the tuples of classes that tell references from plain values."""
+"""`Struct`, references to stored values, and the tuples of classes that tell references from plain values."""
 
 from __future__ import annotations
 
@@ -130,6 +130,11 @@ class WarehouseObject(_core.Output, ProxyBase):
     def __hash__(self) -> int:
         return hash(self.task.id)
 
+    def _repr_html_(self) -> str:
+        from mosaic.core.summary import of_value
+
+        return of_value(self)
+
     def __repr__(self) -> str:
         nbytes = self.nbytes
         size = "unknown" if nbytes is None else f"{nbytes} bytes"
@@ -154,6 +159,11 @@ _TUPLES = {"awaitable_types", "remote_types", "proxy_types"}
 
 
 def __getattr__(name: str) -> Any:
+    if name == "Struct":
+        from mosaic.core.struct import Struct
+
+        globals()["Struct"] = Struct
+        return Struct
     if name not in _TUPLES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
     from mosaic.core import (

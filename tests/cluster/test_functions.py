@@ -11,7 +11,7 @@ import pytest
 
 import mosaic
 from tests.support.actors import Blocker, Counter, Echo
-from tests.support.rendezvous import Flag, Log, eventually_async
+from tests.support.rendezvous import Flag, Log, eventually, eventually_async
 
 
 def square(x):
@@ -361,9 +361,34 @@ def test_event_loop_in_synchronous_code(runtime):
     assert loop.run(add, 1, b=-2) == 3
     assert loop.run(max, 1, 2) == 2
     assert loop.run_in_executor(max, 3, 4).result(20) == 4
-    assert loop.timeout(add, 0.01, 1, b=-3) == 4
-    with pytest.raises(mosaic.MosaicError, match="event loop"):
-        loop.interval(add, 0.01, 1)
+
+
+def test_timers_of_synchronous_code(runtime):
+    """A thread waits for them: the program goes on."""
+    loop = mosaic.get_event_loop()
+
+    async def add(a, b=0):
+        return a + await runtime.submit(abs, b).result()
+
+    assert loop.timeout(add, 0.01, 1, b=-3).result(20) == 4
+    assert loop.timeout(max, 0.0, 1, 2).result(20) == 2
+    with pytest.raises(ZeroDivisionError):
+        loop.timeout(divmod, 0.0, 1, 0).result(20)
+    never = loop.timeout(pytest.fail, 1000.0, "called")
+    assert not never.done()
+    assert never.cancel()
+    ticks = []
+    ticking = loop.interval(ticks.append, 0.001, "tick")
+    eventually(lambda: len(ticks) >= 3, "three ticks")
+    ticking.cancel()
+    failing = loop.interval(divmod, 0.001, 1, 0)
+    with pytest.raises(ZeroDivisionError):
+        failing.result(20)
+    # Their threads end with them.
+    eventually(
+        lambda: not [one for one in threading.enumerate() if one.name == "mosaic-timer"],
+        "the end of the threads",
+    )
 
 
 async def test_event_loop_where_one_runs(runtime):

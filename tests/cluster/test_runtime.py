@@ -3,12 +3,14 @@
 import asyncio
 import os
 import threading
+import time
 
 import pytest
 
 import mosaic
 from tests.support.actors import Counter, Echo
 from tests.support.scripts import run_script
+from tests.support.tables import shown
 
 
 def environment(name):
@@ -294,3 +296,36 @@ def test_a_coroutine_function_may_be_the_first_that_a_worker_runs():
 
     with mosaic.session(num_workers=1) as runtime:
         assert runtime.submit(names).wait(20) == (False, 5)
+
+
+def _go_on(started, ended):
+    started.set()
+    time.sleep(1.5)  # the method's own work
+    ended.set()
+
+
+def test_a_running_method_gets_the_time_that_the_stop_gives(flag):
+    started, ended = flag("started"), flag("ended")
+    with mosaic.session(num_workers=1, stop_grace=20) as runtime:
+        task = runtime.submit(_go_on, started, ended)
+        started.wait()
+    assert ended.is_set()
+    assert task.state == "failed", "its result came too late"
+
+
+def test_after_the_stop_they_show_what_is_left():
+    with mosaic.session(num_workers=1) as runtime:
+        proxy, array = Counter.remote(1), Echo.remote(len=2)
+        local, parameter = Counter.local(), Echo.parameter()
+        task, tasks = proxy.add(1), array.back(1)
+        tasks.wait()
+        task.wait()
+        reference = runtime.put("value")
+        reference.wait()
+        things = [proxy, array, local, parameter, task, tasks, reference, runtime]
+        things += [task.outputs[0], task.done]
+    for thing in things:
+        assert "Traceback" not in repr(thing)
+        shown(thing)
+    assert shown(proxy).row()["state"] == "stopped"
+    assert shown(runtime).row() == {"state": "stopped"}

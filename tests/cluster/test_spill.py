@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -148,12 +149,33 @@ async def test_an_array_made_in_the_store_sends_others_away(small):
         mosaic.empty(100 * MB // 8)
 
 
-async def test_without_a_disk_the_one_who_asks_is_told(no_disk):
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator["mosaic.Runtime"]:
+    """The same with a directory that nobody may write to."""
+    directory = tmp_path / "read-only"
+    directory.mkdir(mode=0o500)
+    # Root may write to a directory of any mode, but not to a file system that is mounted for reading.
+    root = os.geteuid() == 0
+    if root:
+        mount = ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(directory)]
+        subprocess.run(mount, check=True)
+    options = {"warehouse_memory": LIMIT, "spill_directory": directory}
+    try:
+        with mosaic.session(num_workers=2, **options) as runtime:
+            yield runtime
+    finally:
+        if root:
+            subprocess.run(["umount", str(directory)], check=True)
+
+
+@pytest.mark.parametrize(("disk", "reason"), [("no_disk", "missing"), ("read_only", "read-only")])
+async def test_without_a_disk_the_one_who_asks_is_told(disk, reason, request):
+    no_disk = request.getfixturevalue(disk)
     refs = [no_disk.put(noise(15, seed)) for seed in range(4)]
     with pytest.raises(mosaic.MemoryOverflowError) as info:
         no_disk.put(noise(15, 4))
     message = str(info.value)
-    for part in ("15.0 MB", "64.0 MB", "MOSAIC_WAREHOUSE_MEM", "missing", "MOSAIC_SPILL_DIRECTORY"):
+    for part in ("15.0 MB", "64.0 MB", "MOSAIC_WAREHOUSE_MEM", reason, "MOSAIC_SPILL_DIRECTORY"):
         assert part in message
     assert isinstance(info.value, MemoryError)
     echo = Echo.remote()

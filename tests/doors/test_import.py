@@ -113,6 +113,17 @@ def test_import_leaves_heavy_packages_alone():
     assert not heavy & set(out.split())
 
 
+def test_notebooks_cost_nothing_elsewhere():
+    out = python(
+        "-c",
+        "import sys, mosaic\n"
+        "with mosaic.session(num_workers=1) as runtime:\n"
+        "    print(*runtime.submit(lambda: list(__import__('sys').modules)).wait(), *sys.modules)",
+    )
+    notebooks = {"IPython", "ipykernel", "mosaic.runtime.cells", "mosaic.runtime.printing"}
+    assert not notebooks & set(out.split())
+
+
 def test_signal_handlers_stay():
     out = python(
         "-c",

@@ -4,6 +4,7 @@ import signal
 
 import pytest
 
+from tests.support.rendezvous import eventually
 from tests.support.scripts import Script
 
 pytestmark = pytest.mark.faults
@@ -22,7 +23,7 @@ BUSY = {
     "arrays on disk": "on_disk(); ready.set(); time.sleep(600)",
     "arrays on their way": "repeat(lambda: runtime.submit(len, fields(8)))",
     "warehouse idle": "Field.parameter().add(1, propagate=True); ready.set(); time.sleep(600)",
-    "warehouse at work": "Field.parameter().hold(propagate=True)",
+    "warehouse at work": "Field.parameter().hold(propagate=True); time.sleep(600)",
     "warehouse starting": "starting(); Field.parameter().set('x', 1); time.sleep(600)",
     "warehouse used by a worker": "Needy.remote().hold().wait()",
 }
@@ -99,7 +100,9 @@ class Field:
 @mosaic.tessera
 class Needy:
     def hold(self):
-        Field.parameter().hold(propagate=True)
+        field = Field.parameter()
+        field.hold(propagate=True)
+        asyncio.run(field.get("value"))
 
 with mosaic.session(num_workers=2, warehouse_memory="100MB") as runtime:
     runtime.submit(int).wait()
@@ -115,6 +118,52 @@ def busy_script(busy, before=""):
 def test_killed(busy):
     with busy_script(busy) as script:
         script.wait_for_flag("ready")
+        script.send(signal.SIGKILL)
+        assert script.wait(10) == -signal.SIGKILL
+        script.assert_nothing_left(within=2.0)
+
+
+STOPPING = """
+import ctypes
+import mosaic
+from tests.support.rendezvous import Flag
+
+def hold(lock):
+    Flag("ready").set()
+    (ctypes.PyDLL if lock else ctypes.CDLL)(None).sleep(600)
+
+@mosaic.tessera
+class Field:
+    def hold(self, lock):
+        if self.is_tessera:
+            hold(lock)
+
+@mosaic.tessera
+class Needy:
+    def hold(self, lock):
+        Field.parameter().hold(lock, propagate=True)
+
+with mosaic.session(num_workers=2, stop_grace=600) as runtime:
+    runtime.submit(int).wait()
+    {body}
+    Flag("ready").wait()
+"""
+
+
+@pytest.mark.parametrize("lock", [False, True])
+@pytest.mark.parametrize(
+    ("body", "living"),
+    [
+        ("task = runtime.submit(hold, {lock})", "driver and worker"),
+        ("Needy.remote().hold({lock}).wait()", "driver and warehouse"),
+    ],
+)
+def test_killed_while_a_method_keeps_it_from_stopping(body, living, lock):
+    """Who was told to stop has no connection to the driver any more."""
+    text = STOPPING.replace("{body}", body.replace("{lock}", str(lock)))
+    with Script(text) as script:
+        script.wait_for_flag("ready")
+        eventually(lambda: len(script.processes()) == 2, f"nobody but {living}", 20)
         script.send(signal.SIGKILL)
         assert script.wait(10) == -signal.SIGKILL
         script.assert_nothing_left(within=2.0)

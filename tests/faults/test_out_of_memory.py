@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 import mosaic
+from mosaic.utils import memory_limit
 from tests.support.deaths import Doomed
+from tests.support.launching import under_mrun
 from tests.support.scripts import Script
 
 LIMIT = 96 << 20
@@ -77,9 +79,11 @@ class Hungry:
 
 if __name__ == "__main__":
     bytes(eaten_before).replace(bytes(1), b"x")
-    small.write_text(str(os.getpid()))  # where the worker is started, and stays
+    with mosaic.session(num_workers=1):
+        starter = mosaic.get_node().pid
+    small.write_text(str(starter))  # where the worker is started, and stays
     mosaic.init(num_workers=1)
-    home.write_text(str(os.getpid()))
+    home.write_text(str(starter))
     try:
         Hungry.remote().eat().wait()
     except mosaic.RuntimeDisconnectedError as error:
@@ -88,11 +92,17 @@ if __name__ == "__main__":
 
 
 @pytest.mark.root
-@pytest.mark.parametrize(("driver_had", "wording"), [(0, "up to"), (2 * LIMIT, "at most")])
-def test_it_is_told_that_memory_was_short_and_how_much_there_was(memory_group, driver_had, wording):
+@pytest.mark.parametrize(
+    ("under", "driver_had", "wording"),
+    [((), 0, "up to"), ((), 2 * LIMIT, "at most"), (under_mrun("-nw", "1"), 2 * LIMIT, "up to")],
+    ids=["small driver", "large driver", "mrun"],
+)
+def test_it_is_told_that_memory_was_short_and_how_much_there_was(
+    memory_group, under, driver_had, wording
+):
     """What the driver had, and the kernel counts for its workers too, is not told as theirs."""
     small, home = (directory / "cgroup.procs" for directory in memory_group)
-    with Script(HUNGRY, small, home, driver_had) as script:
+    with Script(HUNGRY, small, home, driver_had, under=under) as script:
         assert script.wait(30) == 0
         message = script.stdout
     assert "SIGKILL" in message
@@ -102,6 +112,13 @@ def test_it_is_told_that_memory_was_short_and_how_much_there_was(memory_group, d
     assert limit == round(LIMIT / 1e6, 1)
     assert limit / 2 <= peak
     assert peak <= limit or wording == "up to"
+
+
+@pytest.mark.root
+def test_the_limit_of_the_group_is_told(memory_group):
+    with inside(memory_group):
+        assert memory_limit() == LIMIT
+    assert memory_limit() > LIMIT
 
 
 @pytest.mark.root

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import textwrap
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -28,7 +28,13 @@ ROOT = Path(__file__).resolve().parents[2]
 class Script:
     """A program under test; use as a context manager."""
 
-    def __init__(self, text: str, *args: object, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        text: str,
+        *args: object,
+        env: dict[str, str] | None = None,
+        under: Sequence[str] = (),
+    ) -> None:
         # Not below pytest's own directory: addresses of Unix sockets have at most 107 bytes.
         self.home = Path(tempfile.mkdtemp(prefix="mt-"))
         self.temporary = self.home / "tmp"
@@ -50,7 +56,7 @@ class Script:
         self.shared_memory = _shared_memory()
         with self.out.open("wb") as out, self.err.open("wb") as err:
             self.process = subprocess.Popen(
-                [sys.executable, str(self.path), *map(str, args)],
+                [*under, sys.executable, str(self.path), *map(str, args)],
                 cwd=self.home,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -129,7 +135,10 @@ class Script:
     def leftovers(self) -> list[str]:
         """Return processes and files that should not be there any more."""
         found = [f"process {p.pid}" for p in self.processes()]
-        found += [f"file {p}" for p in sorted(self.temporary.rglob("*"))]
+        # Not by `rglob`, which fails when a directory goes meanwhile.
+        for place in (self.temporary, self.home / "mosaic-workspace"):
+            for directory, directories, files in os.walk(place):
+                found += [f"file {Path(directory, name)}" for name in sorted(directories + files)]
         found += [f"shared memory {name}" for name in _shared_memory() - self.shared_memory]
         return found
 
@@ -146,9 +155,10 @@ def run_script(
     expect: int = 0,
     timeout: float = 40,
     env: dict[str, str] | None = None,
+    under: Sequence[str] = (),
 ) -> tuple[str, str]:
-    """Run a program to its end; return its output and its errors."""
-    with Script(text, *args, env=env) as script:
+    """Run a program to its end, under a launcher if one is named; return its output and its errors."""
+    with Script(text, *args, env=env, under=under) as script:
         code = script.wait(timeout)
         out, err = script.stdout, script.stderr
         assert code == expect, f"exit code {code}\nstdout: {out}\nstderr: {err}"

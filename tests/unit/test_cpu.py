@@ -1,10 +1,10 @@
-"""How many cores and how much memory there are."""
+"""How many cores there are."""
 
 import os
 
 import pytest
 
-from mosaic.utils import cpu, memory
+from mosaic.utils import cpu
 
 
 @pytest.mark.parametrize(
@@ -50,8 +50,3 @@ def test_two_threads_of_a_core_count_once(monkeypatch):
         cpu, "_read", lambda path: siblings[int(path.split("/cpu/cpu")[1].split("/")[0])]
     )
     assert cpu.physical_cpu_count() == 2
-
-
-def test_memory_is_told_in_bytes():
-    assert 0 < memory.memory_used() < memory.memory_limit()
-    assert memory.sizeof({"a": [1, 2]}) > memory.sizeof({})

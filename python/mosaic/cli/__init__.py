@@ -1,1 +1,1 @@
-"""The commands: each module has a ``main``, named in ``pyproject.toml``."""
+"""The commands: ``mrun``, ``mscript``, ``findomp``, ``imrun``, ``mprof``; a module each, with a function ``main``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mosaic.core import methods, network
 from mosaic.core.attribute import ArrayAttribute, RemoteAttribute
-from mosaic.core.base import ProxyBase
+from mosaic.core.base import PROBES, ProxyBase
 from mosaic.core.task import TaskArrayProxy
 from mosaic.errors import RuntimeDisconnectedError
 
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 class NoElementError(RuntimeDisconnectedError):
     """No element of an array lives on the runtime that was asked for."""
-
-
-_PROBES = ("_repr_", "_ipython_", "__")
 
 
 class ArrayProxy(ProxyBase):
@@ -73,7 +70,7 @@ class ArrayProxy(ProxyBase):
 
     def __getattr__(self, name: str) -> Any:
         cls = self.__dict__.get("_cls")
-        if cls is None or name.startswith(_PROBES):
+        if cls is None or name.startswith(PROBES):
             raise AttributeError(f"an array of tesserae has no attribute {name!r}", name=name)
         found = methods.describe(cls, name)
         if isinstance(found, methods.Method):
@@ -205,6 +202,11 @@ class ArrayProxy(ProxyBase):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild_array, (self._cls, self._proxies, self._safe)
+
+    def _repr_html_(self) -> str:
+        from mosaic.core.summary import of_tesserae
+
+        return of_tesserae(f"Array of {len(self._proxies)} tesserae", self._proxies)
 
     def __repr__(self) -> str:
         places = ", ".join(str(proxy.runtime_id) for proxy in self._proxies)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+PROBES = ("_repr_", "_ipython_", "__")
+"""Beginnings of names that other libraries probe for: answered at once, never sent."""
+
 
 class Base:
     """Anything of mosaic's own that lives in a runtime."""

@@ -63,7 +63,9 @@ def uid_of(number: int) -> str:
     """Return the uid of a runtime, such as ``worker:0:1``, given its number."""
     uid = _names.get(number)
     if uid is None:
-        _refresh()
+        # Whoever asks after the stop shows what is left of a network.
+        if _core.engine() is not None:
+            _refresh()
         uid = _names.get(number, f"runtime:{number}")
     return uid
 
@@ -101,6 +103,21 @@ def workers() -> list[tuple[int, str]]:
     found = [(number, uid) for number, uid, _, role in engine().members() if role == "worker"]
     found.sort(key=lambda entry: (indices_of(entry[1]), entry[0]))
     return found
+
+
+def no_worker(what: str = "") -> RuntimeDisconnectedError:
+    """Return the error for a network without workers, with the reason if none will come.
+
+    Parameters
+    ----------
+    what : str
+        What they are needed for: ``to run a function``.
+    """
+    reason = engine().gave_up
+    return RuntimeDisconnectedError(
+        " ".join(("no worker is left", what)).rstrip()
+        + ("" if reason is None else f", and none will join: {reason}")
+    )
 
 
 def warehouse() -> int | None:

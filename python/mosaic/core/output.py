@@ -65,6 +65,11 @@ class TaskOutput(_core.Output, ProxyBase):
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild_output, (type(self), self.task, self.key)
 
+    def _repr_html_(self) -> str:
+        from mosaic.core.summary import of_tasks
+
+        return of_tasks(f"Output {self.key!r} of a task", [self.task])
+
     def __repr__(self) -> str:
         return (
             f"<{type(self).__name__} object at {id(self):#x}, uid={self.uid}, state={self.state}>"
@@ -124,6 +129,11 @@ class TaskDone(_core.Output, ProxyBase):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild_done, (self.task,)
+
+    def _repr_html_(self) -> str:
+        from mosaic.core.summary import of_tasks
+
+        return of_tasks("End of a task", [self.task])
 
     def __repr__(self) -> str:
         return f"<TaskDone object at {id(self):#x}, uid={self.uid}, state={self.task.state}>"

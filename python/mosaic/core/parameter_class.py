@@ -51,6 +51,8 @@ def parameter_class(cls: type) -> type:
             "__class__": property(lambda _: cls),
             PLAIN: cls,
         }
+        if not hasattr(cls, "_repr_html_"):
+            space["_repr_html_"] = _repr_html
         for name, function in _methods_of(cls):
             space[name] = _propagating(name, function)
         try:
@@ -77,6 +79,12 @@ def local_parameter_class(cls: type) -> type:
         }
         derived = _derived_local[cls] = type(cls)(cls.__name__, (base,), space)
     return derived
+
+
+def _repr_html(self: ParameterMixin) -> str:
+    from mosaic.core.summary import of_parameter
+
+    return of_parameter(self)
 
 
 def _methods_of(cls: type) -> Iterable[tuple[str, Any]]:
@@ -142,8 +150,12 @@ def _wait(self: ParameterMixin, task: Task | None) -> None:
     if proxy._host == engine.runtime:
         return
     if engine.call_is_running() is not None:
-        # Sent on the same connection, and answered past whatever runs or waits.
-        task = proxy._ref.method("_mosaic_copy", kind="get_now")()
+        if proxy._options.get("in_warehouse"):
+            # Known without the interpreter there, whoever keeps it.
+            task = task.arrival()
+        else:
+            # Sent on the same connection, and answered past whatever runs or waits.
+            task = proxy._ref.method("_mosaic_copy", kind="get_now")()
     task.wait_ended()
     failure = task.failure()
     if isinstance(failure, tie.GONE):

@@ -6,7 +6,7 @@ Without either the core's own strategy decides.
 from __future__ import annotations
 
 from mosaic.core import network
-from mosaic.errors import MosaicError, RuntimeDisconnectedError
+from mosaic.errors import MosaicError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def choose(pick: Callable[[Sequence[str]], str]) -> int:
     """
     workers = network.workers()
     if not workers:
-        raise RuntimeDisconnectedError("no worker is left")
+        raise network.no_worker()
     chosen = pick([uid for _, uid in workers])
     uid = getattr(chosen, "uid", chosen)
     for number, name in workers:
@@ -56,7 +56,7 @@ def spread(count: int) -> list[int]:
     """
     workers = network.workers()
     if not workers:
-        raise RuntimeDisconnectedError("no worker is left")
+        raise network.no_worker()
     return [workers[index % len(workers)][0] for index in range(count)]
 
 
@@ -69,6 +69,6 @@ async def select_worker(runtime: object = None) -> str:
         return network.uid_of(choose(strategy))
     workers = network.workers()
     if not workers:
-        raise RuntimeDisconnectedError("no worker is left")
+        raise network.no_worker()
     _turn += 1
     return workers[(_turn - 1) % len(workers)][1]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from mosaic import _core
 from mosaic.core import methods, network
 from mosaic.core.attribute import RemoteAttribute
-from mosaic.core.base import ProxyBase
+from mosaic.core.base import PROBES, ProxyBase
 from mosaic.errors import MosaicError, TesseraStoppedError
 
 TYPE_CHECKING = False
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
     from mosaic._core import TesseraRef
     from mosaic._core import _RawId as RawId
-
-_PROBES = ("_repr_", "_ipython_", "__")
-"""Beginnings of names that other libraries probe for: answered at once, never sent."""
 
 
 class TesseraProxy(ProxyBase):
@@ -71,7 +68,7 @@ class TesseraProxy(ProxyBase):
     # Looking up methods and attributes of the remote object.
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith(_PROBES):
+        if name.startswith(PROBES):
             raise methods.missing(self._user_class(name), name)
         cls = self._user_class(name)
         found = methods.describe(cls, name)
@@ -206,7 +203,10 @@ class TesseraProxy(ProxyBase):
 
     @property
     def state(self) -> str:
-        """``pending``, ``listening``, ``stopped``, or ``failed``: its ``__init__`` raised, or its runtime died."""
+        """``pending``, ``listening``, ``stopped``, or ``failed``: its ``__init__`` raised, or its runtime died.
+
+        It is ``stopped`` with the network, too.
+        """
         built = self._built
         if built is not None:
             state = built.state
@@ -215,7 +215,7 @@ class TesseraProxy(ProxyBase):
             if state != "done":
                 return "pending"
         stopping = self._stopping
-        if stopping is not None and stopping.ended:
+        if self._ref.stopped or (stopping is not None and stopping.ended):
             return "stopped"
         return "failed" if self._is_lost else "listening"
 
@@ -325,6 +325,11 @@ class TesseraProxy(ProxyBase):
 
     def __hash__(self) -> int:
         return hash(self._ref.id)
+
+    def _repr_html_(self) -> str:
+        from mosaic.core.summary import of_tesserae
+
+        return of_tesserae("Tessera", [self])
 
     def __repr__(self) -> str:
         return f"<TesseraProxy object at {id(self):#x}, uid={self.uid}, runtime={self.runtime_id}, state={self.state}>"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from mosaic import _core
 from mosaic.core import callbacks, network
-from mosaic.core.base import ProxyBase, RemoteBase
+from mosaic.core.base import PROBES, ProxyBase, RemoteBase
 from mosaic.core.output import TaskDone, TaskOutput, TaskOutputGenerator
 
 TYPE_CHECKING = False
@@ -165,6 +165,11 @@ class TaskProxy(_core.Task, ProxyBase):
     def __deepcopy__(self, memo: object) -> Self:
         return self
 
+    def _repr_html_(self) -> str:
+        from mosaic.core.summary import of_tasks
+
+        return of_tasks("Task", [self])
+
     def __repr__(self) -> str:
         where = f"runtime={self.runtime_id}, state={self.state}"
         return f"<{type(self).__name__} object at {id(self):#x}, uid={self.uid}, {where}>"
@@ -234,7 +239,7 @@ class TaskRemote:
         self._task = task
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
+        if name.startswith(PROBES):
             raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}", name=name)
         return self[name]
 
@@ -336,6 +341,11 @@ class TaskArrayProxy(ProxyBase):
 
     def __len__(self) -> int:
         return len(self.tasks)
+
+    def _repr_html_(self) -> str:
+        from mosaic.core.summary import of_tasks
+
+        return of_tasks(f"{len(self.tasks)} tasks", self.tasks)
 
     def __repr__(self) -> str:
         return f"<TaskArrayProxy object at {id(self):#x}, {len(self.tasks)} tasks>"

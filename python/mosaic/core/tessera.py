@@ -114,7 +114,9 @@ class Tessera(RemoteBase):
     @property
     def runtime_id(self) -> str:
         """The uid of this runtime."""
-        return network.engine().uid
+        engine = _core.engine()
+        # Only the head's process goes on after the stop.
+        return "head" if engine is None else engine.uid
 
     @property
     def remote_runtime(self) -> set[str]:
@@ -285,6 +287,11 @@ class Tessera(RemoteBase):
     def __reduce__(self) -> tuple[Any, ...]:
         # Elsewhere the hosting side is a proxy.
         return self.proxy.__reduce__()
+
+    def _repr_html_(self) -> str:
+        from mosaic.core.summary import of_tesserae
+
+        return of_tesserae("Tessera, hosted here", [self])
 
     def __repr__(self) -> str:
         return f"<Tessera object at {id(self):#x}, uid={self.uid}, runtime={self.runtime_id}, state={self.state}>"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import copy_context
 
 from mosaic.core.methods import is_coroutine_function
 from mosaic.errors import MosaicError
-from mosaic.runtime import head
+from mosaic.runtime import display, head
 from mosaic.runtime.current import current, set_current
 
 TYPE_CHECKING = False
@@ -167,6 +168,7 @@ class Session:
 
     async def __aenter__(self) -> Runtime:
         started: Runtime = await _off_loop(lambda: init(**self._options))
+        display.attend()
         return started
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -183,7 +185,14 @@ def _grace(kind: type[BaseException] | None) -> float | None:
 
 async def _off_loop(function: Callable[[], Any]) -> Any:
     """Run what blocks on a thread, to its end even if the waiter is cancelled."""
-    future = asyncio.get_running_loop().run_in_executor(None, function)
+    from concurrent.futures import ThreadPoolExecutor
+
+    executor = ThreadPoolExecutor(1, "mosaic-driver")
+    # In this context: a notebook tells by it which cell it is.
+    run = copy_context().run
+    future = asyncio.get_running_loop().run_in_executor(executor, run, function)
+    # The thread ends with what it runs.
+    executor.shutdown(wait=False)
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
@@ -193,6 +202,9 @@ async def _off_loop(function: Callable[[], Any]) -> Any:
 
 async def interactive(switch: str = "on", **options: Any) -> Runtime | None:
     """Start (``"on"``) or stop (``"off"``) the runtime within a running event loop, as a notebook has one.
+
+    A cell may be run again: where a runtime runs already, ``"on"`` gives it back if it is as the options ask. What the
+    workers print is shown under the cell whose calls print it.
 
     Parameters
     ----------
@@ -204,18 +216,57 @@ async def interactive(switch: str = "on", **options: Any) -> Runtime | None:
     Returns
     -------
     Runtime or None
-        The runtime that was started.
+        The runtime that runs; None after ``off``.
 
     Raises
     ------
     ValueError
         The switch is neither.
+    MosaicError
+        A runtime runs already, started with other options.
+
+    Examples
+    --------
+    ``runtime = await mosaic.interactive("on", num_workers=2)`` in the first cell, and in the last one
+    ``await mosaic.interactive("off")``.
     """
-    if switch == "on":
-        options.setdefault("mode", "interactive")
-        started: Runtime = await _off_loop(lambda: init(**options))
-        return started
+    global _asked
+    if switch not in {"on", "off"}:
+        raise ValueError(f"mosaic.interactive takes 'on' or 'off', not {switch!r}")
     if switch == "off":
+        _asked = None
         await _off_loop(head.stop)
         return None
-    raise ValueError(f"mosaic.interactive takes 'on' or 'off', not {switch!r}")
+    running = current()
+    if running is not None:
+        _check_agreement(running, options)
+        return running
+    started: Runtime = await _off_loop(lambda: init(**{"mode": "interactive", **options}))
+    display.attend()
+    _asked = started, options
+    return started
+
+
+_asked: tuple[Runtime, dict[str, Any]] | None = None
+"""The runtime that `interactive` started, and with which options."""
+
+
+def _check_agreement(running: Runtime, options: dict[str, Any]) -> None:
+    """Refuse options that are not those of the runtime that runs; what is not given is left as it is."""
+    from inspect import signature
+
+    defaults = {name: value.default for name, value in signature(head.start).parameters.items()}
+    asked = _asked[1] if _asked is not None and _asked[0] is running else {}
+    known = {**defaults, **asked, "num_workers": running.num_workers}
+    known |= {"num_threads": running.num_threads, "mode": running.mode}
+    others = [
+        f"{name}={known.get(name)!r} instead of {value!r}"
+        for name, value in options.items()
+        # What was asked may differ from what there is: a worker has died, or a launcher's word counts for more.
+        if value not in (None, known.get(name), asked.get(name)) and name != "timeout"
+    ]
+    if others:
+        raise MosaicError(
+            f"a mosaic runtime runs here already, with {', '.join(others)}: "
+            "'await mosaic.interactive(\"off\")' stops it, then start it anew"
+        )

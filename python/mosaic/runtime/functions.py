@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from mosaic.core import methods, network, placement
 from mosaic.core.base import Base
-from mosaic.errors import RuntimeDisconnectedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,6 +76,6 @@ def _next() -> int:
         return placement.choose(placement.strategy)
     workers = network.workers()
     if not workers:
-        raise RuntimeDisconnectedError("no worker is left to run a function")
+        raise network.no_worker("to run a function")
     _turn += 1
     return workers[(_turn - 1) % len(workers)][0]

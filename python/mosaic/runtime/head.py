@@ -6,13 +6,15 @@ import atexit
 import os
 import sys
 import threading
+from typing import NamedTuple
 
 from mosaic import _core
 from mosaic.core import network, placement
 from mosaic.core import seam as _seam  # noqa: F401 - tells the core what to work with
 from mosaic.errors import MosaicError
-from mosaic.runtime import lanes, notices, recording
+from mosaic.runtime import display, lanes, notices, recording
 from mosaic.runtime.current import set_current
+from mosaic.runtime.launched import VARIABLE, find
 from mosaic.runtime.roles import Head
 from mosaic.runtime.strategy import LeastLoaded, RoundRobin, resolve
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mosaic._core import Engine
+    from mosaic.runtime.launched import Launched
 
 MAX_PENDING = 1 << 20
 """Calls of one process that may be pending before `BackpressureError`."""
@@ -75,7 +78,7 @@ def start(
     *,
     num_workers: int | None = None,
     num_threads: int | None = None,
-    mode: str = "local",
+    mode: str | None = None,
     monitor_strategy: object = "round-robin",
     log_level: str | None = None,
     timeout: float | None = None,
@@ -89,14 +92,17 @@ def start(
 ) -> Head:
     """Start a network with this process as its head, and wait until its workers take part.
 
+    Under `mrun` its workers are used, and its settings are the defaults. What `mrun` was told of workers and threads is
+    what was allocated: it counts for more than what the call says.
+
     Parameters
     ----------
     num_workers : int, optional
         Default is what the machine has: the physical cores that this process may use, over ``num_threads``.
     num_threads : int, optional
         Threads that a worker's numerical libraries may use. Default 1.
-    mode : str
-        How the network came to be: ``local`` or ``interactive``.
+    mode : str, optional
+        How the network came to be, as `Runtime.mode` tells it. Default is ``local``, under `mrun` ``cluster``.
     monitor_strategy : str, MonitorStrategy
         Where new tesserae go: ``round-robin``, ``least-loaded``, or a program's own.
     log_level : str, optional
@@ -122,25 +128,18 @@ def start(
     Raises
     ------
     MosaicError
-        A runtime runs here already, or the workers could not start.
+        A runtime runs here already, the workers could not start, or those of `mrun` belong to another program.
     TimeoutError
         They did not start in time.
     """
     unknown = others.keys() - _ACCEPTED
     if unknown:
         raise TypeError(f"mosaic.init has no option {', '.join(sorted(unknown))}")
-    threads = _positive("num_threads", num_threads) if num_threads is not None else 1
-    workers = (
-        _positive("num_workers", num_workers)
-        if num_workers is not None
-        else default_workers(threads)
-    )
+    asked_threads = None if num_threads is None else _positive("num_threads", num_threads)
+    asked_workers = None if num_workers is None else _positive("num_workers", num_workers)
     strategy = resolve(monitor_strategy)
     foreign = type(strategy) not in {RoundRobin, LeastLoaded}
-    if log_level is not None:
-        from mosaic.utils.logger import logger
-
-        logger().set_level(log_level)
+    cells = display.find_cells()
     with _lock:
         if _core.engine() is not None:
             raise MosaicError(
@@ -148,27 +147,45 @@ def start(
             )
         network.forget()
         recorded = recording.wanted(profile)
-        engine = _core.start_head(
-            worker_command=worker_command(),
-            worker_environment=_environment(threads, log_level, explicit=num_threads is not None),
-            num_workers=workers,
-            max_pending=max_pending,
-            stop_grace=stop_grace,
-            foreign_strategy=foreign,
-            least_loaded=isinstance(strategy, LeastLoaded),
-            store_memory=None if warehouse_memory is None else str(warehouse_memory),
-            spill_directory=spill_directory,
-            spill_limit=None if spill_limit is None else str(spill_limit),
-            profile=recorded,
-        )
+        launched = find()
+
+        def begin(launched: Launched | None) -> tuple[Engine, _Settings]:
+            settings = _settle(launched, asked_workers, asked_threads, log_level)
+            environment = _environment(settings)
+            if cells is not None:
+                environment["MOSAIC_MARK_OUTPUT"] = "1"
+            engine = _core.start_head(
+                worker_command=worker_command(),
+                worker_environment=environment,
+                num_workers=settings.workers,
+                max_pending=max_pending,
+                stop_grace=stop_grace,
+                foreign_strategy=foreign,
+                least_loaded=isinstance(strategy, LeastLoaded),
+                store_memory=None if warehouse_memory is None else str(warehouse_memory),
+                spill_directory=spill_directory,
+                spill_limit=None if spill_limit is None else str(spill_limit),
+                monitor=None if launched is None else launched.seat,
+                profile=recorded,
+            )
+            return engine, settings
+
+        try:
+            engine, settings = begin(launched)
+        except MosaicError as error:
+            if launched is None or launched.named:
+                raise
+            launched.give_up(error)
+            engine, settings = begin(None)
         placement.strategy = strategy.choose if foreign else None
+    display.follow(cells, engine)
     notices.watch(engine)
     try:
-        engine.wait_ready(workers, START_TIMEOUT if timeout is None else timeout)
+        engine.wait_ready(settings.workers, START_TIMEOUT if timeout is None else timeout)
     except BaseException:
         _stop_engine(engine, 0.0)
         raise
-    runtime = Head(engine, mode=mode, num_threads=threads)
+    runtime = Head(engine, mode=mode or settings.mode, num_threads=settings.threads)
     set_current(runtime)
     if recorded is not None:
         recording.tell_start(recorded)
@@ -198,6 +215,7 @@ def _stop_engine(engine: Engine, grace: float | None) -> None:
             recording.tell_end(recorded)
         lanes.release_lane()
         notices.join(5.0)
+        display.leave()
         set_current(None)
         placement.strategy = None
 
@@ -214,17 +232,51 @@ def worker_command() -> list[str]:
     return [sys.executable, *flags, "-c", _COMMAND]
 
 
-def _environment(threads: int, log_level: str | None, *, explicit: bool) -> dict[str, str]:
+class _Settings(NamedTuple):
+    """What workers are started with, whoever said so."""
+
+    workers: int
+    threads: int
+    threads_given: bool
+    log_level: str | None
+    mode: str
+
+
+def _settle(
+    launched: Launched | None, workers: int | None, threads: int | None, log_level: str | None
+) -> _Settings:
+    given = threads is not None
+    mode = "local"
+    if launched is not None:
+        workers, threads = launched.workers(workers), launched.threads(threads)
+        given = given or launched.key.allocated_threads
+        log_level = log_level or launched.key.log_level
+        mode = launched.key.mode
+    if log_level is not None:
+        from mosaic.utils.logger import logger
+
+        logger().set_level(log_level)
+    threads = threads or 1
+    return _Settings(workers or default_workers(threads), threads, given, log_level, mode)
+
+
+def _environment(settings: _Settings) -> dict[str, str]:
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     path = list(sys.path)
     if package not in path:
         path.append(package)
-    environment = {"MOSAIC_SYS_PATH": os.pathsep.join(path), "MOSAIC_NUM_THREADS": str(threads)}
-    if log_level is not None:
-        environment["MOSAIC_LOG_LEVEL"] = log_level
+    threads = str(settings.threads)
+    # A program that a method starts is none that `mrun` has started.
+    environment = {
+        "MOSAIC_SYS_PATH": os.pathsep.join(path),
+        "MOSAIC_NUM_THREADS": threads,
+        VARIABLE: "",
+    }
+    if settings.log_level is not None:
+        environment["MOSAIC_LOG_LEVEL"] = settings.log_level
     for name in _THREADS:
-        if explicit or name not in os.environ:
-            environment[name] = str(threads)
+        if settings.threads_given or name not in os.environ:
+            environment[name] = threads
     return environment
 
 

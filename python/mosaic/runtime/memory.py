@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mosaic import _core
 from mosaic.core import network
+from mosaic.core.summary import amount, table
 from mosaic.errors import MosaicError, RuntimeDisconnectedError
 
 TYPE_CHECKING = False
@@ -89,29 +90,34 @@ class MemoryReport:
     buffers: list[StoredBuffer]
 
     def __str__(self) -> str:
-        lines = [f"{_amount(self.taken)} of {_amount(self.limit)} taken"]
+        lines = [f"{amount(self.taken)} of {amount(self.limit)} taken"]
         for uid, part in self.processes.items():
             lines.append(
-                f"  {uid}: {_amount(part.taken)} taken, buffers {_amount(part.in_memory)} in memory, "
-                f"{_amount(part.on_disk)} on disk"
+                f"  {uid}: {amount(part.taken)} taken, buffers {amount(part.in_memory)} in memory, "
+                f"{amount(part.on_disk)} on disk"
             )
         for buffer in self.buffers:
             place = "disk" if buffer.spilled else "memory"
             holders = ", ".join(buffer.holders) or "nobody"
             what = f", {buffer.what}" if buffer.what else ""
             lines.append(
-                f"  {buffer.uid}: {_amount(buffer.nbytes)} in {place} of {buffer.runtime}{what}; held by {holders}"
+                f"  {buffer.uid}: {amount(buffer.nbytes)} in {place} of {buffer.runtime}{what}; held by {holders}"
             )
         return "\n".join(lines)
 
-
-def _amount(nbytes: int) -> str:
-    amount = float(nbytes)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if amount < 1000 or unit == "GB":
-            break
-        amount /= 1000
-    return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                buffer.uid,
+                amount(buffer.nbytes),
+                f"{'disk' if buffer.spilled else 'memory'} of {buffer.runtime}",
+                buffer.what or None,
+                ", ".join(buffer.holders) or "nobody",
+            )
+            for buffer in self.buffers
+        ]
+        title = f"{amount(self.taken)} of {amount(self.limit)} taken"
+        return table(title, ("buffer", "size", "place", "of", "held by"), rows)
 
 
 async def _look() -> dict[str, Any]:

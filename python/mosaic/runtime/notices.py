@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import threading
 
 from mosaic.core import callbacks, network, placement
 from mosaic.errors import RuntimeDisconnectedError
+from mosaic.runtime import display
+from mosaic.runtime.display import Lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def join(timeout: float) -> None:
 
 
 def _read(engine: Engine) -> None:
+    display.writer = threading.get_ident()
     while True:
         batch = engine.notices()
         if batch is None:
@@ -74,27 +76,18 @@ def _read(engine: Engine) -> None:
 
 
 def _handle(engine: Engine, batch: Iterable[tuple[Any, ...]]) -> None:
-    stream = ""
-    lines: list[str] = []
+    lines = Lines()
     for notice in batch:
         kind = notice[0]
         if kind == "output":
-            _, uid, name, text = notice
-            if name != stream and lines:
-                _write(stream, lines)
-                lines = []
-            stream = name
-            lines.append(f"[{uid}] {text}\n")
+            lines.add(notice)
             continue
-        if lines:
-            _write(stream, lines)
-            lines = []
+        lines.write()
         try:
             _handle_one(engine, kind, notice)
         except Exception:
             _log(40, f"the notice {notice!r} could not be handled", error=True)
-    if lines:
-        _write(stream, lines)
+    lines.write()
 
 
 def _handle_one(engine: Engine, kind: str, notice: tuple[Any, ...]) -> None:
@@ -114,6 +107,8 @@ def _handle_one(engine: Engine, kind: str, notice: tuple[Any, ...]) -> None:
         global _exhausted
         _exhausted = (engine, notice[1])
         _tell(kind, notice[1])
+    elif kind == "drained":
+        display.set_drained(int(notice[1]))
     elif kind == "choose":
         _choose(engine, (int(notice[1]), int(notice[2])))
 
@@ -139,18 +134,6 @@ def _choose(engine: Engine, tessera: tuple[int, int]) -> None:
         engine.chosen(
             tessera, None, f"the placement strategy failed: {type(error).__name__}: {error}"
         )
-
-
-def _write(name: str, lines: list[str]) -> None:
-    stream = getattr(sys, name, None)
-    if stream is None:
-        return
-    try:
-        stream.write("".join(lines))
-        stream.flush()
-    except (OSError, ValueError):
-        # The program closed its own output: there is nowhere left to show the workers'.
-        pass
 
 
 def _log(level: int, text: str, *, error: bool = False) -> None:

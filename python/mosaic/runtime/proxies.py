@@ -39,15 +39,20 @@ class RuntimeProxy(ProxyBase):
     @property
     def alive(self) -> bool:
         """Whether it takes part in the network."""
-        engine = network.engine()
-        return self.uid == engine.uid or any(uid == self.uid for _, uid, _, _ in engine.members())
+        return self.pid is not None
 
     @property
     def pid(self) -> int | None:
-        """Its process id; None if it does not take part any more."""
+        """Its process id; None if it does not take part any more.
+
+        Monitor and node are the head's process, unless `mrun` started them.
+        """
         engine = network.engine()
         if self.uid == engine.uid:
             return os.getpid()
+        if self.uid in {"monitor", "node:0"}:
+            monitor, node = engine.launchers
+            return monitor if self.uid == "monitor" else node
         return next((pid for _, uid, pid, _ in engine.members() if uid == self.uid), None)
 
     def __eq__(self, other: object) -> bool:

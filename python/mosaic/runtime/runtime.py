@@ -579,5 +579,10 @@ class Runtime(Base):
 
         return await execute(self.engine, uid, func, func_args, func_kwargs)
 
+    def _repr_html_(self) -> str:
+        from mosaic.core.summary import of_runtime
+
+        return of_runtime(self)
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} object at {id(self):#x}, uid={self.uid}, mode={self.mode}>"

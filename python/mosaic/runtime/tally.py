@@ -97,6 +97,8 @@ def measure(value: object) -> int:
     value : object
         What to measure, with what it holds; shared parts count once.
     """
+    from mosaic.utils.memory import parts_of
+
     seen: set[int] = set()
     waiting = [value]
     total = 0
@@ -107,7 +109,7 @@ def measure(value: object) -> int:
         seen.add(id(one))
         total += _own_size(one)
         if not isinstance(one, _whole):
-            waiting += _parts(one)
+            waiting += parts_of(one)
     return total
 
 
@@ -134,19 +136,3 @@ def _shows_store(one: Any) -> bool:
         if isinstance(one, _core.Segment):
             return True
     return False
-
-
-def _parts(one: Any) -> list[Any]:
-    if isinstance(one, dict):
-        return [*one.keys(), *one.values()]
-    if isinstance(one, (list, tuple, set, frozenset)):
-        return list(one)
-    parts: list[Any] = list(vars(one).values()) if hasattr(one, "__dict__") else []
-    for base in type(one).__mro__:
-        names = base.__dict__.get("__slots__", ())
-        for name in (names,) if isinstance(names, str) else names:
-            try:
-                parts.append(getattr(one, name))
-            except AttributeError:
-                continue
-    return parts

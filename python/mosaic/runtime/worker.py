@@ -6,6 +6,7 @@ Plain methods run on the main thread, as compilers and plotting libraries want i
 
 from __future__ import annotations
 
+import os
 import sys
 
 
@@ -27,6 +28,10 @@ def main() -> None:
     from mosaic.core import seam  # noqa: F401 - tells the core what to work with
     from mosaic.runtime.lanes import run_worker_loop, stop_worker_loop
 
+    if os.environ.pop("MOSAIC_MARK_OUTPUT", None):
+        from mosaic.runtime import printing
+
+        printing.install()
     engine = _core.join_worker()
     _thread.start_new_thread(run_worker_loop, (engine,))
     try:

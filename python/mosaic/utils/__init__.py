@@ -6,28 +6,41 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_HOMES = {
+_HOMES: dict[str, str] = {
     "EventLoop": "mosaic.utils.event_loop",
+    "Future": "mosaic.utils.future",
     "LoggerManager": "mosaic.utils.logger",
-    "at_exit": "mosaic.utils.at_exit",
+    "MultiError": "mosaic.utils.multi_error",
+    "async_property": "mosaic.utils.properties",
     "camel_case": "mosaic.utils.naming",
     "cpu_count": "mosaic.utils.cpu",
     "default_logger": "mosaic.utils.logger",
     "gather": "mosaic.core.gather",
+    "gpu_count": "mosaic.utils.gpu",
     "lowercase": "mosaic.utils.naming",
     "memory_limit": "mosaic.utils.memory",
     "memory_used": "mosaic.utils.memory",
+    "mimport": "mosaic.utils.imports",
     "physical_cpu_count": "mosaic.utils.cpu",
+    "remote_sizeof": "mosaic.utils.memory",
+    "set_main_thread": "mosaic.utils.threads",
     "sizeof": "mosaic.utils.memory",
     "snake_case": "mosaic.utils.naming",
     "uppercase": "mosaic.utils.naming",
 }
 
-__all__ = list(_HOMES)
+_MODULES = frozenset({"at_exit", "cpu", "event_loop", "logger", "memory", "naming", "subprocess"})
+
+__all__ = ["at_exit", "logger", "subprocess"]
+__all__ += list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
+    if home is None and name in _MODULES:
+        from importlib import import_module
+
+        return import_module(f"{__name__}.{name}")
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
     from importlib import import_module

@@ -1,4 +1,7 @@
-"""Functions to call when this process ends: `at_exit.add` and `at_exit.remove`."""
+"""Functions to call when this process ends, the last one added first: ``mosaic.utils.at_exit.add(f)``, ``remove(f)``.
+
+In a worker that is when its network ends. In new programs `atexit` does this.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class AtExit:
-    """The functions to call when this process ends, the last one added first."""
-
-    def add(self, function: Callable[[], object]) -> None:
-        """Have a function called at the end."""
-        atexit.register(function)
-
-    def remove(self, function: Callable[[], object]) -> None:
-        """Take a function back."""
-        atexit.unregister(function)
+def add(function: Callable[[], object]) -> None:
+    """Have a function called at the end."""
+    atexit.register(function)
 
 
-at_exit = AtExit()
+def remove(function: Callable[[], object]) -> None:
+    """Take a function back; one that was not added is no error."""
+    atexit.unregister(function)

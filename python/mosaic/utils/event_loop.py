@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-
-from mosaic.errors import MosaicError
+from contextlib import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
     from typing import Any
 
 
@@ -22,12 +22,11 @@ class EventLoop:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
-        if loop is None:
-            try:
-                loop = asyncio.get_running_loop()
-            except RuntimeError:
-                loop = None
-        self.loop = loop
+        self.loop = loop if loop is not None else _running()
+
+    def get_event_loop(self) -> asyncio.AbstractEventLoop | None:
+        """Return the loop that this runs on, None if none ran when it was made."""
+        return self.loop
 
     def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run a coroutine function, or call a plain one.
@@ -40,10 +39,9 @@ class EventLoop:
         result = function(*args, **kwargs)
         if not asyncio.iscoroutine(result):
             return result
-        try:
-            return asyncio.get_running_loop().create_task(result)
-        except RuntimeError:
-            pass
+        running = _running()
+        if running is not None:
+            return running.create_task(result)
         if self.loop is not None and self.loop.is_running():
             return asyncio.run_coroutine_threadsafe(result, self.loop)
         return asyncio.run(result)
@@ -69,33 +67,85 @@ class EventLoop:
     def timeout(
         self, function: Callable[..., Any], timeout: float = 1.0, *args: Any, **kwargs: Any
     ) -> Any:
-        """Run a function once, after that many seconds; see `run` for what it gives."""
+        """Run a function once, after that many seconds.
+
+        Returns
+        -------
+        asyncio.Task or concurrent.futures.Future
+            As for `run`; without a running loop a future, and a thread waits. Cancelled, the function does not run.
+        """
 
         async def later() -> Any:
             await asyncio.sleep(timeout)
             return await _called(function, args, kwargs)
 
-        return self.run(later)
+        return self._in_background(later)
 
     def interval(
         self, function: Callable[..., Any], interval: float = 1.0, *args: Any, **kwargs: Any
     ) -> Any:
         """Run a function every so many seconds, until what this returns is cancelled.
 
-        Raises
-        ------
-        MosaicError
-            No event loop runs here.
+        Returns
+        -------
+        asyncio.Task or concurrent.futures.Future
+            As for `timeout`. It ends with the function's failure, if that raises.
         """
-        if self.loop is None:
-            raise MosaicError("loop.interval() needs a running event loop")
 
         async def again() -> None:
             while True:
                 await asyncio.sleep(interval)
                 await _called(function, args, kwargs)
 
-        return self.run(again)
+        return self._in_background(again)
+
+    def _in_background(self, function: Callable[[], Any]) -> Any:
+        if _running() is None and (self.loop is None or not self.loop.is_running()):
+            return _on_thread(function)
+        return self.run(function)
+
+
+def _running() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _on_thread(function: Callable[[], Any]) -> Future[Any]:
+    """Run a coroutine function on a loop and a thread of its own, which end with it or when it is cancelled."""
+    import threading
+    from concurrent.futures import Future
+
+    future: Future[Any] = Future()
+
+    async def supervised() -> None:
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(function())
+
+        def cancel(ended: Future[Any]) -> None:
+            if ended.cancelled():
+                # The task may have ended at this moment, and its loop with it.
+                with suppress(RuntimeError):
+                    loop.call_soon_threadsafe(task.cancel)
+
+        future.add_done_callback(cancel)
+        try:
+            value = await task
+        except asyncio.CancelledError:
+            future.cancel()
+        except Exception as error:
+            if future.set_running_or_notify_cancel():
+                future.set_exception(error)
+        else:
+            if future.set_running_or_notify_cancel():
+                future.set_result(value)
+
+    # A daemon: an interval that nobody cancels does not keep the program from ending.
+    threading.Thread(
+        target=asyncio.run, args=(supervised(),), name="mosaic-timer", daemon=True
+    ).start()
+    return future
 
 
 async def _called(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:

@@ -7,6 +7,7 @@ see them, and this one is silent.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 
 TYPE_CHECKING = False
@@ -22,9 +23,6 @@ PERF = 15
 
 logging.addLevelName(PERF, "PERF")
 
-log_level = "info"
-"""The level in force, by name."""
-
 _NAMES = {
     "trace": 5,
     "debug": logging.DEBUG,
@@ -37,6 +35,11 @@ _NAMES = {
 }
 
 _ENVIRONMENT = "MOSAIC_LOG_LEVEL"
+
+log_level = os.environ.get(_ENVIRONMENT, "").lower()
+"""The level in force, by name. It changes: read it as an attribute of this module."""
+if log_level not in _NAMES:
+    log_level = "info"
 
 
 class _Handler(_StreamHandler):
@@ -76,11 +79,13 @@ class LoggerManager:
         self.logger = logging.getLogger("mosaic")
         if not any(isinstance(handler, _Handler) for handler in self.logger.handlers):
             self.logger.addHandler(_Handler())
-        import os
-
         level = os.environ.get(_ENVIRONMENT)
         if level and self.logger.level == logging.NOTSET:
             self.set_level(level)
+
+    def __call__(self) -> LoggerManager:
+        """Return mosaic's logger: old programs call `default_logger`, and use it uncalled too."""
+        return logger()
 
     def set_level(self, level: str | int) -> None:
         """Set the lowest level that is shown: ``debug``, ``perf``, ``info``, ``warning``, ``error``.
@@ -145,17 +150,19 @@ def logger() -> LoggerManager:
     return _manager
 
 
-def default_logger() -> LoggerManager:
-    """Return mosaic's logger."""
-    return logger()
-
-
 def clear_logger() -> None:
     """Take mosaic's handler away and forget the level."""
-    global _manager
+    global _manager, log_level
     found = logging.getLogger("mosaic")
     for handler in list(found.handlers):
         if isinstance(handler, _Handler):
             found.removeHandler(handler)
     found.setLevel(logging.NOTSET)
     _manager = None
+    log_level = "info"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "default_logger":
+        return logger()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)

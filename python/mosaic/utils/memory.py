@@ -1,22 +1,24 @@
-"""How much memory this process has and may have, in bytes."""
+"""How much memory this process has and may have, and how much values take, in bytes."""
 
 from __future__ import annotations
 
 import os
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from typing import Any
+
 
 def memory_limit() -> int:
-    """Return the memory in bytes that this process may use: the machine's, or less by cgroup."""
-    limit = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            with open(path) as file:
-                limit = min(limit, int(file.read()))
-        except (OSError, ValueError):
-            # No such cgroup, or "max".
-            continue
-    return limit
+    """Return the memory in bytes that this process may use: the machine's, or less by its control groups."""
+    from mosaic import _core
+
+    available = _core.available_memory()
+    if available is not None:
+        return available
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def memory_used() -> int:
@@ -32,12 +34,130 @@ def memory_used() -> int:
 
 
 def sizeof(obj: object) -> int:
-    """Return about how many bytes an object takes: of arrays the data, of the rest what `sys.getsizeof` says."""
-    nbytes = getattr(obj, "nbytes", None)
+    """Return about how many bytes a value takes, with all that it holds; shared parts count once.
+
+    Parameters
+    ----------
+    obj : object
+        A value. Of arrays the data count; functions, classes and modules are nobody's in particular.
+
+    Examples
+    --------
+    >>> part = [0] * 1000
+    >>> sizeof([part, part]) < 1.1 * sizeof([part])
+    True
+    """
+    from mosaic.core.base import Base
+
+    seen: set[int] = set()
+    waiting: list[object] = [obj]
+    total = 0
+    while waiting:
+        one = waiting.pop()
+        # What proxies stand for is elsewhere.
+        if id(one) in seen or isinstance(one, (*_nobodys, Base)):
+            continue
+        seen.add(id(one))
+        own, is_whole = _own_size(one)
+        total += own
+        if not is_whole:
+            waiting += parts_of(one)
+    return total
+
+
+_nobodys = (type, type(sys), type(lambda: None), type(len))
+
+
+def _own_size(one: Any) -> tuple[int, bool]:
+    """Return the size of an object without its parts, or of the whole where it tells that."""
+    try:
+        size = sys.getsizeof(one, 0)
+        nbytes = one.nbytes if hasattr(type(one), "nbytes") else None
+    except Exception:
+        # Whatever the class does in there.
+        return 0, False
     if isinstance(nbytes, int):
-        return nbytes
-    if isinstance(obj, dict):
-        return sys.getsizeof(obj) + sum(sizeof(key) + sizeof(value) for key, value in obj.items())
-    if isinstance(obj, (list, tuple, set, frozenset)):
-        return sys.getsizeof(obj) + sum(sizeof(item) for item in obj)
-    return sys.getsizeof(obj)
+        # Of an array that owns its data both tell it.
+        holds_objects = getattr(getattr(one, "dtype", None), "hasobject", False)
+        return max(size, nbytes), not holds_objects
+    return size, isinstance(one, (str, bytes, bytearray, int, float, complex, range))
+
+
+def parts_of(one: Any) -> list[Any]:
+    """Return what an object holds: its items, its attributes."""
+    if isinstance(one, dict):
+        return [*one.keys(), *one.values()]
+    if isinstance(one, (list, tuple, set, frozenset)):
+        return list(one)
+    if getattr(getattr(one, "dtype", None), "hasobject", False) and hasattr(one, "ravel"):
+        return list(one.ravel())
+    parts: list[Any] = list(vars(one).values()) if hasattr(one, "__dict__") else []
+    for base in type(one).__mro__:
+        names = base.__dict__.get("__slots__", ())
+        for name in (names,) if isinstance(names, str) else names:
+            try:
+                parts.append(getattr(one, name))
+            except AttributeError:
+                continue
+    return parts
+
+
+class RemoteSize(int):
+    """A number of bytes, as far as it is known; awaited, it is known."""
+
+    _waiting: tuple[Any, ...] = ()
+
+    def __await__(self) -> Generator[Any, None, int]:
+        known = int(self)
+        for one in self._waiting:
+            known += yield from one.size().__await__()
+        return known
+
+
+def remote_sizeof(obj: object) -> RemoteSize:
+    """Return how many bytes a value takes where it lies: of tasks, outputs and references the encoded value.
+
+    Parameters
+    ----------
+    obj : object
+        A task (an output stands for its whole result), a reference to a stored value, or anything else; lists,
+        tuples, sets and dictionaries of these.
+
+    Returns
+    -------
+    int
+        What is known at once; values that are still being made count nothing. Awaited, it waits for those.
+
+    Examples
+    --------
+    ``nbytes = await remote_sizeof([task, reference])``
+    """
+    from mosaic.core.output import TaskDone, TaskOutput
+    from mosaic.core.task import TaskArrayProxy
+    from mosaic.types import awaitable_types
+
+    known, waiting = 0, []
+    left: list[Any] = [obj]
+    while left:
+        one = left.pop()
+        if isinstance(one, TaskDone):
+            continue
+        if isinstance(one, TaskOutput):
+            # Its value comes with the whole result.
+            one = one.task
+        if isinstance(one, TaskArrayProxy):
+            left += (one[index] for index in range(len(one)))
+        elif isinstance(one, awaitable_types):
+            if one.nbytes is None:
+                waiting.append(one)
+            else:
+                known += one.nbytes
+        elif isinstance(one, (list, tuple, set, frozenset)):
+            left += one
+        elif isinstance(one, dict):
+            left += one.values()
+        else:
+            known += sizeof(one)
+    size = RemoteSize(known)
+    size._waiting = tuple(waiting)
+    return size

@@ -19,12 +19,12 @@ fn there() -> Arc<Outcome> {
 /// What somebody is told who asks of a call that has ended so, having been sent somewhere or not.
 pub(crate) fn by_its_end(outcome: &Arc<Outcome>, sent: bool) -> Arc<Outcome> {
     match &**outcome {
-        // Nobody knows how far it came.
+        // Nobody knows how far it came, or it found nothing there.
         Outcome::Failed(failure)
             if !sent
                 || matches!(
                     failure.kind,
-                    FailureKind::Disconnected | FailureKind::TimedOut
+                    FailureKind::Disconnected | FailureKind::TimedOut | FailureKind::Stopped
                 ) =>
         {
             Arc::clone(outcome)

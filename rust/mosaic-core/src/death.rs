@@ -115,8 +115,10 @@ impl<H: Clone> Machine<H> {
             .map(|(tessera, _)| *tessera)
             .collect();
         routes.sort_unstable();
+        let repeatable = self.repeatable_at(dead);
         for tessera in &routes {
-            self.route_lost(*tessera, dead, cause, actions);
+            let again = repeatable.get(tessera).map_or(&[][..], Vec::as_slice);
+            self.route_lost(*tessera, dead, cause, again, actions);
         }
         let mut sent: Vec<TaskId> = self
             .tasks

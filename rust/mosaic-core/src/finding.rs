@@ -3,6 +3,8 @@
 //! Whoever held it registers with the next host; until all have, the owner holds it once for each host that
 //! died (`REF-4` in [`crate::refs`]).
 
+use rustc_hash::FxHashMap;
+
 use crate::call::{Failure, FailureKind};
 use crate::event::{Action, Report};
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
@@ -154,12 +156,13 @@ impl<H: Clone> Machine<H> {
         self.pump(tessera, actions);
     }
 
-    /// The host of a tessera died: build it again, or say that it is lost.
+    /// The host of a tessera died, with calls that may be repeated: build it again, or say that it is lost.
     pub(crate) fn route_lost(
         &mut self,
         tessera: TesseraId,
         dead: RuntimeId,
         cause: &str,
+        repeatable: &[TaskId],
         actions: &mut Vec<Action<H>>,
     ) {
         let me = self.config.me;
@@ -175,7 +178,10 @@ impl<H: Clone> Machine<H> {
             );
         }
         route.place = Place::Astray(cause.to_owned());
-        self.requeue_repeatable(tessera);
+        // Back into the queue, in their order.
+        for task in repeatable.iter().rev() {
+            self.requeue(tessera, *task);
+        }
         if tessera.owner == me {
             if let Some(route) = self.routes.get_mut(&tessera) {
                 route.lost_with.push(dead);
@@ -266,21 +272,19 @@ impl<H: Clone> Machine<H> {
         true
     }
 
-    /// Put the calls that may be repeated back into the queue, in their order.
-    fn requeue_repeatable(&mut self, tessera: TesseraId) {
-        let mut again: Vec<_> = self
-            .tasks
-            .iter()
-            .filter(|(_, owned)| {
-                owned.tessera == tessera && owned.host.is_some() && owned.outcome.is_none()
-            })
-            .filter(|(_, owned)| owned.resends > 0 && owned.call.is_some() && !owned.builds)
-            .map(|(task, _)| *task)
-            .collect();
-        again.sort_unstable();
-        for task in again.iter().rev() {
-            self.requeue(tessera, *task);
+    /// The calls at a runtime that may be repeated elsewhere, by their tesserae.
+    pub(crate) fn repeatable_at(&self, host: RuntimeId) -> FxHashMap<TesseraId, Vec<TaskId>> {
+        let mut found = FxHashMap::<_, Vec<_>>::default();
+        for (task, owned) in &self.tasks {
+            let sent = owned.host == Some(host) && owned.outcome.is_none() && !owned.builds;
+            if sent && owned.resends > 0 && owned.call.is_some() {
+                found.entry(owned.tessera).or_default().push(*task);
+            }
         }
+        for tasks in found.values_mut() {
+            tasks.sort_unstable();
+        }
+        found
     }
 
     fn requeue(&mut self, tessera: TesseraId, task: TaskId) {

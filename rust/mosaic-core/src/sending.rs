@@ -52,7 +52,8 @@ impl<H: Clone> Machine<H> {
                 Place::At(host) => {
                     let host = *host;
                     if let Some(cause) = self.members.cause(host).map(str::to_owned) {
-                        self.route_lost(tessera, host, &cause, actions);
+                        // Dead before anything was sent there.
+                        self.route_lost(tessera, host, &cause, &[], actions);
                         continue;
                     }
                     host

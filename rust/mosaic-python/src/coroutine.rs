@@ -194,7 +194,7 @@ fn step<T>(
 }
 
 /// `within(context, step)`: a step in a context.
-fn within<T>(
+pub(crate) fn within<T>(
     py: Python<'_>,
     context: &Py<PyAny>,
     step: impl FnOnce() -> PyResult<T>,

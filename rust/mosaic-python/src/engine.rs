@@ -1,6 +1,7 @@
 //! The engine of this process, as Python sees it.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use mosaic_runtime::cell::{Callee, TaskCell};
 use mosaic_runtime::engine::{Engine, EngineConfig, EngineError};
 use mosaic_runtime::node::Launch;
 use mosaic_runtime::notice::Notice;
-use mosaic_runtime::roles::{self, WorkerSeat};
+use mosaic_runtime::roles::{self, MonitorSeat, WorkerSeat};
 use mosaic_runtime::store::{StoreError, StoreSettings};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
@@ -24,6 +25,7 @@ use crate::hooks::error;
 use crate::interruption::Interruptions;
 use crate::loops::Loops;
 use crate::method::{TesseraRef, submit};
+use crate::origin;
 use crate::task::make_task;
 use crate::tracing;
 use crate::waiting::{block, deadline, lock};
@@ -142,9 +144,10 @@ pub(crate) fn engine() -> Option<PyEngine> {
     })
 }
 
-/// Start the head: monitor and node agent in this process, workers as processes.
+/// Start the head, workers as processes; monitor and node agent in this process unless one that `mrun` started is named:
+/// its directory, its process, its key, and whether it runs this program as its command.
 #[pyfunction]
-#[pyo3(signature = (*, worker_command, worker_environment, num_workers, max_pending, stop_grace, foreign_strategy, least_loaded, store_memory = None, spill_directory = None, spill_limit = None, profile = None))]
+#[pyo3(signature = (*, worker_command, worker_environment, num_workers, max_pending, stop_grace, foreign_strategy, least_loaded, store_memory = None, spill_directory = None, spill_limit = None, monitor = None, profile = None))]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn start_head(
     py: Python<'_>,
@@ -156,8 +159,9 @@ pub(crate) fn start_head(
     foreign_strategy: bool,
     least_loaded: bool,
     store_memory: Option<&str>,
-    spill_directory: Option<std::path::PathBuf>,
+    spill_directory: Option<PathBuf>,
     spill_limit: Option<&str>,
+    monitor: Option<(PathBuf, u32, PathBuf, bool)>,
     profile: Option<&str>,
 ) -> PyResult<PyEngine> {
     let wrong = pyo3::exceptions::PyValueError::new_err::<String>;
@@ -192,8 +196,17 @@ pub(crate) fn start_head(
     };
     let executor = PythonExecutor::new(py)?;
     let seam: Arc<dyn mosaic_runtime::executor::Executor> = Arc::<PythonExecutor>::clone(&executor);
+    let launched = monitor.map(|(directory, monitor, key, commanded)| MonitorSeat {
+        directory,
+        monitor,
+        key,
+        commanded,
+    });
     let engine = py
-        .detach(|| roles::head(&config, launch, seam))
+        .detach(|| match launched {
+            Some(place) => roles::joining_head(&config, launch, place, seam),
+            None => roles::head(&config, launch, seam),
+        })
         .map_err(|error| engine_error(py, &error))?;
     if profile.is_some()
         && let Err(error) = engine.profile(profile, false)
@@ -251,8 +264,18 @@ impl PyEngine {
     }
 
     #[getter]
-    fn directory(&self) -> std::path::PathBuf {
+    fn directory(&self) -> PathBuf {
         self.host.engine.directory()
+    }
+
+    #[getter]
+    fn launchers(&self) -> (Option<u32>, Option<u32>) {
+        self.host.engine.launchers()
+    }
+
+    #[getter]
+    fn gave_up(&self) -> Option<String> {
+        self.host.engine.gave_up()
     }
 
     #[getter]
@@ -340,8 +363,9 @@ impl PyEngine {
         retries: u32,
         restarts: u32,
     ) -> PyResult<(TesseraRef, Py<PyAny>)> {
+        let kwargs = origin::depart(py, Some(kwargs.clone()))?;
         let (arguments, dependencies, _read) =
-            encode_arguments(Some(cls.as_any()), args, Some(kwargs))?;
+            encode_arguments(Some(cls.as_any()), args, kwargs.as_ref())?;
         let engine = &self.host.engine;
         let (tessera, task) = (
             TesseraId {
@@ -502,6 +526,14 @@ impl PyEngine {
         make_task(py, &self.host, cell)
     }
 
+    fn output_is_due(&self) -> bool {
+        self.host.engine.output_is_due()
+    }
+
+    fn drain_output(&self, token: u64) {
+        self.host.engine.drain_output(token);
+    }
+
     fn register_barrier_task(&self) {
         self.host.engine.register_barrier_task();
     }
@@ -581,10 +613,17 @@ impl PyEngine {
 
 fn notice_tuple(py: Python<'_>, notice: Notice) -> PyResult<Bound<'_, PyTuple>> {
     match notice {
-        Notice::Output { uid, error, line } => {
+        Notice::Output {
+            uid,
+            error,
+            origin,
+            line,
+        } => {
             let text = String::from_utf8_lossy(&line).into_owned();
-            ("output", uid, if error { "stderr" } else { "stdout" }, text).into_pyobject(py)
+            let stream = if error { "stderr" } else { "stdout" };
+            ("output", uid, stream, text, origin).into_pyobject(py)
         }
+        Notice::Drained(token) => ("drained", token).into_pyobject(py),
         Notice::Log { uid, level, text } => ("report", level, text, uid).into_pyobject(py),
         Notice::Exhausted(reason) => ("exhausted", reason).into_pyobject(py),
         Notice::Joined(uid) => ("joined", uid).into_pyobject(py),

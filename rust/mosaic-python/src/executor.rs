@@ -22,6 +22,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::coroutine::{Current, Runner, context_of, context_variable, copy_context};
 use crate::engine::Host;
 use crate::hooks::cached;
+use crate::origin;
 use crate::waiting::lock;
 
 /// Something for the coroutine lane to do.
@@ -391,11 +392,13 @@ impl PythonExecutor {
             if !value.is_instance(cached!(py, "types", "CoroutineType")?)? {
                 return Ok(Err(value));
             }
+            let context = self.context(py, tessera)?;
+            origin::hand_on(py, &context)?;
             Ok(Ok(Current {
                 task,
                 kind,
                 coroutine: value.unbind(),
-                context: self.context(py, tessera)?,
+                context,
                 run,
                 traced: AtomicBool::new(false),
             }))

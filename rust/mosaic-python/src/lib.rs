@@ -3,6 +3,7 @@
 //! | module | what it does |
 //! | --- | --- |
 //! | [`engine`] | the engine of this process |
+//! | [`launcher`] | what `mrun` starts |
 //! | [`method`] | references to tesserae and the callables that call their methods |
 //! | [`task`], [`output`] | tasks and their outputs |
 //! | [`waiting`], [`gather`] | awaiting and waiting, for one and for many |
@@ -15,7 +16,10 @@
 //! | [`reduce`](mod@reduce) | element-wise reduction of arrays |
 //! | [`profile`] | the file of a profile, read |
 //! | [`tracing`] | the functions that methods call, for the profile |
+//! | [`compression`] | LZ4 for whole payloads |
+//! | [`machine`] | what this machine has for this process |
 //! | [`named`] | functions and classes that travel by their name |
+//! | [`origin`] | the cells of a notebook that calls come from |
 //! | [`hooks`] | the Python objects that the core works with |
 
 #![allow(
@@ -25,6 +29,7 @@
 
 use pyo3::prelude::*;
 
+mod compression;
 mod coroutine;
 mod decode;
 mod encode;
@@ -33,9 +38,12 @@ mod executor;
 mod gather;
 mod hooks;
 mod interruption;
+mod launcher;
 mod loops;
+mod machine;
 mod method;
 mod named;
+mod origin;
 mod output;
 mod profile;
 mod reduce;
@@ -49,6 +57,8 @@ mod waiting;
 #[pymodule]
 mod _core {
     #[pymodule_export]
+    use super::compression::{compress, decompress};
+    #[pymodule_export]
     use super::decode::select_output;
     #[pymodule_export]
     use super::engine::{PyEngine, engine, join_worker, start_head};
@@ -57,7 +67,13 @@ mod _core {
     #[pymodule_export]
     use super::hooks::configure;
     #[pymodule_export]
+    use super::launcher::{PyMonitor, run_agent, spawn_command};
+    #[pymodule_export]
+    use super::machine::available_memory;
+    #[pymodule_export]
     use super::method::{RemoteMethod, TesseraRef};
+    #[pymodule_export]
+    use super::origin::trace_origins;
     #[pymodule_export]
     use super::output::Output;
     #[pymodule_export]

@@ -15,6 +15,7 @@ use pyo3::types::{PyDict, PyFrozenSet, PyTuple};
 use crate::encode::{encode_arguments, note};
 use crate::engine::{Host, engine_error};
 use crate::hooks::cached;
+use crate::origin;
 use crate::task::make_task;
 use crate::waiting::{block, deadline};
 
@@ -109,6 +110,12 @@ impl TesseraRef {
     #[getter]
     fn host(&self) -> Option<u32> {
         self.inner.runtime().map(|runtime| runtime.0)
+    }
+
+    /// Whether its network has been stopped.
+    #[getter]
+    fn stopped(&self) -> bool {
+        self.inner.host.engine.stopped()
     }
 
     /// The runtime that hosts it; blocks until that is decided.
@@ -220,6 +227,7 @@ impl RemoteMethod {
         if let (Some(given), Some(reserved)) = (&kwargs, &self.reserved) {
             kwargs = Some(options.consume(given, reserved.bind(py))?);
         }
+        kwargs = origin::depart(py, kwargs)?;
         let (args, first) = if self.kind == CallKind::Function {
             let function = args.get_item(0)?;
             (args.get_slice(1, args.len()), Some(function))

@@ -12,6 +12,7 @@ use crate::decode::{decode_arguments, decode_value};
 use crate::encode::{MSGPACK, OPAQUE, encode_value};
 use crate::executor::PythonExecutor;
 use crate::hooks::{cached, hooks};
+use crate::origin;
 use crate::tracing;
 use crate::waiting::lock;
 
@@ -40,6 +41,7 @@ impl PythonExecutor {
         let arguments = std::mem::take(&mut call.arguments);
         let brought = !ready.values.is_empty() || !arguments.segments.is_empty();
         let (args, kwargs) = decode_arguments(py, arguments, ready.values)?;
+        let kwargs = origin::arrive(py, kwargs)?;
         if brought && let Some(recorder) = self.recorder() {
             recorder.ran();
         }

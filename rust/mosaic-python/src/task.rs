@@ -206,7 +206,7 @@ impl Task {
             ));
         }
         let callee = &self.cell().callee;
-        if self.host().waits_for_itself(py, callee.tessera, blocking)? {
+        if callee.runs && self.host().waits_for_itself(py, callee.tessera, blocking)? {
             let (class, method) = (&callee.class, &callee.method);
             return Err(error(
                 py,

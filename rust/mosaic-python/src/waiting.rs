@@ -12,6 +12,7 @@ use crate::engine::{Host, engine_error, host};
 use crate::gather::Gather;
 use crate::hooks::cached;
 use crate::interruption::Watch;
+use crate::origin;
 use crate::task::Task;
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -170,6 +171,7 @@ impl Waiting {
                 self.stage = Stage::Value;
                 continue;
             }
+            origin::show_printed(py)?;
             let value = self.finish(py)?;
             return Err(PyStopIteration::new_err((value.unbind(),)));
         }

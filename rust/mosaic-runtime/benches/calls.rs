@@ -174,6 +174,8 @@ impl Network {
                     uid: format!("inside:{number}"),
                     role: Role::Worker,
                     head: None,
+                    parent: None,
+                    monitor: None,
                 };
                 let engine = roles::worker(seat, &EngineConfig::default(), executor.clone())
                     .expect("a worker");

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mosaic_core::call::{FailureKind, Outcome};
-use mosaic_core::id::{TaskId, TesseraId};
+use mosaic_core::id::{RuntimeId, TaskId, TesseraId};
 
 use mosaic_core::payload::Payload;
 
@@ -94,6 +94,8 @@ pub struct Callee {
     pub class: Arc<str>,
     /// The method.
     pub method: Arc<str>,
+    /// Whether it has to run somewhere: what the engine itself tells has not.
+    pub runs: bool,
 }
 
 impl Callee {
@@ -103,6 +105,17 @@ impl Callee {
             tessera,
             class,
             method,
+            runs: true,
+        })
+    }
+
+    /// What the engine itself tells.
+    pub(crate) fn told(what: &str, engine: RuntimeId) -> Arc<Self> {
+        Arc::new(Self {
+            tessera: TesseraId::functions(engine),
+            class: "".into(),
+            method: what.into(),
+            runs: false,
         })
     }
 }

@@ -29,9 +29,11 @@ use crate::directory::Directory;
 pub use crate::error::EngineError;
 use crate::executor::Executor;
 use crate::inlet::Inlets;
+use crate::launcher::guard::Bound;
 use crate::net;
-use crate::node::Node;
-use crate::notice::Notices;
+use crate::node::attached::Attached;
+use crate::node::{Launch, Node};
+use crate::notice::{Notice, Notices};
 use crate::roles::WorkerSeat;
 use crate::shared::{Shared, lock};
 use crate::state::State;
@@ -87,7 +89,8 @@ impl Engine {
         directory: Directory,
         config: &EngineConfig,
         executor: Arc<dyn Executor>,
-        node: Option<Node>,
+        launch: Launch,
+        attached: Option<(Attached, Bound)>,
     ) -> Result<Self, EngineError> {
         let seat = WorkerSeat {
             directory: directory.path().into(),
@@ -95,7 +98,10 @@ impl Engine {
             uid,
             role: Role::Head,
             head: None,
+            parent: None,
+            monitor: None,
         };
+        let node = Some((launch, attached));
         Self::start_with(seat, directory, config, executor, node)
     }
 
@@ -114,13 +120,14 @@ impl Engine {
         directory: Directory,
         config: &EngineConfig,
         executor: Arc<dyn Executor>,
-        node: Option<Node>,
+        node: Option<(Launch, Option<(Attached, Bound)>)>,
     ) -> Result<Self, EngineError> {
         let (me, uid) = (seat.runtime, seat.uid);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let home_signal = HomeSignal::new()?;
+        let inlets = Inlets::new()?;
         if me == RuntimeId::HEAD {
             Ledger::create(directory.path(), config.store.memory_limit)?;
         }
@@ -135,10 +142,10 @@ impl Engine {
             recorder: Recorder::new(me.0, &uid, Arc::clone(&executor)),
             uid,
             directory,
-            inlets: Inlets::default(),
+            inlets,
             executor,
             notices: Arc::default(),
-            node,
+            node: node.map(|(launch, attached)| Node::new(launch, attached, Weak::clone(myself))),
             max_pending: config.max_pending,
             state: Mutex::new(State {
                 machine: Machine::new(rules),
@@ -164,6 +171,8 @@ impl Engine {
             myself: Weak::clone(myself),
             io_thread: Mutex::default(),
             head_process: seat.head,
+            parent_process: seat.parent,
+            monitor_process: seat.monitor,
             ended: Notify::new(),
         });
         threads::notice_forks();
@@ -180,6 +189,7 @@ impl Engine {
         let shared = self.shared;
         runtime.block_on(async {
             tokio::spawn(net::listen(Arc::clone(&shared), socket));
+            tokio::spawn(Inlets::watch(Arc::clone(&shared)));
             tokio::spawn(Shared::run_timers(Arc::clone(&shared)));
             if let Some(node) = &shared.node {
                 node.start(&shared);
@@ -198,6 +208,7 @@ impl Engine {
         // Tasks hold the shared state: they go before it does.
         drop(runtime);
         shared.notices.close();
+        shared.end_with_head();
     }
 
     /// This runtime's number.
@@ -213,6 +224,23 @@ impl Engine {
     /// Where its sockets are.
     pub fn directory(&self) -> PathBuf {
         self.shared.directory.path().to_path_buf()
+    }
+
+    /// The processes of the monitor and of this machine's node agent, if they are known and live.
+    pub fn launchers(&self) -> (Option<u32>, Option<u32>) {
+        let shared = &self.shared;
+        match &shared.node {
+            Some(node) => {
+                let (monitor, agent) = node.processes();
+                (Some(monitor), agent)
+            }
+            None => (shared.monitor_process, shared.parent_process),
+        }
+    }
+
+    /// Why no worker will be started any more, if so and if this is the head.
+    pub fn gave_up(&self) -> Option<String> {
+        self.shared.node.as_ref().and_then(Node::gave_up)
     }
 
     /// Tasks of this runtime that have not ended.
@@ -483,10 +511,23 @@ impl Engine {
         Ok(cell)
     }
 
+    /// Whether something that the workers have printed may not have been handled by the program yet.
+    pub fn output_is_due(&self) -> bool {
+        let node = self.shared.node.as_ref();
+        !self.shared.notices.are_handled() || node.is_some_and(Node::output_is_due)
+    }
+
+    /// Have [`Notice::Drained`] told, after all that the workers have printed by now.
+    pub fn drain_output(&self, token: u64) {
+        match &self.shared.node {
+            Some(node) => node.drain_output(&self.shared, token),
+            None => self.shared.tell(Notice::Drained(token)),
+        }
+    }
+
     /// A cell that is resolved when a call of this runtime has reached its host, or has ended before.
     pub fn arrival(&self, task: TaskId) -> Arc<TaskCell> {
-        let functions = TesseraId::functions(self.shared.me);
-        let callee = Callee::new(functions, "".into(), "arrival".into());
+        let callee = Callee::told("arrival", self.shared.me);
         let cell = TaskCell::new(self.next_task(), callee);
         // How the call fails is told by its own task.
         cell.read();
@@ -566,6 +607,9 @@ impl Engine {
             for_task.end("the runtime was stopped");
         });
         let _ = running.join();
+        if let Some(node) = &shared.node {
+            node.left();
+        }
         // Whoever still holds a task or a proxy holds no descriptor with it.
         drop(lock(&shared.io).take());
         shared.recorder.stop();

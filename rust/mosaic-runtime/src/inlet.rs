@@ -3,23 +3,25 @@
 //! The I/O thread reads when the socket has something. So does a thread of the program that has nothing else
 //! to do, a blocked waiter or an idle main lane: it polls the sockets beside its own signal and is woken by
 //! the kernel itself, a thread less on the way there and back (a blocking call over a Unix socket costs two
-//! wake-ups this way and four the other). Whoever reads holds the reader's lock until what it read is
-//! processed, so that messages of one peer keep their order (`INLET-1`). One thread at a time helps.
+//! wake-ups this way and four the other). The I/O thread hears of nothing as long ([`crate::arrivals`]). Whoever
+//! reads holds the reader's lock until what it read is processed, so that messages of one peer keep their order
+//! (`INLET-1`). One thread at a time helps.
 //!
 //! Lock order: reader, then state.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::BufMut;
 use mosaic_core::event::Event;
 use mosaic_core::id::RuntimeId;
 use mosaic_core::wire::{FrameReader, Limits, Message};
-use tokio::io::Interest;
-use tokio::net::unix::OwnedReadHalf;
+use tokio::sync::Notify;
 
+use crate::arrivals::Arrivals;
 use crate::passing;
 use crate::shared::{Shared, lock};
 use crate::store::lending::Arrived;
@@ -30,10 +32,14 @@ const MOST_POLLED: usize = 16;
 /// The receiving half of an authenticated connection.
 #[derive(Debug)]
 pub(crate) struct Inlet {
-    half: OwnedReadHalf,
+    socket: Arc<UnixStream>,
     from: RuntimeId,
+    /// Counts up within the process.
+    number: u64,
     reader: Mutex<Reader>,
     ended: AtomicBool,
+    error: Mutex<Option<io::Error>>,
+    end: Notify,
 }
 
 /// What was read and is not a message yet.
@@ -44,40 +50,50 @@ struct Reader {
 }
 
 impl Inlet {
-    pub(crate) fn new(half: OwnedReadHalf, from: RuntimeId) -> Arc<Self> {
+    pub(crate) fn new(socket: Arc<UnixStream>, from: RuntimeId) -> Arc<Self> {
+        static MADE: AtomicU64 = AtomicU64::new(0);
         let reader = Mutex::new(Reader {
             frames: FrameReader::new(Limits::default()),
             arrived: Arrived::default(),
         });
         Arc::new(Self {
-            half,
+            socket,
             from,
+            number: MADE.fetch_add(1, Ordering::Relaxed),
             reader,
             ended: AtomicBool::new(false),
+            error: Mutex::default(),
+            end: Notify::new(),
         })
     }
 
-    /// Read until the stream ends; on the I/O thread.
-    pub(crate) async fn serve(&self, shared: &Shared) -> io::Result<()> {
-        let stream = self.half.as_ref();
-        while !self.ended.load(Ordering::Acquire) {
-            stream.readable().await?;
-            // A read that leaves nothing behind reports so, and tokio waits for the next arrival.
-            let read: io::Result<()> =
-                stream.try_io(Interest::READABLE, || match self.read(shared) {
-                    Ok(()) => Err(io::ErrorKind::WouldBlock.into()),
-                    Err(error) => Err(error),
-                });
-            match read {
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
-                _ => {}
-            }
-        }
-        Ok(())
+    /// Returns when the stream has ended; with what was wrong with it, if anything was.
+    pub(crate) async fn over(&self) -> Option<io::Error> {
+        self.end.notified().await;
+        lock(&self.error).take()
     }
 
     /// Read what is there and have it processed, without blocking.
-    pub(crate) fn read(&self, shared: &Shared) -> io::Result<()> {
+    pub(crate) fn read(&self, shared: &Shared) {
+        if self.ended() {
+            return;
+        }
+        let error = match self.read_frames(shared) {
+            Ok(true) => return,
+            Ok(false) => None,
+            Err(error) => Some(error),
+        };
+        *lock(&self.error) = error;
+        self.ended.store(true, Ordering::Release);
+        self.end.notify_one();
+    }
+
+    pub(crate) fn ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Returns whether the stream goes on.
+    fn read_frames(&self, shared: &Shared) -> io::Result<bool> {
         let mut reader = lock(&self.reader);
         let Reader { frames, arrived } = &mut *reader;
         let mut batch = Vec::new();
@@ -91,25 +107,20 @@ impl Inlet {
             });
             let count = match received {
                 Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    self.ended.store(true, Ordering::Release);
-                    return Err(error);
-                }
+                Err(error) => return Err(error),
             };
             if count == 0 {
-                self.ended.store(true, Ordering::Release);
-                return Ok(());
+                return Ok(false);
             }
             // SAFETY: the call above has filled that many bytes of the spare capacity.
             unsafe { target.advance_mut(count) };
             loop {
                 match frames.next(&mut arrived.borrowing(&shared.store)) {
                     Ok(Some(Message::Shutdown { .. })) => {
-                        self.ended.store(true, Ordering::Release);
                         shared.end("the runtime was stopped");
-                        return Ok(());
+                        return Ok(false);
                     }
                     Ok(Some(Message::Note { level, text })) => {
                         shared.note_from(self.from, level, text);
@@ -130,10 +141,7 @@ impl Inlet {
                         message,
                     }),
                     Ok(None) => break,
-                    Err(error) => {
-                        self.ended.store(true, Ordering::Release);
-                        return Err(io::Error::new(io::ErrorKind::InvalidData, error));
-                    }
+                    Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
                 }
             }
             if !batch.is_empty() {
@@ -144,76 +152,138 @@ impl Inlet {
             }
             // A read that brought files ends where they did, whatever more there is.
             if count < room && !brought {
-                return Ok(());
+                return Ok(true);
             }
         }
     }
 
     pub(crate) fn socket(&self) -> BorrowedFd<'_> {
-        self.half.as_ref().as_fd()
+        self.socket.as_fd()
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn shared_socket(&self) -> Arc<UnixStream> {
+        Arc::clone(&self.socket)
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(crate) fn number(&self) -> u64 {
+        self.number
     }
 }
 
 /// The receiving sides of all connections.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Inlets {
-    all: Mutex<Arc<Vec<Arc<Inlet>>>>,
+    all: Mutex<All>,
     helped: AtomicBool,
 }
 
+#[derive(Debug, Clone)]
+struct All {
+    /// By their number.
+    inlets: Arc<Vec<Arc<Inlet>>>,
+    /// None once the engine has stopped.
+    arrivals: Option<Arc<Arrivals>>,
+}
+
 impl Inlets {
-    pub(crate) fn add(&self, inlet: &Arc<Inlet>) {
-        let mut all = lock(&self.all);
-        *all = Arc::new(all.iter().chain([inlet]).cloned().collect());
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self {
+            all: Mutex::new(All {
+                inlets: Arc::default(),
+                arrivals: Some(Arrivals::new()?),
+            }),
+            helped: AtomicBool::new(false),
+        })
     }
 
-    pub(crate) fn remove(&self, inlet: &Arc<Inlet>) {
-        let mut all = lock(&self.all);
-        *all = Arc::new(
-            all.iter()
-                .filter(|own| !Arc::ptr_eq(own, inlet))
-                .cloned()
-                .collect(),
-        );
+    /// Have everything read that comes; on the I/O thread.
+    pub(crate) async fn watch(shared: Arc<Shared>) {
+        let arrivals = lock(&shared.inlets.all).arrivals.clone();
+        if let Some(arrivals) = arrivals {
+            arrivals.watch(shared).await;
+        }
     }
 
-    /// The engine has stopped: whoever still holds it holds no socket with it.
+    pub(crate) fn add(&self, inlet: &Arc<Inlet>, shared: &Arc<Shared>) -> io::Result<()> {
+        let mut all = lock(&self.all);
+        let Some(arrivals) = all.arrivals.clone() else {
+            return Ok(());
+        };
+        let place = all.inlets.partition_point(|own| own.number < inlet.number);
+        Arc::make_mut(&mut all.inlets).insert(place, Arc::clone(inlet));
+        arrivals.add(inlet, shared)?;
+        // Whoever helps at this moment does not poll this one.
+        arrivals.speak();
+        Ok(())
+    }
+
+    pub(crate) fn remove(&self, inlet: &Inlet) {
+        let mut all = lock(&self.all);
+        if let Some(arrivals) = &all.arrivals {
+            arrivals.remove(inlet);
+        }
+        Arc::make_mut(&mut all.inlets).retain(|own| own.number != inlet.number);
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(crate) fn find(&self, number: u64) -> Option<Arc<Inlet>> {
+        let all = lock(&self.all);
+        let place = all
+            .inlets
+            .binary_search_by_key(&number, |own| own.number)
+            .ok()?;
+        all.inlets.get(place).cloned()
+    }
+
+    /// The engine has stopped: whoever still holds it holds no descriptor with it.
     pub(crate) fn clear(&self) {
-        *lock(&self.all) = Arc::default();
+        let mut all = lock(&self.all);
+        all.inlets = Arc::default();
+        all.arrivals = None;
     }
 
-    /// Become the thread that helps, unless there is one already or there is too much to poll.
+    /// Become the thread that helps, unless there is one already or there is too much to poll. The I/O thread hears
+    /// of nothing as long.
     pub(crate) fn help(&self) -> Option<Helper<'_>> {
         if self.helped.swap(true, Ordering::AcqRel) {
             return None;
         }
-        let inlets = Arc::clone(&lock(&self.all));
-        // Made first, so that it steps back when there is nothing for it.
-        let helper = Helper { all: self, inlets };
-        (helper.inlets.len() <= MOST_POLLED).then_some(helper)
+        let all = lock(&self.all);
+        let polled = all.inlets.len() <= MOST_POLLED;
+        if polled && let Some(arrivals) = &all.arrivals {
+            arrivals.hush();
+        }
+        // Made in any case, so that it steps back when there is nothing for it.
+        let helper = Helper {
+            inlets: self,
+            all: all.clone(),
+        };
+        polled.then_some(helper)
     }
 }
 
 /// The right to read beside the I/O thread.
 #[derive(Debug)]
 pub(crate) struct Helper<'a> {
-    all: &'a Inlets,
-    inlets: Arc<Vec<Arc<Inlet>>>,
+    inlets: &'a Inlets,
+    all: All,
 }
 
 impl Helper<'_> {
     /// The connections to poll.
     pub(crate) fn living(&self) -> Vec<&Inlet> {
-        self.inlets
-            .iter()
-            .map(|inlet| &**inlet)
-            .filter(|inlet| !inlet.ended.load(Ordering::Acquire))
-            .collect()
+        let all = self.all.inlets.iter().map(|inlet| &**inlet);
+        all.filter(|inlet| !inlet.ended()).collect()
     }
 }
 
 impl Drop for Helper<'_> {
     fn drop(&mut self) {
-        self.all.helped.store(false, Ordering::Release);
+        if let Some(arrivals) = &self.all.arrivals {
+            arrivals.speak();
+        }
+        self.inlets.helped.store(false, Ordering::Release);
     }
 }

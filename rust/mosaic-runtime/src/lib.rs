@@ -8,33 +8,40 @@
 //! | [`closures`] | an executor made of Rust closures, for programs and benches without Python |
 //! | [`cell`] | tasks as their holders see them, and who waits for them |
 //! | [`mailbox`] | completions to a foreign event loop, one wake-up a batch |
-//! | [`node`] | starts and watches the workers of this machine |
-//! | [`notice`] | what the program is told outside of any call |
+//! | [`node`] | the workers of a head, in its own hands or a node agent's |
+//! | [`launcher`] | what `mrun` starts: the monitor, the node agent, the command |
+//! | [`notice`] | what the program is told outside of any call; what workers print comes from `printed` |
 //! | [`store`] | bytes of large buffers, in shared memory or on disk |
 //! | [`auth`], [`directory`] | the secret, the handshake, the private directory |
 //! | [`reduce`](mod@reduce) | element-wise reduction of arrays |
 //! | [`telemetry`] | the recorder of a profile |
+//! | [`compression`] | LZ4 for whole payloads |
+//! | [`memory`] | how much memory there is, and who was killed for want of it |
 //!
 //! Nothing here knows Python.
 
+mod arrivals;
 pub mod auth;
 mod begun;
 mod blocking;
 pub mod cell;
 pub mod closures;
+pub mod compression;
 pub mod directory;
 pub mod engine;
 mod error;
 pub mod executor;
 mod inlet;
 pub mod lane;
+pub mod launcher;
 pub mod mailbox;
-mod memory;
+pub mod memory;
 mod net;
 pub mod node;
 pub mod notice;
 mod passing;
 mod peer;
+mod printed;
 pub mod reduce;
 pub mod roles;
 mod shared;

@@ -201,7 +201,7 @@ fn kibibytes(text: &str, name: &str) -> Option<u64> {
 
 /// Bytes that this process may use: the machine's, or fewer if a control group around it says so. `None` where the
 /// system does not tell.
-pub(crate) fn available() -> Option<u64> {
+pub fn available() -> Option<u64> {
     let limit = Group::of(std::process::id()).and_then(|group| group.limit());
     limit.into_iter().chain(machine_memory()).min()
 }

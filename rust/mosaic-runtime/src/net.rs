@@ -1,12 +1,15 @@
 //! Connections: made when first needed, authenticated before anything else, read in batches.
 
 use std::io;
+use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use mosaic_core::event::Member;
 use mosaic_core::id::RuntimeId;
 use mosaic_core::wire::Message;
+use rustix::event::{PollFd, PollFlags, poll};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -81,6 +84,24 @@ pub(crate) async fn join(shared: Arc<Shared>) {
             }
         });
     }
+    if let Some(parent) = shared
+        .parent_process
+        .filter(|parent| shared.head_process.is_some_and(|head| head != *parent))
+    {
+        let for_task = Arc::clone(&shared);
+        tokio::spawn(async move {
+            if let Some(pid) = rustix::process::Pid::from_raw(parent.cast_signed()) {
+                let watched = watch_process(pid);
+                // It may have been gone already, and its number somebody else's.
+                if rustix::process::getppid() == Some(pid)
+                    && let Ok(watched) = watched
+                {
+                    let _ = watched.readable().await;
+                }
+                for_task.parent_lost();
+            }
+        });
+    }
     let me = Member {
         runtime: shared.me,
         uid: shared.uid.clone(),
@@ -94,11 +115,43 @@ pub(crate) async fn join(shared: Arc<Shared>) {
 
 /// Returns when that process has ended, or at once where that cannot be watched.
 pub(crate) async fn process_ended(pid: rustix::process::Pid) -> io::Result<()> {
+    watch_process(pid)?.readable().await?.retain_ready();
+    Ok(())
+}
+
+/// Returns when the process at the other end of a connection has ended, which a process that it forked may keep open.
+pub(crate) async fn peer_ended(peer: Option<i32>) {
+    let watched = peer
+        .and_then(rustix::process::Pid::from_raw)
+        .map(watch_process);
+    match watched {
+        Some(Ok(watched)) => {
+            let _ = watched.readable().await;
+        }
+        // It was gone before it could be watched.
+        Some(Err(error)) if error.raw_os_error() == Some(libc::ESRCH) => {}
+        _ => std::future::pending().await,
+    }
+}
+
+/// Becomes readable when that process has ended.
+fn watch_process(pid: rustix::process::Pid) -> io::Result<AsyncFd<OwnedFd>> {
     let watched = process_handle(pid)?;
     // SAFETY: an owned descriptor stays open, and what it stands for the same, until `AsyncFd` closes it.
     let watched = unsafe { AsyncFd::register(watched) }?;
-    watched.readable().await?.retain_ready();
-    Ok(())
+    Ok(watched)
+}
+
+/// The same, blocking.
+pub(crate) fn wait_for_end_of(pid: rustix::process::Pid) -> io::Result<()> {
+    let watched = process_handle(pid)?;
+    let mut watched = [PollFd::new(&watched, PollFlags::IN)];
+    loop {
+        match poll(&mut watched, None) {
+            Err(rustix::io::Errno::INTR) => {}
+            result => return Ok(result.map(|_| ())?),
+        }
+    }
 }
 
 #[cfg(target_os = "linux")]
@@ -116,20 +169,35 @@ fn process_handle(_: rustix::process::Pid) -> io::Result<OwnedFd> {
 
 /// Serve an authenticated connection until it closes.
 async fn serve(shared: Arc<Shared>, stream: UnixStream, from: RuntimeId) {
-    let (read, write) = stream.into_split();
-    let stream = Stream::new(write);
-    let inlet = Inlet::new(read, from);
-    shared.inlets.add(&inlet);
+    let Ok(socket) = stream.into_std().map(Arc::new) else {
+        return;
+    };
+    let stream = Stream::new(Arc::clone(&socket));
+    let inlet = Inlet::new(Arc::clone(&socket), from);
     shared.connected(from, &stream);
     let writing = async {
         while stream.room().await.is_ok() {
             shared.room(from);
         }
     };
-    let result = tokio::select! {
-        result = inlet.serve(&shared) => result,
-        () = writing => Ok(()),
+    let error = match shared.inlets.add(&inlet, &shared) {
+        Ok(()) => tokio::select! {
+            error = inlet.over() => error,
+            () = writing => None,
+        },
+        Err(error) => Some(error),
     };
     shared.inlets.remove(&inlet);
-    shared.disconnected(from, &stream, result.err());
+    // Whoever still polls it, or holds it in a forked process, sees the end as well.
+    let _ = socket.shutdown(Shutdown::Both);
+    shared.disconnected(from, &stream, error);
+}
+
+/// Have tokio watch a socket for one thing.
+pub(crate) fn watch(
+    socket: Arc<std::os::unix::net::UnixStream>,
+    interest: Interest,
+) -> io::Result<AsyncFd<Arc<std::os::unix::net::UnixStream>>> {
+    // SAFETY: the descriptor stays open, and what it stands for the same, as long as the `Arc` in there lives.
+    Ok(unsafe { AsyncFd::register_with_interest(socket, interest) }?)
 }

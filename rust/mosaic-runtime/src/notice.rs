@@ -18,6 +18,8 @@ pub enum Notice {
         uid: String,
         /// On standard error rather than standard output.
         error: bool,
+        /// Where the worker says that it belongs, if it does.
+        origin: Option<u32>,
         /// What.
         line: Vec<u8>,
     },
@@ -45,6 +47,8 @@ pub enum Notice {
     Choose(TesseraId),
     /// A task that the program subscribed to has ended.
     Ended(u64),
+    /// What the workers had printed when the program asked has been told.
+    Drained(u64),
 }
 
 /// A report as a level and a line for the log.
@@ -70,6 +74,8 @@ const ROOM: usize = 4 << 20;
 struct Queue {
     notices: VecDeque<Notice>,
     bytes: usize,
+    /// The program is handling what it has taken.
+    taken: bool,
     closed: bool,
 }
 
@@ -111,9 +117,16 @@ impl Notices {
         }
     }
 
+    /// Whether the program has handled all there was.
+    pub(crate) fn are_handled(&self) -> bool {
+        let queue = self.lock();
+        queue.notices.is_empty() && !queue.taken
+    }
+
     /// Block until there is something; `None` once closed and empty.
     pub fn take(&self) -> Option<Vec<Notice>> {
         let mut queue = self.lock();
+        queue.taken = false;
         while queue.notices.is_empty() {
             if queue.closed {
                 return None;
@@ -124,6 +137,7 @@ impl Notices {
                 .unwrap_or_else(PoisonError::into_inner);
         }
         queue.bytes = 0;
+        queue.taken = true;
         let taken = queue.notices.drain(..).collect();
         drop(queue);
         self.emptied.notify_waiters();

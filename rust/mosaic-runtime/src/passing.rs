@@ -13,6 +13,11 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 pub(crate) const MOST_FILES: usize = 250;
 
 /// Write without blocking.
+pub(crate) fn write(socket: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    write_with(socket, slices, &mut SendAncillaryBuffer::default())
+}
+
+/// The same, with files.
 pub(crate) fn send(
     socket: BorrowedFd<'_>,
     slices: &[IoSlice<'_>],
@@ -21,12 +26,20 @@ pub(crate) fn send(
     let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FILES))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     ancillary.push(SendAncillaryMessage::ScmRights(files));
+    write_with(socket, slices, &mut ancillary)
+}
+
+fn write_with(
+    socket: BorrowedFd<'_>,
+    slices: &[IoSlice<'_>],
+    ancillary: &mut SendAncillaryBuffer<'_, '_, '_>,
+) -> io::Result<usize> {
     #[cfg(target_os = "linux")]
     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
     #[cfg(not(target_os = "linux"))]
     let flags = SendFlags::DONTWAIT;
     loop {
-        match sendmsg(socket, slices, &mut ancillary, flags) {
+        match sendmsg(socket, slices, ancillary, flags) {
             Err(rustix::io::Errno::INTR) => {}
             result => return Ok(result?),
         }

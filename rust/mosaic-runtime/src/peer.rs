@@ -7,13 +7,14 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use mosaic_core::wire::{FrameWriter, Message, WireError};
 use tokio::io::Interest;
-use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::Notify;
 
+use crate::net;
 use crate::passing::{self, MOST_FILES};
 use crate::store::Store;
 use crate::store::lending::{Lending, Passed};
@@ -38,14 +39,14 @@ pub(crate) struct Peer {
 /// The sending half of an authenticated connection.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    half: OwnedWriteHalf,
+    socket: Arc<UnixStream>,
     room_wanted: Notify,
 }
 
 impl Stream {
-    pub(crate) fn new(half: OwnedWriteHalf) -> Arc<Self> {
+    pub(crate) fn new(socket: Arc<UnixStream>) -> Arc<Self> {
         Arc::new(Self {
-            half,
+            socket,
             room_wanted: Notify::new(),
         })
     }
@@ -53,7 +54,10 @@ impl Stream {
     /// Returns once somebody was refused for want of room and there is room again.
     pub(crate) async fn room(&self) -> io::Result<()> {
         self.room_wanted.notified().await;
-        self.half.writable().await
+        // Only now: whoever is registered for room is woken whenever the peer reads.
+        let socket = net::watch(Arc::clone(&self.socket), Interest::WRITABLE)?;
+        socket.writable().await?.retain_ready();
+        Ok(())
     }
 }
 
@@ -100,7 +104,7 @@ impl Peer {
             let count = self.writer.slices(&mut slices);
             let slices = &slices[..count];
             let result = if self.files.is_empty() {
-                stream.half.try_write_vectored(slices)
+                passing::write(stream.socket.as_fd(), slices)
             } else {
                 write_with_files(stream, slices, self.written, &mut self.files)
             };
@@ -141,10 +145,7 @@ fn write_with_files(
         .take(now)
         .map(|(_, file)| file.as_fd())
         .collect();
-    let half = stream.half.as_ref();
-    let written = half.try_io(Interest::WRITABLE, || {
-        passing::send(half.as_fd(), slices, &passed)
-    })?;
+    let written = passing::send(stream.socket.as_fd(), slices, &passed)?;
     files.drain(..now);
     Ok(written)
 }

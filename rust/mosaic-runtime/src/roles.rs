@@ -9,7 +9,10 @@ use mosaic_core::id::RuntimeId;
 use crate::directory::Directory;
 use crate::engine::{Engine, EngineConfig, EngineError};
 use crate::executor::Executor;
-use crate::node::{self, Launch, Node};
+use crate::launcher::guard::{self, Bound};
+pub use crate::node::attached::MonitorSeat;
+use crate::node::attached::{Attached, attach};
+use crate::node::{self, Launch};
 
 /// Start the head: the monitor and this machine's node agent, in the program's own process.
 pub fn head(
@@ -17,13 +20,46 @@ pub fn head(
     launch: Launch,
     executor: Arc<dyn Executor>,
 ) -> Result<Engine, EngineError> {
+    let directory = Directory::create()?;
+    start_head(directory, config, executor, launch, None)
+}
+
+/// Start the head only, and join the monitor and the node agent that `mrun` has started.
+pub fn joining_head(
+    config: &EngineConfig,
+    launch: Launch,
+    seat: MonitorSeat,
+    executor: Arc<dyn Executor>,
+) -> Result<Engine, EngineError> {
+    let directory = Directory::create()?;
+    // From now on the connection tells, and what waits hears why before this process ends.
+    let bound = guard::loosen();
+    match attach(seat, &launch, &directory) {
+        Ok(attached) => start_head(directory, config, executor, launch, Some((attached, bound))),
+        Err(error) => {
+            bound.tighten();
+            directory.leave();
+            directory.remove();
+            Err(error)
+        }
+    }
+}
+
+fn start_head(
+    directory: Directory,
+    config: &EngineConfig,
+    executor: Arc<dyn Executor>,
+    launch: Launch,
+    attached: Option<(Attached, Bound)>,
+) -> Result<Engine, EngineError> {
     Engine::start(
         RuntimeId::HEAD,
         "head".into(),
-        Directory::create()?,
+        directory,
         config,
         executor,
-        Some(Node::new(launch)),
+        launch,
+        attached,
     )
 }
 
@@ -40,6 +76,10 @@ pub struct WorkerSeat {
     pub role: Role,
     /// The process to end with: that of the head. `None` for a worker inside somebody else's process.
     pub head: Option<u32>,
+    /// The process that started it, with which it ends too: the head, or a node agent.
+    pub parent: Option<u32>,
+    /// The process of the monitor, for who asks.
+    pub monitor: Option<u32>,
 }
 
 impl WorkerSeat {
@@ -67,6 +107,8 @@ impl WorkerSeat {
                 Role::Worker
             },
             head: Some(number(node::HEAD)?),
+            parent: Some(number(node::PARENT)?),
+            monitor: Some(number(node::MONITOR)?),
         })
     }
 }

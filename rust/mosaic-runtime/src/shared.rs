@@ -19,6 +19,7 @@ use crate::cell::TaskCell;
 use crate::directory::Directory;
 use crate::executor::Executor;
 use crate::inlet::Inlets;
+use crate::net;
 use crate::node::Node;
 use crate::notice::{Notice, Notices};
 use crate::signal::Signal;
@@ -67,6 +68,10 @@ pub(crate) struct Shared {
     pub(crate) io_thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     /// For a worker process: the process of the head, with which it ends.
     pub(crate) head_process: Option<u32>,
+    /// The process that started it, with which it ends too: the head, or a node agent.
+    pub(crate) parent_process: Option<u32>,
+    /// For a worker process: that of the monitor.
+    pub(crate) monitor_process: Option<u32>,
     pub(crate) ended: Notify,
 }
 
@@ -360,7 +365,7 @@ impl Shared {
 
     /// A connection closed.
     pub(crate) fn disconnected(
-        &self,
+        self: &Arc<Self>,
         from: RuntimeId,
         stream: &Arc<crate::peer::Stream>,
         error: Option<std::io::Error>,
@@ -374,7 +379,7 @@ impl Shared {
             ));
         }
         let Some(node) = &self.node else { return };
-        if !node.connection_closed(from)
+        if !node.connection_closed(self, from)
             && let Some(member) = self.member(from)
         {
             let cause = format!("{} closed its connection", member.uid);
@@ -402,6 +407,42 @@ impl Shared {
         }
         // Started by hand, it may be in somebody else's group.
         let _ = process::kill_process(process::getpid(), process::Signal::KILL);
+    }
+
+    /// The node agent that started this worker is gone: so is the worker. The head, if it lives, has no use for the
+    /// directory any more.
+    pub(crate) fn parent_lost(&self) {
+        if self.stopped.load(Ordering::Acquire) {
+            return;
+        }
+        self.directory.remove();
+        let _ = process::kill_process_group(process::getpid(), process::Signal::KILL);
+        let _ = process::kill_process(process::getpid(), process::Signal::KILL);
+    }
+
+    /// This worker was told to stop, and its I/O thread is about to end; a method may go on. Should the head die before
+    /// it has seen to that, this process ends nevertheless.
+    pub(crate) fn end_with_head(&self) {
+        let Some(head) = self
+            .head_process
+            .and_then(|pid| process::Pid::from_raw(pid.cast_signed()))
+        else {
+            return;
+        };
+        let directory = self.directory.path().to_path_buf();
+        let watch = move || {
+            let died = match net::wait_for_end_of(head) {
+                Ok(()) => true,
+                Err(error) => error.raw_os_error() == Some(libc::ESRCH),
+            };
+            if died {
+                crate::directory::remove(&directory);
+                let _ = process::kill_process_group(process::getpid(), process::Signal::KILL);
+                let _ = process::kill_process(process::getpid(), process::Signal::KILL);
+            }
+        };
+        // The thread ends with the process. Without one, the head alone sees to the end, as it usually does.
+        let _ = threads::spawn("mosaic-end", watch);
     }
 
     /// The other workers and the warehouse, which would outlive the head only if they are stopped by a signal.

@@ -8,7 +8,7 @@ use mosaic_core::payload::{Payload, Reference};
 use mosaic_core::wire::stored::NoStore;
 use mosaic_core::wire::{FrameWriter, Message};
 
-use crate::net::{HEAD, ONE, on, raised};
+use crate::net::{HEAD, ONE, TWO, on, raised};
 
 const MANY: u64 = 1_000_000;
 const CHAIN: u64 = 300_000;
@@ -251,4 +251,52 @@ fn a_hundred_thousand_releases_fit_into_their_frames() {
     }
     assert_eq!(released, RELEASED as usize);
     assert!(machine.is_blank());
+}
+
+/// What a death costs is not the number of tesserae times that of tasks.
+#[test]
+fn many_tesserae_that_are_built_again_take_their_calls_along() {
+    const TESSERAE: u64 = 100_000;
+    let mut actions = Vec::new();
+    let mut machine = head_with_a_worker(&mut actions);
+    for sequence in 1..=TESSERAE {
+        let tessera = TesseraId {
+            owner: HEAD,
+            sequence,
+        };
+        for (number, kind) in [(2, CallKind::Construct), (3, CallKind::Method)] {
+            let mut submission = submit(task(2 * sequence + number), tessera, kind);
+            submission.call.construction.restartable = kind == CallKind::Construct;
+            submission.restarts = 1;
+            submission.resends = 1;
+            machine.handle(Event::CallSubmitted(submission), &mut actions);
+        }
+    }
+    actions.clear();
+    machine.handle(
+        Event::RuntimeDied {
+            runtime: ONE,
+            cause: "it was killed".into(),
+        },
+        &mut actions,
+    );
+    assert_eq!(settled(&actions), 0, "all wait for the next worker");
+    actions.clear();
+    let member = mosaic_core::event::Member {
+        runtime: TWO,
+        uid: "two".into(),
+        pid: 2,
+        role: Role::Worker,
+    };
+    machine.handle(Event::RuntimeJoined(member), &mut actions);
+    let calls = actions.iter().filter(|action| {
+        matches!(
+            action,
+            Action::Send {
+                to: TWO,
+                message: Message::Call(_)
+            }
+        )
+    });
+    assert_eq!(calls.count() as u64, 2 * TESSERAE);
 }

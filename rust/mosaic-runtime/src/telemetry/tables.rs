@@ -91,6 +91,7 @@ impl Callees {
             tessera,
             class,
             method,
+            ..
         } = &**callee;
         let number = *self
             .known

@@ -1,6 +1,6 @@
 //! A member of a runtime in a process of its own, for the tests in `processes.rs`.
 //!
-//! `worker` takes the seat that the node agent offers; `head N` starts a runtime with N workers, prints its
+//! `worker` takes the seat that the node agent offers; `agent` is a node agent that a monitor starts; `head N` starts a runtime with N workers, prints its
 //! directory and its workers' process ids, a line each, and waits to be killed; `fail` gives its reasons and fails.
 
 use std::io::Write;
@@ -11,6 +11,7 @@ use bytes::Bytes;
 use mosaic_core::event::Role;
 use mosaic_runtime::closures::{Actor, Closures};
 use mosaic_runtime::engine::{EngineConfig, EngineError};
+use mosaic_runtime::launcher::{AgentSeat, agent};
 use mosaic_runtime::node::Launch;
 use mosaic_runtime::roles::{self, WorkerSeat};
 
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     let done = match arguments[1..] {
         ["worker"] => worker(),
+        ["agent"] => AgentSeat::from_environment().and_then(|seat| agent(&seat)),
         ["head", workers] => head(arguments[0], workers.parse().expect("a number")),
         ["fail"] => {
             let _ = writeln!(

@@ -140,6 +140,8 @@ impl Worker {
             uid: format!("inside:{number}"),
             role: Role::Worker,
             head: None,
+            parent: None,
+            monitor: None,
         };
         let engine =
             roles::worker(seat, &EngineConfig::default(), executor.clone()).expect("a worker");

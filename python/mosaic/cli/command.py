@@ -1,0 +1,207 @@
+"""The command that ``mrun`` runs: its terminal, its signals, its end.
+
+The command has a process group of its own, and the terminal where ``mrun`` has it: Ctrl-C and Ctrl-Z are the command's.
+Signals that come to ``mrun`` are handed on. Signals are blocked and taken one by one, so that none comes at a bad
+moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+from mosaic import _core
+
+HANDED_ON = frozenset(
+    {
+        signal.SIGINT,
+        signal.SIGTERM,
+        signal.SIGHUP,
+        signal.SIGQUIT,
+        signal.SIGUSR1,
+        signal.SIGUSR2,
+        signal.SIGWINCH,
+        signal.SIGTSTP,
+        signal.SIGCONT,
+    }
+)
+"""What goes on to the command; schedulers warn with some of them."""
+
+GRACE = 1.0
+"""Seconds that programs which the command left running get to end."""
+
+NOT_FOUND = 127
+NOT_RUNNABLE = 126
+
+
+class Signals:
+    """Blocks the signals that are taken here, for the life of this process.
+
+    Those that this process was started with ignored stay so, for the command too (``nohup``).
+    """
+
+    def __init__(self) -> None:
+        self.taken = {
+            number for number in HANDED_ON if signal.getsignal(number) is not signal.SIG_IGN
+        } | {signal.SIGCHLD}
+        # A process in the background that hands the terminal over would be stopped for it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, self.taken | {signal.SIGTTOU})
+
+    def wait(self, timeout: float | None = None) -> signal.Signals | None:
+        """Return the next one; None when that many seconds have passed."""
+        if timeout is None:
+            return signal.Signals(signal.sigwait(self.taken))
+        found = signal.sigtimedwait(self.taken, max(0.0, timeout))
+        return None if found is None else signal.Signals(found.si_signo)
+
+
+class Terminal:
+    """The terminal that this process was started at, if any."""
+
+    def __init__(self) -> None:
+        self._descriptor: int | None = None
+        self._own = os.getpgrp()
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            descriptor = sys.__stdin__.fileno()  # type: ignore[union-attr]
+            if os.isatty(descriptor):
+                self._descriptor = descriptor
+
+    def held(self, group: int | None = None) -> int | None:
+        """Return its descriptor if this process's group has it, or that one; None in the background."""
+        if self._descriptor is None:
+            return None
+        with contextlib.suppress(OSError):
+            if os.tcgetpgrp(self._descriptor) in {self._own, group}:
+                return self._descriptor
+        return None
+
+    def give(self, group: int) -> None:
+        """Give it to a group, unless this is in the background."""
+        descriptor = self.held(group)
+        if descriptor is not None:
+            with contextlib.suppress(OSError):
+                os.tcsetpgrp(descriptor, group)
+
+    def take_back(self, group: int) -> bool:
+        """Take it from a group, if that has it. Tells whether this is in the foreground."""
+        descriptor = self.held(group)
+        if descriptor is None:
+            return False
+        with contextlib.suppress(OSError):
+            os.tcsetpgrp(descriptor, self._own)
+        return True
+
+
+class Command:
+    """A program under ``mrun``.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        Program and arguments.
+    environment : mapping
+        Added to this process's environment.
+    signals : Signals
+        Where they come from.
+
+    Raises
+    ------
+    OSError
+        It cannot be started.
+    """
+
+    def __init__(
+        self, arguments: Sequence[str], environment: Mapping[str, str], signals: Signals
+    ) -> None:
+        self._signals = signals
+        self._terminal = Terminal()
+        self.pid = _core.spawn_command(
+            list(arguments), list(environment.items()), self._terminal.held()
+        )
+        self._stopped = False
+
+    def wait(self) -> int:
+        """Wait for its end, handing signals on.
+
+        Returns
+        -------
+        int
+            Its exit code, or 128 and the number of the signal that ended it.
+        """
+        while True:
+            number = self._signals.wait()
+            if number == signal.SIGCHLD:
+                status = self._look()
+                if status is not None:
+                    self._terminal.take_back(self.pid)
+                    code = os.waitstatus_to_exitcode(status)
+                    return code if code >= 0 else 128 - code
+            elif number == signal.SIGCONT:
+                self._resume()
+            elif number is not None:
+                self._send(number)
+
+    def _look(self) -> int | None:
+        """Look what has become of it: its status if it has ended."""
+        pid, status = os.waitpid(self.pid, os.WNOHANG | os.WUNTRACED)
+        if pid == 0:
+            # A program that it left behind may have ended, whose parent this process has become.
+            _reap_group(self.pid, but=self.pid)
+            return None
+        if os.WIFSTOPPED(status):
+            self._stop_too(os.WSTOPSIG(status))
+            return None
+        return status
+
+    def _stop_too(self, number: int) -> None:
+        """Stop as the command did, so that the shell sees it."""
+        self._stopped = True
+        if number == signal.SIGTTIN and self._terminal.held(self.pid) is not None:
+            # It read before it was given the terminal.
+            self._resume()
+            return
+        if self._terminal.take_back(self.pid):
+            # The rest of a pipeline, which Ctrl-Z would have stopped with the command.
+            os.killpg(os.getpgrp(), signal.SIGTSTP)
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    def _resume(self) -> None:
+        # In the background the shell keeps the terminal.
+        self._terminal.give(self.pid)
+        self._send(signal.SIGCONT)
+        self._stopped = False
+
+    def _send(self, number: int) -> None:
+        # It may have ended, or run as somebody else.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+            if self._stopped and number in {signal.SIGTERM, signal.SIGHUP, signal.SIGINT}:
+                # What is stopped does not end before it goes on.
+                os.killpg(self.pid, signal.SIGCONT)
+
+    def end_the_rest(self) -> None:
+        """End what the command left running in its process group."""
+        for number, patience in ((signal.SIGTERM, GRACE), (signal.SIGKILL, GRACE)):
+            until = time.monotonic() + patience
+            try:
+                os.killpg(self.pid, number)
+                while _reap_group(self.pid) and (left := until - time.monotonic()) > 0:
+                    self._signals.wait(left)
+            except (ProcessLookupError, PermissionError):
+                return
+
+
+def _reap_group(group: int, but: int = 0) -> bool:
+    """Reap the dead of a process group, all but one; tell whether a child of this process is left in it."""
+    try:
+        while True:
+            found = os.waitid(os.P_PGID, group, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if found is None or found.si_pid == but:
+                return True
+            os.waitpid(found.si_pid, 0)
+    except ChildProcessError:
+        return False

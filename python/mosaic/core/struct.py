@@ -1,0 +1,259 @@
+"""`Struct`: an ordered mapping whose members are attributes too; what descriptions and files are read into."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any, Self
+
+_ABSENT: Any = object()
+
+_INDENT = "    "
+
+
+class UnknownMemberError(AttributeError, KeyError):
+    """A `Struct` has no such member: an `AttributeError` and a `KeyError` in one, by whichever way it was asked."""
+
+    # KeyError would show the message in quotes.
+    __str__ = Exception.__str__
+
+
+class Struct(dict[str, "Any"]):
+    """A mapping in the order of insertion whose members are attributes too.
+
+    Mappings among the members become `Struct`, those in lists and tuples as well. It is a `dict`: ``len``, ``in``,
+    iteration, ``==``, ``|``, ``**``, `json` and `copy` do what they do there.
+
+    Parameters
+    ----------
+    content : mapping or iterable of pairs, optional
+        The members.
+    mutable : bool
+        Whether a member may be changed or deleted once it is there; holds for what is converted too.
+
+    Raises
+    ------
+    AttributeError
+        On change of a member where not ``mutable``; on an unknown member. The latter is a `KeyError` too.
+
+    Examples
+    --------
+    >>> struct = Struct({"space": {"shape": (4, 5)}, "shots": [{"id": 7}]})
+    >>> struct.space.shape, struct["shots"][0].id
+    ((4, 5), 7)
+    >>> print(struct)
+    space:
+        shape: (4, 5)
+    shots: [1]
+        - id: 7
+    """
+
+    # Slots, since its attributes are its members; the first by a name that no member has.
+    __slots__ = ("__weakref__", "_struct_mutable")
+
+    _struct_mutable: bool
+
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        """Make an empty one; pickle and copy fill it in afterwards."""
+        made = super().__new__(cls)
+        object.__setattr__(made, "_struct_mutable", True)
+        return made
+
+    def __init__(
+        self,
+        content: Mapping[str, Any] | Iterable[tuple[str, Any]] | None = None,
+        mutable: bool = True,
+    ) -> None:
+        super().__init__()
+        object.__setattr__(self, "_struct_mutable", bool(mutable))
+        if content is not None:
+            self.update(content)
+
+    # Members as attributes.
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise UnknownMemberError(_unknown(self, name), name=name, obj=self) from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if hasattr(type(self), name):
+            raise AttributeError(
+                f"{name!r} is a method of {type(self).__name__}: use struct[{name!r}] for a member of that name",
+                name=name,
+                obj=self,
+            )
+        self[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        del self[name]
+
+    def __dir__(self) -> list[str]:
+        members = (str(name) for name in self)
+        return sorted({*super().__dir__(), *filter(str.isidentifier, members)})
+
+    # Members as items.
+
+    def __missing__(self, name: str) -> Any:
+        raise UnknownMemberError(_unknown(self, name), name=str(name), obj=self)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if not self._struct_mutable and name in self:
+            raise _refused(self, name)
+        super().__setitem__(name, _converted(value, self._struct_mutable))
+
+    def __delitem__(self, name: str) -> None:
+        if name not in self:
+            self.__missing__(name)
+        if not self._struct_mutable:
+            raise _refused(self, name)
+        super().__delitem__(name)
+
+    def delete(self, name: str) -> None:
+        """Delete a member.
+
+        Raises
+        ------
+        AttributeError
+            There is none of that name, or it may not be deleted.
+        """
+        del self[name]
+
+    def pop(self, name: str, default: Any = _ABSENT) -> Any:
+        """Delete a member and return its value, or the default where there is none."""
+        if name not in self and default is not _ABSENT:
+            return default
+        value = self[name]
+        del self[name]
+        return value
+
+    def popitem(self) -> tuple[str, Any]:
+        """Delete the last member and return its name and value."""
+        if not self:
+            raise KeyError("popitem(): the Struct is empty")
+        name = next(reversed(self))
+        return name, self.pop(name)
+
+    def clear(self) -> None:
+        """Delete all members."""
+        if self and not self._struct_mutable:
+            raise _refused(self, next(iter(self)))
+        super().clear()
+
+    def setdefault(self, name: str, default: Any = None) -> Any:
+        """Return a member, which is set to the default where there is none."""
+        if name not in self:
+            self[name] = default
+        return self[name]
+
+    def update(self, *content: Any, **members: Any) -> None:
+        """Set the members of a mapping, or of pairs, and those given by name."""
+        for name, value in dict(*content, **members).items():
+            self[name] = value
+
+    def __ior__(self, other: Any) -> Self:  # type: ignore[override]
+        self.update(other)
+        return self
+
+    def __or__(self, other: Any) -> Self:  # type: ignore[override]
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        made = type(self)(self)
+        made.update(other)
+        object.__setattr__(made, "_struct_mutable", self._struct_mutable)
+        return made
+
+    def __ror__(self, other: Any) -> Self:  # type: ignore[override]
+        return type(self)(other) | self if isinstance(other, Mapping) else NotImplemented
+
+    def copy(self) -> Self:
+        """Return another one with the same members, as ``dict.copy`` does; `copy.deepcopy` copies these too."""
+        return self.__copy__()
+
+    def __copy__(self) -> Self:
+        made = type(self).__new__(type(self))
+        dict.update(made, self)
+        object.__setattr__(made, "_struct_mutable", self._struct_mutable)
+        return made
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return _restored, (type(self), self._struct_mutable), None, None, iter(self.items())
+
+    # For people.
+
+    def __str__(self) -> str:
+        return "\n".join(_lines(self))
+
+    def __repr__(self) -> str:
+        ending = "" if self._struct_mutable else ", mutable=False"
+        return f"{type(self).__name__}({super().__repr__()}{ending})"
+
+
+def _restored(cls: type[Struct], mutable: bool) -> Struct:
+    made = cls.__new__(cls)
+    object.__setattr__(made, "_struct_mutable", mutable)
+    return made
+
+
+def _unknown(struct: Struct, name: object) -> str:
+    # Made for every `hasattr` too: kept short. Tracebacks add what was probably meant.
+    if not struct:
+        return f"the Struct has no member {name!r}: it is empty"
+    shown = list(islice(struct, 10))
+    more = f" and {len(struct) - len(shown)} more" if len(struct) > len(shown) else ""
+    return f"the Struct has no member {name!r}; it has {', '.join(map(repr, shown))}{more}"
+
+
+def _refused(struct: Struct, name: object) -> AttributeError:
+    return AttributeError(
+        f"the Struct is not mutable: its member {name!r} can be neither set again nor deleted",
+        name=str(name),
+        obj=struct,
+    )
+
+
+def _converted(value: Any, mutable: bool) -> Any:
+    """Return a value with `Struct` in place of the mappings in it; what holds none is left as it is."""
+    if isinstance(value, Struct):
+        return value
+    if isinstance(value, Mapping):
+        return Struct(value, mutable)
+    kind = type(value)
+    if kind is list or kind is tuple:
+        converted = [_converted(item, mutable) for item in value]
+        if any(new is not old for new, old in zip(converted, value, strict=True)):
+            return kind(converted)
+    return value
+
+
+def _lines(struct: Mapping[Any, Any]) -> list[str]:
+    """Return the lines that show a mapping, one a member, nested ones indented."""
+    lines: list[str] = []
+    for name, value in struct.items():
+        if isinstance(value, Struct):
+            lines.append(f"{name}:" if value else f"{name}: (empty)")
+            lines += [_INDENT + line for line in _lines(value)]
+        elif isinstance(value, (list, tuple)) and any(isinstance(item, Struct) for item in value):
+            lines.append(f"{name}: [{len(value)}]")
+            for item in value:
+                inner = _lines(item) if isinstance(item, Struct) else [_shown(item)]
+                first, *rest = inner or ["(empty)"]
+                lines.append(f"{_INDENT}- {first}")
+                lines += [f"{_INDENT}  {line}" for line in rest]
+        else:
+            lines.append(f"{name}: {_shown(value)}")
+    return lines
+
+
+def _shown(value: Any) -> str:
+    """Return a value on one line: arrays by shape and type, long texts cut."""
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    if isinstance(shape, tuple) and shape and dtype is not None:
+        return f"{type(value).__name__} of {dtype}, shape {shape}"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."

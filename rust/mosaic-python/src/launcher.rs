@@ -1,0 +1,129 @@
+//! What `mrun` starts, as Python sees it: the monitor, the node agent, the command.
+
+use std::ffi::OsString;
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+use std::sync::{Mutex, OnceLock};
+
+use mosaic_runtime::directory::Directory;
+use mosaic_runtime::launcher::monitor::{Monitor, MonitorConfig};
+use mosaic_runtime::launcher::{AgentSeat, agent, command};
+use pyo3::prelude::*;
+
+use crate::engine::engine_error;
+use crate::hooks::error;
+use crate::waiting::{block, deadline, lock};
+
+/// The monitor of this process: a directory first, then what listens there.
+#[pyclass(frozen, name = "Monitor", module = "mosaic._core")]
+pub(crate) struct PyMonitor {
+    path: PathBuf,
+    place: Mutex<Option<Directory>>,
+    monitor: OnceLock<Monitor>,
+}
+
+impl PyMonitor {
+    fn started(&self, py: Python<'_>) -> PyResult<&Monitor> {
+        self.monitor
+            .get()
+            .ok_or_else(|| error(py, "MosaicError", "the monitor has not been started"))
+    }
+}
+
+#[pymethods]
+impl PyMonitor {
+    #[new]
+    fn new() -> PyResult<Self> {
+        let place = Directory::create()?;
+        Ok(Self {
+            path: place.path().to_path_buf(),
+            place: Mutex::new(Some(place)),
+            monitor: OnceLock::new(),
+        })
+    }
+
+    #[pyo3(signature = (agent_command, key))]
+    fn start(
+        &self,
+        py: Python<'_>,
+        agent_command: Option<Vec<OsString>>,
+        key: PathBuf,
+    ) -> PyResult<()> {
+        let Some(place) = lock(&self.place).take() else {
+            return Err(error(py, "MosaicError", "the monitor was started before"));
+        };
+        let config = MonitorConfig {
+            agent: agent_command,
+            key,
+            report,
+        };
+        let monitor = py
+            .detach(|| Monitor::start(place, config))
+            .map_err(|error| engine_error(py, &error))?;
+        // Only one thread can have had the place.
+        let _ = self.monitor.set(monitor);
+        Ok(())
+    }
+
+    #[getter]
+    fn directory(&self) -> PathBuf {
+        self.path.clone()
+    }
+
+    #[getter]
+    fn agent(&self) -> Option<u32> {
+        self.monitor.get().and_then(Monitor::agent)
+    }
+
+    fn wait_ready(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+        let monitor = self.started(py)?;
+        let deadline = deadline(timeout);
+        block(py, || monitor.wait_ready(deadline))
+    }
+
+    fn guard(&self, command: Option<u32>) {
+        if let Some(monitor) = self.monitor.get() {
+            monitor.guard(command);
+        }
+    }
+
+    fn stop(&self, py: Python<'_>) {
+        py.detach(|| {
+            if let Some(place) = lock(&self.place).take() {
+                place.leave();
+                place.remove();
+            }
+            if let Some(monitor) = self.monitor.get() {
+                monitor.stop();
+            }
+        });
+    }
+}
+
+/// Said past Python, whose interpreter may be at anything.
+fn report(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "mrun: {text}");
+}
+
+/// Be the node agent that the monitor named in the environment has started, until it ends.
+#[pyfunction]
+pub(crate) fn run_agent(py: Python<'_>) -> PyResult<()> {
+    py.detach(|| agent(&AgentSeat::from_environment()?))
+        .map_err(|error| engine_error(py, &error))
+}
+
+/// Start a command in a process group of its own, which gets the terminal of that descriptor; return its process id.
+#[pyfunction]
+#[pyo3(signature = (command, environment, terminal = None))]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "an argument that was converted from Python's is ours"
+)]
+pub(crate) fn spawn_command(
+    command: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
+    terminal: Option<RawFd>,
+) -> PyResult<u32> {
+    Ok(command::spawn(&command, environment, terminal)?)
+}

@@ -1,0 +1,101 @@
+//! What is done when the monitor was killed: the key goes, and the command that it ran ends.
+//!
+//! The command has a moment to hear of it, then it is asked to end, then it is killed: two seconds after the monitor
+//! nothing is left.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, getpid, kill_process, kill_process_group};
+
+use crate::net::process_ended;
+use crate::threads;
+
+/// How long the program may go on, so that what waits in it hears why it ends.
+const HEARING: Duration = Duration::from_millis(900);
+/// How long it may take to end once it was asked to.
+const ENDING: Duration = Duration::from_millis(500);
+
+/// Remove the file that told programs of this directory, and the folder around it if nothing else is there.
+pub(crate) fn remove_key(key: &Path, directory: &Path) {
+    // It may be another's by now.
+    let ours =
+        fs::read_to_string(key).is_ok_and(|text| text.contains(&directory.display().to_string()));
+    if ours {
+        let _ = fs::remove_file(key);
+    }
+    if let Some(workspace) = key.parent() {
+        let _ = fs::remove_dir(workspace);
+    }
+}
+
+/// End the command that leads this process group.
+pub(crate) async fn end_group(leader: u32) {
+    let Some(leader) = Pid::from_raw(leader.cast_signed()) else {
+        return;
+    };
+    // The rest of the group has no reason to go on without its leader.
+    let _ = tokio::time::timeout(HEARING, process_ended(leader)).await;
+    if kill_process_group(leader, Signal::TERM).is_ok() {
+        tokio::time::sleep(ENDING).await;
+        let _ = kill_process_group(leader, Signal::KILL);
+    }
+}
+
+/// End this process in the same way: nobody else may be left who could. Returns at once.
+pub(crate) fn end_myself() {
+    let ending = || {
+        for (pause, signal) in [(HEARING, Signal::TERM), (ENDING, Signal::KILL)] {
+            let until = Instant::now() + pause;
+            while let Some(left) = until.checked_duration_since(Instant::now()) {
+                std::thread::park_timeout(left);
+            }
+            let _ = kill_process(getpid(), signal);
+        }
+    };
+    let _ = threads::spawn("mosaic-end", ending);
+}
+
+/// Whether the kernel was to end this process at once when its parent dies, before that was taken back.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bound(bool);
+
+/// Take it back. The kernel asks each thread: the one that calls this should be that which came with the process.
+pub(crate) fn loosen() -> Bound {
+    let bound = Bound(ends_with_parent());
+    end_with_parent(false);
+    bound
+}
+
+impl Bound {
+    /// Let it be again as it was.
+    pub(crate) fn tighten(self) {
+        if self.0 {
+            end_with_parent(true);
+        }
+    }
+}
+
+/// Have the kernel end this process at once when its parent dies, or not.
+#[cfg(target_os = "linux")]
+pub(crate) fn end_with_parent(at_once: bool) {
+    let signal = at_once.then_some(Signal::TERM);
+    let _ = rustix::process::set_parent_process_death_signal(signal);
+}
+
+/// Whether it does.
+#[cfg(target_os = "linux")]
+fn ends_with_parent() -> bool {
+    rustix::process::parent_process_death_signal().is_ok_and(|signal| signal.is_some())
+}
+
+/// Elsewhere the kernel does no such thing.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn end_with_parent(_: bool) {}
+
+/// See above.
+#[cfg(not(target_os = "linux"))]
+fn ends_with_parent() -> bool {
+    false
+}

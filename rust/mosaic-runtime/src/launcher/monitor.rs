@@ -1,0 +1,326 @@
+//! The monitor: starts this machine's agent and lets heads in, one at a time.
+//!
+//! One I/O thread of `mrun`'s process, which never runs user code. An agent that dies is replaced; the head that had it
+//! is told how it died.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex as Lock, OnceLock};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+use tokio::sync::{Mutex, Notify, broadcast, mpsc, watch};
+
+use super::admission::accept;
+use super::agent::{DIRECTORY, Heads, KEY};
+use super::protocol::{NodeAddress, ToChild, write};
+use super::{AGENT_SOCKET, MONITOR_SOCKET, NODE_UID, guard};
+use crate::directory::Directory;
+use crate::engine::EngineError;
+use crate::net::process_ended;
+use crate::node::death::describe;
+use crate::shared::lock;
+use crate::signal::Signal as Wake;
+use crate::threads;
+
+/// How long an agent may take to end its processes at the stop.
+const AGENT_END: Duration = Duration::from_secs(2);
+/// Agents that may die before they are ready, one after another, until no other is started.
+const FAILED_STARTS: u32 = 3;
+/// From the start of one to that of the next at least, so that one which dies again and again does not take a core.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How the monitor is started.
+#[derive(Debug)]
+pub struct MonitorConfig {
+    /// The command that starts an agent; none to be the agent too, in this process.
+    pub agent: Option<Vec<OsString>>,
+    /// The file that tells programs of the directory.
+    pub key: PathBuf,
+    /// Told of an agent's death.
+    pub report: fn(&str),
+}
+
+/// The monitor of this process.
+pub struct Monitor {
+    common: Arc<Common>,
+    thread: Lock<Option<std::thread::JoinHandle<()>>>,
+}
+
+/// What the threads of a monitor share.
+pub(super) struct Common {
+    config: MonitorConfig,
+    pub(super) place: Directory,
+    pub(super) node: watch::Sender<NodeState>,
+    pub(super) deaths: broadcast::Sender<String>,
+    orders: Lock<Option<mpsc::Sender<ToChild>>>,
+    guarded: Lock<Option<u32>>,
+    stopping: Notify,
+    /// The process of the head that is in.
+    pub(super) head: Lock<Option<u32>>,
+    pub(super) turn: Arc<Mutex<()>>,
+    changed: OnceLock<Wake>,
+}
+
+/// What there is of the agent.
+#[derive(Debug, Clone)]
+pub(super) enum NodeState {
+    Starting,
+    Ready(NodeAddress),
+    Failed(String),
+    Stopping,
+}
+
+impl Monitor {
+    /// Start the I/O thread, and the agent. Sockets are made in that directory, which goes with the monitor.
+    pub fn start(place: Directory, config: MonitorConfig) -> Result<Self, EngineError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let path = place.path().join(MONITOR_SOCKET);
+        let socket = std::os::unix::net::UnixListener::bind(&path).map_err(|error| {
+            EngineError::System(format!(
+                "cannot listen at {}: {error} (XDG_RUNTIME_DIR or TMPDIR say where)",
+                path.display()
+            ))
+        })?;
+        socket.set_nonblocking(true)?;
+        let changed = OnceLock::new();
+        let _ = changed.set(Wake::new()?);
+        let common = Arc::new(Common {
+            config,
+            place,
+            node: watch::Sender::new(NodeState::Starting),
+            deaths: broadcast::Sender::new(16),
+            orders: Lock::default(),
+            guarded: Lock::default(),
+            stopping: Notify::new(),
+            head: Lock::default(),
+            turn: Arc::default(),
+            changed,
+        });
+        let for_thread = Arc::clone(&common);
+        let thread = threads::spawn("mosaic-monitor", move || {
+            runtime.block_on(async {
+                tokio::spawn(accept(Arc::clone(&for_thread), socket));
+                Arc::clone(&for_thread).keep_node().await;
+            });
+            for_thread.wake();
+        })?;
+        Ok(Self {
+            common,
+            thread: Lock::new(Some(thread)),
+        })
+    }
+
+    /// Where the sockets and the secret are.
+    pub fn directory(&self) -> &Path {
+        self.common.place.path()
+    }
+
+    /// The process of the agent, if it is ready.
+    pub fn agent(&self) -> Option<u32> {
+        match &*self.common.node.borrow() {
+            NodeState::Ready(address) => Some(address.pid),
+            _ => None,
+        }
+    }
+
+    /// Block until the agent is ready.
+    pub fn wait_ready(&self, deadline: Option<Instant>) -> Result<(), EngineError> {
+        let changed = self.common.changed.get().ok_or(EngineError::Stopped)?;
+        loop {
+            changed.clear();
+            match &*self.common.node.borrow() {
+                NodeState::Ready(_) => return Ok(()),
+                NodeState::Failed(reason) => return Err(EngineError::NoWorkers(reason.clone())),
+                NodeState::Stopping => return Err(EngineError::Stopped),
+                NodeState::Starting => {}
+            }
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            if !changed.wait(left)? {
+                return Err(EngineError::TimedOut);
+            }
+        }
+    }
+
+    /// A command is to end with this process, however this one ends; `None` when it has ended.
+    pub fn guard(&self, command: Option<u32>) {
+        *lock(&self.common.guarded) = command;
+        let order = command.map_or(ToChild::Unguard, ToChild::Guard);
+        if let Some(orders) = &*lock(&self.common.orders) {
+            let _ = orders.try_send(order);
+        }
+    }
+
+    /// End the agent and whatever it still has, and remove what is on disk. Blocks until all is gone.
+    pub fn stop(&self) {
+        let Some(thread) = lock(&self.thread).take() else {
+            return;
+        };
+        self.common.stopping.notify_one();
+        let _ = thread.join();
+        guard::remove_key(&self.common.config.key, self.common.place.path());
+        self.common.place.leave();
+        self.common.place.remove();
+    }
+}
+
+impl std::fmt::Debug for Monitor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Monitor")
+            .field("directory", &self.directory())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Common {
+    fn set(&self, state: NodeState) {
+        self.node.send_replace(state);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(changed) = self.changed.get() {
+            changed.raise();
+        }
+    }
+
+    fn ready(&self, pid: u32) {
+        self.set(NodeState::Ready(NodeAddress {
+            uid: NODE_UID.into(),
+            pid,
+            socket: AGENT_SOCKET.into(),
+        }));
+    }
+
+    /// See that there is an agent, until the stop.
+    async fn keep_node(self: Arc<Self>) {
+        if self.config.agent.is_none() {
+            return self.be_the_node().await;
+        }
+        let mut failed = 0;
+        loop {
+            let (mut was_ready, began) = (false, Instant::now());
+            let how = match self.start_agent() {
+                Ok(child) => self.see_through(child, &mut was_ready).await,
+                Err(error) => Some(format!("cannot be started: {error}")),
+            };
+            let Some(how) = how else { return };
+            failed = if was_ready { 0 } else { failed + 1 };
+            (self.config.report)(&format!("{NODE_UID} {how}"));
+            let _ = self.deaths.send(how.clone());
+            if failed >= FAILED_STARTS {
+                self.set(NodeState::Failed(format!(
+                    "{NODE_UID} does not start: it {how}"
+                )));
+                return self.stopping.notified().await;
+            }
+            self.set(NodeState::Starting);
+            tokio::select! {
+                () = tokio::time::sleep_until((began + PAUSE).into()) => {},
+                () = self.stopping.notified() => return,
+            }
+        }
+    }
+
+    /// Be the agent in this process.
+    async fn be_the_node(&self) {
+        let heads = Directory::join(self.place.path()).and_then(Heads::listen);
+        match heads {
+            Ok(heads) => {
+                self.ready(std::process::id());
+                self.stopping.notified().await;
+                self.set(NodeState::Stopping);
+                heads.close().await;
+            }
+            Err(error) => {
+                self.set(NodeState::Failed(format!(
+                    "{NODE_UID} cannot listen: {error}"
+                )));
+                self.stopping.notified().await;
+            }
+        }
+    }
+
+    fn start_agent(&self) -> io::Result<Child> {
+        let [program, arguments @ ..] = self.config.agent.as_deref().unwrap_or_default() else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        // Out of the reach of Ctrl-C: it ends when it is told to, or with this process.
+        Command::new(program)
+            .args(arguments)
+            .env(DIRECTORY, self.place.path())
+            .env(KEY, &self.config.key)
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+    }
+
+    /// See an agent through to its end. Returns how it ended, or `None` if it was told to.
+    async fn see_through(&self, mut child: Child, was_ready: &mut bool) -> Option<String> {
+        let pid = child.id();
+        let (orders, waiting) = mpsc::channel(16);
+        if let Some(leader) = *lock(&self.guarded) {
+            let _ = orders.try_send(ToChild::Guard(leader));
+        }
+        *lock(&self.orders) = Some(orders.clone());
+        let pipes = (child.stdin.take(), child.stdout.take());
+        if let (Some(to), Some(from)) = pipes
+            && let (Ok(to), Ok(mut from)) = (
+                pipe::Sender::from_owned_fd(to.into()),
+                pipe::Receiver::from_owned_fd(from.into()),
+            )
+        {
+            tokio::spawn(give_orders(to, waiting));
+            let mut byte = [0];
+            tokio::select! {
+                read = from.read_exact(&mut byte) => if read.is_ok() {
+                    *was_ready = true;
+                    self.ready(pid);
+                },
+                () = self.stopping.notified() => self.stopping.notify_one(),
+            }
+        }
+        let process = Pid::from_raw(pid.cast_signed())?;
+        let told = tokio::select! {
+            ended = process_ended(process) => {
+                // Nobody shall be sent to it any more.
+                self.set(NodeState::Starting);
+                if ended.is_err() {
+                    let _ = kill_process(process, Signal::KILL);
+                }
+                false
+            },
+            () = self.stopping.notified() => {
+                self.set(NodeState::Stopping);
+                let _ = orders.try_send(ToChild::Stop);
+                if tokio::time::timeout(AGENT_END, process_ended(process)).await.is_err() {
+                    // Its workers see that by themselves.
+                    let _ = kill_process(process, Signal::KILL);
+                }
+                true
+            },
+        };
+        *lock(&self.orders) = None;
+        let status = tokio::task::spawn_blocking(move || child.wait()).await;
+        let how = describe(status.unwrap_or_else(|error| Err(io::Error::other(error))));
+        (!told).then_some(how)
+    }
+}
+
+async fn give_orders(mut to: pipe::Sender, mut waiting: mpsc::Receiver<ToChild>) {
+    while let Some(order) = waiting.recv().await {
+        if write(&mut to, &order).await.is_err() {
+            return;
+        }
+    }
+    // Kept open to the end: that it closes says that this process is gone.
+    std::future::pending::<()>().await;
+}

@@ -1,0 +1,429 @@
+//! The head's view of its node: which workers there are to be, which of them live, what takes the place of the dead.
+//!
+//! The warehouse is started, watched and ended in the same way, but only when the rules ask for it, and nothing takes
+//! its place before they ask again.
+//!
+//! Runs on the head's I/O thread. The processes themselves are in other hands: those of this very process
+//! ([`processes`]), or those of a node agent under `mrun` ([`attached`]). Either way a worker's death is what the
+//! kernel says of its process, never a closed socket alone: the message to everyone names the exit code or the signal.
+//! What the worker sent before it died is read first.
+
+pub(crate) mod attached;
+pub(crate) mod death;
+mod here;
+mod launch;
+pub(crate) mod processes;
+
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use mosaic_core::event::{Event, Role};
+use mosaic_core::id::RuntimeId;
+use mosaic_core::wire::Message;
+use rustix::process::{Signal, kill_process_group};
+use tokio::sync::Notify;
+
+use self::attached::{Agent, Attached};
+use self::here::Here;
+pub use self::launch::{DIRECTORY, HEAD, Launch, MONITOR, PARENT, ROLE, RUNTIME, UID, WAREHOUSE};
+use self::processes::{Ended, Processes, Program, RUN_DRY, RUN_DRY_AT_STOP, Start};
+use crate::launcher::guard::Bound;
+use crate::notice::Notice;
+use crate::shared::{Shared, lock};
+
+/// Workers that may die before they have joined, one after another, until the node gives up.
+const FAILED_STARTS: u32 = 3;
+/// How long a worker that closed its connection may take to end before it is killed.
+const LINGER: Duration = Duration::from_secs(1);
+/// How long an agent may take for what it does at once when it is well.
+const UNRESPONSIVE: Duration = Duration::from_secs(1);
+
+/// The node, as the head sees it.
+#[derive(Debug)]
+pub(crate) struct Node {
+    launch: Launch,
+    hands: Hands,
+    /// The processes of the monitor and, while it lives, the agent: this one, if they are tasks of it.
+    monitor: u32,
+    agent: Mutex<Option<u32>>,
+    workers: Mutex<BTreeMap<RuntimeId, Arc<Worker>>>,
+    next: AtomicU32,
+    next_worker: AtomicU32,
+    failed_starts: AtomicU32,
+    gave_up: Mutex<Option<String>>,
+    stopping: AtomicBool,
+    all_gone: Notify,
+}
+
+/// Who holds the processes.
+#[derive(Debug)]
+enum Hands {
+    /// This very process.
+    Own(Arc<Processes<Here>>, Program),
+    /// A node agent; the connections to it and to the monitor wait for the I/O thread to serve them.
+    Agent {
+        seat: Mutex<Option<Attached>>,
+        agent: OnceLock<Agent>,
+        bound: Bound,
+    },
+}
+
+#[derive(Debug)]
+struct Worker {
+    uid: String,
+    role: Role,
+    connection_closed: Notify,
+    ended: Notify,
+}
+
+impl Node {
+    /// With the processes in the hands of this one, or in those of the agent that the head is attached to.
+    pub(crate) fn new(
+        launch: Launch,
+        attached: Option<(Attached, Bound)>,
+        head: Weak<Shared>,
+    ) -> Self {
+        let own = std::process::id();
+        let (monitor, agent) = attached
+            .as_ref()
+            .map_or((own, own), |(attached, _)| attached.processes());
+        let hands = match attached {
+            Some((attached, bound)) => Hands::Agent {
+                seat: Mutex::new(Some(attached)),
+                agent: OnceLock::new(),
+                bound,
+            },
+            None => Hands::Own(Processes::new(Here(head)), launch.program(false)),
+        };
+        Self {
+            launch,
+            hands,
+            monitor,
+            agent: Mutex::new(Some(agent)),
+            workers: Mutex::default(),
+            next: AtomicU32::new(1),
+            next_worker: AtomicU32::new(0),
+            failed_starts: AtomicU32::new(0),
+            gave_up: Mutex::default(),
+            stopping: AtomicBool::new(false),
+            all_gone: Notify::new(),
+        }
+    }
+
+    /// Why no worker will be started any more, if so.
+    pub(crate) fn gave_up(&self) -> Option<String> {
+        lock(&self.gave_up).clone()
+    }
+
+    /// Whether the workers are meant to end.
+    pub(crate) fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// The processes of the monitor and of the agent, if it lives.
+    pub(crate) fn processes(&self) -> (u32, Option<u32>) {
+        (self.monitor, *lock(&self.agent))
+    }
+
+    /// Whether something that the workers have printed may not have been told yet.
+    pub(crate) fn output_is_due(&self) -> bool {
+        match &self.hands {
+            Hands::Own(processes, _) => processes.rounds.are_due(),
+            // It has to be asked.
+            Hands::Agent { .. } => true,
+        }
+    }
+
+    /// Have [`Notice::Drained`] told once all that the workers have printed by now has been told.
+    pub(crate) fn drain_output(&self, shared: &Arc<Shared>, token: u64) {
+        match &self.hands {
+            Hands::Own(processes, _) => {
+                let shared = Arc::clone(shared);
+                processes
+                    .rounds
+                    .begin(move || shared.tell(Notice::Drained(token)));
+            }
+            Hands::Agent { agent, .. } => match agent.get() {
+                Some(agent) => agent.drain_output(shared, token),
+                None => shared.tell(Notice::Drained(token)),
+            },
+        }
+    }
+
+    /// Start the workers.
+    pub(crate) fn start(&self, shared: &Arc<Shared>) {
+        if let Hands::Agent { seat, agent, .. } = &self.hands
+            && let Some(seat) = lock(seat).take()
+        {
+            let _ = agent.set(Agent::serve(seat, shared));
+        }
+        for _ in 0..self.launch.workers {
+            self.add_worker(shared);
+        }
+    }
+
+    /// Start one worker more.
+    pub(crate) fn add_worker(&self, shared: &Arc<Shared>) {
+        let number = self.next_worker.fetch_add(1, Ordering::Relaxed);
+        self.start_one(shared, format!("worker:0:{number}"), Role::Worker);
+    }
+
+    /// Start the warehouse; the rules see to it that there is one at a time.
+    pub(crate) fn start_warehouse(&self, shared: &Arc<Shared>) {
+        self.start_one(shared, "warehouse:0".into(), Role::Warehouse);
+    }
+
+    fn start_one(&self, shared: &Arc<Shared>, uid: String, role: Role) {
+        if self.stopping() {
+            return;
+        }
+        let runtime = RuntimeId(self.next.fetch_add(1, Ordering::Relaxed));
+        let what = if role == Role::Warehouse {
+            WAREHOUSE
+        } else {
+            ""
+        };
+        let text = |text: &str| Bytes::copy_from_slice(text.as_bytes());
+        let directory = shared.directory.path().as_os_str().as_bytes();
+        let start = Start {
+            runtime: runtime.0,
+            uid: uid.clone(),
+            environment: vec![
+                (DIRECTORY.into(), Bytes::copy_from_slice(directory)),
+                (RUNTIME.into(), text(&runtime.0.to_string())),
+                (UID.into(), text(&uid)),
+                (ROLE.into(), text(what)),
+                (HEAD.into(), text(&std::process::id().to_string())),
+                (MONITOR.into(), text(&self.monitor.to_string())),
+            ],
+        };
+        let worker = Worker {
+            uid,
+            role,
+            connection_closed: Notify::new(),
+            ended: Notify::new(),
+        };
+        lock(&self.workers).insert(runtime, Arc::new(worker));
+        match &self.hands {
+            Hands::Own(processes, program) => {
+                if let Err(reason) = processes.start(program, &start) {
+                    self.not_started(shared, runtime, reason);
+                }
+            }
+            Hands::Agent { agent, .. } => {
+                if let Some(Err(reason)) = agent.get().map(|agent| agent.start(start)) {
+                    self.not_started(shared, runtime, reason);
+                }
+            }
+        }
+    }
+
+    /// A process could not be started at all.
+    pub(crate) fn not_started(&self, shared: &Shared, runtime: RuntimeId, reason: String) {
+        let Some(worker) = lock(&self.workers).remove(&runtime) else {
+            return;
+        };
+        self.all_gone.notify_one();
+        if worker.role == Role::Warehouse {
+            shared.process_one(Event::WarehouseFailed(reason));
+        } else {
+            self.give_up(shared, reason);
+        }
+    }
+
+    fn give_up(&self, shared: &Shared, reason: String) {
+        *lock(&self.gave_up) = Some(reason.clone());
+        shared.tell(Notice::Exhausted(reason.clone()));
+        shared.process_one(Event::WorkersExhausted(reason));
+        shared.wake_watchers();
+    }
+
+    /// A runtime takes part: if it is a worker, workers do start.
+    pub(crate) fn joined(&self, role: Role) {
+        if role == Role::Worker {
+            self.failed_starts.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// The connection to a worker closed. Returns whether the node watches that runtime's process.
+    pub(crate) fn connection_closed(&self, shared: &Arc<Shared>, runtime: RuntimeId) -> bool {
+        let Some(worker) = lock(&self.workers).get(&runtime).cloned() else {
+            return false;
+        };
+        worker.connection_closed.notify_one();
+        if self.stopping() {
+            // What it still does has the time that the stop gives it.
+            return true;
+        }
+        let shared = Arc::clone(shared);
+        tokio::spawn(async move {
+            // A process that hangs while it exits must not keep those waiting who called it.
+            if tokio::time::timeout(LINGER, worker.ended.notified())
+                .await
+                .is_err()
+                && let Some(node) = &shared.node
+            {
+                node.kill(runtime);
+            }
+        });
+        true
+    }
+
+    fn kill(&self, runtime: RuntimeId) {
+        match &self.hands {
+            Hands::Own(processes, _) => processes.kill(runtime),
+            Hands::Agent { agent, .. } => {
+                if let Some(agent) = agent.get() {
+                    agent.kill(runtime);
+                }
+            }
+        }
+    }
+
+    /// A process has ended and been reaped: settle what follows.
+    pub(crate) async fn ended(&self, shared: &Arc<Shared>, runtime: RuntimeId, end: Ended) {
+        let Some(worker) = lock(&self.workers).get(&runtime).cloned() else {
+            return;
+        };
+        worker.ended.notify_one();
+        let joined = shared.member(runtime).is_some();
+        let cause = format!("{} {}", worker.uid, end.how);
+        if joined {
+            // What it sent is read first; a process that it left behind may hold its connection open.
+            let patience = if self.stopping() {
+                RUN_DRY_AT_STOP
+            } else {
+                RUN_DRY
+            };
+            let patience = patience.saturating_sub(Duration::from_millis(end.dried_ms));
+            let _ = tokio::time::timeout(patience, worker.connection_closed.notified()).await;
+            let cause = if self.stopping() {
+                "the runtime was stopped".to_owned()
+            } else {
+                cause.clone()
+            };
+            shared.process_one(Event::RuntimeDied { runtime, cause });
+        }
+        lock(&self.workers).remove(&runtime);
+        self.all_gone.notify_one();
+        if self.stopping() {
+            return;
+        }
+        let failure = (!joined).then(|| format!("{cause} before it took part\n{}", end.last_words));
+        match (worker.role, failure) {
+            (Role::Warehouse, Some(failure)) => {
+                let reason = format!("the warehouse does not start: {failure}");
+                shared.process_one(Event::WarehouseFailed(reason));
+            }
+            (Role::Warehouse, None) => {}
+            (_, Some(failure))
+                if self.failed_starts.fetch_add(1, Ordering::Relaxed) + 1 >= FAILED_STARTS =>
+            {
+                self.give_up(shared, format!("workers do not start: {failure}"));
+            }
+            _ => self.add_worker(shared),
+        }
+    }
+
+    /// The agent is gone, and its workers with it: whoever waits for them is told why, and none will follow.
+    pub(crate) fn lost(&self, shared: &Shared, reason: &str) {
+        *lock(&self.agent) = None;
+        if !self.stopping() {
+            // Before anybody finds that there is no worker left.
+            *lock(&self.gave_up) = Some(reason.to_owned());
+        }
+        // One that was stopped by a signal does not see by itself that it has to end.
+        for leader in shared.members_of_this_machine() {
+            let _ = kill_process_group(leader, Signal::KILL);
+        }
+        let workers = std::mem::take(&mut *lock(&self.workers));
+        for (runtime, worker) in workers {
+            worker.ended.notify_one();
+            if shared.member(runtime).is_some() {
+                let cause = if self.stopping() {
+                    "the runtime was stopped".to_owned()
+                } else {
+                    format!("{} ended, for {reason}", worker.uid)
+                };
+                shared.process_one(Event::RuntimeDied { runtime, cause });
+            }
+            if worker.role == Role::Warehouse && !self.stopping() {
+                let reason = format!("the warehouse does not start: {reason}");
+                shared.process_one(Event::WarehouseFailed(reason));
+            }
+        }
+        self.all_gone.notify_one();
+        // Nobody will join, and nobody would be left to remove it should this process be killed now.
+        shared.directory.remove();
+        if !self.stopping() {
+            self.give_up(shared, reason.to_owned());
+        }
+    }
+
+    /// Have the workers end, and wait until they have.
+    pub(crate) async fn stop(&self, shared: &Arc<Shared>, grace: Option<Duration>) {
+        self.stopping.store(true, Ordering::Release);
+        match &self.hands {
+            Hands::Own(processes, _) => processes.be_patient(),
+            Hands::Agent { agent, .. } => {
+                if let Some(agent) = agent.get() {
+                    agent.be_patient();
+                }
+            }
+        }
+        let grace = grace.unwrap_or(self.launch.grace);
+        let workers: Vec<_> = lock(&self.workers).keys().copied().collect();
+        for runtime in workers {
+            if shared.member(runtime).is_some() {
+                shared.send(
+                    runtime,
+                    &Message::Shutdown {
+                        grace_ms: grace.as_millis() as u64,
+                    },
+                );
+            } else {
+                self.kill(runtime);
+            }
+        }
+        let all_gone = async {
+            while !lock(&self.workers).is_empty() {
+                self.all_gone.notified().await;
+            }
+        };
+        tokio::pin!(all_gone);
+        if tokio::time::timeout(grace, &mut all_gone).await.is_err() {
+            let left: Vec<_> = lock(&self.workers).keys().copied().collect();
+            for runtime in left {
+                self.kill(runtime);
+            }
+            match &self.hands {
+                Hands::Own(..) => all_gone.await,
+                Hands::Agent { .. } => {
+                    if tokio::time::timeout(UNRESPONSIVE, &mut all_gone)
+                        .await
+                        .is_err()
+                    {
+                        // It has been stopped by a signal, perhaps: its workers end all the same.
+                        return self.lost(shared, "the node agent does not answer");
+                    }
+                }
+            }
+        }
+        if let Hands::Agent { agent, .. } = &self.hands
+            && let Some(agent) = agent.get()
+        {
+            let _ = tokio::time::timeout(UNRESPONSIVE, agent.detach()).await;
+        }
+    }
+
+    /// The head has stopped. Called on the thread that ends it.
+    pub(crate) fn left(&self) {
+        if let Hands::Agent { bound, .. } = &self.hands {
+            bound.tighten();
+        }
+    }
+}

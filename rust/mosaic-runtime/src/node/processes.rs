@@ -1,0 +1,290 @@
+//! The processes of one machine: started, listened to, seen through to their end.
+//!
+//! Runs on one I/O thread: the head's, or that of a node agent. Who starts them decides nothing here: news go to an
+//! [`Audience`], which is the head itself or a connection to it.
+//!
+//! The end of a process is what the kernel says of it (a pidfd). What it printed before is told first, and what its
+//! methods left running is ended before it is reaped, while its number is nobody else's.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use mosaic_core::id::RuntimeId;
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid,
+};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use super::death::{AtStart, reap};
+use crate::memory::{Group, KillCounts, own_peak};
+use crate::net::process_ended;
+use crate::printed::{Rounds, Stream};
+use crate::shared::lock;
+
+/// How long a dead process's output may take to run dry; longer means that a process which it left behind holds it
+/// open.
+pub(crate) const RUN_DRY: Duration = Duration::from_millis(50);
+/// The same at the stop, where nobody waits for the news: a helper of the worker may be tidying up after it.
+pub(crate) const RUN_DRY_AT_STOP: Duration = Duration::from_millis(500);
+
+/// What all processes of a runtime have in common.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Program {
+    /// Program and arguments.
+    pub(crate) command: Vec<String>,
+    /// The environment: added to that of this process, or all of it.
+    pub(crate) environment: Vec<(Bytes, Bytes)>,
+    /// Whether it is all.
+    pub(crate) whole: bool,
+    /// Where they start; `None` for where this process is.
+    pub(crate) working_directory: Option<Bytes>,
+}
+
+/// One process to be started.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Start {
+    /// Its number in the runtime.
+    pub(crate) runtime: u32,
+    /// Its name.
+    pub(crate) uid: String,
+    /// Environment of its own.
+    pub(crate) environment: Vec<(String, Bytes)>,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Ended {
+    /// "was killed by signal 9", "exited with code 3".
+    pub(crate) how: String,
+    /// What it said last on standard error.
+    pub(crate) last_words: String,
+    /// How long its output took to run dry, in milliseconds.
+    pub(crate) dried_ms: u64,
+}
+
+/// A line that a process printed, without its end.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Line {
+    /// On standard error rather than standard output.
+    pub(crate) error: bool,
+    /// Where the worker says that it belongs, if it does.
+    pub(crate) origin: Option<u32>,
+    /// What.
+    pub(crate) text: Bytes,
+}
+
+/// Who is told of the processes.
+pub(crate) trait Audience: Send + Sync + 'static {
+    /// A line was printed. Returns when there is room for more.
+    fn printed(&self, runtime: RuntimeId, line: Line) -> impl Future<Output = ()> + Send;
+    /// A process has ended and been reaped.
+    fn ended(&self, runtime: RuntimeId, end: Ended) -> impl Future<Output = ()> + Send;
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Processes<A> {
+    audience: A,
+    children: Mutex<BTreeMap<RuntimeId, Arc<Watched>>>,
+    all_gone: Notify,
+    patient: AtomicBool,
+    kills: Mutex<KillCounts>,
+    /// Has the pipes read.
+    pub(crate) rounds: Rounds,
+}
+
+#[derive(Debug)]
+struct Watched {
+    pid: Pid,
+    last_words: Mutex<Vec<u8>>,
+    at_start: AtStart,
+}
+
+impl<A: Audience> Processes<A> {
+    pub(crate) fn new(audience: A) -> Arc<Self> {
+        Arc::new(Self {
+            audience,
+            children: Mutex::default(),
+            all_gone: Notify::new(),
+            patient: AtomicBool::new(false),
+            kills: Mutex::new(KillCounts::now()),
+            rounds: Rounds::new(),
+        })
+    }
+
+    /// Start one. The reason comes back if it cannot be.
+    pub(crate) fn start(self: &Arc<Self>, program: &Program, start: &Start) -> Result<(), String> {
+        let cannot = |error: io::Error| {
+            let name = program.command.first().cloned().unwrap_or_default();
+            format!("cannot start {} with {name:?}: {error}", start.uid)
+        };
+        let mut child = spawn(program, start).map_err(cannot)?;
+        let Some(pid) = Pid::from_raw(child.id().cast_signed()) else {
+            return Ok(());
+        };
+        let watched = Arc::new(Watched {
+            pid,
+            last_words: Mutex::default(),
+            at_start: AtStart {
+                group: Group::of(child.id()),
+                inherited: own_peak().unwrap_or(0),
+            },
+        });
+        let runtime = RuntimeId(start.runtime);
+        lock(&self.children).insert(runtime, Arc::clone(&watched));
+        let listen = |from: OwnedFd, error| {
+            let (processes, watched) = (Arc::clone(self), Arc::clone(&watched));
+            tokio::spawn(async move {
+                let stream = Stream {
+                    audience: &processes.audience,
+                    rounds: &processes.rounds,
+                    runtime,
+                    error,
+                    last_words: &watched.last_words,
+                };
+                stream.pass_on(from).await;
+            })
+        };
+        let out = child.stdout.take().map(|out| listen(out.into(), false));
+        let err = child.stderr.take().map(|err| listen(err.into(), true));
+        tokio::spawn(watch(Arc::clone(self), runtime, watched, [out, err]));
+        Ok(())
+    }
+
+    /// Kill one, if it still runs.
+    pub(crate) fn kill(&self, runtime: RuntimeId) {
+        if let Some(watched) = lock(&self.children).get(&runtime) {
+            let _ = kill_process(watched.pid, Signal::KILL);
+        }
+    }
+
+    /// Kill all.
+    pub(crate) fn kill_all(&self) {
+        for watched in lock(&self.children).values() {
+            let _ = kill_process(watched.pid, Signal::KILL);
+        }
+    }
+
+    /// Give what the processes left running time to end by itself from now on.
+    pub(crate) fn be_patient(&self) {
+        self.patient.store(true, Ordering::Relaxed);
+    }
+
+    /// Wait until all have ended.
+    pub(crate) async fn all_gone(&self) {
+        while !lock(&self.children).is_empty() {
+            self.all_gone.notified().await;
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        if self.patient.load(Ordering::Relaxed) {
+            RUN_DRY_AT_STOP
+        } else {
+            RUN_DRY
+        }
+    }
+}
+
+fn spawn(program: &Program, start: &Start) -> io::Result<Child> {
+    let [name, arguments @ ..] = &program.command[..] else {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "no command to start workers with",
+        ));
+    };
+    let mut command = Command::new(name);
+    if program.whole {
+        command.env_clear();
+    }
+    if let Some(directory) = &program.working_directory {
+        command.current_dir(OsStr::from_bytes(directory));
+    }
+    let shared = program
+        .environment
+        .iter()
+        .map(|(name, value)| (OsStr::from_bytes(name), OsStr::from_bytes(value)));
+    let own = start
+        .environment
+        .iter()
+        .map(|(name, value)| (OsStr::new(name), OsStr::from_bytes(value)));
+    // A process group of their own: Ctrl-C at the terminal is the driver's, who tells the workers; and what a
+    // worker leaves running can be found by it.
+    command
+        .args(arguments)
+        .envs(shared)
+        .envs(own)
+        .env(super::PARENT, std::process::id().to_string())
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+}
+
+/// See a process through to its end.
+async fn watch<A: Audience>(
+    processes: Arc<Processes<A>>,
+    runtime: RuntimeId,
+    watched: Arc<Watched>,
+    outputs: [Option<JoinHandle<()>>; 2],
+) {
+    let pid = watched.pid;
+    if process_ended(pid).await.is_err() {
+        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let _ = spawn_blocking(move || waitid(WaitId::Pid(pid), ended)).await;
+    }
+    let since = Instant::now();
+    run_dry(outputs, processes.patience()).await;
+    let dried_ms = since.elapsed().as_millis() as u64;
+    // What the methods started and left running. Before the worker is reaped.
+    let _ = kill_process_group(pid, Signal::KILL);
+    let how = reap(pid, &watched.at_start, &processes.kills);
+    lock(&processes.children).remove(&runtime);
+    let last_words = String::from_utf8_lossy(&lock(&watched.last_words))
+        .trim()
+        .to_owned();
+    let end = Ended {
+        how,
+        last_words,
+        dried_ms,
+    };
+    processes.audience.ended(runtime, end).await;
+    processes.all_gone.notify_one();
+}
+
+/// Wait until all has been read that an ended process printed.
+async fn run_dry(outputs: [Option<JoinHandle<()>>; 2], patience: Duration) {
+    let aborts: Vec<_> = outputs
+        .iter()
+        .flatten()
+        .map(JoinHandle::abort_handle)
+        .collect();
+    let all = async {
+        for output in outputs.into_iter().flatten() {
+            let _ = output.await;
+        }
+    };
+    if tokio::time::timeout(patience, all).await.is_err() {
+        for abort in aborts {
+            abort.abort();
+        }
+    }
+}
+
+/// A name or a value of an environment, as it travels.
+pub(crate) fn as_bytes(text: OsString) -> Bytes {
+    use std::os::unix::ffi::OsStringExt;
+    text.into_vec().into()
+}

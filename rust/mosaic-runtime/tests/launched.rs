@@ -1,0 +1,238 @@
+//! Heads that join a monitor and leave their workers to a node agent, as under `mrun`.
+
+mod common;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use common::{PATIENCE, Proxy, deadline};
+use mosaic_core::call::FailureKind;
+use mosaic_core::event::Role;
+use mosaic_runtime::closures::Closures;
+use mosaic_runtime::directory::Directory;
+use mosaic_runtime::engine::{Engine, EngineConfig, EngineError};
+use mosaic_runtime::launcher::monitor::{Monitor, MonitorConfig};
+use mosaic_runtime::node::Launch;
+use mosaic_runtime::roles::{self, MonitorSeat};
+use rustix::process::{Pid, Signal, kill_process};
+
+const MEMBER: &str = env!("CARGO_BIN_EXE_mosaic-test-member");
+
+/// A monitor in this process; it stops at the end of the test, and leaves nothing.
+struct Launcher {
+    monitor: Monitor,
+    key: PathBuf,
+    workspace: tempfile::TempDir,
+}
+
+impl Launcher {
+    fn start(in_process: bool) -> Self {
+        let workspace = tempfile::tempdir().expect("a directory");
+        let key = workspace.path().join("work").join("key");
+        std::fs::create_dir(workspace.path().join("work")).expect("a directory");
+        let place = Directory::create().expect("a place");
+        std::fs::write(&key, place.path().display().to_string()).expect("a key");
+        let config = MonitorConfig {
+            agent: (!in_process).then(|| vec![OsString::from(MEMBER), "agent".into()]),
+            key: key.clone(),
+            report: |_| {},
+        };
+        let monitor = Monitor::start(place, config).expect("a monitor");
+        Self {
+            monitor,
+            key,
+            workspace,
+        }
+    }
+
+    fn try_head(&self, workers: usize) -> Result<Head, EngineError> {
+        let launch = Launch {
+            command: vec![MEMBER.into(), "worker".into()],
+            environment: Vec::new(),
+            workers,
+            grace: PATIENCE,
+        };
+        let seat = MonitorSeat {
+            directory: self.monitor.directory().into(),
+            monitor: std::process::id(),
+            key: self.key.clone(),
+            commanded: false,
+        };
+        let executor = Closures::none().expect("a lane");
+        roles::joining_head(&EngineConfig::default(), launch, seat, executor).map(Head)
+    }
+
+    fn head(&self, workers: usize) -> Head {
+        let head = self.try_head(workers).expect("a head");
+        head.0
+            .wait_ready(workers, deadline())
+            .expect("every worker");
+        head
+    }
+
+    fn agent(&self) -> Pid {
+        self.monitor.wait_ready(deadline()).expect("an agent");
+        let pid = self.monitor.agent().expect("a process");
+        Pid::from_raw(pid.cast_signed()).expect("a number")
+    }
+}
+
+impl Drop for Launcher {
+    fn drop(&mut self) {
+        let place = self.monitor.directory().to_path_buf();
+        self.monitor.stop();
+        let left = std::fs::read_dir(self.workspace.path()).expect("the workspace");
+        assert_eq!(left.count(), 0, "the key or its folder is left");
+        assert!(!place.exists());
+    }
+}
+
+struct Head(Engine);
+
+impl Head {
+    fn actor(&self) -> Proxy {
+        Proxy::build(&self.0, "Actor", None).expect("an actor")
+    }
+
+    fn workers(&self) -> Vec<String> {
+        let members = self.0.members();
+        let workers = members.iter().filter(|member| member.role == Role::Worker);
+        workers.map(|member| member.uid.clone()).collect()
+    }
+}
+
+impl Drop for Head {
+    fn drop(&mut self) {
+        self.0.stop(Some(Duration::from_secs(5)));
+    }
+}
+
+fn a_death_is_told(in_process: bool) {
+    let launcher = Launcher::start(in_process);
+    let head = launcher.head(2);
+    let (actor, other) = (head.actor(), head.actor());
+    other.construction.value().expect("a construction");
+    let message = actor.call("exit", "").failure(FailureKind::Disconnected);
+    assert!(
+        message.contains("worker:0:0 exited with code 3"),
+        "{message}"
+    );
+    let alive = other.call("echo", "alive").value();
+    assert_eq!(alive.expect("the other worker"), "alive");
+    head.0
+        .wait_ready(2, deadline())
+        .expect("one to take its place");
+    assert_eq!(head.workers(), ["worker:0:1", "worker:0:2"]);
+}
+
+#[test]
+fn an_agent_tells_how_a_worker_died_and_starts_another() {
+    a_death_is_told(false);
+}
+
+#[test]
+fn a_monitor_can_be_the_agent_too() {
+    a_death_is_told(true);
+}
+
+#[test]
+fn the_workers_belong_to_one_head_at_a_time() {
+    let launcher = Launcher::start(false);
+    let first = launcher.head(1);
+    let refusal = launcher.try_head(1).map(|_| ()).expect_err("a refusal");
+    assert!(
+        refusal.to_string().contains("belong to another"),
+        "{refusal}"
+    );
+    let alive = first.actor().call("echo", "alive").value();
+    assert_eq!(alive.expect("the first goes on"), "alive");
+    drop(first);
+    launcher.head(1);
+    launcher.head(1);
+}
+
+/// `LAUNCH-1`
+#[test]
+fn with_the_agent_go_its_workers_and_the_next_head_has_another() {
+    let launcher = Launcher::start(false);
+    let agent = launcher.agent();
+    let head = launcher.head(1);
+    let actor = head.actor();
+    actor.construction.value().expect("a construction");
+    let blocked = actor.call("block", "");
+    kill_process(agent, Signal::KILL).expect("a process to kill");
+    let message = blocked.failure(FailureKind::Disconnected);
+    assert!(
+        message.contains("node:0 was killed by signal 9 (SIGKILL"),
+        "{message}"
+    );
+    let none = head.0.wait_ready(1, deadline()).expect_err("no worker");
+    assert!(none.to_string().contains("node:0 was killed"), "{none}");
+    let late = head.actor().construction.failure(FailureKind::Disconnected);
+    assert!(late.contains("node:0 was killed"), "{late}");
+    drop(head);
+    launcher.head(1);
+    assert_ne!(launcher.agent(), agent);
+}
+
+#[test]
+fn a_head_that_comes_while_the_agent_dies_gets_the_next() {
+    let launcher = Launcher::start(false);
+    for _ in 0..3 {
+        kill_process(launcher.agent(), Signal::KILL).expect("a process to kill");
+        launcher.head(1);
+    }
+}
+
+/// `LAUNCH-1`
+#[test]
+fn with_the_monitor_go_the_workers_and_their_head_is_told() {
+    let launcher = Launcher::start(false);
+    let head = launcher.head(1);
+    let actor = head.actor();
+    actor.construction.value().expect("a construction");
+    let blocked = actor.call("block", "");
+    drop(launcher);
+    blocked.failure(FailureKind::Disconnected);
+    assert_eq!(head.workers(), [""; 0]);
+}
+
+#[test]
+fn an_agent_that_does_not_start_is_a_reason() {
+    let workspace = tempfile::tempdir().expect("a directory");
+    let config = MonitorConfig {
+        agent: Some(vec![OsString::from(MEMBER), "fail".into()]),
+        key: workspace.path().join("work").join("key"),
+        report: |_| {},
+    };
+    let place = Directory::create().expect("a place");
+    let monitor = Monitor::start(place, config).expect("a monitor");
+    let reason = monitor.wait_ready(deadline()).expect_err("no agent");
+    assert!(
+        reason
+            .to_string()
+            .contains("node:0 does not start: it exited with code 3"),
+        "{reason}"
+    );
+    monitor.stop();
+}
+
+#[test]
+fn a_stranger_is_not_listened_to() {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    let launcher = Launcher::start(true);
+    launcher.agent();
+    for socket in ["monitor.sock", "node-0.sock"] {
+        let path = launcher.monitor.directory().join(socket);
+        let mut stream = UnixStream::connect(path).expect("a socket");
+        stream.write_all(&[b'x'; 64]).expect("room");
+        let mut answer = Vec::new();
+        // The end may come as a reset, for not everything was read.
+        let _ = stream.read_to_end(&mut answer);
+        assert!(answer.is_empty(), "{answer:?}");
+    }
+    launcher.head(1);
+}

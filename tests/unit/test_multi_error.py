@@ -1,0 +1,94 @@
+"""`MultiError` collects exceptions and shows them all."""
+
+import pickle
+
+import pytest
+
+from mosaic import MosaicError
+from mosaic.utils import MultiError
+
+
+def fail_with(error):
+    raise error
+
+
+def caught(error):
+    try:
+        fail_with(error)
+    except type(error) as raised:
+        return raised
+
+
+def test_it_collects_and_is_raised():
+    errors = MultiError()
+    errors.raise_if_any()
+    assert not errors
+    errors.add(caught(ValueError("one")))
+    errors.append(caught(KeyError("two")))
+    assert errors
+    assert len(errors) == 2
+    assert [type(one) for one in errors] == [ValueError, KeyError]
+    assert errors.exceptions[0].args == ("one",)
+    with pytest.raises(MultiError) as raised:
+        errors.raise_if_any()
+    assert raised.value is errors
+    assert isinstance(errors, MosaicError)
+
+
+def test_its_text_shows_all_tracebacks():
+    text = str(MultiError(caught(ValueError("one")), caught(ZeroDivisionError("two"))))
+    assert text.startswith("2 errors\n")
+    assert "ValueError: one" in text
+    assert "ZeroDivisionError: two" in text
+    assert text.count("in fail_with") == 2
+
+
+def test_causes_are_shown_too():
+    def fail():
+        try:
+            fail_with(OSError("beneath"))
+        except OSError as error:
+            raise ValueError("above") from error
+
+    try:
+        fail()
+    except ValueError as error:
+        text = str(MultiError(error))
+    assert "OSError: beneath" in text
+    assert "ValueError: above" in text
+
+
+def test_ways_to_make_one():
+    one, two = ValueError(1), ValueError(2)
+    for errors in (
+        MultiError(one, two),
+        MultiError([one, two]),
+        MultiError(MultiError(one), [two]),
+    ):
+        assert errors.exceptions == [one, two]
+    errors = MultiError()
+    errors.extend([one])
+    errors.add(MultiError(two))
+    assert errors.exceptions == [one, two]
+    with pytest.raises(TypeError, match="collects exceptions, not 'text'"):
+        errors.add("text")
+
+
+def test_as_a_group_for_new_programs():
+    matched = []
+    try:
+        raise MultiError(ValueError(1), KeyError(2)).group("all of it")
+    except* ValueError as group:
+        matched += group.exceptions
+    except* KeyError as group:
+        matched += group.exceptions
+    assert [one.args for one in matched] == [(1,), (2,)]
+
+
+def test_tracebacks_are_shown_after_it_travelled():
+    errors = MultiError(caught(ValueError("one")), KeyError("two"))
+    again = pickle.loads(pickle.dumps(errors))
+    assert [type(one) for one in again] == [ValueError, KeyError]
+    assert "in fail_with" in str(again)
+    merged = MultiError(again, caught(OSError("three")))
+    assert str(merged).count("in fail_with") == 2
