@@ -139,9 +139,9 @@ def test_the_files_that_it_leaves(folder, expected):
     assert checkpoint.read(folder / "checkpoint-2")["iteration"] == 2
 
 
-def launched(launcher, workers, folder):
+def launched(launcher, workers, folder, **environment):
     pytest.importorskip(NEEDS[launcher], reason=f"no {NEEDS[launcher]} here")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     return subprocess.run(
         LAUNCHERS[launcher](workers),
         cwd=folder,
@@ -167,6 +167,14 @@ def test_as_a_program(launcher, workers, folder, expected):
     assert (said["received"], said["largest"]) == ("True", "True")
     assert (said["compiled"], said["helper"]) == ("kernel", "0")
     agrees(np.load(folder / "result.npy"), [float(v) for v in said["history"].split()], expected)
+
+
+@pytest.mark.faults
+def test_as_a_program_with_a_worker_killed_in_the_middle(folder, expected):
+    done = launched("mrun", 2, folder, ACOUSTIC_ACCIDENT="adjoint")
+    assert done.returncode == 0, done.stderr
+    assert (folder / "killed").exists()
+    np.testing.assert_allclose(np.load(folder / "result.npy"), expected[0], **TOLERANCE)
 
 
 def test_with_a_profile(folder, expected):
