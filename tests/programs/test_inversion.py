@@ -15,7 +15,10 @@ import mosaic.utils
 from tests.programs import plain
 from tests.programs.accident import Accident
 from tests.programs.acoustic import checkpoint
+from tests.programs.acoustic.grid import Grid
 from tests.programs.acoustic.inversion import main
+from tests.programs.acoustic.losses import Smoothness
+from tests.programs.acoustic.variables import Field
 from tests.support.rendezvous import Flag
 from tests.support.scripts import ROOT
 
@@ -80,6 +83,20 @@ def test_the_inversion_gets_closer(expected):
     assert np.linalg.norm((vp - plain.truth())[inside]) < np.linalg.norm(
         (plain.start() - plain.truth())[inside]
     )
+
+
+def test_operators_are_plain_objects_without_a_runtime():
+    field = Field(name="vp", grid=Grid(), needs_grad=True)
+    field.data = plain.truth()
+
+    async def differentiate():
+        penalty = await Smoothness(weight=plain.WEIGHT)(field)
+        await penalty.adjoint()
+        return float(penalty)
+
+    value, grad = plain.smoothness(plain.truth())
+    assert asyncio.run(differentiate()) == pytest.approx(value)
+    np.testing.assert_allclose(field.grad, grad, rtol=1e-12)
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
