@@ -42,7 +42,9 @@ helper, commands, answers = start_helper()
 import numpy as np  # noqa: E402
 
 import mosaic  # noqa: E402
+from tests.programs.accident import Accident  # noqa: E402
 from tests.programs.acoustic.inversion import main as invert  # noqa: E402
+from tests.support.rendezvous import Flag  # noqa: E402
 
 
 def largest(vp):
@@ -50,7 +52,9 @@ def largest(vp):
 
 
 async def main(runtime):
-    found = await invert(runtime)
+    when = os.environ.get("ACOUSTIC_ACCIDENT")
+    accident = Accident(when, 3, Flag("killed")) if when else None
+    found = await invert(runtime, accident=accident)
     # Away from the runtime, in a process of its own.
     print("largest", mosaic.subprocess(largest)(found.vp).result() == np.max(found.vp))
     np.save("result.npy", found.vp)

@@ -15,7 +15,10 @@ import mosaic.utils
 from tests.programs import plain
 from tests.programs.accident import Accident
 from tests.programs.acoustic import checkpoint
+from tests.programs.acoustic.grid import Grid
 from tests.programs.acoustic.inversion import main
+from tests.programs.acoustic.losses import Smoothness
+from tests.programs.acoustic.variables import Field
 from tests.support.rendezvous import Flag
 from tests.support.scripts import ROOT
 
@@ -82,6 +85,20 @@ def test_the_inversion_gets_closer(expected):
     )
 
 
+def test_operators_are_plain_objects_without_a_runtime():
+    field = Field(name="vp", grid=Grid(), needs_grad=True)
+    field.data = plain.truth()
+
+    async def differentiate():
+        penalty = await Smoothness(weight=plain.WEIGHT)(field)
+        await penalty.adjoint()
+        return float(penalty)
+
+    value, grad = plain.smoothness(plain.truth())
+    assert asyncio.run(differentiate()) == pytest.approx(value)
+    np.testing.assert_allclose(field.grad, grad, rtol=1e-12)
+
+
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_as_in_one_process(workers, folder, expected):
     found = invert(folder, workers)
@@ -139,9 +156,9 @@ def test_the_files_that_it_leaves(folder, expected):
     assert checkpoint.read(folder / "checkpoint-2")["iteration"] == 2
 
 
-def launched(launcher, workers, folder):
+def launched(launcher, workers, folder, **environment):
     pytest.importorskip(NEEDS[launcher], reason=f"no {NEEDS[launcher]} here")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     return subprocess.run(
         LAUNCHERS[launcher](workers),
         cwd=folder,
@@ -167,6 +184,14 @@ def test_as_a_program(launcher, workers, folder, expected):
     assert (said["received"], said["largest"]) == ("True", "True")
     assert (said["compiled"], said["helper"]) == ("kernel", "0")
     agrees(np.load(folder / "result.npy"), [float(v) for v in said["history"].split()], expected)
+
+
+@pytest.mark.faults
+def test_as_a_program_with_a_worker_killed_in_the_middle(folder, expected):
+    done = launched("mrun", 2, folder, ACOUSTIC_ACCIDENT="adjoint")
+    assert done.returncode == 0, done.stderr
+    assert (folder / "killed").exists()
+    np.testing.assert_allclose(np.load(folder / "result.npy"), expected[0], **TOLERANCE)
 
 
 def test_with_a_profile(folder, expected):

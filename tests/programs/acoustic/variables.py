@@ -27,6 +27,21 @@ class Step:
         self.call = call
         self.inputs = inputs
 
+    async def adjoint(self, grad, tasks, **kwargs):
+        """Have the operator send a gradient back; return those of its inputs.
+
+        Where the operator is elsewhere these are references: a gradient goes from one operator to the next, and not
+        through this process. Its task is noted, to be waited for in the end.
+        """
+        op = self.op
+        if not (hasattr(op, "_tessera") and op.has_tessera and op.is_proxy):
+            return await op.adjoint(self.call, grad, **kwargs)
+        task = TaskProxy(op, "adjoint", self.call, grad, **kwargs)
+        await op._init_task(task, self.call, grad, **kwargs)
+        await task.init_future
+        tasks.append(task)
+        return task.outputs
+
 
 @mosaic.tessera
 class Variable:
@@ -42,30 +57,15 @@ class Variable:
 
     async def adjoint(self, grad=None, **kwargs):
         """Send a gradient back along the graph, whichever processes its operators are in."""
-        if self.prev is None:
-            return
-        steps = [(self.prev, grad)]
+        steps = [] if self.prev is None else [(self.prev, grad)]
+        tasks = []
         while steps:
             step, grad = steps.pop()
-            if hasattr(step.op, "_tessera"):
-                assert step.op.has_tessera
-                assert step.op.is_proxy
-                task = TaskProxy(step.op, "adjoint", step.call, grad, **kwargs)
-                await step.op._init_task(task, step.call, grad, **kwargs)
-                await task.init_future
-            else:
-                task = await step.op.adjoint(step.call, grad, **kwargs)
+            grads = await step.adjoint(grad, tasks, **kwargs)
             for index, before in enumerate(step.inputs):
                 if isinstance(before, Step):
-                    # The gradient goes from one operator to the next, and not through this process.
-                    steps.append(
-                        (
-                            before,
-                            task.outputs[index] if hasattr(step.op, "_tessera") else task[index],
-                        )
-                    )
-            if hasattr(step.op, "_tessera"):
-                await task
+                    steps.append((before, grads[index]))
+        await mosaic.gather(tasks)
 
     async def add_grad(self, part, **kwargs):
         """Add a part of the gradient; a part that comes again takes its own place."""
