@@ -154,9 +154,7 @@ class Monitor:
 def run_agent() -> None:
     """Be the node agent that the monitor named in the environment has started, until it ends."""
 
-def spawn_command(
-    command: Sequence[str], environment: Sequence[tuple[str, str]], terminal: int | None = None
-) -> int:
+def spawn_command(command: Sequence[str], environment: Sequence[tuple[str, str]]) -> int:
     """Start a command in a process group of its own, and return its process id.
 
     Parameters
@@ -165,8 +163,6 @@ def spawn_command(
         Program and arguments.
     environment
         Added to this process's own.
-    terminal
-        The descriptor of the terminal that the group gets.
     """
 
 @final
