@@ -146,8 +146,8 @@ def start(
                 "a mosaic runtime runs in this process already: mosaic.stop() it before starting another"
             )
         network.forget()
-        recorded = recording.wanted(profile)
         launched = find()
+        recorded = recording.wanted(profile)
 
         def begin(launched: Launched | None) -> tuple[Engine, _Settings]:
             settings = _settle(launched, asked_workers, asked_threads, log_level)
@@ -172,8 +172,10 @@ def start(
 
         try:
             engine, settings = begin(launched)
-        except MosaicError as error:
-            if launched is None or launched.named:
+        except BaseException as error:
+            if recorded is not None:
+                recording.discard(recorded)
+            if not isinstance(error, MosaicError) or launched is None or launched.named:
                 raise
             launched.give_up(error)
             engine, settings = begin(None)
