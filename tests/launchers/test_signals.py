@@ -106,24 +106,28 @@ def test_what_is_stopped_ends_all_the_same():
 
 
 TYPING = """
-import os
 import time
 from pathlib import Path
 import sys
 import mosaic
 home = Path(sys.argv[1])
-with mosaic.session() as runtime:
-    print("foreground:", os.tcgetpgrp(0) == os.getpgrp(), flush=True)
-    print("read:", input(), flush=True)
+
+def wait(name):
     try:
-        (home / "ready").touch()
+        (home / name).touch()
         while True:
             time.sleep(1)
     except KeyboardInterrupt:
-        print("interrupted", flush=True)
-        print("read:", input(), flush=True)
-"""
+        print("interrupted", name, flush=True)
 
+with mosaic.session() as runtime:
+    wait("first")
+    print("read:", input(), flush=True)
+    wait("second")
+    print("read:", input(), flush=True)
+    wait("third")
+    sys.exit("the third interrupt ends it")
+"""
 
 SHELL = """
 import fcntl, os, signal, sys, termios, tty
@@ -152,12 +156,12 @@ print("code", os.waitstatus_to_exitcode(status), flush=True)
 class Shell:
     """Stands for a shell with job control: a session with a terminal, whose job `mrun` is."""
 
-    def __init__(self, program, cwd):
-        self.program = program
+    def __init__(self, program, cwd, *job):
         self.seen = ""
+        options = "-nw", "1", sys.executable
         self.terminal, other = pty.openpty()
         self.process = subprocess.Popen(
-            [sys.executable, "-c", SHELL, *MRUN, "-nw", "1", sys.executable, program, cwd],
+            [sys.executable, "-c", SHELL, *map(str, job or [*MRUN, *options, program, cwd])],
             cwd=cwd,
             stdin=other,
             stdout=other,
@@ -179,6 +183,13 @@ class Shell:
             self.seen += read
         self.seen = self.seen[self.seen.index(text) + len(text) :]
 
+    def foreground(self):
+        """Return the program of the group that has the terminal."""
+        try:
+            return psutil.Process(os.tcgetpgrp(self.terminal)).cmdline()[1:2]
+        except psutil.NoSuchProcess:
+            return []
+
     def close(self):
         os.close(self.terminal)
         self.process.kill()
@@ -189,30 +200,74 @@ def test_at_a_terminal(tmp_path):
     program = tmp_path / "program.py"
     program.write_text(TYPING)
     shell = Shell(program, tmp_path)
-    try:
-        shell.expect("foreground: True")
-        shell.type("one\n")
-        shell.expect("read: one")
-        eventually((tmp_path / "ready").exists)
-        # Ctrl-Z, and back into the foreground.
+
+    def stop_and_go_on(foreground):
         shell.type("\x1a")
         shell.expect("stopped")
         shell.type("fg\n")
-        # Ctrl-C.
-        eventually(lambda: _foreground_is_another(shell), "the command has the terminal again")
+        eventually(lambda: shell.foreground() == foreground, "it has the terminal again")
+
+    try:
+        # Ctrl-C and Ctrl-Z, while the terminal is mrun's.
+        eventually((tmp_path / "first").exists)
+        stop_and_go_on(["-m"])
         shell.type("\x03")
-        shell.expect("interrupted")
+        shell.expect("interrupted first")
+        # Reading gives it to the command, whose Ctrl-C and Ctrl-Z they are now.
+        shell.type("one\n")
+        shell.expect("read: one")
+        eventually((tmp_path / "second").exists)
+        assert shell.foreground() == [str(program)]
+        stop_and_go_on([str(program)])
+        shell.type("\x03")
+        shell.expect("interrupted second")
         shell.type("two\n")
         shell.expect("read: two")
-        shell.expect("code 0")
+        eventually((tmp_path / "third").exists)
+        shell.type("\x03")
+        shell.expect("the third interrupt ends it")
+        shell.expect("code 1")
     finally:
         shell.close()
     assert not (tmp_path / "mosaic-workspace").exists()
 
 
-def _foreground_is_another(shell):
-    leader = os.tcgetpgrp(shell.terminal)
-    try:
-        return psutil.Process(leader).cmdline()[1:2] == [str(shell.program)]
-    except psutil.NoSuchProcess:
-        return False
+def test_what_stands_beside_mrun_keeps_the_terminal_and_gets_its_signals(tmp_path):
+    """As a pager behind it, or the shell of a script around it."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import sys, time\nopen('ready', 'w').close()\n"
+        "if sys.argv[2:] == ['read']: print('read:', input(), flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    beside = tmp_path / "beside.py"
+    beside.write_text(
+        "import os, subprocess, sys\n"
+        "job = subprocess.Popen(sys.argv[1:])\n"
+        "try:\n    print('typed:', input(), flush=True) if sys.argv[-1] != 'read' else None\n"
+        "    job.wait()\n"
+        "except KeyboardInterrupt:\n    print('beside', job.wait(), flush=True)\n"
+    )
+    for last in ("", "read"):
+        shell = Shell(
+            None,
+            tmp_path,
+            sys.executable,
+            beside,
+            *MRUN,
+            "-nw",
+            "1",
+            sys.executable,
+            program,
+            tmp_path,
+            last,
+        )
+        try:
+            eventually((tmp_path / "ready").exists)
+            shell.type("text\n")
+            shell.expect("read: text" if last else "typed: text")
+            shell.type("\x03")
+            shell.expect("beside 130")
+        finally:
+            shell.close()
+        (tmp_path / "ready").unlink()

@@ -1,8 +1,9 @@
 """The command that ``mrun`` runs: its terminal, its signals, its end.
 
-The command has a process group of its own, and the terminal where ``mrun`` has it: Ctrl-C and Ctrl-Z are the command's.
-Signals that come to ``mrun`` are handed on. Signals are blocked and taken one by one, so that none comes at a bad
-moment.
+The command has a process group of its own. Signals that come to ``mrun`` are handed on to it, those of the terminal
+too: what stands beside ``mrun``, a script's shell or the rest of a pipeline, gets Ctrl-C as it does without. When the
+command reads from the terminal or sets it up, it is given it. Signals are blocked and taken one by one, so that none
+comes at a bad moment.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import time
 from collections.abc import Mapping, Sequence
 
@@ -60,40 +60,30 @@ class Signals:
 
 
 class Terminal:
-    """The terminal that this process was started at, if any."""
+    """The terminal of this process, if it has one."""
 
     def __init__(self) -> None:
-        self._descriptor: int | None = None
+        self.given = False
         self._own = os.getpgrp()
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            descriptor = sys.__stdin__.fileno()  # type: ignore[union-attr]
-            if os.isatty(descriptor):
-                self._descriptor = descriptor
-
-    def held(self, group: int | None = None) -> int | None:
-        """Return its descriptor if this process's group has it, or that one; None in the background."""
-        if self._descriptor is None:
-            return None
+        self._descriptor: int | None = None
         with contextlib.suppress(OSError):
-            if os.tcgetpgrp(self._descriptor) in {self._own, group}:
-                return self._descriptor
-        return None
+            self._descriptor = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY)
 
-    def give(self, group: int) -> None:
-        """Give it to a group, unless this is in the background."""
-        descriptor = self.held(group)
-        if descriptor is not None:
-            with contextlib.suppress(OSError):
-                os.tcsetpgrp(descriptor, group)
+    def give(self, group: int) -> bool:
+        """Give it to a group. Tells whether that has it; not if this is in the background."""
+        self.given = self._move(self._own, group) or self._move(group, group)
+        return self.given
 
     def take_back(self, group: int) -> bool:
-        """Take it from a group, if that has it. Tells whether this is in the foreground."""
-        descriptor = self.held(group)
-        if descriptor is None:
-            return False
+        """Take it from a group. Tells whether that had it."""
+        return self._move(group, self._own)
+
+    def _move(self, source: int, target: int) -> bool:
         with contextlib.suppress(OSError):
-            os.tcsetpgrp(descriptor, self._own)
-        return True
+            if self._descriptor is not None and os.tcgetpgrp(self._descriptor) == source:
+                os.tcsetpgrp(self._descriptor, target)
+                return True
+        return False
 
 
 class Command:
@@ -119,9 +109,7 @@ class Command:
     ) -> None:
         self._signals = signals
         self._terminal = Terminal()
-        self.pid = _core.spawn_command(
-            list(arguments), list(environment.items()), self._terminal.held()
-        )
+        self.pid = _core.spawn_command(list(arguments), list(environment.items()))
         self._stopped = False
 
     def wait(self) -> int:
@@ -137,13 +125,19 @@ class Command:
             if number == signal.SIGCHLD:
                 status = self._look()
                 if status is not None:
-                    self._terminal.take_back(self.pid)
-                    code = os.waitstatus_to_exitcode(status)
-                    return code if code >= 0 else 128 - code
+                    return self._code(status)
             elif number == signal.SIGCONT:
                 self._resume()
             elif number is not None:
                 self._send(number)
+
+    def _code(self, status: int) -> int:
+        had_terminal = self._terminal.take_back(self.pid)
+        code = os.waitstatus_to_exitcode(status)
+        if had_terminal and -code in {signal.SIGINT, signal.SIGQUIT}:
+            # What stands beside this process would have got it from the terminal.
+            os.killpg(os.getpgrp(), -code)
+        return code if code >= 0 else 128 - code
 
     def _look(self) -> int | None:
         """Look what has become of it: its status if it has ended."""
@@ -160,18 +154,21 @@ class Command:
     def _stop_too(self, number: int) -> None:
         """Stop as the command did, so that the shell sees it."""
         self._stopped = True
-        if number == signal.SIGTTIN and self._terminal.held(self.pid) is not None:
-            # It read before it was given the terminal.
-            self._resume()
+        if number in {signal.SIGTTIN, signal.SIGTTOU} and self._terminal.give(self.pid):
+            self._go_on()
             return
         if self._terminal.take_back(self.pid):
-            # The rest of a pipeline, which Ctrl-Z would have stopped with the command.
+            # What stands beside this process would have been stopped by the terminal.
             os.killpg(os.getpgrp(), signal.SIGTSTP)
         os.kill(os.getpid(), signal.SIGSTOP)
 
     def _resume(self) -> None:
-        # In the background the shell keeps the terminal.
-        self._terminal.give(self.pid)
+        if self._terminal.given:
+            # In the background the shell keeps it.
+            self._terminal.give(self.pid)
+        self._go_on()
+
+    def _go_on(self) -> None:
         self._send(signal.SIGCONT)
         self._stopped = False
 

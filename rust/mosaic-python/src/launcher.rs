@@ -1,7 +1,6 @@
 //! What `mrun` starts, as Python sees it: the monitor, the node agent, the command.
 
 use std::ffi::OsString;
-use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock};
 
@@ -113,9 +112,8 @@ pub(crate) fn run_agent(py: Python<'_>) -> PyResult<()> {
         .map_err(|error| engine_error(py, &error))
 }
 
-/// Start a command in a process group of its own, which gets the terminal of that descriptor; return its process id.
+/// Start a command in a process group of its own; return its process id.
 #[pyfunction]
-#[pyo3(signature = (command, environment, terminal = None))]
 #[expect(
     clippy::needless_pass_by_value,
     reason = "an argument that was converted from Python's is ours"
@@ -123,7 +121,6 @@ pub(crate) fn run_agent(py: Python<'_>) -> PyResult<()> {
 pub(crate) fn spawn_command(
     command: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
-    terminal: Option<RawFd>,
 ) -> PyResult<u32> {
-    Ok(command::spawn(&command, environment, terminal)?)
+    Ok(command::spawn(&command, environment)?)
 }

@@ -14,6 +14,7 @@ use mosaic_runtime::directory::Directory;
 use mosaic_runtime::engine::{Engine, EngineConfig, EngineError};
 use mosaic_runtime::launcher::monitor::{Monitor, MonitorConfig};
 use mosaic_runtime::node::Launch;
+use mosaic_runtime::notice::Notice;
 use mosaic_runtime::roles::{self, MonitorSeat};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -150,6 +151,42 @@ fn the_workers_belong_to_one_head_at_a_time() {
     drop(first);
     launcher.head(1);
     launcher.head(1);
+}
+
+/// What is told until a round through the workers' output has ended.
+fn until_drained(head: &Head, token: u64) -> Vec<Notice> {
+    head.0.drain_output(token);
+    let mut told = Vec::new();
+    while !told.contains(&Notice::Drained(token)) {
+        told.extend(head.0.notices().take().expect("the end of the round"));
+    }
+    told
+}
+
+/// `OUT-2`
+#[test]
+fn a_round_ends_after_what_was_printed_or_with_the_agent() {
+    let launcher = Launcher::start(false);
+    let head = launcher.head(1);
+    let actor = head.actor();
+    for line in 0..100 {
+        actor
+            .call("print", format!("line {line}\n"))
+            .value()
+            .expect("room in the pipe");
+    }
+    let told = until_drained(&head, 7);
+    let lines = told.iter().filter_map(|notice| match notice {
+        Notice::Output { uid, line, .. } => Some((uid.as_str(), line.clone())),
+        _ => None,
+    });
+    let expected = (0..100).map(|line| ("worker:0:0", format!("line {line}").into_bytes()));
+    assert!(lines.eq(expected), "{told:?}");
+    kill_process(launcher.agent(), Signal::KILL).expect("a process to kill");
+    until_drained(&head, 8);
+    let none = head.0.wait_ready(1, deadline()).expect_err("no worker");
+    assert!(none.to_string().contains("node:0 was killed"), "{none}");
+    until_drained(&head, 9);
 }
 
 /// `LAUNCH-1`

@@ -58,6 +58,12 @@ fn worker() -> Result<(), EngineError> {
 fn perform(method: &str, arguments: &Bytes, _: &[Bytes]) -> Result<Bytes, String> {
     match method {
         "echo" => Ok(arguments.clone()),
+        "print" => {
+            let mut out = std::io::stdout().lock();
+            let printed = out.write_all(arguments).and_then(|()| out.flush());
+            printed.map_err(|error| error.to_string())?;
+            Ok(Bytes::new())
+        }
         "pid" => Ok(std::process::id().to_string().into()),
         "exit" => std::process::exit(3),
         "abort" => std::process::abort(),
