@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         SerialisationError,
         TesseraStoppedError,
     )
+    from mosaic.profile import profiler
     from mosaic.runtime.driver import clear_runtime, init, interactive, run, session, stop
     from mosaic.utils.logger import logger
 
@@ -46,6 +47,7 @@ _HOMES = {
     "init": "mosaic.runtime.driver",
     "interactive": "mosaic.runtime.driver",
     "logger": "mosaic.utils.logger",
+    "profiler": "mosaic.profile",
     "run": "mosaic.runtime.driver",
     "session": "mosaic.runtime.driver",
     "stop": "mosaic.runtime.driver",
@@ -53,7 +55,9 @@ _HOMES = {
     "zeros": "mosaic.core.arrays",
 }
 
-_MODULES = frozenset({"comms", "core", "errors", "file_manipulation", "runtime", "types", "utils"})
+_MODULES = frozenset(
+    {"comms", "core", "errors", "file_manipulation", "profile", "runtime", "types", "utils"}
+)
 
 _MODULES_ELSEWHERE = {"h5": "mosaic.file_manipulation.h5", "subprocess": "mosaic.utils.subprocess"}
 """Modules of sub-packages that programs find at the top."""
@@ -76,6 +80,7 @@ __all__ = [
     "init",
     "interactive",
     "logger",
+    "profiler",
     "run",
     "session",
     "stop",

@@ -9,6 +9,7 @@ from typing import Any, Self, TypeAlias, final
 from typing_extensions import disjoint_base
 
 __all__ = [
+    "NOT_TRACED",
     "PROTOCOL_VERSION",
     "STORE_THRESHOLD",
     "Engine",
@@ -26,6 +27,8 @@ __all__ = [
     "decompress",
     "engine",
     "join_worker",
+    "quiet",
+    "read_profile",
     "reduce",
     "run_agent",
     "select_output",
@@ -36,6 +39,9 @@ __all__ = [
 
 _RawId: TypeAlias = tuple[int, int]
 """Owner's runtime number and the sequence number within it."""
+
+NOT_TRACED: str
+"""Among the constants of a function, it leaves the function out of every trace, with whatever it calls."""
 
 PROTOCOL_VERSION: int
 STORE_THRESHOLD: int
@@ -98,6 +104,7 @@ def start_head(
     store_memory: str | None = None,
     spill_directory: str | PathLike[str] | None = None,
     spill_limit: str | None = None,
+    profile: str | None = None,
     monitor: tuple[str | PathLike[str], int, str | PathLike[str], bool] | None = None,
 ) -> Engine:
     """Start the head, workers as processes; monitor and node agent in this process, unless a monitor is named.
@@ -107,6 +114,16 @@ def start_head(
     Returns at once; see `Engine.wait_ready`. The command is run once a worker with
     ``MOSAIC_WORKER_DIRECTORY``, ``MOSAIC_WORKER_RUNTIME`` and ``MOSAIC_WORKER_UID`` in its environment.
     """
+
+def read_profile(contents: bytes) -> tuple[list[dict[str, Any]], int]:
+    """Return the records that are whole in the contents of a profile's file, and how many bytes belong to none.
+
+    Processes have a ``uid``; the others are batches of packed tables; see ``docs/design/profile.md``. Raises
+    `ValueError` for a file of a later version.
+    """
+
+def quiet(by: int) -> None:
+    """Trace nothing on this thread while more calls with 1 than with -1 were made."""
 
 def join_worker() -> Engine:
     """Join the head named in the environment, as the worker process that it started."""
@@ -243,6 +260,18 @@ class Engine:
         """Tell the head that something is to be done here at its next barrier."""
     def take_barrier_tasks(self) -> list[int]:
         """Return the runtimes that have something to do at this barrier, each once (head only)."""
+    @property
+    def profile(self) -> Path | None:
+        """The file that a profile is recorded in; None if none is."""
+    @property
+    def traced(self) -> bool:
+        """Whether the functions are recorded that methods call."""
+    def record_profile(self, path: str | None, traced: bool = False) -> None:
+        """Record a profile of the network in this file from now on; None ends that. Raises `OSError`."""
+    def trace_here(self) -> bool:
+        """Trace the call that runs on this thread to its end; False if none runs or it is traced already."""
+    def end_trace_here(self) -> None:
+        """End that before the call does."""
     def run_main_lane(self) -> None:
         """Run plain calls on this thread until the engine stops (workers)."""
     def wait_coroutine(self) -> bool:
@@ -322,6 +351,9 @@ class Task:
         """``pending``, ``queued``, ``done``, ``failed`` or ``cancelled``."""
     @property
     def ended(self) -> bool: ...
+    @property
+    def needs(self) -> list[Self]:
+        """The tasks among the call's arguments that somebody still holds."""
     @property
     def nbytes(self) -> int | None:
         """Encoded size of the value in bytes, once known."""

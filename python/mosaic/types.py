@@ -176,6 +176,7 @@ def __getattr__(name: str) -> Any:
         Tessera,
         TesseraProxy,
     )
+    from mosaic.core.handmade import HandMadeTask
     from mosaic.core.living import LivingObject
 
     space = globals()
@@ -186,7 +187,8 @@ def __getattr__(name: str) -> Any:
         TaskDone,
         WarehouseObject,
         LivingObject,
+        HandMadeTask,
     )
     space["remote_types"] = (Tessera, Task)
-    space["proxy_types"] = (TesseraProxy, ArrayProxy, TaskProxy, TaskArrayProxy)
+    space["proxy_types"] = (TesseraProxy, ArrayProxy, TaskProxy, TaskArrayProxy, HandMadeTask)
     return space[name]

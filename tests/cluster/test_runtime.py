@@ -288,11 +288,12 @@ def test_signal_handlers_of_programs_are_kept():
 
 
 def test_a_coroutine_function_may_be_the_first_that_a_worker_runs():
-    # The loop's thread is then the first to import much: it must not be taken for the main thread.
+    # The loop's thread is then the first to import much: others must not take it for the main thread.
     async def names():
         import threading
 
-        return threading.current_thread() is threading.main_thread(), await asyncio.sleep(0, 5)
+        main = await asyncio.to_thread(threading.main_thread)
+        return threading.current_thread() is main, await asyncio.sleep(0, 5)
 
     with mosaic.session(num_workers=1) as runtime:
         assert runtime.submit(names).wait(20) == (False, 5)

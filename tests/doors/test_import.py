@@ -5,6 +5,7 @@ import importlib.metadata
 import os
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -25,6 +26,7 @@ TOP_LEVEL = [
     "clear_runtime",
     "interactive",
     "gather",
+    "profiler",
     "MosaicError",
     "RuntimeDisconnectedError",
     "ObjectLostError",
@@ -61,6 +63,14 @@ def test_names_are_listed():
     assert set(TOP_LEVEL) - {"__version__"} <= set(dir(mosaic))
 
 
+def test_commands_of_the_package_are_there():
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert "mprof" in scripts
+    for place in scripts.values():
+        module, _, name = place.partition(":")
+        assert callable(getattr(importlib.import_module(module), name))
+
+
 def test_version_is_the_packages():
     assert mosaic.__version__ == importlib.metadata.version("mosaic")
 
@@ -89,7 +99,17 @@ def test_import_starts_nothing():
 
 def test_import_leaves_heavy_packages_alone():
     out = python("-c", "import sys, mosaic; print(*sys.modules)")
-    heavy = {"matplotlib", "h5py", "scipy", "pandas", "skimage", "multiprocessing.pool", "psutil"}
+    heavy = {
+        "mosaic.profile",
+        "mosaic.runtime.recording",
+        "matplotlib",
+        "h5py",
+        "scipy",
+        "pandas",
+        "skimage",
+        "multiprocessing.pool",
+        "psutil",
+    }
     assert not heavy & set(out.split())
 
 

@@ -138,7 +138,9 @@ class Script:
         # Not by `rglob`, which fails when a directory goes meanwhile.
         for place in (self.temporary, self.home / "mosaic-workspace"):
             for directory, directories, files in os.walk(place):
-                found += [f"file {Path(directory, name)}" for name in sorted(directories + files)]
+                # A profile is there to stay.
+                names = [name for name in directories + files if not name.endswith(".mprof")]
+                found += [f"file {Path(directory, name)}" for name in sorted(names)]
         found += [f"shared memory {name}" for name in _shared_memory() - self.shared_memory]
         return found
 

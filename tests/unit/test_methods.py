@@ -144,6 +144,7 @@ def test_the_names_of_proxies_own_are_these():
         "select_worker",
         "set_attr",
         "state",
+        "state_changed",
         "stop",
         "type",
         "uid",

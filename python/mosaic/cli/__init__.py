@@ -1,1 +1,1 @@
-"""The commands: ``mrun``, ``mscript``, ``findomp``, ``imrun``; a module each, with a function ``main``."""
+"""The commands: ``mrun``, ``mscript``, ``findomp``, ``imrun``, ``mprof``; a module each, with a function ``main``."""

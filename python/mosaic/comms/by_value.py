@@ -113,12 +113,46 @@ def reduce_class(cls: type) -> tuple[Any, ...] | None:
     if not stable:
         return None
     if entry is None or not _same(entry.parts, parts):
-        import cloudpickle
+        from _io import BytesIO
 
-        entry = _Entry(parts, _new_token(), cloudpickle.dumps(cls, protocol=5))
+        stream = BytesIO()
+        class_pickler()(stream, 5).dump(cls)
+        entry = _Entry(parts, _new_token(), stream.getvalue())
         _entries[cls] = entry
         _received[entry.token] = cls
     return load_class, (entry.token, entry.payload)
+
+
+_class_pickler: type[Any] | None = None
+
+
+def class_pickler() -> type[Any]:
+    """Return cloudpickle's pickler, made to keep the slots of classes that it pickles by value.
+
+    Without them the class at the other end has instances with a dictionary, whose state those at this end do not take.
+    """
+    global _class_pickler
+    if _class_pickler is None:
+        import cloudpickle
+
+        class ClassPickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]
+            """See `class_pickler`."""
+
+            def reducer_override(self, obj: Any) -> Any:
+                reduced = super().reducer_override(obj)
+                if not (
+                    isinstance(obj, type)
+                    and "__slots__" in obj.__dict__
+                    and isinstance(reduced, tuple)
+                    and reduced[0].__name__ == "_make_skeleton_class"
+                ):
+                    return reduced
+                make, (metaclass, name, bases, space, *more), *rest = reduced
+                space = {**space, "__slots__": obj.__dict__["__slots__"]}
+                return make, (metaclass, name, bases, space, *more), *rest
+
+        _class_pickler = ClassPickler
+    return _class_pickler
 
 
 def load_class(token: str, payload: bytes) -> type:

@@ -57,9 +57,8 @@ _value_pickler: type[Any] | None = None
 def _make_value_pickler() -> type[Any]:
     global _value_pickler
     if _value_pickler is None:
-        import cloudpickle
 
-        class ValuePickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]
+        class ValuePickler(by_value.class_pickler()):  # type: ignore[misc]
             """cloudpickle's pickler with remembered classes."""
 
             def reducer_override(self, obj: Any) -> Any:

@@ -8,8 +8,12 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "ArrayProxy": "array",
+    "Base": "base",
+    "CMDBase": "base",
     "ParameterMixin": "parameter",
     "PickleClass": "pickle_class",
+    "ProxyBase": "base",
+    "RemoteBase": "base",
     "Task": "task",
     "TaskArray": "task",
     "TaskArrayProxy": "task",

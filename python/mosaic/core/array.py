@@ -5,6 +5,7 @@ from __future__ import annotations
 from mosaic.core import methods, network
 from mosaic.core.attribute import ArrayAttribute, RemoteAttribute
 from mosaic.core.base import PROBES, ProxyBase
+from mosaic.core.stages import AllReady
 from mosaic.core.task import TaskArrayProxy
 from mosaic.errors import RuntimeDisconnectedError
 
@@ -148,6 +149,14 @@ class ArrayProxy(ProxyBase):
     def is_parameter(self) -> bool:
         """Whether the elements are roots of parameters."""
         return False
+
+    @property
+    def init_future(self) -> AllReady:
+        """Awaited, it waits until the elements exist (for old programs)."""
+        return AllReady([proxy.init_future for proxy in self._living()])
+
+    def state_changed(self, state: str) -> None:
+        """Do nothing: the core tells the state (for old programs)."""
 
     def make_parameter(self, *args: Any, **kwargs: Any) -> list[Any]:
         """Make a parameter of each element."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from mosaic.core import network
 from mosaic.core import options as _options
-from mosaic.core.injected import INJECTED, is_injected
+from mosaic.core.injected import COMMON, INJECTED, is_injected
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _enrich(cls: Any, options: dict[str, Any]) -> Any:
             setattr(cls, name, classmethod(function))
     for name, descriptor in INJECTED.items():
         if _is_own(cls, name):
-            if not name.startswith("_"):
+            if not name.startswith("_") and name not in COMMON:
                 clashes.append(name)
         elif name not in cls.__dict__:
             setattr(cls, name, descriptor)

@@ -28,7 +28,10 @@ class GatherProxy:
     def __init__(self, items: list[Any], return_exceptions: bool) -> None:
         self._items = items
         self._exceptions = return_exceptions
-        self._plain = not return_exceptions and all(isinstance(item, _core.Task) for item in items)
+        # By its type: a task made by hand only says that it is one.
+        self._plain = not return_exceptions and all(
+            issubclass(type(item), _core.Task) for item in items
+        )
 
     def __await__(self) -> Generator[Any, None, list[Any]]:
         if self._plain:

@@ -56,6 +56,16 @@ def look_up(name: str, instance: object) -> Any:
         from mosaic.core.tessera import hosted
 
         return name != "is_proxy" and hosted(instance) is not None
+    if name in _OF_HOSTED:
+        from mosaic.core.tessera import hosted
+
+        found = hosted(instance)
+        if found is None:
+            raise AttributeError(
+                f"{type(instance).__name__!r} object has no attribute {name!r}: it is not hosted",
+                name=name,
+            )
+        return getattr(found, name)
     if name in _OF_ROOTS:
         from mosaic.core import root
 
@@ -82,6 +92,9 @@ def look_up(name: str, instance: object) -> Any:
 _ABOUT_HOSTING = frozenset({"has_tessera", "is_tessera", "is_proxy"})
 """What programs ask of anything: whether a tessera stands behind it."""
 
+_OF_HOSTED = frozenset({"uid", "runtime_id"})
+"""What programs ask of anything, too: the name of the tessera, and where it lives."""
+
 _OF_ROOTS = frozenset({"_mosaic_root", "_mosaic_copy"})
 """What parameters ask of the object that is their root."""
 
@@ -98,9 +111,14 @@ INJECTED: dict[str, Injected] = {
         "logger",
         "_tessera",
         *sorted(_ABOUT_HOSTING),
+        *sorted(_OF_HOSTED),
         *sorted(_OF_ROOTS),
     )
 }
+
+
+COMMON = _OF_HOSTED
+"""Those that classes often define themselves: no warning says that theirs win."""
 
 
 def _injected(name: str) -> Injected:

@@ -150,6 +150,21 @@ def tessera_uid(name: str, raw: RawId) -> str:
     return chosen if chosen is not None else f"tess-{_lower(name)}-{raw[0]}-{raw[1]:x}"
 
 
+def tessera_of(uid: str) -> RawId | None:
+    """Return the id of the tessera that a uid names, where mosaic gave it or its choice is known here."""
+    for raw, chosen in _chosen.items():
+        if chosen == uid:
+            return raw
+    kind, _, rest = uid.partition("-")
+    parts = rest.split("-")
+    if kind != "tess" or len(parts) < 3 or not parts[-2].isdecimal():
+        return None
+    try:
+        return int(parts[-2]), int(parts[-1], 16)
+    except ValueError:
+        return None
+
+
 def task_uid(name: str, method: str, raw: RawId) -> str:
     """Return the uid of a task, such as ``task-solver-step-0-1f``."""
     return f"task-{_lower(name)}-{method}-{raw[0]}-{raw[1]:x}"

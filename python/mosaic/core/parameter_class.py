@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from functools import wraps
 
+from mosaic import _core
 from mosaic.core import methods, network, tie
+from mosaic.core.output import TaskDone
 from mosaic.core.parameter import ParameterMixin
 from mosaic.core.tie import PLAIN
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from mosaic._core import Task
 
 _NONE: frozenset[str] = frozenset()
+
+_ORDER = object()
+"""Stands for an argument that is none."""
 
 _function_type = type(lambda: None)
 
@@ -113,8 +118,11 @@ def _propagating(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         async def run_async(
             self: ParameterMixin, /, *args: Any, propagate: bool = False, **kwargs: Any
         ) -> Any:
-            result = await function(self, *args, **kwargs)
-            if propagate:
+            if not propagate:
+                result = await function(self, *args, **kwargs)
+            else:
+                here, named = await _values(args, kwargs)
+                result = await function(self, *here, **named)
                 await tie.answer(self, _propagate(self, name, True, args, kwargs))
             if changed is not None:
                 changed(self)
@@ -132,6 +140,28 @@ def _propagating(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         return result
 
     return run
+
+
+async def _values(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[list[Any], dict[str, Any]]:
+    """Return arguments as the root gets them: values in place of tasks and references, nothing for mere orders."""
+    here = [await _value(value) for value in args]
+    named = {name: await _value(value) for name, value in kwargs.items()}
+    return (
+        [value for value in here if value is not _ORDER],
+        {name: value for name, value in named.items() if value is not _ORDER},
+    )
+
+
+async def _value(value: Any) -> Any:
+    if not isinstance(value, (_core.Task, _core.Output)):
+        return value
+    if isinstance(value, TaskDone):
+        await value
+        return _ORDER
+    reference: Any = value
+    return await reference.result()
 
 
 def _wait(self: ParameterMixin, task: Task | None) -> None:

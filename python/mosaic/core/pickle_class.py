@@ -7,6 +7,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+_NAMES = ("__name__", "__qualname__")
+"""What is read of a class to name it; the other special names are the wrapper's own."""
+
+
 class PickleClass:
     """Wrap a class or function so that it pickles by value, even if a worker could import it.
 
@@ -24,7 +28,7 @@ class PickleClass:
         return self.cls(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        if name == "cls" or name.startswith("__"):
+        if name == "cls" or (name.startswith("__") and name not in _NAMES):
             raise AttributeError(name)
         return getattr(self.cls, name)
 

@@ -12,7 +12,8 @@ from mosaic import _core
 from mosaic.core import methods, network
 from mosaic.core.attribute import RemoteAttribute
 from mosaic.core.base import PROBES, ProxyBase
-from mosaic.errors import MosaicError, TesseraStoppedError
+from mosaic.core.stages import Readiness, Stop
+from mosaic.errors import MosaicError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ class TesseraProxy(ProxyBase):
     """A reference to a tessera: calls of its methods are sent to the worker where it lives.
 
     Made by ``Klass.remote(...)``; pickled and sent elsewhere it is a working proxy there. The tessera lives as long
-    as any process, message in flight or stored object refers to it.
+    as any process, message in flight or stored object refers to it. Old programs make one by hand for a tessera that
+    is there, ``TesseraProxy(cls, runtime=runtime_uid, uid=uid)``; see `mosaic.core.handmade`.
     """
 
     _ref: TesseraRef
@@ -52,16 +54,27 @@ class TesseraProxy(ProxyBase):
         options: dict[str, Any] | None = None,
         built: _core.Task | None = None,
         place: int | None = None,
+        *,
+        runtime: object = None,
+        uid: str | None = None,
     ) -> None:
         if ref is None:
-            raise MosaicError(f"a proxy is made by {cls.__name__}.remote(...)")
+            if uid is None:
+                raise MosaicError(
+                    f"a proxy is made by {cls.__name__}.remote(...), "
+                    "or by TesseraProxy(cls, runtime=..., uid=...) for a tessera that is there"
+                )
+            from mosaic.core.handmade import reference
+
+            ref = reference(cls, runtime, uid)
+            options = {"uid": uid}
         space = self.__dict__
         space["_ref"] = ref
         space["_cls"] = cls
         space["_options"] = options or {}
         space["_built"] = built
         space["_place"] = place
-        if self._options.get("uid"):
+        if self._options.get("uid") and isinstance(ref, _core.TesseraRef):
             network.choose_uid(ref.id, self._options["uid"])
         space["_stopping"] = None
 
@@ -256,6 +269,28 @@ class TesseraProxy(ProxyBase):
         """Return what the hosting side is: ``tessera``."""
         return "tessera"
 
+    def state_changed(self, state: str) -> None:
+        """Do nothing: the core tells the state (for old programs)."""
+
+    async def _init_task(self, task: Any, *args: Any, **kwargs: Any) -> None:
+        """Start a task made by hand, and wait until it has reached its worker (for old programs).
+
+        Parameters
+        ----------
+        task : TaskProxy
+            ``TaskProxy(proxy, "method", *args)``, or any other task, which has started already.
+        *args, **kwargs
+            Arguments of the call, where they are others than those that the task was made with.
+
+        Raises
+        ------
+        TypeError
+            It is no task.
+        """
+        from mosaic.core.handmade import init_task
+
+        await init_task(task, args, kwargs)
+
     def init(self, *args: Any, **kwargs: Any) -> Self:
         """Return the proxy: the tessera has been on its way since `remote` was called."""
         return self
@@ -309,7 +344,9 @@ class TesseraProxy(ProxyBase):
     # Being a reference.
 
     def __reduce__(self) -> tuple[Any, ...]:
-        ref = self._ref
+        ref: Any = self._ref
+        if not isinstance(ref, _core.TesseraRef):
+            return TesseraProxy, (self._cls, ref, self._options)
         host = ref.wait_placed()
         ref.note()
         options = {name: self._options[name] for name in _TRAVELLING if self._options.get(name)}
@@ -348,70 +385,3 @@ def _rebuild_proxy(
 ) -> TesseraProxy:
     ref = network.engine().borrow_tessera(raw, host, name)
     return TesseraProxy(cls, ref, options)
-
-
-class Readiness:
-    """What `TesseraProxy.init_future` gives: done when the tessera exists.
-
-    Parameters
-    ----------
-    built : Task, optional
-        The construction; None where this process did not ask for it.
-    """
-
-    __slots__ = ("_built",)
-
-    def __init__(self, built: _core.Task | None) -> None:
-        self._built = built
-
-    def __await__(self) -> Generator[Any, None, bool]:
-        if self._built is not None:
-            yield from self._built.__await__()
-        return True
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Block until the tessera exists, in synchronous code."""
-        if self._built is not None:
-            self._built.wait(timeout)
-        return True
-
-    def done(self) -> bool:
-        """Tell whether the tessera exists or has failed to."""
-        return self._built is None or self._built.ended
-
-    def result(self) -> bool:
-        """Return True, or raise what ``__init__`` raised."""
-        if self._built is not None:
-            failure = (
-                self._built.failure()
-                if self._built.ended
-                else MosaicError("the tessera does not exist yet")
-            )
-            if failure is not None:
-                raise failure
-        return True
-
-    def set_result(self, value: object) -> None:
-        """Do nothing: the core tells when the tessera exists."""
-
-
-class Stop:
-    """What `TesseraProxy.stop` gives. Stopping what has failed or stopped already is no error."""
-
-    __slots__ = ("_task",)
-
-    def __init__(self, task: _core.Task) -> None:
-        self._task = task
-
-    def __await__(self) -> Generator[Any, None, None]:
-        try:  # noqa: SIM105 - cheaper than contextlib
-            yield from self._task.__await__()
-        except TesseraStoppedError:
-            pass
-
-    def wait(self, timeout: float | None = None) -> None:
-        """Block until the tessera has stopped."""
-        try:  # noqa: SIM105 - cheaper than contextlib
-            self._task.wait(timeout)
-        except TesseraStoppedError:
-            pass

@@ -9,6 +9,7 @@ from mosaic import _core
 from mosaic.core import callbacks, network
 from mosaic.core.base import PROBES, ProxyBase, RemoteBase
 from mosaic.core.output import TaskDone, TaskOutput, TaskOutputGenerator
+from mosaic.core.stages import AllReady
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +43,17 @@ class TaskArray(RemoteBase):
     __slots__ = ()
 
 
-class TaskProxy(_core.Task, ProxyBase):
+class _HandMaking(type):
+    """Lets old programs make tasks by hand; the core makes them past this."""
+
+    def __call__(cls, proxy: Any = None, method: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Return a task that has not started; see `mosaic.core.handmade.HandMadeTask`."""
+        from mosaic.core.handmade import HandMadeTask
+
+        return HandMadeTask(proxy, method, *args, **kwargs)
+
+
+class TaskProxy(_core.Task, ProxyBase, metaclass=_HandMaking):
     """One call: it has started already, whether it is awaited or not.
 
     ``await task`` waits for its end and gives the task; ``await task.result()`` gives the value, which is fetched
@@ -99,6 +110,19 @@ class TaskProxy(_core.Task, ProxyBase):
         if not self.borrowed:
             self._arrival = arrival
         return arrival
+
+    @property
+    def _eager(self) -> bool:
+        """Whether it started without being awaited: yes (for old programs)."""
+        return True
+
+    @property
+    def _dependencies(self) -> list[Self]:
+        """The tasks among its arguments that this process still holds (for old programs)."""
+        return self.needs
+
+    def state_changed(self, state: str) -> None:
+        """Do nothing: the core tells the state (for old programs)."""
 
     @property
     def remote(self) -> TaskRemote:
@@ -319,6 +343,14 @@ class TaskArrayProxy(ProxyBase):
         return [task.state for task in self.tasks]
 
     @property
+    def init_future(self) -> AllReady:
+        """Awaited, it waits until each call has reached its worker."""
+        return AllReady([task.init_future for task in self.tasks])
+
+    def state_changed(self, state: str) -> None:
+        """Do nothing: the core tells the state (for old programs)."""
+
+    @property
     def outputs(self) -> list[TaskOutputGenerator]:
         """The outputs of each task."""
         return [task.outputs for task in self.tasks]
@@ -349,3 +381,11 @@ class TaskArrayProxy(ProxyBase):
 
     def __repr__(self) -> str:
         return f"<TaskArrayProxy object at {id(self):#x}, {len(self.tasks)} tasks>"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "RuntimeDisconnectedError":
+        from mosaic.errors import RuntimeDisconnectedError
+
+        return RuntimeDisconnectedError
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)

@@ -178,6 +178,9 @@ class Tessera(RemoteBase):
 
     # The core queues and runs calls by itself: what follows looks at that work, or waits for it.
 
+    def state_changed(self, state: str) -> None:
+        """Do nothing: the core tells the state (for old programs)."""
+
     def queue_task(self, task: TaskProxy) -> None:
         """Have a call of this tessera waited for by `run_async`. The core has queued it when it was made.
 
@@ -326,6 +329,8 @@ def register(raw: RawId, obj: object, uid: str | None) -> None:
         view = _hosted.pop(key, None)
         _watched.pop(key, None)
         _objects.pop(raw, None)
+        if uid is not None and _named.get(uid) == raw:
+            del _named[uid]
         if view is not None and view.root:
             from mosaic.runtime.tally import tally
 
@@ -337,11 +342,23 @@ def register(raw: RawId, obj: object, uid: str | None) -> None:
         return
     _watched[key] = watched
     _objects[raw] = watched
+    if uid is not None:
+        _named[uid] = raw
     _hosted[key] = Tessera(raw, obj, uid)
 
 
 _watched: dict[int, object] = {}
 _objects: dict[RawId, Any] = {}
+_named: dict[str, RawId] = {}
+"""The tesserae of this process whose makers chose their uids."""
+
+
+def named(uid: str) -> RawId | None:
+    """Return the id of the tessera by that uid, if it is hosted in this process."""
+    raw = _named.get(uid)
+    if raw is None:
+        raw = network.tessera_of(uid)
+    return raw if raw in _objects else None
 
 
 def object_of(raw: RawId) -> Any:
@@ -411,4 +428,8 @@ def __getattr__(name: str) -> Any:
         import mosaic.core
 
         return getattr(mosaic.core, name)
+    if name == "RuntimeDisconnectedError":
+        from mosaic.errors import RuntimeDisconnectedError
+
+        return RuntimeDisconnectedError
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)

@@ -12,7 +12,7 @@ from mosaic import _core
 from mosaic.core import network, placement
 from mosaic.core import seam as _seam  # noqa: F401 - tells the core what to work with
 from mosaic.errors import MosaicError
-from mosaic.runtime import display, lanes, notices
+from mosaic.runtime import display, lanes, notices, recording
 from mosaic.runtime.current import set_current
 from mosaic.runtime.launched import VARIABLE, find
 from mosaic.runtime.roles import Head
@@ -62,7 +62,6 @@ _ACCEPTED = frozenset(
         "monitor_port",
         "pubsub_port",
         "reuse_head",
-        "profile",
         "node_list",
         "dump_init",
         "wait",
@@ -88,6 +87,7 @@ def start(
     warehouse_memory: float | str | None = None,
     spill_directory: str | os.PathLike[str] | None = None,
     spill_limit: int | str | None = None,
+    profile: bool | str | os.PathLike[str] | None = None,
     **others: Any,
 ) -> Head:
     """Start a network with this process as its head, and wait until its workers take part.
@@ -121,6 +121,9 @@ def start(
         temporary files.
     spill_limit : int or str, optional
         Most bytes that a process may have there. Default is ``MOSAIC_SPILL_LIMIT``, or no limit.
+    profile : bool or path, optional
+        Record when what was called, ran and moved, in a file for ``mprof``: in ``mosaic-workspace/``, or where a path
+        says. Default, and False, is ``MOSAIC_PROFILE`` (a path, or 1), or not to.
 
     Raises
     ------
@@ -143,6 +146,7 @@ def start(
                 "a mosaic runtime runs in this process already: mosaic.stop() it before starting another"
             )
         network.forget()
+        recorded = recording.wanted(profile)
         launched = find()
 
         def begin(launched: Launched | None) -> tuple[Engine, _Settings]:
@@ -162,6 +166,7 @@ def start(
                 spill_directory=spill_directory,
                 spill_limit=None if spill_limit is None else str(spill_limit),
                 monitor=None if launched is None else launched.seat,
+                profile=recorded,
             )
             return engine, settings
 
@@ -182,6 +187,8 @@ def start(
         raise
     runtime = Head(engine, mode=mode or settings.mode, num_threads=settings.threads)
     set_current(runtime)
+    if recorded is not None:
+        recording.tell_start(recorded)
     return runtime
 
 
@@ -200,9 +207,12 @@ def stop(grace: float | None = None) -> None:
 
 def _stop_engine(engine: Engine, grace: float | None) -> None:
     notices.expect_deaths()
+    recorded = engine.profile
     try:
         engine.stop(grace)
     finally:
+        if recorded is not None:
+            recording.tell_end(recorded)
         lanes.release_lane()
         notices.join(5.0)
         display.leave()

@@ -45,9 +45,13 @@ def _run_worker_loop(engine: Engine) -> None:
         return
     import asyncio
 
+    from mosaic.utils.threads import set_main_thread
+
     loop = _new_loop()
     asyncio.set_event_loop(loop)
     _worker_loop = loop
+    # Compilers and plotting libraries ask in coroutine methods, too.
+    set_main_thread()
     engine.attach_coroutine_lane(loop, False)
     loop.run_forever()
 

@@ -112,6 +112,20 @@ class Runtime(Base):
 
         return logger()
 
+    @property
+    def comms(self) -> Runtime:
+        """What old programs ask for address, port and uid: this runtime."""
+        return self
+
+    @property
+    def loop(self) -> Any:
+        """The same as `get_event_loop` gives."""
+        return self.get_event_loop()
+
+    def get_comms(self) -> Runtime:
+        """Return what old programs ask for address, port and uid: this runtime."""
+        return self
+
     def get_worker(self, uid: str | None = None) -> Any:
         """Return a worker by its uid; without one, this very worker, or None elsewhere."""
         return self._get("worker", uid)
@@ -536,7 +550,7 @@ class Runtime(Base):
         return await reduce(refs, op, out)
 
     async def exec(
-        self, uid: str, func: Callable[..., Any], func_args: Any = (), func_kwargs: Any = None
+        self, uid: str, func: Callable[..., Any], func_args: Any = None, func_kwargs: Any = None
     ) -> WarehouseObject:
         """Run a function on a living value at the warehouse, and keep what it returns there.
 
@@ -549,7 +563,7 @@ class Runtime(Base):
         func : callable
             Plain or coroutine function; called with the value, None the first time, and the arguments. What it returns
             need not pickle, and stays until it is dropped.
-        func_args : tuple or list
+        func_args : tuple or list, optional
             Further arguments; tasks and references among them are replaced by their values.
         func_kwargs : dict, optional
             Keyword arguments, likewise.

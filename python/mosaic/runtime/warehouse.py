@@ -40,6 +40,7 @@ async def execute(
         raise TypeError(f"the uid of a value at the warehouse is a string, not {uid!r}")
     if not callable(function):
         raise TypeError(f"exec runs a function, not {function!r}")
+    args = () if args is None else args
     if not isinstance(args, (tuple, list)):
         raise TypeError(f"func_args is a tuple or list of arguments, not {args!r}")
     host = await need(engine)

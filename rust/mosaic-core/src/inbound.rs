@@ -263,6 +263,13 @@ impl<H: Clone> Machine<H> {
         }
     }
 
+    /// Whether a call that came here has ended; not if it never came, or if its result is forgotten.
+    pub fn has_ended_here(&self, task: TaskId) -> bool {
+        self.inbound
+            .get(&task)
+            .is_some_and(|inbound| matches!(inbound.progress, Progress::Ended(_)))
+    }
+
     /// Whether calls on that tessera have no order: this runtime's functions.
     pub(crate) fn is_unordered(&self, tessera: TesseraId) -> bool {
         tessera == TesseraId::functions(self.config.me)

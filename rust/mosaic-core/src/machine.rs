@@ -383,6 +383,7 @@ impl<H: Clone> Machine<H> {
             Message::Pong
             | Message::Shutdown { .. }
             | Message::Note { .. }
+            | Message::Profile { .. }
             | Message::Squeeze
             | Message::Room => {}
         }

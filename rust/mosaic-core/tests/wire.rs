@@ -284,6 +284,8 @@ fn message() -> impl Strategy<Value = Message> {
         1 => object().prop_map(Message::Unpin),
         1 => object().prop_map(Message::Received),
         1 => prop_oneof![Just(Message::Squeeze), Just(Message::Room)],
+        1 => (proptest::option::of(".{0,40}"), any::<bool>())
+            .prop_map(|(path, traced)| Message::Profile { path, traced }),
         1 => proptest::collection::vec(object(), 0..30).prop_map(Message::Release),
         1 => tessera().prop_map(Message::Freed),
         1 => (tessera(), role()).prop_map(|(tessera, role)| Message::Place(tessera, role)),

@@ -10,9 +10,11 @@
 //! bench-peers BENCH_ARGS='--row burst_async_def'` beside `/proc/PID/task/*/schedstat`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use mosaic_core::call::CallKind;
 use mosaic_core::id::{TaskId, TesseraId};
+use mosaic_runtime::telemetry::{self, Recorder, Run};
 use pyo3::exceptions::PyStopIteration;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -20,6 +22,7 @@ use pyo3::types::PyTuple;
 
 use crate::executor::PythonExecutor;
 use crate::hooks::cached;
+use crate::tracing;
 
 /// Calls that a runner starts before the loop gets its turn.
 const TURN: usize = 64;
@@ -30,6 +33,10 @@ pub(crate) struct Current {
     pub(crate) kind: CallKind,
     pub(crate) coroutine: Py<PyAny>,
     pub(crate) context: Py<PyAny>,
+    /// Where it stands, for the profile.
+    pub(crate) run: Option<Run>,
+    /// It asked for its functions to be traced, and has not ended that.
+    pub(crate) traced: AtomicBool,
 }
 
 /// See the module.
@@ -99,7 +106,7 @@ impl Runner {
             stepped = self
                 .current
                 .as_ref()
-                .map(|current| send(py, current, &py.None().into_bound(py)));
+                .map(|current| send(py, &self.executor, current, &py.None().into_bound(py)));
         }
     }
 
@@ -124,9 +131,13 @@ impl Runner {
         if self.owned {
             self.executor.resumed_to_its_end(current.task);
         }
+        let before = current.run.map(telemetry::resume);
         let outcome = self
             .executor
             .outcome(py, current.task, current.kind, result);
+        if let Some(before) = before {
+            self.executor.ended(&outcome, before);
+        }
         self.executor.finish_between(current.task, outcome);
     }
 
@@ -157,7 +168,32 @@ fn is_being_cancelled(py: Python<'_>) -> PyResult<bool> {
         .is_truthy()
 }
 
-/// `within(context, step)`: a step of a coroutine in its own context.
+/// A step of a coroutine in its own context, and under its own name in the profile.
+fn step<T>(
+    py: Python<'_>,
+    executor: &PythonExecutor,
+    current: &Current,
+    step: impl FnOnce() -> PyResult<T>,
+) -> PyResult<T> {
+    let Some(run) = current.run else {
+        return within(py, &current.context, step);
+    };
+    let before = telemetry::resume(run);
+    let all = executor.recorder().is_some_and(Recorder::traced);
+    if all || current.traced.load(Ordering::Relaxed) {
+        executor.trace(py);
+    }
+    let stepped = within(py, &current.context, step);
+    let traced = tracing::is_traced();
+    if traced {
+        tracing::clear_hook(py);
+    }
+    current.traced.store(traced && !all, Ordering::Relaxed);
+    telemetry::resume(before);
+    stepped
+}
+
+/// `within(context, step)`: a step in a context.
 pub(crate) fn within<T>(
     py: Python<'_>,
     context: &Py<PyAny>,
@@ -176,8 +212,13 @@ pub(crate) fn within<T>(
 }
 
 /// `coroutine.send(value)` without an exception for its return.
-fn send<'py>(py: Python<'py>, current: &Current, value: &Bound<'py, PyAny>) -> PyResult<Step<'py>> {
-    within(py, &current.context, || {
+fn send<'py>(
+    py: Python<'py>,
+    executor: &PythonExecutor,
+    current: &Current,
+    value: &Bound<'py, PyAny>,
+) -> PyResult<Step<'py>> {
+    step(py, executor, current, || {
         let mut result = std::ptr::null_mut();
         // SAFETY: both are live objects; `result` is a new reference unless the send failed.
         unsafe {
@@ -197,11 +238,12 @@ fn send<'py>(py: Python<'py>, current: &Current, value: &Bound<'py, PyAny>) -> P
 /// `coroutine.throw(error)`, the same way.
 fn throw<'py>(
     py: Python<'py>,
+    executor: &PythonExecutor,
     current: &Current,
     error: &Bound<'py, PyTuple>,
 ) -> PyResult<Step<'py>> {
     let coroutine = current.coroutine.bind(py);
-    let thrown = within(py, &current.context, || {
+    let thrown = step(py, executor, current, || {
         coroutine.call_method1(pyo3::intern!(py, "throw"), error)
     });
     match thrown {
@@ -233,14 +275,14 @@ impl Runner {
         let stepped = self
             .current
             .as_ref()
-            .map(|current| send(py, current, value));
+            .map(|current| send(py, &self.executor, current, value));
         self.go_on(py, stepped)
     }
 
     #[pyo3(signature = (*error))]
     fn throw(&mut self, py: Python<'_>, error: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
         if let Some(current) = &self.current {
-            let stepped = throw(py, current, error);
+            let stepped = throw(py, &self.executor, current, error);
             return self.go_on(py, Some(stepped));
         }
         // Somebody cancels every task of the loop: between two calls, it was meant for neither.

@@ -394,6 +394,25 @@ fn has_tasks(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> b
         || kwargs.is_some_and(|kwargs| kwargs.values().iter().any(|value| is_task(&value)))
 }
 
+/// The tasks that arguments stand for, in their order.
+pub(crate) fn tasks_among<'py>(
+    args: &Bound<'py, PyTuple>,
+    kwargs: Option<&Bound<'py, PyDict>>,
+) -> Vec<Bound<'py, Task>> {
+    let named = kwargs.into_iter().map(PyDictMethods::values);
+    args.iter()
+        .chain(named.flatten())
+        .filter_map(|value| {
+            if let Ok(task) = value.cast::<Task>() {
+                return Some(task.clone());
+            }
+            let output = value.cast::<Output>().ok()?;
+            let task = output.get().task.as_ref()?;
+            Some(task.bind(value.py()).clone())
+        })
+        .collect()
+}
+
 /// What an argument that stands for a task asks for; its slot is still to be set, unless it is only an order.
 fn dependency(value: &Bound<'_, PyAny>, read: &mut Vec<Py<PyAny>>) -> PyResult<Option<Dependency>> {
     let (task, part, slot, kept) = if let Ok(task) = value.cast::<Task>() {

@@ -27,6 +27,7 @@ use crate::loops::Loops;
 use crate::method::{TesseraRef, submit};
 use crate::origin;
 use crate::task::make_task;
+use crate::tracing;
 use crate::waiting::{block, deadline, lock};
 
 /// What everything of this process that belongs to one engine shares.
@@ -102,6 +103,7 @@ impl Host {
     pub(crate) fn waits_for_itself(
         &self,
         py: Python<'_>,
+        task: TaskId,
         tessera: TesseraId,
         blocking: bool,
     ) -> PyResult<bool> {
@@ -117,7 +119,8 @@ impl Host {
             }
             place => place.unwrap_or(tessera.owner),
         };
-        Ok(place == me)
+        // Of a task that was passed to this process the end may be known here before it is known by its handle.
+        Ok(place == me && !self.engine.has_ended_here(task))
     }
 }
 
@@ -146,7 +149,7 @@ pub(crate) fn engine() -> Option<PyEngine> {
 /// Start the head, workers as processes; monitor and node agent in this process unless one that `mrun` started is named:
 /// its directory, its process, its key, and whether it runs this program as its command.
 #[pyfunction]
-#[pyo3(signature = (*, worker_command, worker_environment, num_workers, max_pending, stop_grace, foreign_strategy, least_loaded, store_memory = None, spill_directory = None, spill_limit = None, monitor = None))]
+#[pyo3(signature = (*, worker_command, worker_environment, num_workers, max_pending, stop_grace, foreign_strategy, least_loaded, store_memory = None, spill_directory = None, spill_limit = None, monitor = None, profile = None))]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn start_head(
     py: Python<'_>,
@@ -161,6 +164,7 @@ pub(crate) fn start_head(
     spill_directory: Option<PathBuf>,
     spill_limit: Option<&str>,
     monitor: Option<(PathBuf, u32, PathBuf, bool)>,
+    profile: Option<&str>,
 ) -> PyResult<PyEngine> {
     let wrong = pyo3::exceptions::PyValueError::new_err::<String>;
     let mut store = StoreSettings::from_environment().map_err(wrong)?;
@@ -206,6 +210,12 @@ pub(crate) fn start_head(
             None => roles::head(&config, launch, seam),
         })
         .map_err(|error| engine_error(py, &error))?;
+    if profile.is_some()
+        && let Err(error) = engine.profile(profile, false)
+    {
+        py.detach(|| engine.stop(None));
+        return Err(error.into());
+    }
     if least_loaded {
         engine.set_strategy(Box::new(LeastLoaded::default()));
     }
@@ -550,6 +560,34 @@ impl PyEngine {
 
     fn __hash__(&self) -> usize {
         Arc::as_ptr(&self.host) as usize
+    }
+
+    #[getter]
+    fn profile(&self) -> Option<std::path::PathBuf> {
+        self.host.engine.recorder().path()
+    }
+
+    #[getter]
+    fn traced(&self) -> bool {
+        self.host.engine.recorder().traced()
+    }
+
+    fn trace_here(&self, py: Python<'_>) -> PyResult<bool> {
+        let runs = self.host.executor.running_tessera(py)?.is_some();
+        Ok(runs && self.host.executor.trace(py))
+    }
+
+    #[allow(clippy::unused_self)]
+    fn end_trace_here(&self, py: Python<'_>) {
+        if tracing::is_traced() {
+            tracing::clear_hook(py);
+        }
+    }
+
+    #[pyo3(signature = (path, traced = false))]
+    fn record_profile(&self, py: Python<'_>, path: Option<&str>, traced: bool) -> PyResult<()> {
+        py.detach(|| self.host.engine.profile(path, traced))?;
+        Ok(())
     }
 
     fn run_main_lane(&self, py: Python<'_>) {

@@ -15,6 +15,7 @@ use mosaic_runtime::executor::{Executor, Revoked};
 use mosaic_runtime::lane::{Job, Lane};
 use mosaic_runtime::mailbox::Mailbox;
 use mosaic_runtime::signal::Signal;
+use mosaic_runtime::telemetry::{self, Recorder, Run};
 use pyo3::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -40,6 +41,7 @@ thread_local! {
 /// See the module.
 pub(crate) struct PythonExecutor {
     host: OnceLock<Weak<Host>>,
+    recorder: OnceLock<Arc<Recorder>>,
     main: Lane,
     pub(crate) coroutines: Arc<Mailbox<CoroutineJob>>,
     /// Plain calls go to the attached loop too.
@@ -65,6 +67,7 @@ impl PythonExecutor {
     pub(crate) fn new(_py: Python<'_>) -> PyResult<Arc<Self>> {
         Ok(Arc::new(Self {
             host: OnceLock::new(),
+            recorder: OnceLock::new(),
             main: Lane::new()?,
             coroutines: Arc::new(Mailbox::new(Signal::new()?)),
             both: AtomicBool::new(false),
@@ -83,10 +86,22 @@ impl PythonExecutor {
 
     pub(crate) fn belong_to(&self, host: &Arc<Host>) {
         let _ = self.host.set(Arc::downgrade(host));
+        let _ = self.recorder.set(Arc::clone(host.engine.recorder()));
     }
 
     pub(crate) fn host(&self) -> Option<Arc<Host>> {
         self.host.get().and_then(Weak::upgrade)
+    }
+
+    /// What records a profile, while it does.
+    pub(crate) fn recorder(&self) -> Option<&Recorder> {
+        let recorder = self.recorder.get()?;
+        recorder.on().then_some(&**recorder)
+    }
+
+    /// The same, to be kept.
+    pub(crate) fn recorder_handle(&self) -> Option<&Arc<Recorder>> {
+        self.recorder.get().filter(|recorder| recorder.on())
     }
 
     /// The engine has stopped: drop what still lives.
@@ -163,7 +178,11 @@ impl PythonExecutor {
                 let (task, tessera) = (ready.call.task, ready.call.tessera);
                 if self.main.begin(task) {
                     let outer = RUNNING.replace(Some(tessera));
+                    let profiled = self.recorder().map(|recorder| recorder.began(task, false));
                     let outcome = self.run_plain(py, ready);
+                    if let Some(before) = profiled {
+                        self.ended(&outcome, before);
+                    }
                     RUNNING.set(outer);
                     self.finish(task, outcome, last());
                 }
@@ -178,6 +197,15 @@ impl PythonExecutor {
                 let living = lock(&self.results).remove(&task);
                 drop(living);
             }
+        }
+    }
+
+    /// The call that this thread runs has ended, for the profile; it goes on with what it ran before.
+    pub(crate) fn ended(&self, outcome: &Outcome, before: Run) {
+        if let Some(recorder) = self.recorder() {
+            recorder.ended(outcome, before);
+        } else {
+            telemetry::resume(before);
         }
     }
 
@@ -356,8 +384,10 @@ impl PythonExecutor {
             return None;
         }
         let outer = RUNNING.replace(Some(tessera));
+        let profiled = self.recorder().map(|recorder| recorder.began(task, true));
         let invoked = self.invoke(py, ready);
         RUNNING.set(outer);
+        let run = profiled.map(telemetry::resume);
         let begun = invoked.and_then(|value| {
             if !value.is_instance(cached!(py, "types", "CoroutineType")?)? {
                 return Ok(Err(value));
@@ -369,6 +399,8 @@ impl PythonExecutor {
                 kind,
                 coroutine: value.unbind(),
                 context,
+                run,
+                traced: AtomicBool::new(false),
             }))
         });
         // Not a coroutine after all, or an attribute that was read past a running call.
@@ -377,7 +409,11 @@ impl PythonExecutor {
             Ok(Err(value)) => Ok(value),
             Err(error) => Err(error),
         };
+        let before = run.map(telemetry::resume);
         let outcome = self.outcome(py, task, kind, ended);
+        if let Some(before) = before {
+            self.ended(&outcome, before);
+        }
         self.finish_between(task, outcome);
         None
     }

@@ -14,6 +14,8 @@
 //! | [`encode`], [`decode`] | values to payloads and back |
 //! | [`store`] | large buffers, into the store and back |
 //! | [`reduce`](mod@reduce) | element-wise reduction of arrays |
+//! | [`profile`] | the file of a profile, read |
+//! | [`tracing`] | the functions that methods call, for the profile |
 //! | [`compression`] | LZ4 for whole payloads |
 //! | [`machine`] | what this machine has for this process |
 //! | [`named`] | functions and classes that travel by their name |
@@ -43,10 +45,12 @@ mod method;
 mod named;
 mod origin;
 mod output;
+mod profile;
 mod reduce;
 mod running;
 mod store;
 mod task;
+mod tracing;
 mod waiting;
 
 /// The Rust core of mosaic.
@@ -73,11 +77,17 @@ mod _core {
     #[pymodule_export]
     use super::output::Output;
     #[pymodule_export]
+    use super::profile::read_profile;
+    #[pymodule_export]
     use super::reduce::reduce;
     #[pymodule_export]
     use super::store::{Segment, allocate};
     #[pymodule_export]
     use super::task::Task;
+    #[pymodule_export]
+    use super::tracing::quiet;
+    #[pymodule_export]
+    const NOT_TRACED: &str = super::tracing::MARK;
     #[pymodule_export]
     const STORE_THRESHOLD: usize = mosaic_runtime::store::THRESHOLD;
     #[pymodule_export]

@@ -12,11 +12,11 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFrozenSet, PyTuple};
 
-use crate::encode::{encode_arguments, note};
+use crate::encode::{encode_arguments, note, tasks_among};
 use crate::engine::{Host, engine_error};
 use crate::hooks::cached;
 use crate::origin;
-use crate::task::make_task;
+use crate::task::{Task, make_task};
 use crate::waiting::{block, deadline};
 
 /// A counted reference to a tessera.
@@ -239,6 +239,11 @@ impl RemoteMethod {
         if let Some(built) = &self.counted.built {
             built.read();
         }
+        let needs = if dependencies.is_empty() {
+            Vec::new()
+        } else {
+            tasks_among(&args, kwargs.as_ref())
+        };
         let host = &self.counted.host;
         let task = host.engine.next_task();
         let cell = TaskCell::new(task, Arc::clone(&self.callee));
@@ -265,7 +270,11 @@ impl RemoteMethod {
             resends: options.resends,
         };
         submit(py, host, submission, options.timeout)?;
-        make_task(py, host, cell)
+        let task = make_task(py, host, cell)?;
+        if !needs.is_empty() {
+            Task::remember_needs(task.bind(py).cast()?, &needs)?;
+        }
+        Ok(task)
     }
 
     fn __repr__(&self) -> String {

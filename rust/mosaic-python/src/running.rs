@@ -2,7 +2,7 @@
 //!
 //! On the threads of the lanes, with the GIL.
 
-use mosaic_core::call::{CallKind, Failure, FailureKind, Outcome, ReadyCall};
+use mosaic_core::call::{Call, CallKind, Failure, FailureKind, Outcome, ReadyCall};
 use mosaic_core::id::{TaskId, TesseraId};
 use mosaic_core::payload::Payload;
 use pyo3::prelude::*;
@@ -13,6 +13,7 @@ use crate::encode::{MSGPACK, OPAQUE, encode_value};
 use crate::executor::PythonExecutor;
 use crate::hooks::{cached, hooks};
 use crate::origin;
+use crate::tracing;
 use crate::waiting::lock;
 
 /// Results with larger buffers than this are kept alive in their encoded form only.
@@ -36,13 +37,45 @@ impl PythonExecutor {
         py: Python<'py>,
         ready: ReadyCall,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let call = ready.call;
-        let (mut args, kwargs) = decode_arguments(py, call.arguments, ready.values)?;
+        let mut call = ready.call;
+        let arguments = std::mem::take(&mut call.arguments);
+        let brought = !ready.values.is_empty() || !arguments.segments.is_empty();
+        let (args, kwargs) = decode_arguments(py, arguments, ready.values)?;
         let kwargs = origin::arrive(py, kwargs)?;
+        if brought && let Some(recorder) = self.recorder() {
+            recorder.ran();
+        }
+        let Some(recorder) = self.recorder() else {
+            return self.run_code(py, &call, args, kwargs.as_ref());
+        };
+        if recorder.traced() {
+            self.trace(py);
+        }
+        let result = self.run_code(py, &call, args, kwargs.as_ref());
+        // Whoever set it: the method itself may have.
+        if tracing::is_traced() {
+            tracing::clear_hook(py);
+        }
+        result
+    }
+
+    /// Trace this thread, if there is a recording and nobody else does.
+    pub(crate) fn trace(&self, py: Python<'_>) -> bool {
+        self.recorder_handle()
+            .is_some_and(|recorder| tracing::set_hook(py, recorder))
+    }
+
+    fn run_code<'py>(
+        &self,
+        py: Python<'py>,
+        call: &Call,
+        mut args: Vec<Bound<'py, PyAny>>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         match call.kind {
             CallKind::Construct => {
                 let class = args.remove(0);
-                let kwargs = kwargs.unwrap_or_else(|| PyDict::new(py));
+                let kwargs = kwargs.cloned().unwrap_or_else(|| PyDict::new(py));
                 let id = (call.tessera.owner.0, call.tessera.sequence);
                 let object = hooks(py)?.build.bind(py).call1((
                     id,
@@ -59,7 +92,7 @@ impl PythonExecutor {
             CallKind::Method => {
                 let object = self.object(py, call.tessera)?;
                 let method = object.getattr(&*call.method)?;
-                method.call(PyTuple::new(py, args)?, kwargs.as_ref())
+                method.call(PyTuple::new(py, args)?, kwargs)
             }
             CallKind::GetAttribute | CallKind::GetAttributeNow => {
                 self.object(py, call.tessera)?.getattr(&*call.method)
@@ -71,13 +104,13 @@ impl PythonExecutor {
             }
             CallKind::Function => {
                 let function = args.remove(0);
-                function.call(PyTuple::new(py, args)?, kwargs.as_ref())
+                function.call(PyTuple::new(py, args)?, kwargs)
             }
             CallKind::ResultMethod(task) => {
                 let living = self.living(py, task)?;
                 living
                     .getattr(&*call.method)?
-                    .call(PyTuple::new(py, args)?, kwargs.as_ref())
+                    .call(PyTuple::new(py, args)?, kwargs)
             }
             CallKind::Stop => Ok(py.None().into_bound(py)),
         }
@@ -110,6 +143,9 @@ impl PythonExecutor {
         kind: CallKind,
         result: PyResult<Bound<'_, PyAny>>,
     ) -> Outcome {
+        if let Some(recorder) = self.recorder() {
+            recorder.returned();
+        }
         let value = match result {
             Ok(value) => value,
             Err(error) => return failure(py, &error),

@@ -1,7 +1,7 @@
 //! Tasks as Python sees them: handles on the ends and values of calls.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use mosaic_core::call::{FailureKind, Outcome};
@@ -13,7 +13,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyList, PyTuple, PyType, PyWeakrefReference};
 
 use crate::decode::decode_value;
 use crate::encode::MSGPACK;
@@ -42,12 +42,28 @@ pub(crate) fn make_task(
         host: Arc::clone(host),
         cell,
     }));
-    let made = hooks(py)?.task_type.bind(py).call0();
+    let made = new_task(hooks(py)?.task_type.bind(py));
     SEED.take();
     let made = made?;
     // SAFETY: a live object of a class that takes part in collection; `watch` hands it over again.
     unsafe { ffi::PyObject_GC_UnTrack(made.as_ptr().cast()) };
     Ok(made.unbind())
+}
+
+/// Make an instance past the `__call__` of its class, which is for programs that make tasks by hand.
+fn new_task<'py>(task_type: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyAny>> {
+    let py = task_type.py();
+    let class = task_type.as_type_ptr();
+    let nothing = PyTuple::empty(py);
+    // SAFETY: a class derived from `Task`, whose `tp_new` it inherits; with the GIL, and no arguments. What comes
+    // back is a new reference, or null with an exception set.
+    unsafe {
+        let new = (*class)
+            .tp_new
+            .ok_or_else(|| PyTypeError::new_err("the class of tasks makes no instances"))?;
+        let made = new(class, nothing.as_ptr(), std::ptr::null_mut());
+        Bound::from_owned_ptr_or_err(py, made)
+    }
 }
 
 /// Have the collector look at a task from now on: something hangs on it that may refer to it. Before that it would
@@ -70,6 +86,8 @@ pub(crate) struct Task {
     seen: AtomicBool,
     /// Its value or its exception, once somebody has asked.
     end: Mutex<Option<Py<PyAny>>>,
+    /// Weak references to the tasks among the call's arguments, where there are any.
+    needs: OnceLock<Py<PyList>>,
 }
 
 impl Task {
@@ -79,6 +97,16 @@ impl Task {
 
     pub(crate) fn host(&self) -> &Arc<Host> {
         &self.seed.host
+    }
+
+    /// Remember what the call was given to wait for, without keeping it.
+    pub(crate) fn remember_needs(slf: &Bound<'_, Self>, tasks: &[Bound<'_, Self>]) -> PyResult<()> {
+        let needs = tasks
+            .iter()
+            .map(|task| PyWeakrefReference::new(task.as_any()))
+            .collect::<PyResult<Vec<_>>>()?;
+        let _ = slf.get().needs.set(PyList::new(slf.py(), needs)?.unbind());
+        Ok(())
     }
 
     /// The runtime that runs it, once known.
@@ -206,7 +234,11 @@ impl Task {
             ));
         }
         let callee = &self.cell().callee;
-        if callee.runs && self.host().waits_for_itself(py, callee.tessera, blocking)? {
+        if callee.runs
+            && self
+                .host()
+                .waits_for_itself(py, self.cell().id, callee.tessera, blocking)?
+        {
             let (class, method) = (&callee.class, &callee.method);
             return Err(error(
                 py,
@@ -247,6 +279,7 @@ impl Task {
             seed,
             seen: AtomicBool::new(false),
             end: Mutex::new(None),
+            needs: OnceLock::new(),
         })
     }
 
@@ -328,6 +361,25 @@ impl Task {
     fn ended(&self) -> bool {
         self.ask(Stage::End);
         self.cell().ended()
+    }
+
+    /// The tasks among the call's arguments that somebody still holds.
+    #[getter]
+    fn needs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let held = PyList::empty(py);
+        for reference in self
+            .needs
+            .get()
+            .map(|needs| needs.bind(py))
+            .into_iter()
+            .flatten()
+        {
+            let task = reference.call0()?;
+            if !task.is_none() {
+                held.append(task)?;
+            }
+        }
+        Ok(held)
     }
 
     #[getter]

@@ -78,7 +78,12 @@ impl Closures {
                         if !self.lane.begin(task) {
                             continue;
                         }
+                        let recorder = engine.recorder();
+                        let outer = recorder.on().then(|| recorder.began(task, false));
                         let outcome = self.run_call(&mut actors, &ready);
+                        if let Some(outer) = outer {
+                            recorder.ended(&outcome, outer);
+                        }
                         if matches!(outcome, Outcome::Value(_)) {
                             self.lane.has_result(task);
                         }

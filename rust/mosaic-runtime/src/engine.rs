@@ -9,6 +9,7 @@
 //! Lock order: state, then (inbox | cell | mailbox | notices), each of these innermost. Nothing of the
 //! program's runs under any of them (`ENG-1`).
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -38,6 +39,7 @@ use crate::shared::{Shared, lock};
 use crate::state::State;
 use crate::store::ledger::Ledger;
 use crate::store::{Store, StoreSettings};
+use crate::telemetry::{Arrivals, Recorder};
 use crate::threads;
 use crate::waiting::HomeSignal;
 
@@ -120,7 +122,7 @@ impl Engine {
         executor: Arc<dyn Executor>,
         node: Option<(Launch, Option<(Attached, Bound)>)>,
     ) -> Result<Self, EngineError> {
-        let me = seat.runtime;
+        let (me, uid) = (seat.runtime, seat.uid);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -135,9 +137,10 @@ impl Engine {
         };
         let shared = Arc::new_cyclic(|myself| Shared {
             me,
-            uid: seat.uid,
             role: seat.role,
             store: Store::new(me, directory.path().to_path_buf(), config.store.clone()),
+            recorder: Recorder::new(me.0, &uid, Arc::clone(&executor)),
+            uid,
             directory,
             inlets,
             executor,
@@ -150,6 +153,7 @@ impl Engine {
                 ready: Vec::new(),
                 peers: FxHashMap::default(),
                 dirty: Vec::new(),
+                arrivals: Arrivals::default(),
             }),
             inbox: Mutex::default(),
             names: Mutex::default(),
@@ -328,6 +332,9 @@ impl Engine {
         if let Some(timeout) = timeout {
             shared.start_timer(submission.call.task, timeout);
         }
+        if shared.recorder.on() {
+            shared.recorder.created(&submission);
+        }
         let event = Event::CallSubmitted(submission);
         if before == 0 {
             shared.post_now(event);
@@ -440,6 +447,12 @@ impl Engine {
             .machine
             .runner_of(task)
             .or_else(|| state.machine.host_of(tessera))
+    }
+
+    /// Whether a call that came to this runtime has ended, as far as it remembers.
+    pub fn has_ended_here(&self, task: TaskId) -> bool {
+        self.shared.process_inbox();
+        lock(&self.shared.state).machine.has_ended_here(task)
     }
 
     /// The runtimes that are counted as holders of a tessera that this one hosts.
@@ -562,6 +575,20 @@ impl Engine {
             .collect()
     }
 
+    /// Record a profile of the network in this file from now on, in every process of it; `None` ends the recording.
+    /// `traced` says whether the functions are recorded too that methods call.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub fn profile(&self, path: Option<&str>, traced: bool) -> io::Result<()> {
+        self.shared.profile(path, traced, true)
+    }
+
+    /// What records this process.
+    pub fn recorder(&self) -> &Arc<Recorder> {
+        &self.shared.recorder
+    }
+
     /// The program's own strategy has chosen.
     pub fn chosen(&self, tessera: TesseraId, place: Result<RuntimeId, String>) {
         self.shared.post(Event::WorkerChosen { tessera, place });
@@ -591,6 +618,7 @@ impl Engine {
         }
         // Whoever still holds a task or a proxy holds no descriptor with it.
         drop(lock(&shared.io).take());
+        shared.recorder.stop();
         shared.home_signal.close();
         shared.store.close();
         shared.inlets.clear();

@@ -125,6 +125,15 @@ impl Inlet {
                     Ok(Some(Message::Note { level, text })) => {
                         shared.note_from(self.from, level, text);
                     }
+                    Ok(Some(Message::Profile { path, traced })) => {
+                        if let Err(error) = shared.profile(path.as_deref(), traced, false) {
+                            shared.executor.warn(&format!(
+                                "{} is not profiled: {}: {error}",
+                                shared.uid,
+                                path.unwrap_or_default()
+                            ));
+                        }
+                    }
                     Ok(Some(Message::Squeeze)) => shared.store.squeeze(),
                     Ok(Some(Message::Room)) => shared.wake_watchers(),
                     Ok(Some(message)) => batch.push(Event::MessageReceived {

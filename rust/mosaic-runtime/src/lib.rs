@@ -14,6 +14,7 @@
 //! | [`store`] | bytes of large buffers, in shared memory or on disk |
 //! | [`auth`], [`directory`] | the secret, the handshake, the private directory |
 //! | [`reduce`](mod@reduce) | element-wise reduction of arrays |
+//! | [`telemetry`] | the recorder of a profile |
 //! | [`compression`] | LZ4 for whole payloads |
 //! | [`memory`] | how much memory there is, and who was killed for want of it |
 //!
@@ -49,6 +50,7 @@ mod state;
 pub mod store;
 mod storing;
 mod sync;
+pub mod telemetry;
 pub mod threads;
 mod timers;
 mod waiting;

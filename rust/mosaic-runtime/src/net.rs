@@ -142,10 +142,14 @@ fn watch_process(pid: rustix::process::Pid) -> io::Result<AsyncFd<OwnedFd>> {
     Ok(watched)
 }
 
-/// The same, blocking.
-pub(crate) fn wait_for_end_of(pid: rustix::process::Pid) -> io::Result<()> {
-    let watched = process_handle(pid)?;
-    let mut watched = [PollFd::new(&watched, PollFlags::IN)];
+/// The same for the first of several, blocking.
+pub(crate) fn wait_for_end_of_one(processes: &[rustix::process::Pid]) -> io::Result<()> {
+    let watched: io::Result<Vec<_>> = processes.iter().map(|pid| process_handle(*pid)).collect();
+    let watched = watched?;
+    let mut watched: Vec<_> = watched
+        .iter()
+        .map(|process| PollFd::new(process, PollFlags::IN))
+        .collect();
     loop {
         match poll(&mut watched, None) {
             Err(rustix::io::Errno::INTR) => {}

@@ -2,6 +2,8 @@
 //!
 //! Lock order: reader, state, then (inbox | names | cell | mailbox | notices), each of these innermost.
 
+use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 
@@ -23,6 +25,7 @@ use crate::notice::{Notice, Notices};
 use crate::signal::Signal;
 use crate::state::State;
 use crate::store::{Neighbours, Store};
+use crate::telemetry::Recorder;
 use crate::threads;
 use crate::timers::Timers;
 use crate::waiting::HomeSignal;
@@ -41,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) notices: Arc<Notices>,
     pub(crate) node: Option<Node>,
     pub(crate) store: Store,
+    pub(crate) recorder: Arc<Recorder>,
     pub(crate) max_pending: usize,
     pub(crate) state: Mutex<State>,
     pub(crate) inbox: Mutex<Vec<Event<Arc<TaskCell>>>>,
@@ -259,6 +263,36 @@ impl Shared {
         Arc::new(Around(Weak::clone(&self.myself)))
     }
 
+    /// Record a profile in this file from now on, or end it; here and, if `told`, in everybody else's process.
+    pub(crate) fn profile(&self, path: Option<&str>, traced: bool, told: bool) -> io::Result<()> {
+        self.recorder.record(path.map(Path::new), traced)?;
+        if told {
+            let path = path.map(str::to_owned);
+            let message = Message::Profile { path, traced };
+            // At once: calls that the program makes from now on come behind it.
+            let mut state = lock(&self.state);
+            let members: Vec<_> = state
+                .machine
+                .members()
+                .map(|member| member.runtime)
+                .collect();
+            for to in members.into_iter().filter(|member| *member != self.me) {
+                state.send(to, &message, self);
+            }
+            state.finish_batch(self);
+        }
+        Ok(())
+    }
+
+    /// What a runtime that joins has to know of the profile.
+    pub(crate) fn profiled(&self) -> Option<Message> {
+        let path = self.recorder.path()?.to_str()?.to_owned();
+        Some(Message::Profile {
+            path: Some(path),
+            traced: self.recorder.traced(),
+        })
+    }
+
     /// A worker has something for the log.
     pub(crate) fn note_from(&self, from: RuntimeId, level: String, text: String) {
         if let Some(member) = self.member(from) {
@@ -365,6 +399,7 @@ impl Shared {
             return self.end("the head is gone");
         };
         let siblings = self.members_of_this_machine();
+        self.recorder.write_out();
         self.directory.remove();
         for leader in siblings.into_iter().chain([process::getpid()]) {
             // With what its methods started.
@@ -386,17 +421,20 @@ impl Shared {
     }
 
     /// This worker was told to stop, and its I/O thread is about to end; a method may go on. Should the head die before
-    /// it has seen to that, this process ends nevertheless.
+    /// it has seen to that, or the agent that started the worker, this process ends nevertheless.
     pub(crate) fn end_with_head(&self) {
-        let Some(head) = self
-            .head_process
-            .and_then(|pid| process::Pid::from_raw(pid.cast_signed()))
-        else {
+        let elders = [self.head_process, self.parent_process];
+        let elders: Vec<_> = elders
+            .into_iter()
+            .flatten()
+            .filter_map(|pid| process::Pid::from_raw(pid.cast_signed()))
+            .collect();
+        if elders.is_empty() {
             return;
-        };
+        }
         let directory = self.directory.path().to_path_buf();
         let watch = move || {
-            let died = match net::wait_for_end_of(head) {
+            let died = match net::wait_for_end_of_one(&elders) {
                 Ok(()) => true,
                 Err(error) => error.raw_os_error() == Some(libc::ESRCH),
             };

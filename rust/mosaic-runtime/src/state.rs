@@ -16,6 +16,7 @@ use crate::node::Node;
 use crate::notice::Notice;
 use crate::peer::Peer;
 use crate::shared::{Shared, lock};
+use crate::telemetry::Arrivals;
 
 /// See the module.
 pub(crate) struct State {
@@ -24,6 +25,7 @@ pub(crate) struct State {
     pub(crate) ready: Vec<ReadyCall>,
     pub(crate) peers: FxHashMap<RuntimeId, Peer>,
     pub(crate) dirty: Vec<RuntimeId>,
+    pub(crate) arrivals: Arrivals,
 }
 
 impl State {
@@ -35,11 +37,19 @@ impl State {
     }
 
     pub(crate) fn handle(&mut self, event: Event<Arc<TaskCell>>, shared: &Shared) {
+        if let Event::MessageReceived { from, message } = &event
+            && shared.recorder.on()
+        {
+            shared.recorder.received(*from, message, &mut self.arrivals);
+        }
         self.machine.handle(event, &mut self.actions);
         self.carry_out(shared);
     }
 
     pub(crate) fn finish_batch(&mut self, shared: &Shared) {
+        if self.arrivals.are_any() {
+            shared.recorder.arrived(&mut self.arrivals);
+        }
         self.machine.flush(&mut self.actions);
         self.carry_out(shared);
         for (to, note) in std::mem::take(&mut *lock(&shared.notes)) {
@@ -151,7 +161,12 @@ impl State {
             match action {
                 Action::Send { to, message } => self.send(to, &message, shared),
                 Action::Run(call) => self.ready.push(call),
-                Action::Settle { handle, outcome } => shared.settle(&handle, outcome),
+                Action::Settle { handle, outcome } => {
+                    if shared.recorder.on() && !handle.borrowed {
+                        shared.recorder.settled(handle.id, &outcome);
+                    }
+                    shared.settle(&handle, outcome);
+                }
                 Action::Revoke(task) => {
                     self.hand_over(shared);
                     let event = match shared.executor.revoke(task) {
@@ -198,6 +213,9 @@ impl State {
                     lock(&shared.names).insert(member.uid.clone(), member.runtime);
                     if let Some(node) = &shared.node {
                         node.joined(member.role);
+                        if let Some(profile) = shared.profiled() {
+                            self.send(member.runtime, &profile, shared);
+                        }
                     }
                     shared.tell(Notice::Joined(member.uid));
                     shared.wake_watchers();

@@ -64,6 +64,7 @@ const KEEP: u8 = 32;
 const WAREHOUSE_WANTED: u8 = 33;
 const WAREHOUSE_FAILED: u8 = 34;
 const BARRIER_TASK: u8 = 35;
+const PROFILE: u8 = 36;
 
 const VALUE: u8 = 0x40;
 const STORED: u8 = 0x80;
@@ -353,6 +354,9 @@ pub(super) fn encode(message: &Message, block: usize, out: &mut BytesMut) -> Res
             write(out, &cut(reason, LONGEST_TEXT)).map(|()| WAREHOUSE_FAILED)?
         }
         Message::BarrierTask => BARRIER_TASK,
+        Message::Profile { path, traced } => {
+            write(out, &(path.as_deref(), traced)).map(|()| PROFILE)?
+        }
         Message::Ping => PING,
         Message::Pong => PONG,
     };
@@ -789,6 +793,10 @@ pub(super) fn decode(
         WAREHOUSE_WANTED => Message::WarehouseWanted,
         WAREHOUSE_FAILED => Message::WarehouseFailed(read(header)?),
         BARRIER_TASK => Message::BarrierTask,
+        PROFILE => {
+            let (path, traced): (Option<String>, bool) = read(header)?;
+            Message::Profile { path, traced }
+        }
         PING => Message::Ping,
         PONG => Message::Pong,
         _ => return Err(WireError::Kind(kind)),

@@ -149,6 +149,13 @@ pub enum Message {
     WarehouseFailed(String),
     /// To the head: something is to be done here at its next barrier.
     BarrierTask,
+    /// To everyone: what is profiled from now on.
+    Profile {
+        /// The file that is appended to; `None` ends the recording.
+        path: Option<String>,
+        /// Whether the functions are told that methods call.
+        traced: bool,
+    },
     /// To everyone on a machine: its stores run short of memory; give back what is idle.
     Squeeze,
     /// To everyone on a machine: there is room in its stores again.

@@ -1,0 +1,143 @@
+"""`profiler`: switches the recording of a running network on and off, and the tracing of functions."""
+
+from __future__ import annotations
+
+from mosaic import _core
+from mosaic.errors import MosaicError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import os
+
+    from mosaic._core import Engine
+
+
+class Profiler:
+    """The recorder of the network that this process takes part in.
+
+    ``mosaic.run(main, profile=True)`` records from the start to the end; with this, a program records a part of its
+    run, or has the functions recorded that its methods call. What is switched is switched in every process of the
+    network: calls that begin a moment later are the first that it concerns elsewhere.
+
+    Examples
+    --------
+    >>> import mosaic
+    >>> async def main(runtime):
+    ...     profiler = mosaic.profiler
+    ...     return profiler.recording, profiler.tracing
+    >>> mosaic.run(main, num_workers=1)
+    (False, False)
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[Engine, str] | None = None
+
+    @property
+    def recording(self) -> bool:
+        """Whether a profile is being recorded."""
+        engine = _core.engine()
+        return engine is not None and engine.profile is not None
+
+    @property
+    def tracing(self) -> bool:
+        """Whether functions that methods call are being recorded."""
+        engine = _core.engine()
+        return engine is not None and engine.traced
+
+    @property
+    def path(self) -> str | None:
+        """The file that is being recorded; None if none is."""
+        engine = _core.engine()
+        path = None if engine is None else engine.profile
+        return None if path is None else str(path)
+
+    def start(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Record from now on, unless that is done already.
+
+        Parameters
+        ----------
+        path : path, optional
+            The file. Default is that of before `stop`, to which is added, or a new one in ``mosaic-workspace/``.
+
+        Returns
+        -------
+        str
+            The file that is being recorded.
+
+        Raises
+        ------
+        MosaicError
+            No runtime has been started.
+        OSError
+            The file cannot be made.
+        """
+        import os
+
+        from mosaic.runtime import recording
+
+        engine = _engine()
+        current = self.path
+        if current is not None:
+            return current
+        if path is None and self._last is not None and self._last[0] == engine:
+            file = self._last[1]
+        else:
+            file = recording.new_file(None if path is None else os.fspath(path))
+        engine.record_profile(file)
+        recording.tell_start(file)
+        self._last = (engine, file)
+        return file
+
+    def stop(self) -> None:
+        """Record nothing more, and say where the profile is. Without a recording nothing happens.
+
+        The workers have written the last of it a moment later.
+        """
+        from mosaic.runtime import recording
+
+        engine, path = _core.engine(), self.path
+        if engine is not None and path is not None:
+            self._last = (engine, path)
+            engine.record_profile(None)
+            recording.tell_end(path)
+
+    def start_trace(self) -> None:
+        """Record the functions too that methods call, in all workers.
+
+        It makes functions slower, short ones several times; what is short is only counted. Without a recording nothing
+        happens, so that a program may say this whether it is run with a profile or not.
+        """
+        engine, path = _core.engine(), self.path
+        if engine is None or path is None:
+            from mosaic.utils.logger import logger
+
+            logger().debug("no profile is recorded: start_trace() does nothing")
+            return
+        engine.record_profile(path, True)
+
+    def stop_trace(self) -> None:
+        """Record no functions any more; calls are recorded as before. Without a trace nothing happens."""
+        engine = _core.engine()
+        if engine is not None and engine.traced:
+            engine.record_profile(self.path, False)
+
+    def __repr__(self) -> str:
+        state = "off" if not self.recording else "tracing" if self.tracing else "recording"
+        return f"<Profiler object at {id(self):#x}, {state}, path={self.path}>"
+
+
+def _engine() -> Engine:
+    engine = _core.engine()
+    if engine is None:
+        raise MosaicError(
+            "there is nothing to profile: no mosaic runtime runs in this process. Start one first, or with "
+            "mosaic.run(main, profile=True)"
+        )
+    return engine
+
+
+profiler = Profiler()
+"""The profiler of this process."""
+
+global_profiler = profiler
+"""The same, by the name that old programs know."""

@@ -1,0 +1,97 @@
+"""Where the profile of a run is written, and whether there is one."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ENVIRONMENT = "MOSAIC_PROFILE"
+"""A path, or 1: record a profile there, or in the workspace."""
+
+WORKSPACE = "mosaic-workspace"
+"""The directory, in the working directory, of files that runs leave for people and other commands."""
+
+_OFF = frozenset({"", "0", "false", "no", "off"})
+_ON = frozenset({"1", "true", "yes", "on"})
+
+
+def wanted(profile: object) -> str | None:
+    """Return the file that a starting network is to record, made for it; None if it is not to.
+
+    Parameters
+    ----------
+    profile : bool, path or None
+        What the program says. None, and False as old programs pass it on, leave it to ``MOSAIC_PROFILE``.
+
+    Raises
+    ------
+    TypeError
+        It is something else.
+    OSError
+        The file cannot be made.
+    """
+    if profile is None or profile is False:
+        text = os.environ.get(ENVIRONMENT, "")
+        if text.lower() in _OFF:
+            return None
+        return new_file(None if text.lower() in _ON else text)
+    if profile is True:
+        return new_file(None)
+    if isinstance(profile, (str, os.PathLike)):
+        return new_file(os.fspath(profile))
+    raise TypeError(f"profile must be True, False or the path of a file, not {profile!r}")
+
+
+def new_file(path: str | None = None) -> str:
+    """Make an empty file for a profile; a file that is there is left alone, and a number added to the name.
+
+    Parameters
+    ----------
+    path : str, optional
+        Default is a name with date and time, in the workspace.
+
+    Returns
+    -------
+    str
+        Its absolute path.
+    """
+    from pathlib import Path
+
+    if path is None:
+        from datetime import datetime
+
+        moment = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+        place = Path(WORKSPACE) / f"profile_{moment}.mprof"
+    else:
+        place = Path(path).expanduser()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    return str(_unused(place.absolute()))
+
+
+def _unused(place: Path) -> Path:
+    number = 1
+    while True:
+        name = place if number == 1 else place.with_stem(f"{place.stem}_{number}")
+        try:
+            os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        except FileExistsError:
+            number += 1
+        else:
+            return name
+
+
+def tell_start(path: str) -> None:
+    """Say where the profile is written."""
+    from mosaic.utils.logger import logger
+
+    logger().info("recording a profile: %s", path)
+
+
+def tell_end(path: str | os.PathLike[str]) -> None:
+    """Say where the profile is, and what to do with it."""
+    from mosaic.utils.logger import logger
+
+    logger().info("the profile is in %s: look at it with 'mprof %s'", path, path)

@@ -1,0 +1,377 @@
+//! The recorder of a profile: what happened to calls, when, in this process.
+//!
+//! Threads push rows into buffers; a thread of the recorder's own appends them to the file, a batch a write
+//! ([`writer`]). There is a buffer, and a lock, for each kind of thread: callers, whoever feeds the rules, those that
+//! run calls, those that trace functions. They meet the writer alone, which holds a lock for as long as it takes to swap
+//! vectors. The locks are the innermost of all.
+//!
+//! Off, which is how it starts, each place that records costs one load of a flag that does not change.
+//! `python -m benches.profile` measures what it costs on.
+
+mod clock;
+mod format;
+mod noted;
+mod tables;
+mod writer;
+
+use std::cell::Cell;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use mosaic_core::call::{CallKind, FailureKind, Outcome};
+use mosaic_core::event::Submission;
+use mosaic_core::id::{RuntimeId, TaskId};
+use mosaic_core::payload::Payload;
+use mosaic_core::wire::Message;
+
+use crate::cell::TaskCell;
+use crate::executor::Executor;
+use crate::shared::lock;
+use crate::threads;
+pub use clock::Anchor;
+use clock::ticks;
+pub use format::{Batch, HEAD, Process, Profile, Record, SYNC, VERSION, parse};
+pub(crate) use noted::Arrivals;
+use noted::Plain;
+use tables::{Buffer, Ended, packed};
+use writer::Writer;
+
+/// Values from this length on are recorded one by one as they come, and so is the time that it takes to encode them.
+const LARGE: u64 = 4 << 10;
+/// Functions that took at least this many ticks of the clock, some microseconds, are recorded one by one.
+const LONG: u64 = 40_000;
+/// Waiting bytes of a buffer for which the writer is woken before its time.
+const FULL: usize = 128 << 10;
+
+/// The call that a thread runs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Run {
+    /// The task, packed into a column; 0 for none.
+    task: u64,
+    coroutine: bool,
+    began: u64,
+    ran: u64,
+    returned: u64,
+}
+
+const NO_RUN: Run = Run {
+    task: 0,
+    coroutine: false,
+    began: 0,
+    ran: 0,
+    returned: 0,
+};
+
+thread_local! {
+    static RUN: Cell<Run> = const { Cell::new(NO_RUN) };
+}
+
+/// See the module.
+pub struct Recorder {
+    runtime: u32,
+    uid: String,
+    on: AtomicBool,
+    traced: AtomicBool,
+    calls: Mutex<Buffer>,
+    arrivals: Mutex<Buffer>,
+    runs: Mutex<Buffer>,
+    functions: Mutex<Buffer>,
+    next_function: AtomicU32,
+    recording: AtomicU64,
+    plain: Plain,
+    writer: Writer,
+    executor: Arc<dyn Executor>,
+}
+
+impl std::fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recorder")
+            .field("on", &self.on)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Recorder {
+    /// A recorder that records nothing yet.
+    pub(crate) fn new(runtime: u32, uid: &str, executor: Arc<dyn Executor>) -> Arc<Self> {
+        Arc::new(Self {
+            runtime,
+            uid: uid.to_owned(),
+            on: AtomicBool::new(false),
+            traced: AtomicBool::new(false),
+            calls: Mutex::default(),
+            arrivals: Mutex::default(),
+            runs: Mutex::default(),
+            functions: Mutex::default(),
+            next_function: AtomicU32::new(0),
+            recording: AtomicU64::new(0),
+            plain: Plain::default(),
+            writer: Writer::default(),
+            executor,
+        })
+    }
+
+    /// Whether anything is recorded: in a process that was forked from one that does, nothing is.
+    #[inline]
+    pub fn on(&self) -> bool {
+        self.on.load(Ordering::Relaxed) && !threads::forked()
+    }
+
+    /// Whether functions are recorded too.
+    pub fn traced(&self) -> bool {
+        self.on() && self.traced.load(Ordering::Relaxed)
+    }
+
+    /// The file that is appended to.
+    pub fn path(&self) -> Option<PathBuf> {
+        self.writer.path().filter(|_| self.on())
+    }
+
+    /// Append to this file from now on; with `None`, write out what waits and end.
+    pub(crate) fn record(self: &Arc<Self>, path: Option<&Path>, traced: bool) -> io::Result<()> {
+        self.traced.store(traced, Ordering::Relaxed);
+        let Some(path) = path else {
+            self.stop();
+            return Ok(());
+        };
+        if self.path().as_deref() == Some(path) {
+            return Ok(());
+        }
+        self.stop();
+        self.recording.fetch_add(1, Ordering::AcqRel);
+        for buffer in self.buffers() {
+            // Another file knows none of the names.
+            *lock(buffer) = Buffer::default();
+        }
+        self.plain.tell_again();
+        let process = Process {
+            version: VERSION,
+            runtime: self.runtime,
+            uid: self.uid.clone(),
+            pid: std::process::id(),
+            anchor: Anchor::now(),
+            wall: clock::wall(),
+        };
+        self.writer.start(self, path, &Record::Process(process))?;
+        self.on.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Write out what waits, and end.
+    pub(crate) fn stop(&self) {
+        self.on.store(false, Ordering::Release);
+        self.writer.stop();
+    }
+
+    /// Write out what waits: this process is about to be killed.
+    pub(crate) fn write_out(&self) {
+        if self.on() {
+            self.writer.write(self);
+        }
+    }
+
+    fn buffers(&self) -> [&Mutex<Buffer>; 4] {
+        [&self.calls, &self.arrivals, &self.runs, &self.functions]
+    }
+
+    fn push(&self, buffer: &Mutex<Buffer>, add: impl FnOnce(&mut Buffer)) {
+        let mut buffer = lock(buffer);
+        add(&mut buffer);
+        let full = buffer.waiting() >= FULL;
+        drop(buffer);
+        self.writer.filled(full);
+    }
+
+    // ---- callers -----------------------------------------------------------------------------------
+
+    /// A program makes a call.
+    pub(crate) fn created(&self, submission: &Submission<Arc<TaskCell>>) {
+        let call = &*submission.call;
+        let (time, task, parent) = (ticks(), packed(call.task), RUN.get().task);
+        let (kind, size) = (kind_number(call.kind), call.arguments.size() as u64);
+        self.push(&self.calls, |buffer| {
+            buffer.created(time, task, &submission.handle.callee, kind, size);
+            if parent != 0 {
+                buffer.parent(task, parent);
+            }
+            for dependency in &call.dependencies {
+                buffer.link(task, dependency.task);
+            }
+        });
+    }
+
+    // ---- whoever feeds the rules -------------------------------------------------------------------
+
+    /// The rules are about to be told of this message. Calls that came are noted, for [`Recorder::arrived`].
+    pub(crate) fn received(&self, from: RuntimeId, message: &Message, arrivals: &mut Arrivals) {
+        let moved = |task: TaskId, value: &Payload| {
+            let size = value.size() as u64;
+            if size >= LARGE {
+                let (time, copied) = (ticks(), value.moving() as u64);
+                self.push(&self.arrivals, |buffer| {
+                    buffer.moved(time, task, from.0, size, copied);
+                });
+            }
+        };
+        match message {
+            Message::Call(call) => {
+                arrivals.note(call.task);
+                moved(call.task, &call.arguments);
+            }
+            Message::Keep { task, value } => moved(*task, value),
+            Message::Settled { task, outcome } | Message::Fetched { task, outcome, .. } => {
+                if let Outcome::Value(value) = &**outcome {
+                    moved(*task, value);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A batch of messages is over.
+    pub(crate) fn arrived(&self, arrivals: &mut Arrivals) {
+        self.push(&self.arrivals, |buffer| buffer.queued(arrivals.calls()));
+        arrivals.clear();
+    }
+
+    /// A call of this process's own has ended.
+    pub(crate) fn settled(&self, task: TaskId, outcome: &Outcome) {
+        if let Outcome::Failed(failure) = outcome {
+            let (time, kind) = (ticks(), failure_number(failure.kind));
+            self.push(&self.arrivals, |buffer| {
+                buffer.failed(time, packed(task), kind);
+            });
+        }
+    }
+
+    // ---- threads that run calls --------------------------------------------------------------------
+
+    /// This thread begins a call, of a plain method or of a coroutine. What it ran before is given back, for the end.
+    pub fn began(&self, task: TaskId, coroutine: bool) -> Run {
+        let (began, task) = (ticks(), packed(task));
+        if coroutine {
+            self.push(&self.runs, |buffer| buffer.began(began, task));
+        } else {
+            self.plain.set(task, began);
+            self.writer.filled(false);
+        }
+        RUN.replace(Run {
+            task,
+            coroutine,
+            began,
+            ran: began,
+            returned: 0,
+        })
+    }
+
+    /// The arguments of the call are at hand, which took a moment; what follows is the program's own code.
+    #[expect(clippy::unused_self, reason = "asked of what records")]
+    pub fn ran(&self) {
+        let run = RUN.get();
+        RUN.set(Run {
+            ran: ticks(),
+            ..run
+        });
+    }
+
+    /// The program's own code has returned; its result is about to be encoded.
+    #[expect(clippy::unused_self, reason = "asked of what records")]
+    pub fn returned(&self) {
+        let run = RUN.get();
+        let returned = ticks();
+        RUN.set(Run { returned, ..run });
+    }
+
+    /// The call that this thread runs has ended; it goes on with what it ran before.
+    pub fn ended(&self, outcome: &Outcome, before: Run) {
+        let run = RUN.replace(before);
+        if !run.coroutine {
+            let outer = if before.coroutine { NO_RUN } else { before };
+            self.plain.set(outer.task, outer.began);
+        }
+        let (size, status) = match outcome {
+            Outcome::Value(value) => (value.size() as u64, 0),
+            Outcome::Stored { size, .. } => (*size, 0),
+            Outcome::Failed(failure) => (0, 1 + failure_number(failure.kind)),
+        };
+        let returned = if run.returned == 0 {
+            ticks()
+        } else {
+            run.returned
+        };
+        let ended = Ended {
+            task: run.task,
+            coroutine: run.coroutine,
+            began: run.began,
+            ran: run.ran,
+            returned,
+            done: if size >= LARGE { ticks() } else { returned },
+            size,
+            status,
+        };
+        self.push(&self.runs, |buffer| buffer.ended(&ended));
+    }
+
+    // ---- threads that trace functions --------------------------------------------------------------
+
+    /// Which recording this is: numbers of functions are those of one.
+    pub fn recording(&self) -> u64 {
+        self.recording.load(Ordering::Acquire)
+    }
+
+    /// A number for a function.
+    pub fn function(&self, file: &str, name: &str) -> u32 {
+        let number = self.next_function.fetch_add(1, Ordering::Relaxed);
+        self.push(&self.functions, |buffer| buffer.name(number, file, name));
+        number
+    }
+
+    /// A function has returned: when it was called and returned, how long others that it called took, how deep it was.
+    pub fn traced_function(&self, function: u32, start: u64, end: u64, others: u64, depth: u32) {
+        let (task, total) = (RUN.get().task, end.saturating_sub(start));
+        self.push(&self.functions, |buffer| {
+            buffer.function(function, total, total.saturating_sub(others));
+            if total >= LONG {
+                buffer.span((start, end), task, function, depth);
+            }
+        });
+    }
+}
+
+/// Now, on the clock of the profile.
+pub fn now() -> u64 {
+    ticks()
+}
+
+/// Go on with a call, or with none; gives what this thread ran until now.
+pub fn resume(run: Run) -> Run {
+    RUN.replace(run)
+}
+
+fn kind_number(kind: CallKind) -> u8 {
+    match kind {
+        CallKind::Construct => 0,
+        CallKind::Method => 1,
+        CallKind::GetAttribute => 2,
+        CallKind::GetAttributeNow => 3,
+        CallKind::SetAttribute => 4,
+        CallKind::Stop => 5,
+        CallKind::Function => 6,
+        CallKind::ResultMethod(_) => 7,
+    }
+}
+
+fn failure_number(kind: FailureKind) -> u32 {
+    match kind {
+        FailureKind::Raised => 0,
+        FailureKind::Cancelled => 1,
+        FailureKind::TimedOut => 2,
+        FailureKind::Disconnected => 3,
+        FailureKind::Stopped => 4,
+        FailureKind::ObjectLost => 5,
+        FailureKind::Rejected => 6,
+        FailureKind::Internal => 7,
+    }
+}

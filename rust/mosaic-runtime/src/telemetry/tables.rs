@@ -1,0 +1,343 @@
+//! Rows on their way to the file: packed as they are pushed, so that the writer only copies.
+//!
+//! Columns are those of `docs/design/profile.md`, in the same order. Rows are short, since what is written for each
+//! call is a good part of what it costs to record it: see `python -m benches.profile`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mosaic_core::id::{TaskId, TesseraId};
+use rustc_hash::FxHashMap;
+
+use super::clock::Anchor;
+use super::format::{Batch, CalleeRow};
+use crate::cell::Callee;
+
+/// Bytes that may wait for the writer in one buffer; beyond that rows are left out, and counted.
+const MOST_WAITING: usize = 32 << 20;
+/// Names that are remembered; beyond that they are told to the file again.
+const MOST_NAMES: usize = 1 << 16;
+/// Most columns of a table, the short ones counted half.
+const MOST_COLUMNS: usize = 6;
+/// The mark of a size that is counted in mebibytes.
+const MEBIBYTES: u32 = 1 << 31;
+/// Bits of a packed task that count up within its owner.
+const SEQUENCE_BITS: u32 = 40;
+
+/// The task of a call in one column. Those are counted from 1 and never come so far as values that are kept.
+#[inline]
+pub(super) fn packed(task: TaskId) -> u64 {
+    u64::from(task.owner.0) << SEQUENCE_BITS | task.sequence & ((1 << SEQUENCE_BITS) - 1)
+}
+
+/// A length in bytes in a short column: exact up to 2 GiB.
+#[inline]
+pub(super) fn short_size(size: u64) -> u32 {
+    match u32::try_from(size) {
+        Ok(size) if size < MEBIBYTES => size,
+        _ => (size >> 20) as u32 | MEBIBYTES,
+    }
+}
+
+/// Appends a row: the long columns, then the short ones. Packed on the stack, so that the table is looked at once.
+#[inline]
+fn push<const LONG: usize, const SHORT: usize>(
+    table: &mut Vec<u8>,
+    long: [u64; LONG],
+    short: [u32; SHORT],
+) {
+    let mut row = [0_u8; MOST_COLUMNS * 8];
+    let (first, second) = row.split_at_mut(LONG * 8);
+    for (to, column) in first.chunks_exact_mut(8).zip(long) {
+        to.copy_from_slice(&column.to_le_bytes());
+    }
+    for (to, column) in second.chunks_exact_mut(4).zip(short) {
+        to.copy_from_slice(&column.to_le_bytes());
+    }
+    table.extend_from_slice(&row[..LONG * 8 + SHORT * 4]);
+}
+
+/// A row in one of the tables of a buffer, whose bytes are counted.
+macro_rules! push {
+    ($buffer:ident . $table:ident, $long:expr, $short:expr $(,)?) => {{
+        let before = $buffer.rows.$table.len();
+        push(&mut $buffer.rows.$table, $long, $short);
+        $buffer.waiting += $buffer.rows.$table.len() - before;
+    }};
+}
+
+/// Numbers for what is called; what is new goes to the file with the rows that use it.
+#[derive(Debug, Default)]
+struct Callees {
+    last: Option<(Arc<Callee>, u8, u32)>,
+    known: FxHashMap<(TesseraId, u8, Arc<str>), u32>,
+    next: u32,
+    fresh: Vec<CalleeRow>,
+}
+
+impl Callees {
+    fn number(&mut self, callee: &Arc<Callee>, kind: u8) -> u32 {
+        if let Some((last, last_kind, number)) = &self.last
+            && *last_kind == kind
+            && last.tessera == callee.tessera
+            && (Arc::ptr_eq(&last.method, &callee.method) || last.method == callee.method)
+        {
+            return *number;
+        }
+        if self.known.len() >= MOST_NAMES {
+            self.known.clear();
+        }
+        let Callee {
+            tessera,
+            class,
+            method,
+            ..
+        } = &**callee;
+        let number = *self
+            .known
+            .entry((*tessera, kind, Arc::clone(method)))
+            .or_insert(self.next);
+        if number == self.next {
+            self.next += 1;
+            let (class, method) = (class.to_string(), method.to_string());
+            let (owner, sequence) = (tessera.owner.0, tessera.sequence);
+            self.fresh
+                .push((number, owner, sequence, kind, class, method));
+        }
+        self.last = Some((Arc::clone(callee), kind, number));
+        number
+    }
+}
+
+/// What one kind of thread pushes, behind a lock that no other kind takes.
+#[derive(Debug, Default)]
+pub(super) struct Buffer {
+    callees: Callees,
+    rows: Rows,
+    /// Vectors for the next time.
+    spare: Rows,
+    /// Bytes of the rows.
+    waiting: usize,
+    dropped: u64,
+    /// Coroutine calls that have begun.
+    coroutines: FxHashMap<u64, Begun>,
+    /// Names of functions that the file does not know.
+    names: Vec<(u32, String, String)>,
+    functions: FxHashMap<u32, Sum>,
+}
+
+#[derive(Debug, Default)]
+struct Rows {
+    created: Vec<u8>,
+    parents: Vec<u8>,
+    links: Vec<u8>,
+    queued: Vec<u8>,
+    done: Vec<u8>,
+    coded: Vec<u8>,
+    failed: Vec<u8>,
+    moved: Vec<u8>,
+    spans: Vec<u8>,
+}
+
+/// A call that has begun.
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    time: u64,
+    /// The file knows.
+    told: bool,
+}
+
+/// How often a function ran, and how long.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sum {
+    count: u64,
+    total: u64,
+    own: u64,
+}
+
+/// A run that has ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ended {
+    pub(super) task: u64,
+    pub(super) coroutine: bool,
+    pub(super) began: u64,
+    /// When its arguments were at hand.
+    pub(super) ran: u64,
+    pub(super) returned: u64,
+    /// When its result was encoded.
+    pub(super) done: u64,
+    pub(super) size: u64,
+    pub(super) status: u32,
+}
+
+impl Buffer {
+    /// Whether another row has room. Counts it if it has not.
+    fn has_room(&mut self) -> bool {
+        let room = self.waiting < MOST_WAITING;
+        self.dropped += u64::from(!room);
+        room
+    }
+
+    pub(super) fn created(
+        &mut self,
+        time: u64,
+        task: u64,
+        callee: &Arc<Callee>,
+        kind: u8,
+        size: u64,
+    ) {
+        if self.has_room() {
+            let callee = self.callees.number(callee, kind);
+            let size = short_size(size);
+            push!(self.created, [time, task], [callee, size]);
+        }
+    }
+
+    pub(super) fn parent(&mut self, task: u64, parent: u64) {
+        push!(self.parents, [task, parent], []);
+    }
+
+    pub(super) fn link(&mut self, task: u64, dependency: TaskId) {
+        let owner = dependency.owner.0;
+        push!(self.links, [task, dependency.sequence], [owner, 0],);
+    }
+
+    pub(super) fn queued(&mut self, arrivals: &[(u64, u64)]) {
+        if self.has_room() {
+            for (time, task) in arrivals {
+                push!(self.queued, [*time, *task], []);
+            }
+        }
+    }
+
+    pub(super) fn began(&mut self, time: u64, task: u64) {
+        let told = false;
+        self.coroutines.insert(task, Begun { time, told });
+    }
+
+    pub(super) fn ended(&mut self, run: &Ended) {
+        if run.coroutine {
+            self.coroutines.remove(&run.task);
+        }
+        if !self.has_room() {
+            return;
+        }
+        push!(
+            self.done,
+            [run.task, run.began, run.returned],
+            [short_size(run.size), run.status],
+        );
+        if run.ran != run.began || run.done != run.returned {
+            push!(self.coded, [run.task, run.ran, run.done], []);
+        }
+    }
+
+    pub(super) fn failed(&mut self, time: u64, task: u64, kind: u32) {
+        if self.has_room() {
+            push!(self.failed, [time, task], [kind, 0]);
+        }
+    }
+
+    pub(super) fn moved(&mut self, time: u64, task: TaskId, from: u32, size: u64, copied: u64) {
+        if self.has_room() {
+            push!(
+                self.moved,
+                [time, task.sequence, size, copied],
+                [task.owner.0, from],
+            );
+        }
+    }
+
+    pub(super) fn span(&mut self, times: (u64, u64), task: u64, function: u32, depth: u32) {
+        if self.has_room() {
+            let (start, end) = times;
+            push!(self.spans, [start, end, task], [function, depth]);
+        }
+    }
+
+    pub(super) fn name(&mut self, number: u32, file: &str, name: &str) {
+        self.names.push((number, file.to_owned(), name.to_owned()));
+    }
+
+    pub(super) fn function(&mut self, function: u32, total: u64, own: u64) {
+        let sum = self.functions.entry(function).or_default();
+        sum.count += 1;
+        sum.total += total;
+        sum.own += own;
+    }
+
+    /// Bytes that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// Take what waits, and note what runs: coroutines, and the plain call of that time and task.
+    pub(super) fn take(&mut self, runtime: u32, plain: Option<(u64, u64)>) -> Option<Batch> {
+        let mut started = Vec::new();
+        if let Some((time, task)) = plain {
+            push(&mut started, [time, task], []);
+        }
+        for (task, begun) in &mut self.coroutines {
+            if !std::mem::replace(&mut begun.told, true) {
+                push(&mut started, [begun.time, *task], []);
+            }
+        }
+        let empty = self.waiting == 0
+            && started.is_empty()
+            && self.functions.is_empty()
+            && self.names.is_empty();
+        let dropped = std::mem::take(&mut self.dropped);
+        if empty && dropped == 0 {
+            return None;
+        }
+        let mut functions = Vec::new();
+        for (function, sum) in self.functions.drain() {
+            push(
+                &mut functions,
+                [sum.count, sum.total, sum.own],
+                [function, 0],
+            );
+        }
+        self.waiting = 0;
+        // Two sets of vectors take turns: fresh memory for each batch costs more than filling it.
+        let rows = std::mem::replace(&mut self.rows, std::mem::take(&mut self.spare));
+        Some(Batch {
+            runtime,
+            anchor: Anchor::now(),
+            callees: std::mem::take(&mut self.callees.fresh),
+            names: std::mem::take(&mut self.names),
+            created: rows.created.into(),
+            parents: rows.parents.into(),
+            links: rows.links.into(),
+            queued: rows.queued.into(),
+            started: started.into(),
+            done: rows.done.into(),
+            coded: rows.coded.into(),
+            failed: rows.failed.into(),
+            moved: rows.moved.into(),
+            spans: rows.spans.into(),
+            functions: functions.into(),
+            dropped,
+        })
+    }
+
+    /// What was taken has been written: its vectors are filled again next time.
+    pub(super) fn give_back(&mut self, batch: Batch) {
+        let emptied = |table: Bytes| {
+            let mut table = Vec::from(table);
+            table.clear();
+            table
+        };
+        self.spare = Rows {
+            created: emptied(batch.created),
+            parents: emptied(batch.parents),
+            links: emptied(batch.links),
+            queued: emptied(batch.queued),
+            done: emptied(batch.done),
+            coded: emptied(batch.coded),
+            failed: emptied(batch.failed),
+            moved: emptied(batch.moved),
+            spans: emptied(batch.spans),
+        };
+    }
+}

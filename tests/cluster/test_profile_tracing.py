@@ -1,0 +1,273 @@
+"""The functions that methods call, in a profile: traced when asked for, left out when asked for."""
+
+import asyncio
+import os
+import sys
+
+import pytest
+
+import mosaic
+from mosaic.profile import (
+    global_profiler,
+    model,
+    no_profiler,
+    profiler,
+    skip_profile,
+    tables,
+    use_trace,
+)
+
+
+def leaf(n):
+    total = 0
+    for i in range(n):
+        total += i
+    return total
+
+
+def branch(n):
+    return leaf(n) + leaf(n)
+
+
+def hidden(n):
+    return leaf(n)
+
+
+@skip_profile
+def skipped(n):
+    return branch(n)
+
+
+@no_profiler
+def quiet(n):
+    return hidden(n)
+
+
+@use_trace
+def traced(n):
+    return branch(n)
+
+
+LONG = 20_000
+"""Turns of a loop that take longer than the shortest span that is recorded singly."""
+
+
+@mosaic.tessera
+class Tree:
+    def grow(self, n=LONG):
+        return branch(n)
+
+    async def grow_slowly(self, n=LONG):
+        branch(n)
+        await asyncio.sleep(0)
+        return branch(n)
+
+    def grow_unseen(self):
+        with no_profiler:
+            hidden(1)
+        with no_profiler():
+            hidden(1)
+        return skipped(1) + quiet(1)
+
+    def grow_seen(self):
+        return traced(LONG)
+
+    def grow_in_a_block(self):
+        hidden(1)
+        with use_trace():
+            branch(1)
+        hidden(1)
+
+    async def grow_in_a_coroutine(self):
+        hidden(1)
+        with use_trace:
+            branch(1)
+            await asyncio.sleep(0)
+            branch(1)
+        hidden(1)
+
+    @use_trace
+    async def grow_marked(self):
+        branch(1)
+        await asyncio.sleep(0)
+
+    def grow_beside_another(self):
+        sys.setprofile(lambda *_: None)
+        try:
+            with use_trace:
+                branch(1)
+            return sys.getprofile() is not None
+        finally:
+            sys.setprofile(None)
+
+    def grow_a_fork(self):
+        child = os.fork()
+        if not child:
+            branch(1)
+            os._exit(0)
+        os.waitpid(child, 0)
+
+    def profile_of_the_thread(self):
+        return sys.getprofile()
+
+
+def record(runner, path, *methods, trace=False):
+    """Call methods one after another, and return the profile."""
+
+    async def drive():
+        tree = Tree.remote()
+        if trace:
+            profiler.start_trace()
+        for method in methods:
+            await tree[method]()
+        assert await tree.profile_of_the_thread().result() is None
+
+    file = path / "run.mprof"
+    with mosaic.session(num_workers=1, profile=file):
+        runner.run(drive())
+    return model.build(tables.read(file))
+
+
+def counts(profile):
+    ours = [f for f in profile.functions if __file__ in f[0]]
+    return {name.rpartition(".")[2]: count for _, name, count, _, _ in ours}
+
+
+def test_trace_1_what_methods_call_is_counted_and_nothing_else(runner, tmp_path):
+    profile = record(runner, tmp_path, "grow", "grow", "grow_slowly", trace=True)
+    assert counts(profile) == {
+        "grow": 2,
+        # Each step of a coroutine counts.
+        "grow_slowly": 2,
+        "branch": 4,
+        "leaf": 8,
+        "profile_of_the_thread": 1,
+    }
+
+
+def test_times_of_functions_add_up(runner, tmp_path):
+    profile = record(runner, tmp_path, "grow", trace=True)
+    times = {name: (total, own) for _, name, _, total, own in profile.functions}
+    (grow,) = (t for name, t in times.items() if name.endswith("Tree.grow"))
+    branch_total, branch_own = times["branch"]
+    leaf_total, leaf_own = times["leaf"]
+    assert leaf_total == pytest.approx(leaf_own)
+    assert branch_total == pytest.approx(branch_own + leaf_total)
+    assert grow[0] == pytest.approx(grow[1] + branch_total)
+
+
+def test_spans_lie_within_their_run_and_within_each_other(runner, tmp_path):
+    profile = record(runner, tmp_path, "grow", trace=True)
+    runs = profile.runs
+    (at,) = (i for i in range(len(runs)) if profile.names[runs.callee[i]] == "Tree.grow")
+    names = [profile.span_names[span["function"]].split(" (")[0] for span in profile.spans]
+    here = [(n, s) for n, s in zip(names, profile.spans, strict=True) if n in {"branch", "leaf"}]
+    assert [name for name, _ in here] == ["branch", "leaf", "leaf"]
+    outer = here[0][1]
+    assert runs.began[at] <= outer["start"] < outer["end"] <= runs.done[at]
+    for _, inner in here[1:]:
+        assert outer["start"] <= inner["start"] < inner["end"] <= outer["end"]
+        assert inner["depth"] == outer["depth"] + 1
+    assert outer["process"] == runs.host[at]
+
+
+def test_without_a_trace_no_function_is_recorded(runner, tmp_path):
+    profile = record(runner, tmp_path, "grow")
+    assert (profile.functions, len(profile.spans)) == ([], 0)
+
+
+def test_functions_are_left_out_with_what_they_call(runner, tmp_path):
+    profile = record(runner, tmp_path, "grow_unseen", trace=True)
+    seen = counts(profile)
+    assert seen.pop("grow_unseen") == 1
+    assert not {"hidden", "skipped", "quiet", "branch", "leaf"} & set(seen)
+
+
+def test_a_marked_function_is_traced_without_the_rest(runner, tmp_path):
+    profile = record(runner, tmp_path, "grow", "grow_seen", "grow")
+    assert counts(profile) == {"traced": 1, "branch": 1, "leaf": 2}
+
+
+def test_a_block_is_traced(runner, tmp_path):
+    profile = record(runner, tmp_path, "grow_in_a_block")
+    assert counts(profile) == {"branch": 1, "leaf": 2}
+
+
+def test_a_block_of_a_coroutine_is_traced_through_its_waits(runner, tmp_path):
+    profile = record(runner, tmp_path, "grow_in_a_coroutine")
+    seen = counts(profile)
+    assert (seen["branch"], seen["leaf"]) == (2, 4)
+    assert "hidden" not in seen
+
+
+def test_a_marked_coroutine_is_traced(runner, tmp_path):
+    profile = record(runner, tmp_path, "grow_marked")
+    assert counts(profile)["branch"] == 1
+
+
+def test_trace_2_a_profiler_of_the_program_is_left_alone(runner, tmp_path):
+    profile = record(runner, tmp_path, "grow_beside_another", trace=True)
+    assert counts(profile).get("branch", 0) == 0
+
+
+def test_a_forked_process_records_nothing(runner, tmp_path):
+    profile = record(runner, tmp_path, "grow_a_fork", trace=True)
+    assert "branch" not in counts(profile)
+    assert counts(profile)["grow_a_fork"] == 1
+
+
+def test_tracing_is_switched(runner, tmp_path):
+    async def drive():
+        tree = Tree.remote()
+        assert not profiler.tracing
+        with use_trace:
+            assert profiler.tracing
+            await tree.grow()
+        assert not profiler.tracing
+        assert profiler.recording
+        await tree.grow()
+        profiler.start_trace()
+        await tree.grow()
+        profiler.stop_trace()
+        await tree.grow()
+
+    file = tmp_path / "run.mprof"
+    with mosaic.session(num_workers=1, profile=file):
+        runner.run(drive())
+    profile = model.build(tables.read(file))
+    assert counts(profile)["branch"] == 2
+
+
+def test_without_a_recording_a_trace_is_nothing(runner, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    async def drive():
+        profiler.start_trace()
+        assert (profiler.recording, profiler.tracing) == (False, False)
+        tree = Tree.remote()
+        assert await tree.profile_of_the_thread().result() is None
+        await tree.grow_seen()
+        profiler.stop_trace()
+
+    with mosaic.session(num_workers=1):
+        runner.run(drive())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_marks_do_nothing_without_a_profile():
+    assert traced(3) == quiet(3) + hidden(3) == skipped(3) == 6
+    with use_trace, no_profiler:
+        assert leaf(3) == 3
+    assert sys.getprofile() is None
+
+
+def test_marks_are_for_functions():
+    for mark in (skip_profile, no_profiler, use_trace):
+        with pytest.raises(TypeError):
+            mark(3)
+    with pytest.raises(TypeError, match="written in Python"):
+        skip_profile(len)
+
+
+def test_old_names_are_the_same():
+    assert global_profiler is profiler is mosaic.profiler

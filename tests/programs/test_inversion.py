@@ -1,0 +1,235 @@
+"""The inversion, however it is started and whatever befalls it, finds what plain NumPy finds in one process."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import mosaic
+import mosaic.utils
+from tests.programs import plain
+from tests.programs.accident import Accident
+from tests.programs.acoustic import checkpoint
+from tests.programs.acoustic.grid import Grid
+from tests.programs.acoustic.inversion import main
+from tests.programs.acoustic.losses import Smoothness
+from tests.programs.acoustic.variables import Field
+from tests.support.rendezvous import Flag
+from tests.support.scripts import ROOT
+
+PROGRAM = Path(__file__).with_name("invert.py")
+
+LAUNCHERS = {
+    "alone": lambda workers: [sys.executable, str(PROGRAM), str(workers)],
+    "mrun": lambda workers: [
+        *(sys.executable, "-m", "mosaic.cli.mrun", "-nw", str(workers)),
+        *(sys.executable, str(PROGRAM)),
+    ],
+}
+"""How the program is started, given a number of workers."""
+
+NEEDS = {"alone": "mosaic", "mrun": "mosaic.cli.mrun"}
+"""The module that each needs."""
+
+TOLERANCE = {"rtol": 1e-12, "atol": 1e-9}
+"""Metres a second: of values around 1500, summed in another order."""
+
+
+@pytest.fixture(scope="module")
+def expected():
+    """Return what the plain program finds, and its losses."""
+    return plain.invert(plain.observe())
+
+
+@pytest.fixture
+def folder(tmp_path):
+    plain.write(tmp_path)
+    return tmp_path
+
+
+def agrees(vp, history, expected):
+    np.testing.assert_allclose(vp, expected[0], **TOLERANCE)
+    np.testing.assert_allclose(history, expected[1], rtol=1e-9)
+
+
+def invert(folder, workers, **options):
+    async def inverted(runtime):
+        return await asyncio.wait_for(main(runtime, folder, **options), 40)
+
+    return mosaic.run(inverted, num_workers=workers, log_level="perf")
+
+
+def test_the_gradient_of_the_plain_program_is_one():
+    generator = np.random.default_rng(0)
+    vp = plain.start() + 5.0 * generator.normal(size=plain.start().shape)
+    direction = generator.normal(size=vp.shape)
+    observed, pulse = plain.observe(), plain.pulse(3.0)
+    after, before = (
+        plain.objective(vp + sign * 1e-3 * direction, pulse, observed)[0] for sign in (1, -1)
+    )
+    _, grad = plain.objective(vp, pulse, observed)
+    assert np.sum(grad * direction) == pytest.approx((after - before) / 2e-3, rel=1e-6)
+
+
+def test_the_inversion_gets_closer(expected):
+    vp, history = expected
+    assert history[0] > history[1] > history[2]
+    inside = (slice(6, 18), slice(6, 14))
+    assert np.linalg.norm((vp - plain.truth())[inside]) < np.linalg.norm(
+        (plain.start() - plain.truth())[inside]
+    )
+
+
+def test_operators_are_plain_objects_without_a_runtime():
+    field = Field(name="vp", grid=Grid(), needs_grad=True)
+    field.data = plain.truth()
+
+    async def differentiate():
+        penalty = await Smoothness(weight=plain.WEIGHT)(field)
+        await penalty.adjoint()
+        return float(penalty)
+
+    value, grad = plain.smoothness(plain.truth())
+    assert asyncio.run(differentiate()) == pytest.approx(value)
+    np.testing.assert_allclose(field.grad, grad, rtol=1e-12)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_as_in_one_process(workers, folder, expected):
+    found = invert(folder, workers)
+    agrees(found.vp, found.history, expected)
+    assert sorted(found.energies) == list(range(plain.SHOTS))
+    assert len(found.network.workers) == workers
+    devices = mosaic.utils.gpu_count() or 1
+    assert found.network.devices == [index % devices for index in range(workers)]
+    assert (found.network.mode, found.network.level) == ("local", "perf")
+    assert found.network.places.warehouse == "warehouse:0"
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(("workers", "when"), [(2, "forward"), (2, "adjoint"), (4, "adjoint")])
+def test_with_a_worker_killed_in_the_middle(workers, when, folder, expected):
+    flag = Flag(folder / "killed")
+    found = invert(folder, workers, accident=Accident(when, 3, flag))
+    assert flag.is_set()
+    agrees(found.vp, found.history, expected)
+
+
+@pytest.mark.faults
+def test_with_the_only_worker_killed(folder, expected):
+    flag = Flag(folder / "killed")
+    found = invert(folder, 1, accident=Accident("adjoint", 3, flag), max_restarts=1)
+    assert flag.is_set()
+    agrees(found.vp, found.history, expected)
+
+
+@pytest.mark.faults
+def test_without_restarts_the_only_workers_death_is_told(folder):
+    accident = Accident("forward", 3, Flag(folder / "killed"))
+    with pytest.raises(mosaic.RuntimeDisconnectedError, match=r"worker:0:0"):
+        invert(folder, 1, accident=accident)
+
+
+def test_the_files_that_it_leaves(folder, expected):
+    invert(folder, 2)
+    versions = [f"phantom-Vp-{version:05d}.h5" for version in (1, 2, 3)]
+    assert sorted(path.name for path in folder.glob("*.h5")) == [
+        "phantom-Acquisitions.h5",
+        *versions,
+        "phantom-Vp.h5",
+    ]
+    with h5py.File(folder / "phantom-Vp-00003.h5") as file:
+        assert file.attrs["protocol"] == "0.1"
+        assert not file.attrs["is_array"]
+        np.testing.assert_allclose(file["data"][()], expected[0], **TOLERANCE)
+        np.testing.assert_allclose(file["history"][()], expected[1], rtol=1e-9)
+        assert file["data"].attrs["is_ndarray"]
+        assert file["history"].attrs["is_list"]
+        assert list(file["space/shape"][()]) == [plain.ROWS, plain.COLUMNS]
+    with h5py.File(folder / "phantom-Vp-00001.h5") as file:
+        assert file["history"].shape == (1,)
+    assert checkpoint.read(folder / "checkpoint-2")["iteration"] == 2
+
+
+def launched(launcher, workers, folder, **environment):
+    pytest.importorskip(NEEDS[launcher], reason=f"no {NEEDS[launcher]} here")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    return subprocess.run(
+        LAUNCHERS[launcher](workers),
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("launcher", "workers"), [("alone", 2), ("mrun", 1), ("mrun", 2), ("mrun", 4)]
+)
+def test_as_a_program(launcher, workers, folder, expected):
+    done = launched(launcher, workers, folder)
+    assert done.returncode == 0, done.stderr
+    said = dict(line.partition(" ")[::2] for line in done.stdout.splitlines())
+    assert (said["workers"], said["mode"]) == (
+        str(workers),
+        "local" if launcher == "alone" else "cluster",
+    )
+    assert (said["received"], said["largest"]) == ("True", "True")
+    assert (said["compiled"], said["helper"]) == ("kernel", "0")
+    agrees(np.load(folder / "result.npy"), [float(v) for v in said["history"].split()], expected)
+
+
+@pytest.mark.faults
+def test_as_a_program_with_a_worker_killed_in_the_middle(folder, expected):
+    done = launched("mrun", 2, folder, ACOUSTIC_ACCIDENT="adjoint")
+    assert done.returncode == 0, done.stderr
+    assert (folder / "killed").exists()
+    np.testing.assert_allclose(np.load(folder / "result.npy"), expected[0], **TOLERANCE)
+
+
+def test_with_a_profile(folder, expected):
+    pytest.importorskip("mosaic.profile", reason="no mosaic.profile here")
+    path = folder / "run.profile"
+
+    async def inverted(runtime):
+        mosaic.profiler.start_trace()
+        try:
+            assert mosaic.profiler.tracing
+            return await asyncio.wait_for(main(runtime, folder), 40)
+        finally:
+            mosaic.profiler.stop_trace()
+
+    found = mosaic.run(inverted, num_workers=2, profile=str(path))
+    agrees(found.vp, found.history, expected)
+    assert path.stat().st_size > 0
+
+
+NOTEBOOK = [
+    "import mosaic\nfrom tests.programs.acoustic.inversion import main",
+    'runtime = await mosaic.interactive("on", num_workers=2)\nprint(runtime.mode)',
+    'found = await main(runtime)\nimport numpy as np\nnp.save("result.npy", found.vp)',
+    'await mosaic.interactive("off")\nprint(mosaic.runtime())',
+]
+
+
+def test_as_a_notebook(folder, expected):
+    nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
+    pytest.importorskip("ipykernel", reason="ipykernel is not installed")
+    from nbformat.v4 import new_code_cell, new_notebook
+
+    notebook = new_notebook(cells=[new_code_cell(source) for source in NOTEBOOK])
+    client = nbclient.NotebookClient(
+        notebook, timeout=50, resources={"metadata": {"path": str(folder)}}
+    )
+    asyncio.run(client.async_execute(env={**os.environ, "PYTHONPATH": str(ROOT)}))
+    printed = ["".join(o.get("text", "") for o in cell.outputs) for cell in notebook.cells]
+    assert "interactive" in printed[1]
+    assert "None" in printed[3]
+    np.testing.assert_allclose(np.load(folder / "result.npy"), expected[0], **TOLERANCE)
