@@ -7,10 +7,7 @@ use std::process::Command;
 
 /// Start it, and return its process id, which is that of its group. Called on the thread that lives as long as this
 /// process: the command ends with it.
-pub fn spawn(
-    command: &[OsString],
-    environment: Vec<(OsString, OsString)>,
-) -> io::Result<u32> {
+pub fn spawn(command: &[OsString], environment: Vec<(OsString, OsString)>) -> io::Result<u32> {
     let [program, arguments @ ..] = command else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
