@@ -1,0 +1,379 @@
+//! Headers and bodies into messages. Whatever the bytes say, nothing is allocated beyond what came.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+use serde::Deserialize;
+
+use super::{
+    ARRIVED, BARRIER_TASK, CALL, CANCEL, CONCURRENT, COROUTINE, CallHeader, DEATH_SETTLED, DISCARD,
+    DRAINED, DependencyRow, FAILED, FENCE, FENCE_PASSED, FETCH, FETCHED, FREED, FailedHeader, HOLD,
+    HOLD_ACKNOWLEDGED, IN_WAREHOUSE, JOIN, KEEP, KEPT, KeepHeader, LOCATE, LOCATED, MEMBER_DIED,
+    MEMBER_JOINED, NOTE, PING, PLACE, PLACED, PONG, PROBE, PROFILE, Place, RECEIVED, REFERENCE,
+    RELEASE, RESTARTABLE, ROOM, SETTLED, SHUTDOWN, SQUEEZE, STORED, StoredHeader, UNPIN, VALUE,
+    VARIANT, ValueHeader, WAREHOUSE_FAILED, WAREHOUSE_WANTED, join_failure, join_kind, join_object,
+    join_place, join_role,
+};
+use crate::call::{Call, Construction, Dependency, Failure, Outcome, Slot, Source};
+use crate::event::Role;
+use crate::id::{RuntimeId, TaskId, TesseraId};
+use crate::payload::{Payload, Reference, Segment};
+use crate::wire::{Message, WireError};
+
+/// Payloads shorter than this are copied out of the read buffer: a result that is kept for hours must
+/// not keep 64 KiB of the connection's buffer with it, and the buffer can be used again.
+pub(in crate::wire) const COPY_BELOW: usize = 1 << 10;
+
+fn read<'a, T: Deserialize<'a>>(header: &'a [u8]) -> Result<T, WireError> {
+    rmp_serde::from_slice(header).map_err(|_| WireError::Malformed("header"))
+}
+
+/// The body of a frame, still in the read buffer or on its own.
+pub(in crate::wire) enum Body<'a> {
+    /// In the read buffer, to be copied from: short.
+    Borrowed(&'a [u8]),
+    /// On its own, to be sliced.
+    Owned(Bytes),
+}
+
+impl Body<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(bytes) => bytes,
+            Self::Owned(bytes) => bytes,
+        }
+    }
+
+    fn take(&self, range: Range<usize>) -> Bytes {
+        match self {
+            Self::Owned(bytes) if range.len() >= COPY_BELOW => bytes.slice(range),
+            body => Bytes::copy_from_slice(&body.bytes()[range]),
+        }
+    }
+}
+
+/// Goes through a body from its start, in bounds.
+struct Cursor<'a> {
+    body: Body<'a>,
+    at: usize,
+}
+
+impl Cursor<'_> {
+    fn advance(&mut self, length: u64) -> Result<Range<usize>, WireError> {
+        let left = (self.body.bytes().len() - self.at) as u64;
+        if length > left {
+            return Err(WireError::Malformed("body shorter than the header says"));
+        }
+        let start = self.at;
+        self.at += length as usize;
+        Ok(start..self.at)
+    }
+
+    fn references(&mut self, count: u32) -> Result<Vec<Reference>, WireError> {
+        let range = self.advance(u64::from(count) * REFERENCE as u64)?;
+        let mut bytes = &self.body.bytes()[range];
+        let mut references = Vec::with_capacity(count as usize);
+        while bytes.has_remaining() {
+            let object = join_object((bytes.get_u8(), bytes.get_u32_le(), bytes.get_u64_le()))?;
+            references.push(Reference {
+                object,
+                authority: RuntimeId(bytes.get_u32_le()),
+            });
+        }
+        Ok(references)
+    }
+
+    fn dependencies(&mut self, length: u64) -> Result<Vec<Dependency>, WireError> {
+        if length == 0 {
+            return Ok(Vec::new());
+        }
+        let range = self.advance(length)?;
+        // Two passes: the values stand behind the whole block.
+        let mut dependencies = Vec::new();
+        let mut lengths = Vec::new();
+        let rows: Vec<DependencyRow<'_>> = read(&self.body.bytes()[range])?;
+        for (slot, index, name, owner, sequence, part, source, number, length) in rows {
+            let kept = slot & KEPT != 0;
+            let slot = match slot & !KEPT {
+                0 => Slot::Positional(index),
+                1 => Slot::Keyword(name.to_owned()),
+                2 => Slot::Order,
+                _ => return Err(WireError::Malformed("slot")),
+            };
+            let source = match source {
+                0 => Source::At(RuntimeId(number)),
+                1 => {
+                    let format =
+                        u8::try_from(number).map_err(|_| WireError::Malformed("format"))?;
+                    lengths.push(length);
+                    Source::Here(format, Bytes::new())
+                }
+                _ => return Err(WireError::Malformed("source")),
+            };
+            dependencies.push(Dependency {
+                slot,
+                task: TaskId {
+                    owner: RuntimeId(owner),
+                    sequence,
+                },
+                part,
+                kept,
+                source,
+            });
+        }
+        let here = dependencies
+            .iter_mut()
+            .filter_map(|dependency| match &mut dependency.source {
+                Source::Here(_, bytes) => Some(bytes),
+                _ => None,
+            });
+        for (bytes, length) in here.zip(lengths) {
+            let range = self.advance(length)?;
+            *bytes = self.body.take(range);
+        }
+        Ok(dependencies)
+    }
+
+    fn payload(
+        mut self,
+        format: u8,
+        references: u32,
+        segments: Vec<Segment>,
+    ) -> Result<Payload, WireError> {
+        let references = self.references(references)?;
+        Ok(self.rest(format, references, segments))
+    }
+
+    fn rest(&self, format: u8, references: Vec<Reference>, segments: Vec<Segment>) -> Payload {
+        let body = self.body.take(self.at..self.body.bytes().len());
+        Payload {
+            format,
+            body,
+            segments,
+            references,
+        }
+    }
+}
+
+fn decode_outcome(
+    variant: u8,
+    header: &[u8],
+    cursor: Cursor<'_>,
+    segments: Vec<Segment>,
+) -> Result<(TaskId, bool, Outcome), WireError> {
+    let task = |owner, sequence| TaskId {
+        owner: RuntimeId(owner),
+        sequence,
+    };
+    Ok(match variant {
+        VALUE => {
+            let (owner, sequence, value, format, references): ValueHeader = read(header)?;
+            let payload = cursor.payload(format, references, segments)?;
+            (task(owner, sequence), value, Outcome::Value(payload))
+        }
+        STORED => {
+            let (owner, sequence, value, host, size): StoredHeader = read(header)?;
+            (
+                task(owner, sequence),
+                value,
+                Outcome::Stored {
+                    host: RuntimeId(host),
+                    size,
+                },
+            )
+        }
+        FAILED => {
+            let (owner, sequence, value, kind, message, context, format, references): FailedHeader<
+                '_,
+            > = read(header)?;
+            let failure = Failure {
+                kind: join_failure(kind)?,
+                message: message.to_owned(),
+                context: context.into_iter().map(str::to_owned).collect(),
+                detail: cursor.payload(format, references, segments)?,
+            };
+            (
+                task(owner, sequence),
+                value,
+                Outcome::Failed(Box::new(failure)),
+            )
+        }
+        _ => return Err(WireError::Malformed("outcome")),
+    })
+}
+
+fn decode_call(
+    header: &[u8],
+    mut cursor: Cursor<'_>,
+    segments: Vec<Segment>,
+) -> Result<Message, WireError> {
+    let row: CallHeader<'_> = read(header)?;
+    let (
+        owner,
+        sequence,
+        tessera_owner,
+        tessera,
+        kind,
+        flags,
+        retries,
+        of,
+        result,
+        method,
+        block,
+        format,
+        references,
+    ) = row;
+    let references = cursor.references(references)?;
+    let dependencies = cursor.dependencies(block)?;
+    Ok(Message::Call(Box::new(Call {
+        task: TaskId {
+            owner: RuntimeId(owner),
+            sequence,
+        },
+        tessera: TesseraId {
+            owner: RuntimeId(tessera_owner),
+            sequence: tessera,
+        },
+        kind: join_kind(kind, of, result)?,
+        method: Arc::from(method),
+        coroutine: flags & COROUTINE != 0,
+        retries,
+        construction: Construction {
+            concurrent: flags & CONCURRENT != 0,
+            restartable: flags & RESTARTABLE != 0,
+            home: if flags & IN_WAREHOUSE == 0 {
+                Role::Worker
+            } else {
+                Role::Warehouse
+            },
+        },
+        dependencies,
+        arguments: cursor.rest(format, references, segments),
+    })))
+}
+
+/// Puts a message together.
+pub(in crate::wire) fn decode(
+    kind: u8,
+    header: &[u8],
+    body: Body<'_>,
+    segments: Vec<Segment>,
+) -> Result<Message, WireError> {
+    let variant = kind & VARIANT;
+    let cursor = Cursor { body, at: 0 };
+    match (kind & !VARIANT, variant) {
+        (CALL, 0) => return decode_call(header, cursor, segments),
+        (KEEP, 0) => {
+            let (owner, sequence, format, references): KeepHeader = read(header)?;
+            let task = TaskId {
+                owner: RuntimeId(owner),
+                sequence,
+            };
+            let value = cursor.payload(format, references, segments)?;
+            return Ok(Message::Keep { task, value });
+        }
+        (SETTLED, _) => {
+            let (task, _, outcome) = decode_outcome(variant, header, cursor, segments)?;
+            let outcome = Arc::new(outcome);
+            return Ok(Message::Settled { task, outcome });
+        }
+        (FETCHED, _) => {
+            let (task, value, outcome) = decode_outcome(variant, header, cursor, segments)?;
+            return Ok(Message::Fetched {
+                task,
+                value,
+                outcome: Arc::new(outcome),
+            });
+        }
+        _ => {}
+    }
+    if !segments.is_empty() || !cursor.body.bytes().is_empty() {
+        return Err(WireError::Malformed("payload where none belongs"));
+    }
+    let task = |(owner, sequence)| TaskId {
+        owner: RuntimeId(owner),
+        sequence,
+    };
+    let tessera = |(owner, sequence)| TesseraId {
+        owner: RuntimeId(owner),
+        sequence,
+    };
+    Ok(match kind {
+        CANCEL => Message::Cancel(task(read(header)?)),
+        PROBE => Message::Probe(task(read(header)?)),
+        ARRIVED => Message::Arrived(task(read(header)?)),
+        FETCH => {
+            let (owner, sequence, value) = read(header)?;
+            Message::Fetch {
+                task: task((owner, sequence)),
+                value,
+            }
+        }
+        HOLD => Message::Hold(join_object(read(header)?)?),
+        HOLD_ACKNOWLEDGED => Message::HoldAcknowledged(join_object(read(header)?)?),
+        RECEIVED => Message::Received(join_object(read(header)?)?),
+        UNPIN => Message::Unpin(join_object(read(header)?)?),
+        RELEASE => {
+            let rows: Vec<(u8, u32, u64)> = read(header)?;
+            Message::Release(
+                rows.into_iter()
+                    .map(join_object)
+                    .collect::<Result<_, _>>()?,
+            )
+        }
+        FREED => Message::Freed(tessera(read(header)?)),
+        PLACE => {
+            let (owner, sequence, role): (u32, u64, u8) = read(header)?;
+            Message::Place(tessera((owner, sequence)), join_role(role)?)
+        }
+        PLACED => {
+            let (owner, sequence, place): (u32, u64, Place<'_>) = read(header)?;
+            Message::Placed {
+                tessera: tessera((owner, sequence)),
+                place: join_place(place),
+            }
+        }
+        LOCATE => Message::Locate(tessera(read(header)?)),
+        LOCATED => {
+            let (owner, sequence, place): (u32, u64, Place<'_>) = read(header)?;
+            Message::Located {
+                tessera: tessera((owner, sequence)),
+                place: join_place(place),
+            }
+        }
+        JOIN => Message::Join(read(header)?),
+        MEMBER_JOINED => Message::MemberJoined(read(header)?),
+        MEMBER_DIED => {
+            let (runtime, cause): (u32, &str) = read(header)?;
+            Message::MemberDied {
+                runtime: RuntimeId(runtime),
+                cause: cause.to_owned(),
+            }
+        }
+        DRAINED => Message::Drained(RuntimeId(read(header)?)),
+        DEATH_SETTLED => Message::DeathSettled(RuntimeId(read(header)?)),
+        FENCE => Message::Fence(read(header)?),
+        FENCE_PASSED => Message::FencePassed(read(header)?),
+        SHUTDOWN => Message::Shutdown {
+            grace_ms: read(header)?,
+        },
+        DISCARD => Message::Discard(task(read(header)?)),
+        NOTE => {
+            let (level, text): (String, String) = read(header)?;
+            Message::Note { level, text }
+        }
+        SQUEEZE => Message::Squeeze,
+        ROOM => Message::Room,
+        WAREHOUSE_WANTED => Message::WarehouseWanted,
+        WAREHOUSE_FAILED => Message::WarehouseFailed(read(header)?),
+        BARRIER_TASK => Message::BarrierTask,
+        PROFILE => {
+            let (path, traced): (Option<String>, bool) = read(header)?;
+            Message::Profile { path, traced }
+        }
+        PING => Message::Ping,
+        PONG => Message::Pong,
+        _ => return Err(WireError::Kind(kind)),
+    })
+}

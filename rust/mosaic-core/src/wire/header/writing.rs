@@ -1,0 +1,225 @@
+//! Messages into headers, and what of them stands in the body.
+
+use bytes::{BufMut, BytesMut};
+use serde::Serialize;
+
+use super::{
+    ARRIVED, BARRIER_TASK, CALL, CANCEL, CONCURRENT, COROUTINE, CallHeader, DEATH_SETTLED, DISCARD,
+    DRAINED, DependencyRow, FAILED, FENCE, FENCE_PASSED, FETCH, FETCHED, FREED, FailedHeader, HOLD,
+    HOLD_ACKNOWLEDGED, IN_WAREHOUSE, JOIN, KEEP, KEPT, KeepHeader, LOCATE, LOCATED,
+    LONGEST_CONTEXT, LONGEST_TEXT, MEMBER_DIED, MEMBER_JOINED, MOST_CONTEXT, NOTE, PING, PLACE,
+    PLACED, PONG, PROBE, PROFILE, RECEIVED, REFERENCE, RELEASE, RESTARTABLE, ROOM, SETTLED,
+    SHUTDOWN, SQUEEZE, STORED, StoredHeader, UNPIN, VALUE, ValueHeader, WAREHOUSE_FAILED,
+    WAREHOUSE_WANTED, cut, split_failure, split_kind, split_object, split_place, split_role,
+};
+use crate::call::{Dependency, Outcome, Slot, Source};
+use crate::event::Role;
+use crate::id::{ObjectId, TaskId, TesseraId};
+use crate::payload::Reference;
+use crate::wire::{Message, WireError};
+
+fn write<T: Serialize>(out: &mut BytesMut, value: &T) -> Result<(), WireError> {
+    rmp_serde::encode::write(&mut out.writer(), value)
+        .map_err(|_| WireError::Malformed("header cannot be written"))
+}
+
+/// Appends the header of a message; returns its kind. `block` is the length of its dependencies' block.
+pub(in crate::wire) fn encode(
+    message: &Message,
+    block: usize,
+    out: &mut BytesMut,
+) -> Result<u8, WireError> {
+    let task = |out: &mut BytesMut, id: &TaskId| write(out, &(id.owner.0, id.sequence));
+    let tessera = |out: &mut BytesMut, id: &TesseraId| write(out, &(id.owner.0, id.sequence));
+    let object = |out: &mut BytesMut, id: &ObjectId| write(out, &split_object(*id));
+    let kind = match message {
+        Message::Call(call) => {
+            let (kind, result) = split_kind(call.kind);
+            let flags = (u8::from(call.coroutine) * COROUTINE)
+                | (u8::from(call.construction.concurrent) * CONCURRENT)
+                | (u8::from(call.construction.restartable) * RESTARTABLE)
+                | (u8::from(call.construction.home == Role::Warehouse) * IN_WAREHOUSE);
+            let row: CallHeader<'_> = (
+                call.task.owner.0,
+                call.task.sequence,
+                call.tessera.owner.0,
+                call.tessera.sequence,
+                kind,
+                flags,
+                call.retries,
+                result.owner.0,
+                result.sequence,
+                cut(&call.method, LONGEST_TEXT),
+                block as u64,
+                call.arguments.format,
+                call.arguments.references.len() as u32,
+            );
+            write(out, &row)?;
+            CALL
+        }
+        Message::Settled { task, outcome } => SETTLED | encode_outcome(*task, true, outcome, out)?,
+        Message::Fetched {
+            task,
+            value,
+            outcome,
+        } => FETCHED | encode_outcome(*task, *value, outcome, out)?,
+        Message::Cancel(id) => task(out, id).map(|()| CANCEL)?,
+        Message::Probe(id) => task(out, id).map(|()| PROBE)?,
+        Message::Arrived(id) => task(out, id).map(|()| ARRIVED)?,
+        Message::Fetch { task, value } => {
+            write(out, &(task.owner.0, task.sequence, value)).map(|()| FETCH)?
+        }
+        Message::Hold(id) => object(out, id).map(|()| HOLD)?,
+        Message::HoldAcknowledged(id) => object(out, id).map(|()| HOLD_ACKNOWLEDGED)?,
+        Message::Received(id) => object(out, id).map(|()| RECEIVED)?,
+        Message::Unpin(id) => object(out, id).map(|()| UNPIN)?,
+        Message::Release(objects) => {
+            let rows: Vec<_> = objects.iter().copied().map(split_object).collect();
+            write(out, &rows).map(|()| RELEASE)?
+        }
+        Message::Freed(id) => tessera(out, id).map(|()| FREED)?,
+        Message::Place(id, role) => {
+            write(out, &(id.owner.0, id.sequence, split_role(*role))).map(|()| PLACE)?
+        }
+        Message::Placed { tessera, place } => write(
+            out,
+            &(tessera.owner.0, tessera.sequence, split_place(place)),
+        )
+        .map(|()| PLACED)?,
+        Message::Locate(id) => tessera(out, id).map(|()| LOCATE)?,
+        Message::Located { tessera, place } => write(
+            out,
+            &(tessera.owner.0, tessera.sequence, split_place(place)),
+        )
+        .map(|()| LOCATED)?,
+        Message::Join(member) => write(out, member).map(|()| JOIN)?,
+        Message::MemberJoined(member) => write(out, member).map(|()| MEMBER_JOINED)?,
+        Message::MemberDied { runtime, cause } => {
+            write(out, &(runtime.0, cut(cause, LONGEST_TEXT))).map(|()| MEMBER_DIED)?
+        }
+        Message::Drained(runtime) => write(out, &runtime.0).map(|()| DRAINED)?,
+        Message::DeathSettled(runtime) => write(out, &runtime.0).map(|()| DEATH_SETTLED)?,
+        Message::Fence(number) => write(out, number).map(|()| FENCE)?,
+        Message::FencePassed(number) => write(out, number).map(|()| FENCE_PASSED)?,
+        Message::Shutdown { grace_ms } => write(out, grace_ms).map(|()| SHUTDOWN)?,
+        Message::Discard(id) => task(out, id).map(|()| DISCARD)?,
+        Message::Note { level, text } => {
+            write(out, &(level, cut(text, LONGEST_TEXT))).map(|()| NOTE)?
+        }
+        Message::Squeeze => SQUEEZE,
+        Message::Room => ROOM,
+        Message::Keep { task, value } => {
+            let row: KeepHeader = (
+                task.owner.0,
+                task.sequence,
+                value.format,
+                value.references.len() as u32,
+            );
+            write(out, &row).map(|()| KEEP)?
+        }
+        Message::WarehouseWanted => WAREHOUSE_WANTED,
+        Message::WarehouseFailed(reason) => {
+            write(out, &cut(reason, LONGEST_TEXT)).map(|()| WAREHOUSE_FAILED)?
+        }
+        Message::BarrierTask => BARRIER_TASK,
+        Message::Profile { path, traced } => {
+            write(out, &(path.as_deref(), traced)).map(|()| PROFILE)?
+        }
+        Message::Ping => PING,
+        Message::Pong => PONG,
+    };
+    Ok(kind)
+}
+
+fn encode_outcome(
+    task: TaskId,
+    value: bool,
+    outcome: &Outcome,
+    out: &mut BytesMut,
+) -> Result<u8, WireError> {
+    let (owner, sequence) = (task.owner.0, task.sequence);
+    match outcome {
+        Outcome::Value(payload) => {
+            let row: ValueHeader = (
+                owner,
+                sequence,
+                value,
+                payload.format,
+                payload.references.len() as u32,
+            );
+            write(out, &row).map(|()| VALUE)
+        }
+        Outcome::Stored { host, size } => {
+            let row: StoredHeader = (owner, sequence, value, host.0, *size);
+            write(out, &row).map(|()| STORED)
+        }
+        Outcome::Failed(failure) => {
+            let from = failure.context.len().saturating_sub(MOST_CONTEXT);
+            let row: FailedHeader<'_> = (
+                owner,
+                sequence,
+                value,
+                split_failure(failure.kind),
+                cut(&failure.message, LONGEST_TEXT),
+                failure.context[from..]
+                    .iter()
+                    .map(|line| cut(line, LONGEST_CONTEXT))
+                    .collect(),
+                failure.detail.format,
+                failure.detail.references.len() as u32,
+            );
+            write(out, &row).map(|()| FAILED)
+        }
+    }
+}
+
+/// The block of dependencies in the body.
+pub(in crate::wire) fn encode_dependencies(
+    dependencies: &[Dependency],
+) -> Result<BytesMut, WireError> {
+    let mut rows: Vec<DependencyRow<'_>> = Vec::with_capacity(dependencies.len());
+    for dependency in dependencies {
+        let (slot, index, name) = match &dependency.slot {
+            Slot::Positional(index) => (0, *index, ""),
+            Slot::Keyword(name) => (1, 0, name.as_str()),
+            Slot::Order => (2, 0, ""),
+        };
+        let (source, number, length) = match &dependency.source {
+            Source::At(host) => (0, host.0, 0),
+            Source::Here(format, bytes) => (1, u32::from(*format), bytes.len() as u64),
+            Source::Unresolved { .. } => return Err(WireError::Malformed("unresolved dependency")),
+        };
+        let task = dependency.task;
+        let part = dependency.part.clone();
+        rows.push((
+            slot | (u8::from(dependency.kept) * KEPT),
+            index,
+            name,
+            task.owner.0,
+            task.sequence,
+            part,
+            source,
+            number,
+            length,
+        ));
+    }
+    let mut block = BytesMut::new();
+    write(&mut block, &rows)?;
+    Ok(block)
+}
+
+/// The references in the body.
+pub(in crate::wire) fn encode_references(references: &[Reference], out: &mut BytesMut) {
+    for reference in references {
+        let (tag, owner, sequence) = split_object(reference.object);
+        out.put_u8(tag);
+        out.put_u32_le(owner);
+        out.put_u64_le(sequence);
+        out.put_u32_le(reference.authority.0);
+    }
+}
+
+/// Length in bytes of the references in the body.
+pub(in crate::wire) const fn references_length(references: &[Reference]) -> usize {
+    references.len() * REFERENCE
+}
