@@ -146,8 +146,8 @@ def start(
                 "a mosaic runtime runs in this process already: mosaic.stop() it before starting another"
             )
         network.forget()
-        recorded = recording.wanted(profile)
         launched = find()
+        recorded = recording.wanted(profile or (launched is not None and launched.key.profile))
 
         def begin(launched: Launched | None) -> tuple[Engine, _Settings]:
             settings = _settle(launched, asked_workers, asked_threads, log_level)
