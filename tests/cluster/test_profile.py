@@ -265,6 +265,12 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path):
     assert mosaic.runtime() is None
 
 
+def test_a_network_that_does_not_start_leaves_no_file(tmp_path):
+    with pytest.raises(ValueError, match="stop_grace"):
+        mosaic.init(num_workers=1, profile=tmp_path / "run.mprof", stop_grace=-1.0)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_part_of_a_run_is_recorded(runner, tmp_path):
     file = tmp_path / "part.mprof"
     profiler = mosaic.profiler
@@ -326,6 +332,21 @@ def test_a_worker_that_joins_later_records_too(runner, tmp_path):
     assert uid(profile, profile.runs.host[at]) == joined
     (lost,) = rows(profile, "_exit")
     assert model.status_text(profile.runs.status[lost]) == "disconnected"
+
+
+def test_a_stop_is_no_call_that_has_not_ended(runner, tmp_path):
+    async def stop():
+        stage = Stage.remote("a")
+        await stage.nothing()
+        await stage.stop()
+
+    file = tmp_path / "run.mprof"
+    with mosaic.session(num_workers=1, profile=file):
+        runner.run(stop())
+    profile = model.build(tables.read(file))
+    at = row(profile, "Stage.stop")
+    assert model.status_text(profile.runs.status[at]) == "done"
+    assert np.isnan(profile.runs.began[at]), "nothing ran"
 
 
 def test_a_call_that_is_repeated_has_a_run_for_each_attempt(runner, tmp_path, flag):

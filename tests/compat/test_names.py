@@ -11,7 +11,8 @@ import pytest
 import mosaic
 
 NAMES = {
-    "mosaic": "tessera init run stop runtime logger clear_runtime interactive gather h5 subprocess __version__",
+    "mosaic": "tessera init run stop runtime logger clear_runtime interactive gather h5 profiler subprocess"
+    " __version__",
     "mosaic.core": "Tessera TesseraProxy ArrayProxy ParameterMixin PickleClass Task TaskProxy TaskArray TaskArrayProxy"
     " TaskOutput TaskOutputGenerator TaskDone RuntimeDisconnectedError",
     "mosaic.core.base": "Base CMDBase RemoteBase ProxyBase",
@@ -20,6 +21,7 @@ NAMES = {
     "mosaic.core.tessera": "Tessera TesseraProxy ArrayProxy ParameterMixin PickleClass tessera"
     " RuntimeDisconnectedError",
     "mosaic.types": "Struct WarehouseObject awaitable_types remote_types proxy_types",
+    "mosaic.profile": "profiler global_profiler skip_profile no_profiler use_trace",
     "mosaic.runtime": "Runtime RuntimeProxy Head Monitor Node Worker Warehouse monitor_strategies MonitorStrategy"
     " RoundRobin",
 }

@@ -12,6 +12,7 @@ import pytest
 
 import mosaic
 import mosaic.utils
+from mosaic.profile import model, tables
 from tests.programs import plain
 from tests.programs.accident import Accident
 from tests.programs.acoustic import checkpoint
@@ -32,9 +33,6 @@ LAUNCHERS = {
     ],
 }
 """How the program is started, given a number of workers."""
-
-NEEDS = {"alone": "mosaic", "mrun": "mosaic.cli.mrun"}
-"""The module that each needs."""
 
 TOLERANCE = {"rtol": 1e-12, "atol": 1e-9}
 """Metres a second: of values around 1500, summed in another order."""
@@ -157,7 +155,6 @@ def test_the_files_that_it_leaves(folder, expected):
 
 
 def launched(launcher, workers, folder, **environment):
-    pytest.importorskip(NEEDS[launcher], reason=f"no {NEEDS[launcher]} here")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     return subprocess.run(
         LAUNCHERS[launcher](workers),
@@ -195,20 +192,21 @@ def test_as_a_program_with_a_worker_killed_in_the_middle(folder, expected):
 
 
 def test_with_a_profile(folder, expected):
-    pytest.importorskip("mosaic.profile", reason="no mosaic.profile here")
     path = folder / "run.profile"
 
     async def inverted(runtime):
         mosaic.profiler.start_trace()
         try:
-            assert mosaic.profiler.tracing
             return await asyncio.wait_for(main(runtime, folder), 40)
         finally:
             mosaic.profiler.stop_trace()
 
     found = mosaic.run(inverted, num_workers=2, profile=str(path))
     agrees(found.vp, found.history, expected)
-    assert path.stat().st_size > 0
+    assert found.network.traced
+    functions = {name for _, name, *_ in model.build(tables.read(path)).functions}
+    assert any("adjoint" in name for name in functions)
+    assert not any("laplacian" in name or "make_sponge" in name for name in functions)
 
 
 NOTEBOOK = [

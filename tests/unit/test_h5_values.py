@@ -78,6 +78,20 @@ def test_whatever_is_put_together_comes_back(content, tmp_path_factory):
     assert h5.read(name) == content
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        [2**53 + 1, 0.0],
+        [2**63, -1],
+        [[2**53 + 1], [0.5]],
+        (2**60, 1e300, math.inf),
+        [2**53 + 1, 1j],
+    ],
+)
+def test_whole_numbers_beside_others_keep_their_digits(value, tmp_path):
+    assert again(value, tmp_path) == value
+
+
 def test_what_is_not_a_number_in_lists(tmp_path):
     first, second = again([math.nan, "a"], tmp_path)
     assert math.isnan(first)

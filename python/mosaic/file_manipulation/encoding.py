@@ -209,9 +209,12 @@ def _list_leaf(value: list[Any] | tuple[Any, ...], path: str) -> Leaf:
     levels = _levels_of(value)
     if levels == levels[0] * array.ndim:
         levels = ""
-    if array.dtype.kind in "biufcmM":
+    exact = not (array.dtype.kind in "fc" and array.size and _may_be_rounded(array))
+    if array.dtype.kind in "biufcmM" and exact:
         return Leaf(_array(array, path)[0], flag, levels=levels)
     objects = np.asarray(value, dtype=object)
+    if not exact and not any(isinstance(one, int) and one != complex(one) for one in objects.flat):
+        return Leaf(_array(array, path)[0], flag, levels=levels)
     leaves = [one.item() if isinstance(one, np.generic) else one for one in objects.flat]
     if all(isinstance(one, str) for one in leaves):
         return Leaf(_texts(leaves).reshape(objects.shape), flag, "is_str", levels=levels)
@@ -223,6 +226,11 @@ def _list_leaf(value: list[Any] | tuple[Any, ...], path: str) -> Leaf:
         if not isinstance(one, (str, bool, int, float, complex, type(None))):
             raise _refused(path, value, f"it holds a value of type {type(one).__name__}")
     return _mixed(leaves, objects.shape, flag, levels)
+
+
+def _may_be_rounded(array: np.ndarray[Any, Any]) -> bool:
+    """Tell whether whole numbers in a list of floating-point ones may have lost digits."""
+    return not bool((np.abs(array) < 2.0**53).all())
 
 
 def _mixed(leaves: list[Any], shape: tuple[int, ...], flag: str, levels: str) -> Leaf:

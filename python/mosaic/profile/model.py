@@ -181,6 +181,9 @@ def build(recording: Recording) -> Profile:
     places = {process.runtime: at for at, process in enumerate(recording.processes)}
     names, kinds, callee_of = _names(recording)
     runs = _runs(recording, origin, places, callee_of)
+    # The rules answer a stop: nothing runs, and only its failure is told.
+    stops = np.array([kind == "stop" for kind in kinds])[runs.callee]
+    runs.status[stops & (runs.status == UNFINISHED)] = 0
     moved = _moved(tables["moved"], origin, places)
     spans = _spans(tables["spans"], origin, places)
     ends = [process.last - origin for process in recording.processes]

@@ -171,12 +171,17 @@ def start(
             return engine, settings
 
         try:
-            engine, settings = begin(launched)
-        except MosaicError as error:
-            if launched is None or launched.named:
-                raise
-            launched.give_up(error)
-            engine, settings = begin(None)
+            try:
+                engine, settings = begin(launched)
+            except MosaicError as error:
+                if launched is None or launched.named:
+                    raise
+                launched.give_up(error)
+                engine, settings = begin(None)
+        except BaseException:
+            if recorded is not None:
+                recording.discard(recorded)
+            raise
         placement.strategy = strategy.choose if foreign else None
     display.follow(cells, engine)
     notices.watch(engine)

@@ -84,6 +84,15 @@ def _unused(place: Path) -> Path:
             return name
 
 
+def discard(path: str) -> None:
+    """Remove the file of a network that did not start, if nothing was written to it."""
+    import contextlib
+
+    with contextlib.suppress(OSError):
+        if os.path.getsize(path) == 0:
+            os.remove(path)
+
+
 def tell_start(path: str) -> None:
     """Say where the profile is written."""
     from mosaic.utils.logger import logger

@@ -3,6 +3,7 @@
 import numpy as np
 
 import mosaic
+from mosaic.profile import use_trace
 
 from .operators import Operator
 from .variables import Scalar
@@ -33,6 +34,7 @@ class Smoothness(Operator):
         across = [np.diff(vp.data, axis=axis) for axis in range(2)]
         return Scalar(0.5 * self.weight * sum(np.sum(d**2) for d in across), name="smoothness")
 
+    @use_trace
     async def backward(self, call, grad, vp, **kwargs):
         total = np.zeros_like(vp.data)
         for axis in range(2):

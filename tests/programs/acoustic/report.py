@@ -6,6 +6,7 @@ from mosaic import types
 from mosaic.comms import get_hostname
 from mosaic.core import ArrayProxy, ParameterMixin
 from mosaic.core.base import CMDBase, ProxyBase, RemoteBase
+from mosaic.profile import global_profiler, profiler
 from mosaic.runtime import Head, Runtime, RuntimeProxy
 from mosaic.types import Struct
 from mosaic.utils import (
@@ -56,6 +57,8 @@ def of_network(runtime):
     found.cores = cpu_count()
     found.memory = memory_used() / memory_limit()
     found.level = mosaic.utils.logger.log_level
+    found.traced = profiler.tracing
+    assert global_profiler is mosaic.profiler
     found.version = mosaic.__version__
     found.places = Struct(
         {

@@ -50,6 +50,21 @@ fn tess_2_a_coroutine_call_runs_alone() {
 }
 
 #[test]
+fn its_host_knows_that_a_call_has_ended_until_nobody_needs_it() {
+    let mut net = Net::new(1);
+    let tessera = net.construct(HEAD, ONE);
+    let (first, second) = (net.call(HEAD, tessera), net.call(HEAD, tessera));
+    net.deliver();
+    net.finish(first, value(""));
+    let ended = |net: &Net, task| net.machine(ONE).has_ended_here(task);
+    assert!(ended(&net, first));
+    assert!(!ended(&net, second));
+    net.release(HEAD, ObjectId::Task(first));
+    net.deliver();
+    assert!(!ended(&net, first));
+}
+
+#[test]
 fn tess_2_retries_come_before_what_was_called_later() {
     let mut net = Net::new(1);
     let tessera = net.construct(HEAD, ONE);
