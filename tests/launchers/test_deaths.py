@@ -251,6 +251,7 @@ def test_what_a_program_forked_does_not_keep_its_workers():
         script.assert_nothing_left()
 
 
+@pytest.mark.slow
 def test_a_node_that_was_stopped_by_a_signal_holds_up_no_end():
     program = """
     import os

@@ -1,6 +1,8 @@
 """`mrun` runs a program, which joins what `mrun` has started; its output, its end and its settings."""
 
 import os
+import select
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,8 @@ from tests.support.scripts import run_script
 
 FACTS = """
 import os
+import select
+import signal
 import mosaic
 
 async def main(runtime):
@@ -255,6 +259,8 @@ def test_what_the_command_left_running_ends(tmp_path):
 SETTINGS = """
 import logging
 import os
+import select
+import signal
 import mosaic
 
 async def main(runtime):
@@ -425,3 +431,26 @@ def test_a_death_is_told_while_nobody_reads_the_output(under):
     """
     _, err = run_script(program, under=under)
     assert "worker:0:0 was killed by signal 9 (SIGKILL" in err
+
+
+def test_a_profile_is_left_in_the_workspace(tmp_path):
+    folder = tmp_path / "mosaic-workspace"
+    program = [
+        sys.executable,
+        "-c",
+        "import mosaic; mosaic.run(lambda r: r.submit(abs, -1).wait())",
+    ]
+    assert mrun("--profile", "-nw", "1", *program, cwd=tmp_path).returncode == 0
+    (profile,) = folder.iterdir()
+    assert profile.stat().st_size > 0
+    # Programs that come to a monitor in the background are told too.
+    done = mrun("--profile", "--daemon", "-nw", "1", cwd=tmp_path)
+    try:
+        subprocess.run(program, cwd=tmp_path, timeout=40, check=True)
+        assert len([path for path in folder.iterdir() if path.suffix == profile.suffix]) == 2
+    finally:
+        pid = int(done.stderr.split()[-1])
+        ended = os.pidfd_open(pid)
+        os.kill(pid, signal.SIGTERM)
+        select.select([ended], [], [], 10)
+        os.close(ended)

@@ -147,7 +147,7 @@ def start(
             )
         network.forget()
         launched = find()
-        recorded = recording.wanted(profile)
+        recorded = recording.wanted(profile or (launched is not None and launched.key.profile))
 
         def begin(launched: Launched | None) -> tuple[Engine, _Settings]:
             settings = _settle(launched, asked_workers, asked_threads, log_level)
@@ -171,14 +171,17 @@ def start(
             return engine, settings
 
         try:
-            engine, settings = begin(launched)
-        except BaseException as error:
+            try:
+                engine, settings = begin(launched)
+            except MosaicError as error:
+                if launched is None or launched.named:
+                    raise
+                launched.give_up(error)
+                engine, settings = begin(None)
+        except BaseException:
             if recorded is not None:
                 recording.discard(recorded)
-            if not isinstance(error, MosaicError) or launched is None or launched.named:
-                raise
-            launched.give_up(error)
-            engine, settings = begin(None)
+            raise
         placement.strategy = strategy.choose if foreign else None
     display.follow(cells, engine)
     notices.watch(engine)

@@ -67,7 +67,8 @@ def new_file(path: str | None = None) -> str:
         place = Path(WORKSPACE) / f"profile_{moment}.mprof"
     else:
         place = Path(path).expanduser()
-    place.parent.mkdir(parents=True, exist_ok=True)
+    # `mrun` keeps its key in the workspace, and does not trust one that others may write to.
+    place.parent.mkdir(mode=0o700 if path is None else 0o777, parents=True, exist_ok=True)
     return str(_unused(place.absolute()))
 
 
