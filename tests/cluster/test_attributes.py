@@ -193,7 +193,7 @@ def test_special_names_are_not_forwarded(runtime):
     body = Body.remote()
     with pytest.raises(AttributeError):
         _ = body.__array_interface__
-    assert not hasattr(body, "_repr_html_")
+    assert not hasattr(body, "_repr_latex_")
     assert not hasattr(body, "__deepcopy__")
 
 
