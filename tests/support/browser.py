@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
@@ -39,6 +40,9 @@ def executable() -> str:
 
 
 def _run(page: Path, home: Path, *options: str, fragment: str = "") -> str:
+    # One of its own for each: a browser that finds another with the same, even one that is about to end, asks that to
+    # do its work, and ends.
+    settings = tempfile.mkdtemp(prefix="chromium-", dir=home)
     done = subprocess.run(
         [
             executable(),
@@ -49,7 +53,7 @@ def _run(page: Path, home: Path, *options: str, fragment: str = "") -> str:
             "--hide-scrollbars",
             "--force-device-scale-factor=1",
             "--window-size=1400,1000",
-            f"--user-data-dir={home / 'chromium'}",
+            f"--user-data-dir={settings}",
             # The page's own time, which runs on as soon as the page has nothing to do.
             "--virtual-time-budget=10000",
             *options,
@@ -60,6 +64,7 @@ def _run(page: Path, home: Path, *options: str, fragment: str = "") -> str:
         timeout=RENDER_S,
         check=True,
     )
+    assert done.stdout or options[0] != "--dump-dom", f"the browser shows nothing: {done.stderr}"
     return done.stdout
 
 
