@@ -56,6 +56,13 @@ started.wait()
 print("ready", flush=True)
 task.wait()
 """,
+    "init without stop, plain method": """
+mosaic.init(num_workers=2)
+task = Blocker.remote().until(started, never)
+started.wait()
+print("ready", flush=True)
+task.wait()
+""",
     "async main": """
 async def main(runtime):
     task = Blocker.remote().until_async(started, never)

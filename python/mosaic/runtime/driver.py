@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from mosaic.runtime.roles import Head
     from mosaic.runtime.runtime import Runtime
 
-INTERRUPT_GRACE = 0.3
-"""Seconds that running methods get after Ctrl-C: the whole stop takes less than a second."""
-
 
 def init(*, asyncio_loop: asyncio.AbstractEventLoop | None = None, **options: Any) -> Head:
     """Start the runtime; for synchronous scripts too, where tasks are waited for with ``task.wait()``.
@@ -111,7 +108,7 @@ def run(
             return _run(_await(result), asyncio_loop)
         return result
     except KeyboardInterrupt as error:
-        grace = INTERRUPT_GRACE
+        grace = head.INTERRUPT_GRACE
         # That asyncio cancelled main on the way is nothing to show.
         error.__suppress_context__ = True
         raise
@@ -180,7 +177,7 @@ session = Session
 
 def _grace(kind: type[BaseException] | None) -> float | None:
     interrupted = kind is not None and issubclass(kind, (KeyboardInterrupt, asyncio.CancelledError))
-    return INTERRUPT_GRACE if interrupted else None
+    return head.INTERRUPT_GRACE if interrupted else None
 
 
 async def _off_loop(function: Callable[[], Any]) -> Any:
