@@ -9,6 +9,9 @@ from __future__ import annotations
 import os
 import sys
 
+LOOP_SECONDS = 1.0
+"""Time that the thread of the event loop gets to end: it may be in the midst of a method that blocks it."""
+
 
 def main() -> None:
     """Join the network named in the environment, run calls until it ends, and leave."""
@@ -33,11 +36,22 @@ def main() -> None:
 
         printing.install()
     engine = _core.join_worker()
-    _thread.start_new_thread(run_worker_loop, (engine,))
+    ended = _thread.allocate_lock()
+    ended.acquire()
+
+    def run_loop() -> None:
+        try:
+            run_worker_loop(engine)
+        finally:
+            ended.release()
+
+    _thread.start_new_thread(run_loop, ())
     try:
         engine.run_main_lane()
     finally:
         stop_worker_loop()
+        # The interpreter would end the thread where it is, among frames that cannot be left so.
+        ended.acquire(timeout=LOOP_SECONDS)
         # Drops the objects that still live, whose destructors may print.
         engine.stop()
         flush()
