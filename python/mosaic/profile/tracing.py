@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from abc import ABC, abstractmethod
 
 from mosaic import _core
 
@@ -44,7 +45,7 @@ def skip_profile(function: Function) -> Function:
     return function
 
 
-class _Mark:
+class _Mark(ABC):
     """A context manager and decorator in one, with brackets and without; may be entered within itself."""
 
     def __call__(self, function: Any = None) -> Any:
@@ -68,11 +69,11 @@ class _Mark:
 
         return marked
 
-    def __enter__(self) -> Self:
-        raise NotImplementedError
+    @abstractmethod
+    def __enter__(self) -> Self: ...
 
-    def __exit__(self, *_: object) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def __exit__(self, *_: object) -> None: ...
 
 
 class _NoProfiler(_Mark):
