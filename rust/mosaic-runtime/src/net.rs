@@ -4,6 +4,7 @@ use std::io;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mosaic_core::event::Member;
 use mosaic_core::id::RuntimeId;
@@ -14,12 +15,12 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
-use crate::auth;
+use crate::auth::{self, AuthError, Secret};
 use crate::inlet::Inlet;
 use crate::peer::Stream;
 use crate::shared::Shared;
 
-/// Connections that may be in the handshake at a time; more wait in the listener's backlog.
+/// Connections of an engine that may be in the handshake at a time; more wait in the listener's backlog.
 const HALF_OPEN: usize = 64;
 
 /// Accept connections until the engine ends.
@@ -27,25 +28,43 @@ pub(crate) async fn listen(shared: Arc<Shared>, socket: std::os::unix::net::Unix
     let Ok(listener) = UnixListener::from_std(socket) else {
         return;
     };
-    let half_open = Arc::new(Semaphore::new(HALF_OPEN));
-    loop {
-        let Ok(permit) = Arc::clone(&half_open).acquire_owned().await else {
-            return;
-        };
+    let secret = shared.directory.secret().clone();
+    accept_each(listener, secret, HALF_OPEN, move |stream, peer| {
+        let shared = Arc::clone(&shared);
+        async move {
+            match peer {
+                Ok(from) => serve(shared, stream, from).await,
+                Err(error) => shared.refused(&error),
+            }
+        }
+    })
+    .await;
+}
+
+/// Accept connections for ever, `half_open` at a time in the handshake, and have each served by a task of its own once
+/// it has passed or failed.
+pub(crate) async fn accept_each<F, S>(
+    listener: UnixListener,
+    secret: Secret,
+    half_open: usize,
+    served: F,
+) where
+    F: Fn(UnixStream, Result<RuntimeId, AuthError>) -> S + Clone + Send + 'static,
+    S: Future<Output = ()> + Send,
+{
+    let half_open = Arc::new(Semaphore::new(half_open));
+    while let Ok(permit) = Arc::clone(&half_open).acquire_owned().await {
         match listener.accept().await {
             Ok((mut stream, _)) => {
-                let shared = Arc::clone(&shared);
+                let (secret, served) = (secret.clone(), served.clone());
                 tokio::spawn(async move {
-                    let peer = auth::accept(&mut stream, shared.directory.secret()).await;
+                    let peer = auth::accept(&mut stream, &secret).await;
                     drop(permit);
-                    match peer {
-                        Ok(from) => serve(shared, stream, from).await,
-                        Err(error) => shared.refused(&error),
-                    }
+                    served(stream, peer).await;
                 });
             }
             // Out of descriptors, most likely: whoever wants in keeps waiting in the backlog.
-            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }
 }
@@ -57,7 +76,7 @@ pub(crate) async fn dial(shared: Arc<Shared>, to: RuntimeId) {
     }
 }
 
-async fn open(shared: &Shared, to: RuntimeId) -> Result<UnixStream, auth::AuthError> {
+async fn open(shared: &Shared, to: RuntimeId) -> Result<UnixStream, AuthError> {
     let mut stream = UnixStream::connect(shared.directory.socket(to)).await?;
     auth::connect(&mut stream, shared.directory.secret(), shared.me).await?;
     Ok(stream)

@@ -6,17 +6,13 @@ use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
 
-use super::NODE_UID;
 use super::monitor::{Common, NodeState};
 use super::protocol::{FromMonitor, Join, read, write};
-use crate::auth;
-use crate::net::peer_ended;
+use super::{HALF_OPEN, NODE_UID};
+use crate::net::{accept_each, peer_ended};
 use crate::shared::lock;
 
-/// Connections that may be in the handshake at a time.
-const HALF_OPEN: usize = 16;
 /// How long a head waits for the one before to be gone; longer means that there are two.
 const TURN: Duration = Duration::from_secs(1);
 
@@ -25,23 +21,17 @@ pub(super) async fn accept(common: Arc<Common>, socket: std::os::unix::net::Unix
     let Ok(listener) = UnixListener::from_std(socket) else {
         return;
     };
-    let half_open = Arc::new(Semaphore::new(HALF_OPEN));
-    loop {
-        let Ok(permit) = Arc::clone(&half_open).acquire_owned().await else {
-            return;
-        };
-        if let Ok((mut stream, _)) = listener.accept().await {
-            let common = Arc::clone(&common);
-            tokio::spawn(async move {
-                let known = auth::accept(&mut stream, common.place.secret()).await;
-                drop(permit);
-                if known.is_ok() {
-                    // An error means that the head is gone.
-                    let _ = common.serve(stream).await;
-                }
-            });
+    let secret = common.place.secret().clone();
+    accept_each(listener, secret, HALF_OPEN, move |stream, known| {
+        let common = Arc::clone(&common);
+        async move {
+            if known.is_ok() {
+                // An error means that the head is gone.
+                let _ = common.serve(stream).await;
+            }
         }
-    }
+    })
+    .await;
 }
 
 impl Common {

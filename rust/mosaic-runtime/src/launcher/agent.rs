@@ -18,11 +18,10 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 
 use super::protocol::{FromAgent, ToAgent, ToChild, WINDOW, cost, read, write};
-use super::{AGENT_SOCKET, guard};
-use crate::auth;
+use super::{AGENT_SOCKET, HALF_OPEN, guard};
 use crate::directory::{self, Directory};
 use crate::engine::EngineError;
-use crate::net::peer_ended;
+use crate::net::{accept_each, peer_ended};
 use crate::node::processes::{Audience, Ended, Line, Processes};
 use crate::threads;
 
@@ -31,8 +30,6 @@ pub(crate) const DIRECTORY: &str = "MOSAIC_AGENT_DIRECTORY";
 /// Environment of an agent: the file that tells programs of it.
 pub(crate) const KEY: &str = "MOSAIC_AGENT_KEY";
 
-/// Connections that may be in the handshake at a time.
-const HALF_OPEN: usize = 16;
 /// News that may wait to be written; output has its own limit.
 const NEWS: usize = 1024;
 
@@ -147,22 +144,16 @@ impl Heads {
 }
 
 async fn accept(heads: Arc<Heads>, listener: UnixListener) {
-    let half_open = Arc::new(Semaphore::new(HALF_OPEN));
-    loop {
-        let Ok(permit) = Arc::clone(&half_open).acquire_owned().await else {
-            return;
-        };
-        if let Ok((mut stream, _)) = listener.accept().await {
-            let heads = Arc::clone(&heads);
-            tokio::spawn(async move {
-                let known = auth::accept(&mut stream, heads.place.secret()).await;
-                drop(permit);
-                if known.is_ok() {
-                    serve(&heads, stream).await;
-                }
-            });
+    let secret = heads.place.secret().clone();
+    accept_each(listener, secret, HALF_OPEN, move |stream, known| {
+        let heads = Arc::clone(&heads);
+        async move {
+            if known.is_ok() {
+                serve(&heads, stream).await;
+            }
         }
-    }
+    })
+    .await;
 }
 
 /// A head's turn, from its coming to the end of its last process.

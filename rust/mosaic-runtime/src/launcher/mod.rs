@@ -28,3 +28,5 @@ pub(crate) const MONITOR_SOCKET: &str = "monitor.sock";
 pub(crate) const AGENT_SOCKET: &str = "node-0.sock";
 /// The name of this machine's node.
 pub(crate) const NODE_UID: &str = "node:0";
+/// Connections to a monitor or an agent that may be in the handshake at a time.
+const HALF_OPEN: usize = 16;
