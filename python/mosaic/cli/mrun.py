@@ -14,7 +14,7 @@ from pathlib import Path
 from mosaic import __version__, _core
 from mosaic.cli import hosts
 from mosaic.cli.command import NOT_FOUND, NOT_RUNNABLE, Command, Signals
-from mosaic.cli.options import fail, parse
+from mosaic.cli.options import LATER, fail, parse
 from mosaic.errors import MosaicError
 from mosaic.runtime import key
 from mosaic.runtime.launched import FOLDER, NAME, VARIABLE
@@ -23,7 +23,6 @@ START_LIMIT = 60.0
 """Seconds that the node agent may take to start."""
 
 _AGENT = "import sys; sys.path[:] = sys.argv[1].split(':'); from mosaic._core import run_agent; run_agent()"
-_LATER = "several machines come later, this version runs on one"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,7 +65,7 @@ def check(options: argparse.Namespace) -> None:
     """Refuse, with a usage error, what cannot be had on one machine or makes no sense."""
     if options.role == "node":
         fail(
-            f"--node starts the node of another machine: {_LATER}, and mrun itself starts the node of this one"
+            f"--node starts the node of another machine: {LATER}, and mrun itself starts the node of this one"
         )
     if options.role == "monitor" and options.command:
         fail(
@@ -79,15 +78,15 @@ def check(options: argparse.Namespace) -> None:
     if not options.command and options.role != "monitor" and not options.daemon:
         fail("a command is needed, such as: mrun -nw 4 python script.py")
     if options.indices not in {None, "0"}:
-        fail(f"-i {options.indices}: the node of this machine is 0; {_LATER}")
+        fail(f"-i {options.indices}: the node of this machine is 0; {LATER}")
     if options.dynamic:
-        fail(f"--dynamic waits for nodes on other machines: {_LATER}")
+        fail(f"--dynamic waits for nodes on other machines: {LATER}")
     if options.reuse_head is False:
-        fail(f"--free-head leaves the workers to other machines: {_LATER}")
+        fail(f"--free-head leaves the workers to other machines: {LATER}")
     for name in ("address", "monitor_address"):
         address = getattr(options, name)
         if address is not None and not hosts.is_here(address, os.environ):
-            fail(f"--{name.replace('_', '-')} {address} is not this machine: {_LATER}")
+            fail(f"--{name.replace('_', '-')} {address} is not this machine: {LATER}")
     for name in ("port", "monitor_port"):
         if getattr(options, name) is not None:
             say(
@@ -98,7 +97,7 @@ def check(options: argparse.Namespace) -> None:
 
 def _check_nodes(options: argparse.Namespace) -> None:
     if (options.nodes or 1) > 1:
-        fail(f"-n {options.nodes}: {_LATER}")
+        fail(f"-n {options.nodes}: {LATER}")
     try:
         given = hosts.given(os.environ)
     except ValueError as error:
@@ -108,13 +107,13 @@ def _check_nodes(options: argparse.Namespace) -> None:
     variable, names = given
     if len(names) > 1 and options.nodes is None:
         fail(
-            f"{variable} names {len(names)} machines ({', '.join(names[:8])}): {_LATER}; "
+            f"{variable} names {len(names)} machines ({', '.join(names[:8])}): {LATER}; "
             "ask for one, or say -n 1 to use this one only"
         )
     if not any(hosts.is_here(name, os.environ) for name in names):
         fail(
             f"{variable} names {', '.join(names[:8])}, but this machine is {socket.gethostname()}: "
-            f"start mrun there; {_LATER}"
+            f"start mrun there; {LATER}"
         )
 
 

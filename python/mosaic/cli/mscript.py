@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mosaic.cli.options import count
+from mosaic.cli.options import LATER, count
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made = parser()
     options = made.parse_args(arguments)
     if options.nodes > 1:
-        made.error(f"-n {options.nodes}: several machines come later, this version runs on one")
+        made.error(f"-n {options.nodes}: {LATER}")
     program = options.name if options.name.endswith(".py") else f"{options.name}.py"
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(program).stem).strip("-") or "mosaic"
     if not name[0].isalpha():

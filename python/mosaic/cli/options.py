@@ -11,6 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
+LATER = "several machines come later, this version runs on one"
+"""What is said to who asks for more."""
+
 LOG_LEVELS = ("debug", "perf", "info", "warning", "error")
 MODES = ("local", "cluster")
 _YES = frozenset({"1", "true", "yes", "on"})

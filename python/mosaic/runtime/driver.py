@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextvars import copy_context
 
+from mosaic.core import network
 from mosaic.core.methods import is_coroutine_function
 from mosaic.errors import MosaicError
 from mosaic.runtime import display, head
@@ -94,7 +95,7 @@ def run(
     >>> mosaic.run(main, num_workers=1)
     [1, 2, 3]
     """
-    if _loop_runs():
+    if network.on_event_loop():
         raise MosaicError(
             "mosaic.run() starts an event loop, but one runs already: use 'await mosaic.interactive(\"on\")'"
         )
@@ -128,14 +129,6 @@ def _run(coroutine: Any, loop: asyncio.AbstractEventLoop | None) -> Any:
     if loop is not None:
         return loop.run_until_complete(coroutine)
     return asyncio.run(coroutine)
-
-
-def _loop_runs() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 class Session:

@@ -16,10 +16,9 @@ LOOP_SECONDS = 1.0
 def main() -> None:
     """Join the network named in the environment, run calls until it ends, and leave."""
     import _signal  # type: ignore[import-not-found]
-    import _thread
 
     # Imported here, since it takes the thread that imports it first for the main one. About 1 ms.
-    import threading  # noqa: F401
+    import threading
 
     # Ctrl-C goes to the whole process group; it is the driver's to handle.
     _signal.signal(_signal.SIGINT, _ignore)
@@ -36,22 +35,14 @@ def main() -> None:
 
         printing.install()
     engine = _core.join_worker()
-    ended = _thread.allocate_lock()
-    ended.acquire()
-
-    def run_loop() -> None:
-        try:
-            run_worker_loop(engine)
-        finally:
-            ended.release()
-
-    _thread.start_new_thread(run_loop, ())
+    loop = threading.Thread(target=run_worker_loop, args=(engine,), name="mosaic-loop", daemon=True)
+    loop.start()
     try:
         engine.run_main_lane()
     finally:
         stop_worker_loop()
         # The interpreter would end the thread where it is, among frames that cannot be left so.
-        ended.acquire(timeout=LOOP_SECONDS)
+        loop.join(LOOP_SECONDS)
         # Drops the objects that still live, whose destructors may print.
         engine.stop()
         flush()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import Future as _Future
 
+from mosaic.core import network
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -62,7 +64,7 @@ class Future(_Future["Any"]):
         return super().exception(timeout)
 
     def _check(self) -> None:
-        if not self.done() and _loop_runs():
+        if not self.done() and network.on_event_loop():
             raise asyncio.InvalidStateError(
                 f"the future {self.name!r} is not done: await it, blocking would stop the event loop of this thread"
             )
@@ -70,11 +72,3 @@ class Future(_Future["Any"]):
     def __await__(self) -> Generator[Any, None, Any]:
         # A waiter that is cancelled leaves the future as it is, for others.
         return asyncio.shield(asyncio.wrap_future(self)).__await__()
-
-
-def _loop_runs() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
