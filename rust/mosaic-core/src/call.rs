@@ -32,6 +32,20 @@ pub enum CallKind {
 }
 
 impl CallKind {
+    /// The number that stands for it in messages and profiles.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Construct => 0,
+            Self::Method => 1,
+            Self::GetAttribute => 2,
+            Self::GetAttributeNow => 3,
+            Self::SetAttribute => 4,
+            Self::Stop => 5,
+            Self::Function => 6,
+            Self::ResultMethod(_) => 7,
+        }
+    }
+
     /// Whether the call skips its tessera's queue.
     pub const fn skips_queue(self) -> bool {
         matches!(self, Self::GetAttributeNow)
@@ -131,6 +145,22 @@ pub enum FailureKind {
     Rejected,
     /// A fault of mosaic itself, to be reported.
     Internal,
+}
+
+impl FailureKind {
+    /// The number that stands for it in messages and profiles.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Raised => 0,
+            Self::Cancelled => 1,
+            Self::TimedOut => 2,
+            Self::Disconnected => 3,
+            Self::Stopped => 4,
+            Self::ObjectLost => 5,
+            Self::Rejected => 6,
+            Self::Internal => 7,
+        }
+    }
 }
 
 /// Most lines of a failure's context: a chain of a million tasks would carry a million of them each.

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use mosaic_core::call::{CallKind, FailureKind, Outcome};
+use mosaic_core::call::Outcome;
 use mosaic_core::event::Submission;
 use mosaic_core::id::{RuntimeId, TaskId};
 use mosaic_core::payload::Payload;
@@ -190,7 +190,7 @@ impl Recorder {
     pub(crate) fn created(&self, submission: &Submission<Arc<TaskCell>>) {
         let call = &*submission.call;
         let (time, task, parent) = (ticks(), packed(call.task), RUN.get().task);
-        let (kind, size) = (kind_number(call.kind), call.arguments.size() as u64);
+        let (kind, size) = (call.kind.number(), call.arguments.size() as u64);
         self.push(&self.calls, |buffer| {
             buffer.created(time, task, &submission.handle.callee, kind, size);
             if parent != 0 {
@@ -239,7 +239,7 @@ impl Recorder {
     /// A call of this process's own has ended.
     pub(crate) fn settled(&self, task: TaskId, outcome: &Outcome) {
         if let Outcome::Failed(failure) = outcome {
-            let (time, kind) = (ticks(), failure_number(failure.kind));
+            let (time, kind) = (ticks(), u32::from(failure.kind.number()));
             self.push(&self.arrivals, |buffer| {
                 buffer.failed(time, packed(task), kind);
             });
@@ -294,7 +294,7 @@ impl Recorder {
         let (size, status) = match outcome {
             Outcome::Value(value) => (value.size() as u64, 0),
             Outcome::Stored { size, .. } => (*size, 0),
-            Outcome::Failed(failure) => (0, 1 + failure_number(failure.kind)),
+            Outcome::Failed(failure) => (0, 1 + u32::from(failure.kind.number())),
         };
         let returned = if run.returned == 0 {
             ticks()
@@ -348,30 +348,4 @@ pub fn now() -> u64 {
 /// Go on with a call, or with none; gives what this thread ran until now.
 pub fn resume(run: Run) -> Run {
     RUN.replace(run)
-}
-
-fn kind_number(kind: CallKind) -> u8 {
-    match kind {
-        CallKind::Construct => 0,
-        CallKind::Method => 1,
-        CallKind::GetAttribute => 2,
-        CallKind::GetAttributeNow => 3,
-        CallKind::SetAttribute => 4,
-        CallKind::Stop => 5,
-        CallKind::Function => 6,
-        CallKind::ResultMethod(_) => 7,
-    }
-}
-
-fn failure_number(kind: FailureKind) -> u32 {
-    match kind {
-        FailureKind::Raised => 0,
-        FailureKind::Cancelled => 1,
-        FailureKind::TimedOut => 2,
-        FailureKind::Disconnected => 3,
-        FailureKind::Stopped => 4,
-        FailureKind::ObjectLost => 5,
-        FailureKind::Rejected => 6,
-        FailureKind::Internal => 7,
-    }
 }

@@ -138,16 +138,11 @@ fn split_kind(kind: CallKind) -> (u8, TaskId) {
         owner: RuntimeId(0),
         sequence: 0,
     };
-    match kind {
-        CallKind::Construct => (0, none),
-        CallKind::Method => (1, none),
-        CallKind::GetAttribute => (2, none),
-        CallKind::GetAttributeNow => (3, none),
-        CallKind::SetAttribute => (4, none),
-        CallKind::Stop => (5, none),
-        CallKind::Function => (6, none),
-        CallKind::ResultMethod(task) => (7, task),
-    }
+    let result = match kind {
+        CallKind::ResultMethod(task) => task,
+        _ => none,
+    };
+    (kind.number(), result)
 }
 
 fn join_kind(tag: u8, owner: u32, sequence: u64) -> Result<CallKind, WireError> {
@@ -165,19 +160,6 @@ fn join_kind(tag: u8, owner: u32, sequence: u64) -> Result<CallKind, WireError> 
         }),
         _ => return Err(WireError::Malformed("kind of call")),
     })
-}
-
-fn split_failure(kind: FailureKind) -> u8 {
-    match kind {
-        FailureKind::Raised => 0,
-        FailureKind::Cancelled => 1,
-        FailureKind::TimedOut => 2,
-        FailureKind::Disconnected => 3,
-        FailureKind::Stopped => 4,
-        FailureKind::ObjectLost => 5,
-        FailureKind::Rejected => 6,
-        FailureKind::Internal => 7,
-    }
 }
 
 fn join_failure(tag: u8) -> Result<FailureKind, WireError> {

@@ -10,7 +10,7 @@ use super::{
     LONGEST_CONTEXT, LONGEST_TEXT, MEMBER_DIED, MEMBER_JOINED, MOST_CONTEXT, NOTE, PING, PLACE,
     PLACED, PONG, PROBE, PROFILE, RECEIVED, REFERENCE, RELEASE, RESTARTABLE, ROOM, SETTLED,
     SHUTDOWN, SQUEEZE, STORED, StoredHeader, UNPIN, VALUE, ValueHeader, WAREHOUSE_FAILED,
-    WAREHOUSE_WANTED, cut, split_failure, split_kind, split_object, split_place, split_role,
+    WAREHOUSE_WANTED, cut, split_kind, split_object, split_place, split_role,
 };
 use crate::call::{Dependency, Outcome, Slot, Source};
 use crate::event::Role;
@@ -159,7 +159,7 @@ fn encode_outcome(
                 owner,
                 sequence,
                 value,
-                split_failure(failure.kind),
+                failure.kind.number(),
                 cut(&failure.message, LONGEST_TEXT),
                 failure.context[from..]
                     .iter()
