@@ -7,25 +7,7 @@ import numpy as np
 import pytest
 
 import mosaic
-
-
-@mosaic.tessera
-class Base:
-    def __init__(self, *args, **kwargs):
-        self.name = kwargs.pop("name", "base")
-
-    def kind(self):
-        return type(self).__name__
-
-
-@mosaic.tessera
-class Gridded(Base):
-    def __init__(self, *args, **kwargs):
-        self.grid = kwargs.pop("grid", None)
-        super().__init__(*args, **kwargs)
-
-    def shape(self):
-        return self.grid
+from tests.compat.classes import Base, Gridded
 
 
 @mosaic.tessera
