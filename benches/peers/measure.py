@@ -79,6 +79,8 @@ ARRAYS = (
     Row("stored_1gb_us", "call with a stored array of 1 GB", "µs"),
     Row("allocated_100mb_us", "call with an array allocated by the store, 100 MB", "µs"),
     Row("allocated_1gb_us", "call with an array allocated by the store, 1 GB", "µs"),
+    Row("touched_100mb_us", "the same, not filled but touched, 100 MB", "µs"),
+    Row("touched_1gb_us", "the same, not filled but touched, 1 GB", "µs"),
     Row("filled_100mb_us", "call with nothing after such a fill of 100 MB", "µs"),
     Row("filled_1gb_us", "call with nothing after such a fill of 1 GB", "µs"),
     Row("both_100mb_ms", "100 MB array to both workers", "ms"),
