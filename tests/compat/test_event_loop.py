@@ -105,3 +105,18 @@ def test_failures_come_through(runtime):
     assert isinstance(future, concurrent.futures.Future)
     with pytest.raises(TypeError):
         future.result(10)
+
+
+def test_a_plain_function_on_a_thread_when_the_loop_has_ended_and_from_other_threads():
+    async def made():
+        return EventLoop(), asyncio.get_running_loop()
+
+    loop, _ = asyncio.run(made())
+    assert loop.run_in_executor(abs, -3).result(10) == 3
+
+    async def elsewhere():
+        own = EventLoop()
+        waited = asyncio.to_thread(lambda: own.run_in_executor(abs, -4).result(10))
+        return await waited, await own.run_in_executor(abs, -5)
+
+    assert asyncio.run(elsewhere()) == (4, 5)

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+import mosaic
+from mosaic import _core
+from mosaic.runtime.launched import VARIABLE
 from tests.support.launching import MRUN, Mrun, under_mrun
 from tests.support.rendezvous import Flag, eventually
 from tests.support.scripts import run_script
@@ -25,8 +28,8 @@ def leave_key(home: Path, **changes: object) -> Path:
         "directory": str(home / "tmp" / "mosaic-1-0"),
         "pid": 1,
         "host": os.uname().nodename,
-        "protocol": 1,
-        "version": "0.1.0",
+        "protocol": _core.PROTOCOL_VERSION,
+        "version": mosaic.__version__,
         "commanded": True,
         "num_workers": 4,
         "num_threads": 1,
@@ -121,14 +124,23 @@ def test_a_key_of_somebody_else_is_refused(tmp_path):
     assert "belongs to user 12345" in err
 
 
-def test_a_folder_that_others_may_write_to_is_refused(tmp_path):
-    leave_key(tmp_path).parent.chmod(0o777)
-    _, err = run_in(tmp_path, [*under_mrun("-nw", "1"), "true"], expect=1)
-    assert "others may write to" in err
-    assert "chmod 700" in err
+def test_a_folder_that_others_may_write_to_is_not_trusted_and_mrun_takes_that_from_them(tmp_path):
+    folder = leave_key(tmp_path).parent
+    folder.chmod(0o777)
+    (folder / "kept").touch()
     out, err = run_in(tmp_path, python(ALONE))
     assert out == "('local', 1)\n"
     assert "others may write to" in err
+    assert "chmod 700" in err
+    out, _ = run_in(tmp_path, [*under_mrun("-nw", "1"), *python(ALONE)])
+    assert out == "('cluster', 1)\n"
+    assert folder.stat().st_mode & 0o777 == 0o755
+
+
+def test_an_empty_variable_says_that_there_is_none(tmp_path):
+    leave_key(tmp_path)
+    out, err = run_in(tmp_path, ["env", f"{VARIABLE}=", *python(ALONE)])
+    assert (out, err) == ("('local', 1)\n", "")
 
 
 def test_a_link_is_not_followed(tmp_path):

@@ -32,6 +32,14 @@ def test_a_program_under_mrun_is_profiled(inproc):
     assert {model.status_text(status) for status in profile.runs.status} == {"done"}
 
 
+def test_the_path_that_the_variable_names_counts_under_mrun_too(tmp_path):
+    file = tmp_path / "here.mprof"
+    with Mrun(PROGRAM, options=("-nw", "1"), env={"MOSAIC_PROFILE": str(file)}) as script:
+        assert script.wait() == 0
+        assert not list(script.home.rglob("*.mprof"))
+    assert len(model.build(tables.read(file)).runs) == 50
+
+
 def test_without_the_option_there_is_no_profile():
     with Mrun(PROGRAM, options=("-nw", "1")) as script:
         assert script.wait() == 0

@@ -183,7 +183,7 @@ def test_what_cannot_be_had_is_a_usage_error(case, refuse):
     [
         ("MOSAIC_NUM_WORKERS", "many", "MOSAIC_NUM_WORKERS: a whole number"),
         ("MOSAIC_DAEMON", "perhaps", "MOSAIC_DAEMON: 1 or 0 is needed, not 'perhaps'"),
-        ("MOSAIC_LOG_LEVEL", "loud", "MOSAIC_LOG_LEVEL: one of debug, perf, info"),
+        ("MOSAIC_LOG_LEVEL", "loud", "MOSAIC_LOG_LEVEL: one of trace, debug, perf"),
         ("MOSAIC_MONITOR_HOST", "192.0.2.1", "192.0.2.1 is not this machine"),
         ("SLURM_JOB_NODELIST", "n[1-3]", "SLURM_JOB_NODELIST names 3 machines (n1, n2, n3)"),
         ("SLURM_NODELIST", "far-away", "SLURM_NODELIST names far-away, but this machine is"),

@@ -241,3 +241,11 @@ def test_items_of_a_list_that_are_no_groups(tmp_path):
         group["odd_00000000"] = 3
         group["other"] = 4
     assert h5.read(tmp_path / "file.h5").odd == [3]
+
+
+def test_what_was_loaded_can_be_printed_after_the_file_was_closed(tmp_path):
+    h5.write(tmp_path / "file.h5", {"array": np.zeros(3), "number": 5})
+    with h5.HDF5(tmp_path / "file.h5") as file:
+        content = file.load()
+    assert "number: 5" in str(content)
+    assert "array: <Closed" in str(content)

@@ -92,3 +92,12 @@ def test_tracebacks_are_shown_after_it_travelled():
     assert "in fail_with" in str(again)
     merged = MultiError(again, caught(OSError("three")))
     assert str(merged).count("in fail_with") == 2
+
+
+def test_one_is_not_added_to_itself():
+    errors = MultiError(KeyError("one"))
+    with pytest.raises(ValueError, match="itself"):
+        errors.add(errors)
+    with pytest.raises(ValueError, match="itself"):
+        errors.extend([errors])
+    assert len(errors) == 1

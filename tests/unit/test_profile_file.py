@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import mosaic
 from mosaic import _core
-from mosaic.profile import model, tables
+from mosaic.profile import joins, model, tables
 
 SYNC = b"\x89mprof\r\n"
 HEAD = len(SYNC) + 8
@@ -128,7 +128,17 @@ def test_a_file_that_is_not_there_is_an_error(tmp_path):
 
 def test_sizes_that_do_not_fit_are_counted_in_mebibytes():
     rows = tables.np.array([(1, 2, 0, 5), (1, 3, 0, (1 << 31) | 4096)], tables.COLUMNS["created"])
-    converted = tables._converted(rows, 0, tables._Clock([(0, 0), (10, 20)]), {}, {})
+    converted = tables._converted(
+        "created", rows, 0, tables._Clock([(0, 0), (10, 20)]), callees={}, functions={}
+    )
     assert converted["size"].tolist() == [5, 4 << 30]
     assert converted["time"].tolist() == [2.0, 2.0]
     assert converted["callee"].tolist() == [-1, -1]
+
+
+def test_pairs_of_task_and_runtime_are_told_apart_whatever_their_numbers():
+    tasks = tables.packed([0, 0, 0, 1], [5, 5 | 2 << 20, 5, 5])
+    runtimes = tables.np.array([1, 3, 2, 1], "u4")
+    first, second = joins.paired((tasks, runtimes), (tasks[::-1], runtimes[::-1].astype("f8")))
+    assert len(set(first.tolist())) == 4
+    assert first.tolist() == second[::-1].tolist()

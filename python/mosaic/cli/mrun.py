@@ -17,7 +17,8 @@ from mosaic.cli.command import NOT_FOUND, NOT_RUNNABLE, Command, Signals
 from mosaic.cli.options import LATER, fail, parse
 from mosaic.errors import MosaicError
 from mosaic.runtime import key
-from mosaic.runtime.launched import FOLDER, NAME, VARIABLE
+from mosaic.runtime.launched import NAME, VARIABLE
+from mosaic.runtime.recording import WORKSPACE
 
 START_LIMIT = 60.0
 """Seconds that the node agent may take to start."""
@@ -164,13 +165,13 @@ class _Place:
 
     def __init__(self, options: argparse.Namespace, *, commanded: bool) -> None:
         try:
-            folder = Path.cwd() / FOLDER
+            folder = Path.cwd() / WORKSPACE
             folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise MosaicError(
-                f"{FOLDER} cannot be made in the working directory: {error.strerror}"
+                f"{WORKSPACE} cannot be made in the working directory: {error.strerror}"
             ) from None
-        key.check_folder(os.fspath(folder))
+        key.own_folder(os.fspath(folder))
         own = folder / f"monitor-{os.getpid()}.key"
         self.path = folder / NAME
         self.monitor = _core.Monitor()
@@ -240,7 +241,7 @@ def _run_command(
 
 def _run_head(options: argparse.Namespace) -> int:
     """Run a command with the monitor that runs in this directory."""
-    path = os.path.join(os.getcwd(), FOLDER, NAME)
+    path = os.path.join(os.getcwd(), WORKSPACE, NAME)
     try:
         found = key.read(path)
     except FileNotFoundError:
@@ -265,6 +266,9 @@ def _ready_place(options: argparse.Namespace) -> _Place:
     place = _Place(options, commanded=False)
     try:
         place.monitor.wait_ready(START_LIMIT)
+    except TimeoutError:
+        place.stop()
+        raise MosaicError(f"the node agent has not started in {START_LIMIT:.0f} s") from None
     except BaseException:
         place.stop()
         raise

@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
+from mosaic.runtime.recording import NO, YES
+from mosaic.utils.logger import LEVELS
+
 LATER = "several machines come later, this version runs on one"
 """What is said to who asks for more."""
 
-LOG_LEVELS = ("debug", "perf", "info", "warning", "error")
 MODES = ("local", "cluster")
-_YES = frozenset({"1", "true", "yes", "on"})
-_NO = frozenset({"0", "false", "no", "off"})
 
 
 def count(text: str) -> int:
@@ -42,16 +42,16 @@ def _port(text: str) -> int:
 
 
 def _switch(text: str) -> bool:
-    if text.lower() in _YES:
+    if text.lower() in YES:
         return True
-    if text.lower() in _NO:
+    if text.lower() in NO:
         return False
     raise argparse.ArgumentTypeError(f"1 or 0 is needed, not {text!r}")
 
 
 def _profile(text: str) -> bool:
     # Beside a switch it may be the path of the file, which is for the program to read.
-    return text.lower() not in _NO
+    return text.lower() not in NO
 
 
 def _one_of(*names: str) -> Callable[[str], str]:
@@ -138,7 +138,7 @@ OPTIONS = (
 )
 
 NAMED = {
-    "MOSAIC_LOG_LEVEL": ("log_level", _one_of(*LOG_LEVELS)),
+    "MOSAIC_LOG_LEVEL": ("log_level", _one_of(*LEVELS)),
     "MOSAIC_MODE": ("mode", _one_of(*MODES)),
 }
 """Variables that say in one word what several switches say."""

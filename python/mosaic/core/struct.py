@@ -252,7 +252,11 @@ def _lines(struct: Mapping[Any, Any]) -> list[str]:
 
 def _shown(value: Any) -> str:
     """Return a value on one line: arrays by shape and type, long texts cut."""
-    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    try:
+        shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    except Exception:
+        # An array of a file that was closed does not know.
+        shape = dtype = None
     if isinstance(shape, tuple) and shape and dtype is not None:
         return f"{type(value).__name__} of {dtype}, shape {shape}"
     text = " ".join(repr(value).split())

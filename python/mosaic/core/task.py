@@ -9,7 +9,6 @@ from mosaic import _core
 from mosaic.core import callbacks, network
 from mosaic.core.base import PROBES, ProxyBase, RemoteBase
 from mosaic.core.output import TaskDone, TaskOutput, TaskOutputGenerator
-from mosaic.core.stages import AllReady
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mosaic._core import _RawId as RawId
+    from mosaic.core.stages import AllReady
 
 __all__ = [
     "Task",
@@ -345,6 +345,8 @@ class TaskArrayProxy(ProxyBase):
     @property
     def init_future(self) -> AllReady:
         """Awaited, it waits until each call has reached its worker."""
+        from mosaic.core.stages import AllReady
+
         return AllReady([task.init_future for task in self.tasks])
 
     def state_changed(self, state: str) -> None:

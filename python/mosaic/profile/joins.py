@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[Any]
 
-_RUNTIME_SHIFT = np.uint64(20)
-"""Where the number of a runtime is added to a task, so that both together are one number."""
-
 
 class Column:
     """Looks up what a table says of tasks; the first row counts, or the last."""
@@ -49,10 +46,12 @@ class Column:
         return np.where(there, values[rows], missing)
 
 
-def pairs(rows: Array) -> Array:
-    """Return task and runtime in one number, for rows of runs."""
-    pairs: Array = rows["task"] ^ (rows["runtime"].astype("u8") << _RUNTIME_SHIFT)
-    return pairs
+def paired(*columns: tuple[Array, Array]) -> list[Array]:
+    """Return a number for each pair of task and runtime, equal for equal pairs, for several tables at once."""
+    _, numbers = np.unique(np.concatenate([task for task, _ in columns]), return_inverse=True)
+    runtimes = np.concatenate([runtime.astype("u8") for _, runtime in columns])
+    pairs = numbers.astype("u8") << np.uint64(32) | runtimes
+    return np.split(pairs, np.cumsum([len(task) for task, _ in columns])[:-1])
 
 
 def located(runtimes: Array, places: dict[int, int]) -> Array:
@@ -77,10 +76,9 @@ def arguments(
     end = np.fmax(end, Column(failed["task"], last=True).of(needed, failed["time"], np.nan))
     at = Column(task, last=True).of(links["task"], place, np.nan)
     # Where a value came to, and which.
-    places = np.nan_to_num(at, nan=0).astype("u8") << np.uint64(20)
     values = packed(moved["owner"], moved["number"])
-    comings = Column(values ^ (moved["runtime"].astype("u8") << _RUNTIME_SHIFT))
-    came = comings.of(needed ^ places, moved["time"], np.nan)
+    comings, wanted = paired((values, moved["runtime"]), (needed, np.nan_to_num(at, nan=0)))
+    came = Column(comings).of(wanted, moved["time"], np.nan)
     rows = Column(links["task"])
     order = np.argsort(links["task"], kind="stable")
     ordered = links["task"][order]

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mosaic.profile.joins import Column, arguments, located, pairs
+from mosaic.profile.joins import Column, arguments, located, paired
 from mosaic.profile.tables import STATUSES, Recording, packed, unpacked
 
 TYPE_CHECKING = False
@@ -237,7 +237,8 @@ def _runs(recording: Recording, origin: float, places: dict[int, int], callee_of
     created, queued, done = tables["created"], tables["queued"], tables["done"]
     started = tables["started"]
     # A call that was repeated has several runs; one that was lost, or has not begun, is a row without one.
-    open_ones = started[~Column(pairs(done)).rows(pairs(started))[0]]
+    ended, begun = paired((done["task"], done["runtime"]), (started["task"], started["runtime"]))
+    open_ones = started[~Column(ended).rows(begun)[0]]
     ran = np.concatenate([done["task"], open_ones["task"]])
     known = np.unique(np.concatenate([created["task"], queued["task"]]))
     without = known[~np.isin(known, ran)]

@@ -220,7 +220,9 @@ def read(path: str | os.PathLike[str]) -> Recording:
         for name, columns in COLUMNS.items():
             if record[name]:
                 rows = np.frombuffer(record[name], dtype=np.dtype(columns))
-                parts[name].append(_converted(rows, runtime, clock, callees, functions))
+                parts[name].append(
+                    _converted(name, rows, runtime, clock, callees=callees, functions=functions)
+                )
     recording.processes = _processes(records, clock, last)
     recording.names = list(names)
     recording.tables = {
@@ -282,13 +284,14 @@ def _converted_type(name: str) -> np.dtype[Any]:
 
 
 def _converted(
+    name: str,
     rows: Rows,
     runtime: int,
     clock: _Clock,
+    *,
     callees: dict[tuple[int, int], int],
     functions: dict[tuple[int, int], int],
 ) -> Rows:
-    name = next(name for name, columns in COLUMNS.items() if rows.dtype == np.dtype(columns))
     converted = np.empty(len(rows), _converted_type(name))
     converted["runtime"] = runtime
     for column in converted.dtype.names or ():

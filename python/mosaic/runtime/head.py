@@ -150,7 +150,7 @@ def start(
             )
         network.forget()
         launched = find()
-        recorded = recording.wanted(profile or (launched is not None and launched.key.profile))
+        recorded = recording.wanted(profile, launched is not None and launched.key.profile)
 
         def begin(launched: Launched | None) -> tuple[Engine, _Settings]:
             settings = _settle(launched, asked_workers, asked_threads, log_level)

@@ -140,6 +140,20 @@ def _parse(text: str) -> Key | None:
         return None
 
 
+def own_folder(folder: str) -> None:
+    """Take the right to write from others than this user, who has a folder; whoever made it let its group, perhaps.
+
+    Raises
+    ------
+    MosaicError
+        It belongs to somebody else.
+    """
+    status = os.stat(folder)
+    if status.st_uid == os.geteuid() and status.st_mode & 0o022:
+        os.chmod(folder, status.st_mode & 0o755)
+    check_folder(folder)
+
+
 def check_folder(folder: str) -> None:
     """Refuse a folder in which others could have put a key.
 
@@ -197,7 +211,9 @@ def place(key: Key, path: Path, taken: Path) -> tuple[Path, str | None]:
         What is there is somebody else's.
     """
     draft = path.with_name(f".{key.pid}.key")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(
+        draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+    )
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         json.dump(asdict(key), file, indent=1)
         file.write("\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from mosaic.errors import MosaicError
+from mosaic.runtime.recording import WORKSPACE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,9 +14,8 @@ if TYPE_CHECKING:
 VARIABLE = "MOSAIC_MONITOR_KEY"
 """Names the key to the command that `mrun` runs; empty means that there is none."""
 
-FOLDER = "mosaic-workspace"
 NAME = "monitor.key"
-"""Where the key is, from the working directory."""
+"""The name of the key in the workspace."""
 
 
 class Launched:
@@ -79,9 +79,9 @@ def find() -> Launched | None:
         The one that the environment names is gone, or its key cannot be trusted.
     """
     named = os.environ.get(VARIABLE)
-    if named:
-        return _named(named)
-    path = os.path.join(FOLDER, NAME)
+    if named is not None:
+        return _named(named) if named else None
+    path = os.path.join(WORKSPACE, NAME)
     if not os.path.lexists(path):
         return None
     from mosaic.runtime import key

@@ -14,17 +14,20 @@ ENVIRONMENT = "MOSAIC_PROFILE"
 WORKSPACE = "mosaic-workspace"
 """The directory, in the working directory, of files that runs leave for people and other commands."""
 
-_OFF = frozenset({"", "0", "false", "no", "off"})
-_ON = frozenset({"1", "true", "yes", "on"})
+NO = frozenset({"0", "false", "no", "off"})
+YES = frozenset({"1", "true", "yes", "on"})
+"""What switches are called in variables."""
 
 
-def wanted(profile: object) -> str | None:
+def wanted(profile: object, default: bool = False) -> str | None:
     """Return the file that a starting network is to record, made for it; None if it is not to.
 
     Parameters
     ----------
     profile : bool, path or None
         What the program says. None, and False as old programs pass it on, leave it to ``MOSAIC_PROFILE``.
+    default : bool
+        Whether there is one where neither says anything.
 
     Raises
     ------
@@ -34,10 +37,10 @@ def wanted(profile: object) -> str | None:
         The file cannot be made.
     """
     if profile is None or profile is False:
-        text = os.environ.get(ENVIRONMENT, "")
-        if text.lower() in _OFF:
+        text = os.environ.get(ENVIRONMENT, "") or ("1" if default else "0")
+        if text.lower() in NO:
             return None
-        return new_file(None if text.lower() in _ON else text)
+        return new_file(None if text.lower() in YES else text)
     if profile is True:
         return new_file(None)
     if isinstance(profile, (str, os.PathLike)):
@@ -68,7 +71,8 @@ def new_file(path: str | None = None) -> str:
     else:
         place = Path(path).expanduser()
     # `mrun` keeps its key in the workspace, and does not trust one that others may write to.
-    place.parent.mkdir(mode=0o700 if path is None else 0o777, parents=True, exist_ok=True)
+    mode = 0o700 if place.parent.name == WORKSPACE else 0o777
+    place.parent.mkdir(mode=mode, parents=True, exist_ok=True)
     return str(_unused(place.absolute()))
 
 

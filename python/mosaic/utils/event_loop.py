@@ -47,14 +47,16 @@ class EventLoop:
         return asyncio.run(result)
 
     def run_in_executor(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Run a plain function on a thread of the loop's, or on one of its own where no loop runs.
+        """Run a plain function on a thread of the loop's that runs here, or on one of its own where none does.
 
         Returns
         -------
         asyncio.Future or concurrent.futures.Future
+            The latter where no loop runs.
         """
-        if self.loop is not None:
-            return self.loop.run_in_executor(None, function, *args)
+        running = _running()
+        if running is not None:
+            return running.run_in_executor(None, function, *args)
         from concurrent.futures import ThreadPoolExecutor
 
         executor = ThreadPoolExecutor(1, "mosaic-executor")

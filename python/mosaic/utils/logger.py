@@ -23,7 +23,7 @@ PERF = 15
 
 logging.addLevelName(PERF, "PERF")
 
-_NAMES = {
+LEVELS = {
     "trace": 5,
     "debug": logging.DEBUG,
     "perf": PERF,
@@ -38,7 +38,7 @@ _ENVIRONMENT = "MOSAIC_LOG_LEVEL"
 
 log_level = os.environ.get(_ENVIRONMENT, "").lower()
 """The level in force, by name. It changes: read it as an attribute of this module."""
-if log_level not in _NAMES:
+if log_level not in LEVELS:
     log_level = "info"
 
 
@@ -97,10 +97,10 @@ class LoggerManager:
         """
         global log_level
         if isinstance(level, str):
-            if level.lower() not in _NAMES:
-                raise ValueError(f"there is no log level {level!r} (known: {', '.join(_NAMES)})")
+            if level.lower() not in LEVELS:
+                raise ValueError(f"there is no log level {level!r} (known: {', '.join(LEVELS)})")
             log_level = level.lower()
-            level = _NAMES[log_level]
+            level = LEVELS[log_level]
         else:
             log_level = logging.getLevelName(level).lower()
         self.logger.setLevel(level)

@@ -52,7 +52,11 @@ class MultiError(MosaicError):
         ------
         TypeError
             It is no exception.
+        ValueError
+            It is this one.
         """
+        if exception is self:
+            raise ValueError("a MultiError cannot be added to itself")
         if isinstance(exception, MultiError):
             self._texts.update(exception._texts)
             self.exceptions += exception.exceptions
@@ -74,7 +78,13 @@ class MultiError(MosaicError):
             raise self
 
     def group(self, message: str = "several errors") -> BaseExceptionGroup[BaseException]:
-        """Return the exceptions as an `ExceptionGroup`, for ``except*``."""
+        """Return the exceptions as an `ExceptionGroup`, for ``except*``.
+
+        Raises
+        ------
+        ValueError
+            There are none.
+        """
         return BaseExceptionGroup(message, self.exceptions)
 
     def __len__(self) -> int:
