@@ -97,20 +97,9 @@ def measure(value: object) -> int:
     value : object
         What to measure, with what it holds; shared parts count once.
     """
-    from mosaic.utils.memory import parts_of
+    from mosaic.utils.memory import total_size
 
-    seen: set[int] = set()
-    waiting = [value]
-    total = 0
-    while waiting and len(seen) < LOOKED_AT:
-        one = waiting.pop()
-        if id(one) in seen:
-            continue
-        seen.add(id(one))
-        total += _own_size(one)
-        if not isinstance(one, _whole):
-            waiting += parts_of(one)
-    return total
+    return total_size(value, lambda one: (_own_size(one), isinstance(one, _whole)), LOOKED_AT)
 
 
 def _own_size(one: Any) -> int:

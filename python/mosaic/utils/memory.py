@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
     from typing import Any
 
 
@@ -49,19 +50,44 @@ def sizeof(obj: object) -> int:
     """
     from mosaic.core.base import Base
 
-    seen: set[int] = set()
-    waiting: list[object] = [obj]
-    total = 0
-    while waiting:
-        one = waiting.pop()
+    def measure(one: object) -> tuple[int, bool]:
         # What proxies stand for is elsewhere.
-        if id(one) in seen or isinstance(one, (*_nobodys, Base)):
+        return (0, True) if isinstance(one, (*_nobodys, Base)) else _own_size(one)
+
+    return total_size(obj, measure)
+
+
+def total_size(
+    obj: object, measure: Callable[[Any], tuple[int, bool]], limit: float = math.inf
+) -> int:
+    """Add up what a value holds.
+
+    Parameters
+    ----------
+    obj : object
+        The value.
+    measure : callable
+        Returns the bytes of one object, and whether these are all: else its parts are looked at too.
+    limit : float
+        How many objects are looked at.
+
+    Returns
+    -------
+    int
+        Bytes; shared parts count once.
+    """
+    seen: set[int] = set()
+    waiting = [obj]
+    total = 0
+    while waiting and len(seen) < limit:
+        one = waiting.pop()
+        if id(one) in seen:
             continue
         seen.add(id(one))
-        own, is_whole = _own_size(one)
+        own, is_whole = measure(one)
         total += own
         if not is_whole:
-            waiting += parts_of(one)
+            waiting += _parts_of(one)
     return total
 
 
@@ -83,7 +109,7 @@ def _own_size(one: Any) -> tuple[int, bool]:
     return size, isinstance(one, (str, bytes, bytearray, int, float, complex, range))
 
 
-def parts_of(one: Any) -> list[Any]:
+def _parts_of(one: Any) -> list[Any]:
     """Return what an object holds: its items, its attributes."""
     if isinstance(one, dict):
         return [*one.keys(), *one.values()]
