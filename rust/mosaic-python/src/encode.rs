@@ -291,17 +291,25 @@ fn pickled_payload(pickled: &Bound<'_, PyAny>) -> PyResult<Payload> {
     store_body(pickled.py(), payload)
 }
 
+/// The arguments of a call, as they travel.
+pub(crate) struct Arguments<'py> {
+    pub(crate) payload: Payload,
+    pub(crate) dependencies: Vec<Dependency>,
+    /// What the dependencies are on; among them tasks that were made on the way, to read values that change, which are
+    /// to be held until the call is submitted.
+    pub(crate) tasks: Vec<Bound<'py, Task>>,
+}
+
 /// Encode the arguments of a call, with `first` before the positional ones (the class of a construction, the
-/// function of a function call). Tasks and outputs among them become dependencies. Tasks that were made on the way, to
-/// read values that change, come back too: to be held until the call is submitted.
-pub(crate) fn encode_arguments(
-    first: Option<&Bound<'_, PyAny>>,
-    args: &Bound<'_, PyTuple>,
-    kwargs: Option<&Bound<'_, PyDict>>,
-) -> PyResult<(Payload, Vec<Dependency>, Vec<Py<PyAny>>)> {
+/// function of a function call). Tasks and outputs among them become dependencies.
+pub(crate) fn encode_arguments<'py>(
+    first: Option<&Bound<'py, PyAny>>,
+    args: &Bound<'py, PyTuple>,
+    kwargs: Option<&Bound<'py, PyDict>>,
+) -> PyResult<Arguments<'py>> {
     let py = args.py();
     let mut dependencies = Vec::new();
-    let mut read = Vec::new();
+    let mut tasks = Vec::new();
     let count = kwargs.map_or(0, PyDictMethods::len);
     let name = first.map(named::pickled_name).transpose()?;
     // Without a first argument, or with one that travels by its name.
@@ -318,12 +326,16 @@ pub(crate) fn encode_arguments(
             None => (MSGPACK, body),
             Some(name) => (NAMED, named::join(&name, &body)),
         };
-        return Ok((plain(py, format, body)?, dependencies, read));
+        return Ok(Arguments {
+            payload: plain(py, format, body)?,
+            dependencies,
+            tasks,
+        });
     }
     let mut positional = Vec::with_capacity(args.len() + 1);
     positional.extend(first.cloned());
     for arg in args.iter() {
-        match dependency(&arg, &mut read)? {
+        match dependency(&arg, &mut tasks)? {
             None => positional.push(arg),
             Some(mut found) => {
                 if found.slot != Slot::Order {
@@ -343,7 +355,7 @@ pub(crate) fn encode_arguments(
     {
         let kept = PyDict::new(py);
         for (name, value) in kwargs.iter() {
-            match dependency(&value, &mut read)? {
+            match dependency(&value, &mut tasks)? {
                 None => kept.set_item(name, value)?,
                 Some(mut found) => {
                     if found.slot != Slot::Order {
@@ -359,11 +371,19 @@ pub(crate) fn encode_arguments(
     let count = positional.len();
     if let Some(body) = plain_arguments(positional.iter().cloned(), count, keyword.as_ref(), named)
     {
-        return Ok((plain(py, MSGPACK, body)?, dependencies, read));
+        return Ok(Arguments {
+            payload: plain(py, MSGPACK, body)?,
+            dependencies,
+            tasks,
+        });
     }
     let keyword = keyword.unwrap_or_else(|| PyDict::new(py));
     let whole = (PyTuple::new(py, positional)?, keyword).into_pyobject(py)?;
-    Ok((pickle(whole.as_any())?, dependencies, read))
+    Ok(Arguments {
+        payload: pickle(whole.as_any())?,
+        dependencies,
+        tasks,
+    })
 }
 
 fn plain_arguments<'py>(
@@ -394,54 +414,33 @@ fn has_tasks(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> b
         || kwargs.is_some_and(|kwargs| kwargs.values().iter().any(|value| is_task(&value)))
 }
 
-/// The tasks that arguments stand for, in their order.
-pub(crate) fn tasks_among<'py>(
-    args: &Bound<'py, PyTuple>,
-    kwargs: Option<&Bound<'py, PyDict>>,
-) -> Vec<Bound<'py, Task>> {
-    let named = kwargs.into_iter().map(PyDictMethods::values);
-    args.iter()
-        .chain(named.flatten())
-        .filter_map(|value| {
-            if let Ok(task) = value.cast::<Task>() {
-                return Some(task.clone());
-            }
-            let output = value.cast::<Output>().ok()?;
-            let task = output.get().task.as_ref()?;
-            Some(task.bind(value.py()).clone())
-        })
-        .collect()
-}
-
 /// What an argument that stands for a task asks for; its slot is still to be set, unless it is only an order.
-fn dependency(value: &Bound<'_, PyAny>, read: &mut Vec<Py<PyAny>>) -> PyResult<Option<Dependency>> {
-    let (task, part, slot, kept) = if let Ok(task) = value.cast::<Task>() {
-        task.get().cell().read();
-        let id = task.get().cell().id;
-        (id, Bytes::new(), Slot::Positional(0), false)
+/// The task itself is put into `tasks`.
+fn dependency<'py>(
+    value: &Bound<'py, PyAny>,
+    tasks: &mut Vec<Bound<'py, Task>>,
+) -> PyResult<Option<Dependency>> {
+    let py = value.py();
+    let (handle, part, slot, kept) = if let Ok(task) = value.cast::<Task>() {
+        (task.clone(), Bytes::new(), Slot::Positional(0), false)
     } else if let Ok(output) = value.cast::<Output>() {
         let Some(task) = &output.get().task else {
-            let reading = value.call_method0(pyo3::intern!(value.py(), "read"))?;
-            let found = dependency(&reading, read)?;
-            read.push(reading.unbind());
-            return Ok(found);
+            let reading = value.call_method0(pyo3::intern!(py, "read"))?;
+            return dependency(&reading, tasks);
         };
         let output = output.get();
-        task.get().cell().read();
         let slot = if output.done {
             Slot::Order
         } else {
             Slot::Positional(0)
         };
-        (
-            task.get().cell().id,
-            output.part(value.py())?,
-            slot,
-            output.kept,
-        )
+        (task.bind(py).clone(), output.part(py)?, slot, output.kept)
     } else {
         return Ok(None);
     };
+    handle.get().cell().read();
+    let task = handle.get().cell().id;
+    tasks.push(handle);
     Ok(Some(Dependency {
         slot,
         task,

@@ -19,7 +19,7 @@ use mosaic_runtime::store::{StoreError, StoreSettings};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
-use crate::encode::{encode_arguments, encode_value};
+use crate::encode::{Arguments, encode_arguments, encode_value};
 use crate::executor::PythonExecutor;
 use crate::hooks::error;
 use crate::interruption::Interruptions;
@@ -366,8 +366,11 @@ impl PyEngine {
         restarts: u32,
     ) -> PyResult<(TesseraRef, Py<PyAny>)> {
         let kwargs = origin::depart(py, Some(kwargs.clone()))?;
-        let (arguments, dependencies, _read) =
-            encode_arguments(Some(cls.as_any()), args, kwargs.as_ref())?;
+        let Arguments {
+            payload: arguments,
+            dependencies,
+            tasks: _tasks,
+        } = encode_arguments(Some(cls.as_any()), args, kwargs.as_ref())?;
         let engine = &self.host.engine;
         let (tessera, task) = (
             TesseraId {

@@ -12,7 +12,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFrozenSet, PyTuple};
 
-use crate::encode::{encode_arguments, note, tasks_among};
+use crate::encode::{Arguments, encode_arguments, note};
 use crate::engine::{Host, engine_error};
 use crate::hooks::cached;
 use crate::origin;
@@ -234,16 +234,14 @@ impl RemoteMethod {
         } else {
             (args.clone(), None)
         };
-        let (arguments, dependencies, _read) =
-            encode_arguments(first.as_ref(), &args, kwargs.as_ref())?;
+        let Arguments {
+            payload: arguments,
+            dependencies,
+            tasks: needs,
+        } = encode_arguments(first.as_ref(), &args, kwargs.as_ref())?;
         if let Some(built) = &self.counted.built {
             built.read();
         }
-        let needs = if dependencies.is_empty() {
-            Vec::new()
-        } else {
-            tasks_among(&args, kwargs.as_ref())
-        };
         let host = &self.counted.host;
         let task = host.engine.next_task();
         let cell = TaskCell::new(task, Arc::clone(&self.callee));
