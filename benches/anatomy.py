@@ -1,4 +1,4 @@
-"""What a call is made of: processor time and wake-ups of a blocking one, asyncio's own share of a burst.
+"""What a call is made of: processor time and wake-ups of a blocking one, the share of an array, asyncio's of a burst.
 
 usage: python -m benches.anatomy [--calls N]
 """
@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import pickle
 import resource
 import statistics
+import timeit
 from collections.abc import Generator
 from pathlib import Path
+
+import numpy as np
 
 import mosaic
 from benches.peers.measure import now
@@ -37,6 +41,9 @@ class Callee:
     """Does nothing."""
 
     def nothing(self) -> None:
+        return None
+
+    def take(self, value: object) -> None:
         return None
 
     def spent(self) -> Spent:
@@ -69,6 +76,27 @@ def blocking(calls: int) -> None:
         )
 
 
+async def small(runtime: mosaic.runtime.Runtime, calls: int) -> None:
+    """Show what a small array adds to a call in a burst, and what pickle takes for it alone."""
+    callee = await Callee.remote()
+    array = np.arange(3.0)
+
+    async def burst(value: object) -> float:
+        times = []
+        for _ in range(7):
+            start = now()
+            await mosaic.gather([callee.take(value) for _ in range(calls)])
+            times.append((now() - start) / calls * 1e6)
+        return statistics.median(times)
+
+    without, along = await burst(None), await burst(array)
+    pickled = timeit.timeit(lambda: pickle.loads(pickle.dumps(array, 5)), number=calls) / calls
+    print(
+        f"a call in a burst: {without:.2f} µs; with an array of three numbers: {along:.2f} µs"
+        f" (pickle alone: {pickled * 1e6:.2f} µs)"
+    )
+
+
 class Nothing:
     """Is done when it is awaited."""
 
@@ -97,11 +125,12 @@ async def burst(runtime: mosaic.runtime.Runtime, calls: int) -> None:
 
 
 def main() -> None:
-    """Show both."""
+    """Show all."""
     parser = argparse.ArgumentParser(prog="python -m benches.anatomy")
     parser.add_argument("--calls", type=int, default=20_000)
     arguments = parser.parse_args()
     blocking(arguments.calls)
+    mosaic.run(small, 10_000, num_workers=1)
     mosaic.run(burst, 10_000, num_workers=1)
 
 

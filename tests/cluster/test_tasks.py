@@ -269,12 +269,16 @@ async def test_timeout_of_a_call(runtime, flag):
 
 async def test_timeout_of_a_call_counts_from_submission(runtime, flag, log):
     started, release = flag("started"), flag("release")
-    blocker = Blocker.remote()
+    blocker = Blocker.remote(runtime=runtime.workers[0])
+    beside = Blocker.remote(runtime=runtime.workers[0])
+    await beside.pid()
     first = blocker.until(started, release)
     await started.wait_async()
     behind = blocker.note(log, "too late", timeout=0.05)
     with pytest.raises(TimeoutError):
         await behind
+    # The worker has heard of it when it answers what was sent after.
+    await beside.until_async(started, started)
     release.set()
     await first
     await blocker.pid()

@@ -1,14 +1,15 @@
 //! Payloads back to Python values.
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use mosaic_core::call::Slot;
 use mosaic_core::payload::{Payload, Segment as Part};
 use pyo3::exceptions::{PyIndexError, PyKeyError, PyLookupError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
-use crate::encode::{BODY_IN_STORE, MSGPACK, NAMED, OPAQUE, PICKLE, TUPLE};
+use crate::encode::{ARRAYS, BODY_IN_STORE, MSGPACK, NAMED, OPAQUE, PICKLE};
 use crate::hooks::{error, hooks};
+use crate::msgpack::{Reader, truncated};
 use crate::named;
 use crate::store::{Looked, Segment};
 
@@ -17,7 +18,7 @@ pub(crate) fn decode_value(py: Python<'_>, mut payload: Payload) -> PyResult<Bou
     let looked = body_in_store(py, &mut payload)?;
     let body = looked.as_ref().map_or(&payload.body[..], Looked::bytes);
     match payload.format {
-        MSGPACK => Reader { py, bytes: body }.value(),
+        MSGPACK | ARRAYS => Reader::new(py, body, payload.segments).value(),
         PICKLE => unpickle(py, body, payload.segments),
         OPAQUE => Err(error(
             py,
@@ -78,7 +79,7 @@ pub(crate) fn decode_arguments(
         _ => None,
     };
     let (mut args, mut kwargs) = if let Some((first, bytes)) = plain {
-        let mut reader = Reader { py, bytes };
+        let mut reader = Reader::new(py, bytes, std::mem::take(&mut payload.segments));
         let count = reader.array_length()?;
         let mut args = Vec::with_capacity(count.min(bytes.len()) + 1);
         args.extend(first);
@@ -186,127 +187,5 @@ pub(crate) fn select_output<'py>(
                 value.get_type().name()?
             ),
         )),
-    }
-}
-
-fn truncated() -> PyErr {
-    PyValueError::new_err("an encoded value ends too early")
-}
-
-/// Reads msgpack.
-struct Reader<'py, 'b> {
-    py: Python<'py>,
-    bytes: &'b [u8],
-}
-
-impl<'py, 'b> Reader<'py, 'b> {
-    fn take(&mut self, count: usize) -> PyResult<&'b [u8]> {
-        let (taken, rest) = self.bytes.split_at_checked(count).ok_or_else(truncated)?;
-        self.bytes = rest;
-        Ok(taken)
-    }
-
-    fn number(&mut self, width: usize) -> PyResult<usize> {
-        let mut bytes = self.take(width)?;
-        Ok(bytes.get_uint(width) as usize)
-    }
-
-    fn marker(&mut self) -> PyResult<u8> {
-        Ok(self.take(1)?[0])
-    }
-
-    fn array_length(&mut self) -> PyResult<usize> {
-        match self.marker()? {
-            marker @ 0x90..=0x9f => Ok(usize::from(marker & 0x0f)),
-            0xdc => self.number(2),
-            0xdd => self.number(4),
-            other => Err(PyValueError::new_err(format!(
-                "{other:#x} does not begin an array"
-            ))),
-        }
-    }
-
-    fn map_length(&mut self) -> PyResult<usize> {
-        match self.marker()? {
-            marker @ 0x80..=0x8f => Ok(usize::from(marker & 0x0f)),
-            0xde => self.number(2),
-            0xdf => self.number(4),
-            other => Err(PyValueError::new_err(format!(
-                "{other:#x} does not begin a map"
-            ))),
-        }
-    }
-
-    fn string(&mut self, length: usize) -> PyResult<Bound<'py, PyAny>> {
-        Ok(PyString::from_bytes(self.py, self.take(length)?)?.into_any())
-    }
-
-    fn binary(&mut self, length: usize) -> PyResult<Bound<'py, PyAny>> {
-        Ok(PyBytes::new(self.py, self.take(length)?).into_any())
-    }
-
-    fn list(&mut self, count: usize) -> PyResult<Bound<'py, PyAny>> {
-        let items = (0..count)
-            .map(|_| self.value())
-            .collect::<PyResult<Vec<_>>>()?;
-        Ok(PyList::new(self.py, items)?.into_any())
-    }
-
-    fn dict(&mut self, count: usize) -> PyResult<Bound<'py, PyDict>> {
-        let dict = PyDict::new(self.py);
-        for _ in 0..count {
-            let key = self.value()?;
-            dict.set_item(key, self.value()?)?;
-        }
-        Ok(dict)
-    }
-
-    fn value(&mut self) -> PyResult<Bound<'py, PyAny>> {
-        let py = self.py;
-        Ok(match self.marker()? {
-            marker @ 0x00..=0x7f => PyInt::new(py, marker).into_any(),
-            marker @ 0xe0..=0xff => PyInt::new(py, marker.cast_signed()).into_any(),
-            0xc0 => py.None().into_bound(py),
-            0xc2 => false.into_pyobject(py)?.to_owned().into_any(),
-            0xc3 => true.into_pyobject(py)?.to_owned().into_any(),
-            0xcb => PyFloat::new(py, f64::from_bits(self.take(8)?.get_u64())).into_any(),
-            0xcf => PyInt::new(py, self.take(8)?.get_u64()).into_any(),
-            0xd3 => PyInt::new(py, self.take(8)?.get_i64()).into_any(),
-            marker @ 0xa0..=0xbf => self.string(usize::from(marker & 0x1f))?,
-            marker @ 0xd9..=0xdb => {
-                let length = self.number(1 << (marker - 0xd9))?;
-                self.string(length)?
-            }
-            marker @ 0xc4..=0xc6 => {
-                let length = self.number(1 << (marker - 0xc4))?;
-                self.binary(length)?
-            }
-            marker @ 0x90..=0x9f => self.list(usize::from(marker & 0x0f))?,
-            marker @ 0xdc..=0xdd => {
-                let count = self.number(2 << (marker - 0xdc))?;
-                self.list(count)?
-            }
-            marker @ 0x80..=0x8f => self.dict(usize::from(marker & 0x0f))?.into_any(),
-            marker @ 0xde..=0xdf => {
-                let count = self.number(2 << (marker - 0xde))?;
-                self.dict(count)?.into_any()
-            }
-            0xc9 => {
-                self.number(4)?;
-                if self.marker()?.cast_signed() != TUPLE {
-                    return Err(PyValueError::new_err("an unknown extension type"));
-                }
-                let count = self.array_length()?;
-                let items = (0..count)
-                    .map(|_| self.value())
-                    .collect::<PyResult<Vec<_>>>()?;
-                PyTuple::new(py, items)?.into_any()
-            }
-            other => {
-                return Err(PyValueError::new_err(format!(
-                    "{other:#x} does not begin a value"
-                )));
-            }
-        })
     }
 }

@@ -1,9 +1,7 @@
 //! Python values to payloads.
 //!
-//! Exact built-in values travel as msgpack where no difference can be seen at the other end: `None`, `bool`,
-//! `int` of 64 bits, `float`, `str`, `bytes`, and lists, tuples and dicts of those in which no container
-//! occurs twice. Everything else is handed to the pickle hook whole. A tuple is the msgpack extension
-//! type 1 around an array.
+//! What travels as msgpack ([`crate::msgpack`]) needs nothing of Python's; everything else is handed to the pickle hook
+//! whole.
 
 use std::cell::RefCell;
 
@@ -12,12 +10,13 @@ use mosaic_core::call::{Dependency, Slot, Source};
 use mosaic_core::payload::{Payload, Reference, Segment as Part};
 use mosaic_runtime::store::THRESHOLD;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyNone, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use crate::hooks::hooks;
+use crate::msgpack::{NotPlain, Writer, Written};
 use crate::named;
 use crate::output::Output;
-use crate::store::{keep_buffer, keep_bytes};
+use crate::store::{keep_buffer, keep_bytes, keep_elements};
 use crate::task::Task;
 
 /// [`Payload::format`]: one msgpack value, or for arguments: the array of positional ones and the map of keyword ones.
@@ -28,26 +27,13 @@ pub(crate) const PICKLE: u8 = 2;
 pub(crate) const OPAQUE: u8 = 3;
 /// [`Payload::format`], for arguments: the first is a function or class by its name ([`crate::named`]), the rest as in [`MSGPACK`].
 pub(crate) const NAMED: u8 = 4;
+/// [`Payload::format`]: as [`MSGPACK`], with arrays in it, which can be changed where they are.
+pub(crate) const ARRAYS: u8 = 5;
 
 /// Marks, in [`Payload::format`], a body so long that it lies in the store, as the last segment.
 pub(crate) const BODY_IN_STORE: u8 = 0x80;
 
-/// The extension type of tuples.
-pub(crate) const TUPLE: i8 = 1;
-/// Containers beyond this depth are left to pickle.
-const DEEPEST: usize = 16;
-/// More containers than this in one value are left to pickle, which has a better memory for them.
-const MOST_CONTAINERS: usize = 64;
-
-/// The commonest encodings need no memory at all: no arguments, and None.
-const NO_ARGUMENTS: &[u8] = &[0x90, 0x80];
-const NONE: &[u8] = &[0xc0];
-/// A longer encoding is handed on as it is rather than copied.
-const LARGEST_SCRATCH: usize = 4 << 10;
-
 thread_local! {
-    /// Where the encoder of this thread writes.
-    static SCRATCH: std::cell::Cell<Vec<u8>> = const { std::cell::Cell::new(Vec::new()) };
     /// The references found by the encoder at work on this thread.
     static FOUND: RefCell<Vec<Reference>> = const { RefCell::new(Vec::new()) };
 }
@@ -61,184 +47,43 @@ pub(crate) fn note(reference: Reference) {
     });
 }
 
-/// Why a value does not go as msgpack.
-pub(crate) struct NotPlain;
-
-/// Writes msgpack.
-struct Writer {
-    out: Vec<u8>,
-    containers: Vec<usize>,
-}
-
-impl Writer {
-    fn new() -> Self {
-        Self {
-            out: SCRATCH.take(),
-            containers: Vec::new(),
-        }
-    }
-
-    /// What was written, in an allocation of exactly its size: a million calls may wait with theirs.
-    fn finish(mut self) -> Bytes {
-        if self.out.len() > LARGEST_SCRATCH {
-            return self.out.into();
-        }
-        let written = match &self.out[..] {
-            NO_ARGUMENTS => Bytes::from_static(NO_ARGUMENTS),
-            NONE => Bytes::from_static(NONE),
-            other => Bytes::copy_from_slice(other),
-        };
-        self.out.clear();
-        SCRATCH.set(self.out);
-        written
-    }
-
-    fn length(
-        &mut self,
-        count: usize,
-        fix: Option<(u8, usize)>,
-        eight: Option<u8>,
-        sixteen: u8,
-        thirty_two: u8,
-    ) -> Result<(), NotPlain> {
-        match (
-            fix,
-            eight,
-            u8::try_from(count),
-            u16::try_from(count),
-            u32::try_from(count),
-        ) {
-            (Some((base, most)), _, Ok(count), _, _) if usize::from(count) <= most => {
-                self.out.push(base | count);
-            }
-            (_, Some(marker), Ok(count), _, _) => self.out.extend([marker, count]),
-            (_, _, _, Ok(count), _) => {
-                self.out.push(sixteen);
-                self.out.extend(count.to_be_bytes());
-            }
-            (_, _, _, _, Ok(count)) => {
-                self.out.push(thirty_two);
-                self.out.extend(count.to_be_bytes());
-            }
-            _ => return Err(NotPlain),
-        }
-        Ok(())
-    }
-
-    fn array(&mut self, count: usize) -> Result<(), NotPlain> {
-        self.length(count, Some((0x90, 15)), None, 0xdc, 0xdd)
-    }
-
-    fn map(&mut self, count: usize) -> Result<(), NotPlain> {
-        self.length(count, Some((0x80, 15)), None, 0xde, 0xdf)
-    }
-
-    fn string(&mut self, text: &str) -> Result<(), NotPlain> {
-        self.length(text.len(), Some((0xa0, 31)), Some(0xd9), 0xda, 0xdb)?;
-        self.out.extend_from_slice(text.as_bytes());
-        Ok(())
-    }
-
-    fn integer(&mut self, value: &Bound<'_, PyInt>) -> Result<(), NotPlain> {
-        if let Ok(value) = value.extract::<i64>() {
-            if (-32..=127).contains(&value) {
-                self.out.push(value.cast_unsigned() as u8);
-            } else {
-                self.out.push(0xd3);
-                self.out.extend(value.to_be_bytes());
-            }
-        } else {
-            let value = value.extract::<u64>().map_err(|_| NotPlain)?;
-            self.out.push(0xcf);
-            self.out.extend(value.to_be_bytes());
-        }
-        Ok(())
-    }
-
-    /// A container that occurs twice, or in itself, is pickle's to get right.
-    fn enter(&mut self, container: &Bound<'_, PyAny>, depth: usize) -> Result<(), NotPlain> {
-        let address = container.as_ptr() as usize;
-        if depth >= DEEPEST
-            || self.containers.len() >= MOST_CONTAINERS
-            || self.containers.contains(&address)
-        {
-            return Err(NotPlain);
-        }
-        self.containers.push(address);
-        Ok(())
-    }
-
-    fn value(&mut self, value: &Bound<'_, PyAny>, depth: usize) -> Result<(), NotPlain> {
-        if value.is_exact_instance_of::<PyNone>() {
-            self.out.push(0xc0);
-        } else if let Ok(text) = value.cast_exact::<PyString>() {
-            let text = text.to_str().map_err(|_| NotPlain)?;
-            self.string(text)?;
-        } else if let Ok(value) = value.cast_exact::<PyInt>() {
-            self.integer(value)?;
-        } else if let Ok(value) = value.cast_exact::<PyFloat>() {
-            self.out.push(0xcb);
-            self.out.extend(value.value().to_be_bytes());
-        } else if let Ok(value) = value.cast_exact::<PyBool>() {
-            self.out.push(if value.is_true() { 0xc3 } else { 0xc2 });
-        } else if let Ok(bytes) = value.cast_exact::<PyBytes>() {
-            let bytes = bytes.as_bytes();
-            self.length(bytes.len(), None, Some(0xc4), 0xc5, 0xc6)?;
-            self.out.extend_from_slice(bytes);
-        } else if let Ok(list) = value.cast_exact::<PyList>() {
-            self.enter(value, depth)?;
-            self.array(list.len())?;
-            for item in list.iter() {
-                self.value(&item, depth + 1)?;
-            }
-        } else if let Ok(tuple) = value.cast_exact::<PyTuple>() {
-            if !tuple.is_empty() {
-                self.enter(value, depth)?;
-            }
-            self.out.push(0xc9);
-            let length_at = self.out.len();
-            self.out.extend([0, 0, 0, 0, TUPLE.cast_unsigned()]);
-            self.array(tuple.len())?;
-            for item in tuple.iter_borrowed() {
-                self.value(&item, depth + 1)?;
-            }
-            let length = u32::try_from(self.out.len() - length_at - 5).map_err(|_| NotPlain)?;
-            self.out[length_at..length_at + 4].copy_from_slice(&length.to_be_bytes());
-        } else if let Ok(dict) = value.cast_exact::<PyDict>() {
-            self.enter(value, depth)?;
-            self.map(dict.len())?;
-            for (key, item) in dict.iter() {
-                self.value(&key, depth + 1)?;
-                self.value(&item, depth + 1)?;
-            }
-        } else {
-            return Err(NotPlain);
-        }
-        Ok(())
-    }
-}
-
 /// Encode one value.
 pub(crate) fn encode_value(value: &Bound<'_, PyAny>) -> PyResult<Payload> {
     let mut writer = Writer::new();
     match writer.value(value, 0) {
-        Ok(()) => plain(value.py(), MSGPACK, writer.finish()),
+        Ok(()) => {
+            let written = writer.finish();
+            let format = if written.arrays { ARRAYS } else { MSGPACK };
+            plain(value.py(), format, written)
+        }
         Err(NotPlain) => pickle(value),
     }
 }
 
-/// A payload of msgpack.
-fn plain(py: Python<'_>, format: u8, body: Bytes) -> PyResult<Payload> {
+/// A payload of msgpack: a copy of what is large in it, since a value is what it was at the call.
+fn plain(py: Python<'_>, format: u8, written: Written) -> PyResult<Payload> {
     let payload = Payload {
         format,
-        body,
+        body: written.body,
         ..Payload::default()
     };
-    if payload.body.len() < THRESHOLD {
+    if payload.body.len() < THRESHOLD && written.large.is_empty() {
         return Ok(payload);
     }
+    noting(|| {
+        let mut payload = payload;
+        for elements in written.large {
+            payload.segments.push(keep_elements(py, &elements)?);
+            elements.release(py);
+        }
+        store_body(py, payload)
+    })
+}
+
+/// Make a payload, with the references that are noted meanwhile.
+fn noting(make: impl FnOnce() -> PyResult<Payload>) -> PyResult<Payload> {
     let outer = FOUND.take();
-    let payload = store_body(py, payload);
+    let payload = make();
     let references = FOUND.replace(outer);
     let mut payload = payload?;
     payload.references = references;
@@ -264,16 +109,10 @@ fn store_body(py: Python<'_>, mut payload: Payload) -> PyResult<Payload> {
 fn pickle(value: &Bound<'_, PyAny>) -> PyResult<Payload> {
     let py = value.py();
     let hooks = hooks(py)?;
-    let outer = FOUND.take();
-    let payload = hooks
-        .pickle
-        .bind(py)
-        .call1((value,))
-        .and_then(|pickled| pickled_payload(&pickled));
-    let references = FOUND.replace(outer);
-    let mut payload = payload?;
-    payload.references = references;
-    Ok(payload)
+    noting(|| {
+        let pickled = hooks.pickle.bind(py).call1((value,))?;
+        pickled_payload(&pickled)
+    })
 }
 
 fn pickled_payload(pickled: &Bound<'_, PyAny>) -> PyResult<Payload> {
@@ -315,19 +154,22 @@ pub(crate) fn encode_arguments<'py>(
     // Without a first argument, or with one that travels by its name.
     if !matches!(name, Some(None))
         && !has_tasks(args, kwargs)
-        && let Some(body) = plain_arguments(
+        && let Some(mut written) = plain_arguments(
             args.iter_borrowed().map(pyo3::Borrowed::to_owned),
             args.len(),
             kwargs,
             count,
         )
     {
-        let (format, body) = match name.flatten() {
-            None => (MSGPACK, body),
-            Some(name) => (NAMED, named::join(&name, &body)),
+        let format = match name.flatten() {
+            None => MSGPACK,
+            Some(name) => {
+                written.body = named::join(&name, &written.body);
+                NAMED
+            }
         };
         return Ok(Arguments {
-            payload: plain(py, format, body)?,
+            payload: plain(py, format, written)?,
             dependencies,
             tasks,
         });
@@ -369,10 +211,10 @@ pub(crate) fn encode_arguments<'py>(
     }
     let named = keyword.as_ref().map_or(0, PyDictMethods::len);
     let count = positional.len();
-    if let Some(body) = plain_arguments(positional.iter().cloned(), count, keyword.as_ref(), named)
-    {
+    let written = plain_arguments(positional.iter().cloned(), count, keyword.as_ref(), named);
+    if let Some(written) = written {
         return Ok(Arguments {
-            payload: plain(py, MSGPACK, body)?,
+            payload: plain(py, MSGPACK, written)?,
             dependencies,
             tasks,
         });
@@ -391,7 +233,7 @@ fn plain_arguments<'py>(
     count: usize,
     keyword: Option<&Bound<'py, PyDict>>,
     named: usize,
-) -> Option<Bytes> {
+) -> Option<Written> {
     let mut writer = Writer::new();
     writer.array(count).ok()?;
     for arg in positional {

@@ -12,6 +12,7 @@
 //! | [`executor`], [`coroutine`] | the lanes that calls run on: the main thread, an event loop |
 //! | [`running`] | one call, from its arguments to its end |
 //! | [`encode`], [`decode`] | values to payloads and back |
+//! | [`msgpack`] | plain values, arrays among them, to bytes and back |
 //! | [`store`] | large buffers, into the store and back |
 //! | [`reduce`](mod@reduce) | element-wise reduction of arrays |
 //! | [`profile`] | the file of a profile, read |
@@ -42,6 +43,7 @@ mod launcher;
 mod loops;
 mod machine;
 mod method;
+mod msgpack;
 mod named;
 mod origin;
 mod output;

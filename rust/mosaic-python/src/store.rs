@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use mosaic_core::payload::{Segment as Part, Stored};
 use mosaic_runtime::engine::EngineError;
 use mosaic_runtime::store::{StoreError, THRESHOLD, View};
-use pyo3::buffer::PyBuffer;
+use pyo3::buffer::PyUntypedBuffer;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -16,6 +16,9 @@ use crate::encode::note;
 use crate::engine::{Host, engine_error, host};
 use crate::hooks::cached;
 use crate::waiting::{block, lock};
+
+/// Of the addresses that the system's allocator gives; compiled code may count on it.
+const ALIGNMENT: usize = align_of::<u128>();
 
 /// Memory that Python works with: writable, and nobody else's.
 #[pyclass(frozen, module = "mosaic._core")]
@@ -86,10 +89,12 @@ impl Segment {
     pub(crate) fn new(py: Python<'_>, part: Part) -> PyResult<Self> {
         let memory = match part {
             Part::Bytes(bytes) => {
-                // Taken over if nobody else holds it.
-                let bytes = bytes
-                    .try_into_mut()
-                    .unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+                // Taken over if nobody else holds it, and it lies as memory for any type of elements does.
+                let bytes = match bytes.try_into_mut() {
+                    Ok(own) if own.as_ptr().addr().is_multiple_of(ALIGNMENT) => own,
+                    Ok(other) => BytesMut::from(&other[..]),
+                    Err(shared) => BytesMut::from(&shared[..]),
+                };
                 Memory::Bytes(UnsafeCell::new(bytes))
             }
             Part::Stored(stored) => Memory::View(Looked::at(py, &stored)?),
@@ -161,20 +166,23 @@ pub(crate) fn keep_buffer(object: &Bound<'_, PyAny>) -> PyResult<Part> {
     } else {
         object.clone()
     };
-    let buffer = PyBuffer::<u8>::get(&raw)?;
+    keep_elements(py, &PyUntypedBuffer::get(&raw)?)
+}
+
+/// The same of a buffer whose elements lie in one piece, in whatever order.
+pub(crate) fn keep_elements(py: Python<'_>, buffer: &PyUntypedBuffer) -> PyResult<Part> {
     let length = buffer.len_bytes();
-    if length >= THRESHOLD
-        && let Ok(host) = host(py)
-    {
-        let address = buffer.buf_ptr() as usize;
-        // SAFETY: the buffer stays exported, hence in place, until `buffer` is dropped below; a program that writes
-        // to it from another thread during the call gets torn values, as it would with any copy.
-        let bytes = unsafe { std::slice::from_raw_parts(address as *const u8, length) };
-        return keep(py, &host, bytes);
+    let bytes = if length == 0 {
+        &[]
+    } else {
+        // SAFETY: the buffer stays exported, hence in place, as long as it is borrowed; a program that writes to it
+        // from another thread during the call gets torn values, as it would with any copy.
+        unsafe { std::slice::from_raw_parts(buffer.buf_ptr() as *const u8, length) }
+    };
+    match host(py) {
+        Ok(host) if length >= THRESHOLD => keep(py, &host, bytes),
+        _ => Ok(Part::Bytes(Bytes::copy_from_slice(bytes))),
     }
-    let mut copy = vec![0; length];
-    buffer.copy_to_slice(py, &mut copy)?;
-    Ok(Part::Bytes(copy.into()))
 }
 
 /// Bytes of an encoder's own, in the store if they are many.
