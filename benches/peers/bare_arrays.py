@@ -72,10 +72,13 @@ class Adder(Memory):
 class Socket(Peer):
     """Two processes and a Unix socket; the driver sends and receives while the event loop waits."""
 
-    notes: ClassVar = {"array": "sendall and recv_into"}
+    notes: ClassVar = {"array": "sendall and recv_into", "filled": "the process's own memory"}
 
     def __init__(self, connections: list[socket.socket]) -> None:
         self.connections = connections
+
+    def empty(self, count: int) -> np.ndarray:
+        return np.empty(count, np.float32)
 
     async def take(self, worker: int, array: np.ndarray) -> int:
         self.connections[worker].sendall(HEAD.pack(TAKE, array.nbytes))
@@ -128,7 +131,7 @@ def measure_row(row: str) -> None:
     """Measure one row: in memory, and over a socket where it is about one transfer."""
     memory = Adder() if row == "reduce_ms" else Memory(arrays.ROWS[row][2])
     asyncio.run(arrays.measure_row(NUMPY, row, memory))
-    if not row.startswith("array"):
+    if not row.startswith(("array", "filled")):
         return
     with two_echoes("arrays") as paths, contextlib.ExitStack() as stack:
         connections = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in paths]
