@@ -4,7 +4,8 @@
 //! the calls that the call makes in turn. What the numbers mean is for the Python functions to say that `trace_origins`
 //! was given: one tells the number of the current context, one makes a number the current context's, and one has what was
 //! printed shown before whoever waited for a call goes on.
-//! Without them, as in all programs but notebooks, a call costs one look at a flag.
+//! Without them, as in all programs but notebooks, a call costs its caller one look at a flag, and its callee one look
+//! among the keyword arguments, if it has any.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};

@@ -519,8 +519,9 @@ impl Engine {
 
     /// Whether something that the workers have printed may not have been handled by the program yet.
     pub fn output_is_due(&self) -> bool {
+        // In the order in which it moves: what has left the pipes is among the notices.
         let node = self.shared.node.as_ref();
-        !self.shared.notices.are_handled() || node.is_some_and(Node::output_is_due)
+        node.is_some_and(Node::output_is_due) || !self.shared.notices.are_handled()
     }
 
     /// Have [`Notice::Drained`] told, after all that the workers have printed by now.

@@ -69,6 +69,8 @@ pub fn describe(report: &Report) -> (&'static str, String) {
 
 /// Output that waits in memory before workers are made to wait, in bytes.
 const ROOM: usize = 4 << 20;
+/// What a line counts beside its length, so that the number of lines has a limit too.
+const LINE: usize = size_of::<Notice>() + 32;
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -96,7 +98,7 @@ impl Notices {
     pub fn push(&self, notice: Notice) {
         let mut queue = self.lock();
         if let Notice::Output { line, .. } = &notice {
-            queue.bytes += line.len();
+            queue.bytes += line.len() + LINE;
         }
         queue.notices.push_back(notice);
         drop(queue);
@@ -155,5 +157,33 @@ impl Notices {
 impl Notify for Notices {
     fn notify(&self, token: u64) {
         self.push(Notice::Ended(token));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn lines_without_text_take_room_too() {
+        let notices = Notices::default();
+        notices.room().await;
+        for _ in 0..=ROOM / LINE {
+            notices.push(Notice::Output {
+                uid: String::new(),
+                error: false,
+                origin: None,
+                line: Vec::new(),
+            });
+        }
+        let room = notices.room();
+        tokio::pin!(room);
+        let waits = std::future::poll_fn(|cx| {
+            let pending = std::future::Future::poll(room.as_mut(), cx).is_pending();
+            std::task::Poll::Ready(pending)
+        });
+        assert!(waits.await, "the workers are made to wait");
+        assert!(notices.take().is_some());
+        room.await;
     }
 }

@@ -6,14 +6,16 @@
 //!
 //! - `OUT-1`: a line belongs to the last mark before it, and a mark within a line ends it.
 //! - `OUT-2`: a round of [`Rounds`] ends after everything that was in the pipes when it began has been told.
+//! - `OUT-3`: what was in a pipe when [`Rounds::are_due`] was asked has been told by then, or the answer is yes.
 
+use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use mosaic_core::id::RuntimeId;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::sync::broadcast;
 
@@ -37,6 +39,8 @@ pub(crate) struct Rounds {
     sender: broadcast::Sender<Arc<Round>>,
     /// The pipes that are being read, each open as long as it stands here.
     pipes: Mutex<Vec<RawFd>>,
+    /// Readers that may have taken something out of their pipes and not told it yet.
+    telling: AtomicUsize,
 }
 
 impl Rounds {
@@ -44,11 +48,17 @@ impl Rounds {
         Self {
             sender: broadcast::Sender::new(MOST_ROUNDS),
             pipes: Mutex::default(),
+            telling: AtomicUsize::new(0),
         }
     }
 
-    /// Whether there is something in a pipe.
+    /// Whether there is something in a pipe, or on its way from there. Looked at in the order in which it moves: what has
+    /// left one place has reached the next.
     pub(crate) fn are_due(&self) -> bool {
+        self.pipes_hold_something() || self.telling.load(Ordering::SeqCst) > 0
+    }
+
+    fn pipes_hold_something(&self) -> bool {
         let pipes = lock(&self.pipes);
         let mut watched: Vec<_> = pipes
             .iter()
@@ -95,6 +105,22 @@ impl Drop for Read<'_> {
     }
 }
 
+/// Held from before a pipe is read until what was read has been told.
+struct Telling<'a>(&'a AtomicUsize);
+
+impl<'a> Telling<'a> {
+    fn begin(rounds: &'a Rounds) -> Self {
+        rounds.telling.fetch_add(1, Ordering::SeqCst);
+        Self(&rounds.telling)
+    }
+}
+
+impl Drop for Telling<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// One round; ends with the last reader that lets go of it, whether it has read or has gone.
 struct Round(Option<Box<dyn FnOnce() + Send + Sync>>);
 
@@ -127,7 +153,7 @@ impl<A: Audience> Stream<'_, A> {
     /// Tell it until it ends.
     pub(crate) async fn pass_on(self, from: OwnedFd) {
         let mut rounds = self.rounds.reader();
-        let Ok(mut pipe) = pipe::Receiver::from_owned_fd(from) else {
+        let Ok(pipe) = pipe::Receiver::from_owned_fd(from) else {
             return;
         };
         // Goes before the pipe does.
@@ -135,21 +161,28 @@ impl<A: Audience> Stream<'_, A> {
         let (mut lines, mut marks) = (Lines::default(), Marks::default());
         let mut listening = true;
         loop {
-            let read = tokio::select! {
-                read = pipe.read_buf(&mut lines.buffer) => read,
+            tokio::select! {
+                ready = pipe.readable() => {
+                    let _telling = Telling::begin(self.rounds);
+                    let read = ready.and_then(|()| pipe.try_read_buf(&mut lines.buffer));
+                    let ended = match read {
+                        Ok(count) => count == 0,
+                        Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+                        Err(_) => true,
+                    };
+                    self.tell(&mut lines, &mut marks, ended).await;
+                    if ended {
+                        return;
+                    }
+                }
                 round = rounds.recv(), if listening => {
                     listening = !matches!(round, Err(broadcast::error::RecvError::Closed));
+                    let _telling = Telling::begin(self.rounds);
                     read_what_is_there(&pipe, &mut lines.buffer);
                     self.tell(&mut lines, &mut marks, false).await;
                     // Only now: the round ends with the last who holds it.
                     drop(round);
-                    continue;
                 }
-            };
-            let ended = !matches!(read, Ok(count) if count > 0);
-            self.tell(&mut lines, &mut marks, ended).await;
-            if ended {
-                return;
             }
         }
     }
