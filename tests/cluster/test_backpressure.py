@@ -1,12 +1,14 @@
 """`max_pending`: a fast caller and a slow callee settle at a bound."""
 
 import asyncio
+import os
 import threading
 
 import pytest
 
 import mosaic
 from tests.support.actors import Blocker, Counter
+from tests.support.memory import private_bytes
 from tests.support.rendezvous import Flag, eventually
 
 LIMIT = 50
@@ -95,3 +97,20 @@ def test_a_refused_call_has_not_been_made(tmp_path):
         assert await counter.value().result() == made
 
     mosaic.run(main, num_workers=1, max_pending=LIMIT)
+
+
+def test_a_pending_call_takes_little_memory_of_the_caller(tmp_path):
+    # Just beyond a doubling of the tables, where they are emptiest.
+    count = 240_000
+    started, release = Flag(tmp_path / "started"), Flag(tmp_path / "release")
+    with mosaic.session(num_workers=1):
+        blocker = Blocker.remote()
+        first = blocker.until(started, release)
+        started.wait()
+        before = private_bytes(os.getpid())
+        tasks = [blocker.pid() for _ in range(count)]
+        each = (private_bytes(os.getpid()) - before) / count
+        release.set()
+        first.wait()
+        tasks[-1].wait()
+    assert each < 600

@@ -20,10 +20,12 @@ def shared_bytes_of_tree() -> int:
 def private_bytes_of_tree() -> int:
     """Return the resident bytes that belong to one process each."""
     me = psutil.Process()
-    return sum(
-        _rollup(process.pid, "Private_Clean") + _rollup(process.pid, "Private_Dirty")
-        for process in [me, *me.children(recursive=True)]
-    )
+    return sum(private_bytes(process.pid) for process in [me, *me.children(recursive=True)])
+
+
+def private_bytes(pid: int) -> int:
+    """Return the resident bytes that belong to one process alone."""
+    return _rollup(pid, "Private_Clean") + _rollup(pid, "Private_Dirty")
 
 
 def _rollup(pid: int, name: str) -> int:

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::Role;
 use crate::id::{RuntimeId, TaskId, TesseraId};
-use crate::payload::Payload;
+use crate::payload::{Few, Payload};
 
 /// What the callee does with a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -121,7 +121,7 @@ pub struct Call {
     /// For [`CallKind::Construct`] only.
     pub construction: Construction,
     /// Tasks that must end first.
-    pub dependencies: Vec<Dependency>,
+    pub dependencies: Few<Dependency>,
     /// The encoded arguments.
     pub arguments: Payload,
 }
@@ -179,6 +179,10 @@ pub struct Failure {
     pub detail: Payload,
 }
 
+#[expect(
+    clippy::unnecessary_box_returns,
+    reason = "outcomes hold failures in boxes"
+)]
 impl Failure {
     /// A failure that carries no exception of the user's.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Box<Self> {

@@ -11,7 +11,7 @@ use crate::event::Action;
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use crate::machine::Machine;
 use crate::outcome::{Argument, Wanter};
-use crate::payload::{Payload, Reference};
+use crate::payload::{Few, Payload, Reference};
 use crate::sending::describe;
 use crate::tessera::Hosted;
 use crate::wire::Message;
@@ -52,7 +52,7 @@ pub(crate) struct Inbound<H> {
 pub(crate) struct Aside<H> {
     pub(crate) values: Vec<(Slot, Bytes, Payload)>,
     /// References inside arguments; after the end, inside the result.
-    pub(crate) references: Vec<Reference>,
+    pub(crate) references: Few<Reference>,
     pub(crate) wanters: Vec<(bool, Wanter<H>)>,
     /// Calls of methods of the result that have not ended.
     pub(crate) users: usize,
@@ -66,7 +66,7 @@ impl<H> Default for Aside<H> {
     fn default() -> Self {
         Self {
             values: Vec::new(),
-            references: Vec::new(),
+            references: Few::new(),
             wanters: Vec::new(),
             users: 0,
             uses: None,
@@ -100,7 +100,7 @@ impl<H> Inbound<H> {
 
     pub(crate) fn keep(&mut self, references: &[Reference]) {
         if !references.is_empty() {
-            self.aside().references.extend(references);
+            self.aside().references.extend_from_slice(references);
         }
     }
 

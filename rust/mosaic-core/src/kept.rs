@@ -24,7 +24,7 @@ impl<H: Clone> Machine<H> {
         owned.outcome = Some(Outcome::Value(value).into());
         owned.keep(references);
         owned.handles = handles;
-        self.tasks.insert(task, owned);
+        self.tasks.insert(task, Box::new(owned));
     }
 
     /// A value, or the result of a task, is not wanted any more, whoever still refers to it.

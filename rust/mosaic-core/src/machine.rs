@@ -33,7 +33,7 @@ use crate::inbound::Inbound;
 use crate::keeping::Keeping;
 use crate::membership::Membership;
 use crate::outcome::{Argument, Fetch, Wanter};
-use crate::payload::{Payload, Reference};
+use crate::payload::{Few, Payload, Reference};
 use crate::placement::{Placement, Strategy};
 use crate::refs::References;
 use crate::route::Route;
@@ -80,7 +80,7 @@ impl Config {
 /// task ends.
 pub struct Machine<H> {
     pub(crate) config: Config,
-    pub(crate) tasks: FxHashMap<TaskId, Owned<H>>,
+    pub(crate) tasks: FxHashMap<TaskId, Box<Owned<H>>>,
     pub(crate) routes: FxHashMap<TesseraId, Route>,
     pub(crate) hosted: FxHashMap<TesseraId, Hosted>,
     pub(crate) inbound: FxHashMap<TaskId, Inbound<H>>,
@@ -90,7 +90,7 @@ pub struct Machine<H> {
     pub(crate) expected: FxHashMap<TaskId, Vec<(bool, Wanter<H>)>>,
     pub(crate) fetches: FxHashMap<(TaskId, bool), Fetch<H>>,
     /// References inside values of tasks that were passed to this runtime.
-    pub(crate) borrowed: FxHashMap<TaskId, Vec<Reference>>,
+    pub(crate) borrowed: FxHashMap<TaskId, Few<Reference>>,
     pub(crate) references: References,
     pub(crate) members: Membership,
     pub(crate) placement: Placement,

@@ -13,7 +13,7 @@ use crate::event::{Action, Want};
 use crate::id::{ObjectId, RuntimeId, TaskId};
 use crate::inbound::{Inbound, Progress, cancelled};
 use crate::machine::Machine;
-use crate::task::Owned;
+use crate::payload::Few;
 use crate::wire::Message;
 
 /// Somebody who wants the end of a task.
@@ -296,7 +296,7 @@ impl<H: Clone> Machine<H> {
     ) {
         let references = match &**outcome {
             Outcome::Value(value) => value.references.clone(),
-            _ => Vec::new(),
+            _ => Few::new(),
         };
         self.receive_references(from, &references, actions);
         let Some(fetch) = self.fetches.remove(&(task, value)) else {
@@ -377,7 +377,11 @@ impl<H: Clone> Machine<H> {
         for aside in self.inbound.values_mut().filter_map(Inbound::aside_mut) {
             aside.wanters.retain(|(_, wanter)| !is_dead(wanter));
         }
-        for aside in self.tasks.values_mut().filter_map(Owned::aside_mut) {
+        for aside in self
+            .tasks
+            .values_mut()
+            .filter_map(|owned| owned.aside_mut())
+        {
             aside.wanters.retain(|(_, wanter)| !is_dead(wanter));
         }
     }

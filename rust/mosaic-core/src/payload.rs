@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{ObjectId, RuntimeId};
 
+/// A list that is nearly always empty, and takes one word then: a million calls may wait with theirs.
+pub type Few<T> = thin_vec::ThinVec<T>;
+
 /// A reference found inside an encoded value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Reference {
@@ -72,9 +75,9 @@ pub struct Payload {
     /// The in-band bytes.
     pub body: Bytes,
     /// Buffers that travel beside the body without being copied into it.
-    pub segments: Vec<Segment>,
+    pub segments: Few<Segment>,
     /// References nested in the value, those of stored segments among them.
-    pub references: Vec<Reference>,
+    pub references: Few<Reference>,
 }
 
 impl Payload {

@@ -12,7 +12,7 @@ use crate::event::{Action, Submission};
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use crate::machine::Machine;
 use crate::outcome::Wanter;
-use crate::payload::Reference;
+use crate::payload::{Few, Reference};
 use crate::route::{Place, Route};
 use crate::wire::Message;
 
@@ -44,7 +44,7 @@ pub(crate) struct Aside<H> {
     /// Tasks kept for it until it ends.
     dependencies: Vec<TaskId>,
     /// References inside values that were brought here for its handles.
-    pub(crate) references: Vec<Reference>,
+    pub(crate) references: Few<Reference>,
     /// Routes whose next call waits for this one to be sent.
     pub(crate) unblocks: Vec<TesseraId>,
     /// Handles that are settled when the call has reached its host.
@@ -56,7 +56,7 @@ impl<H> Default for Aside<H> {
         Self {
             wanters: Vec::new(),
             dependencies: Vec::new(),
-            references: Vec::new(),
+            references: Few::new(),
             unblocks: Vec::new(),
             arrivals: Vec::new(),
         }
@@ -91,7 +91,7 @@ impl<H> Owned<H> {
     }
 
     /// References that are kept here from now on for its handles.
-    pub(crate) fn keep(&mut self, references: Vec<Reference>) {
+    pub(crate) fn keep(&mut self, references: Few<Reference>) {
         if !references.is_empty() {
             self.aside().references.extend(references);
         }
@@ -104,7 +104,7 @@ impl<H> Owned<H> {
     }
 
     /// The references that were kept for its handles.
-    pub(crate) fn take_references(&mut self) -> Vec<Reference> {
+    pub(crate) fn take_references(&mut self) -> Few<Reference> {
         self.aside_mut()
             .map(|aside| std::mem::take(&mut aside.references))
             .unwrap_or_default()
@@ -162,7 +162,7 @@ impl<H: Clone> Machine<H> {
             owned.aside().dependencies.extend(tasks);
         }
         owned.call = Some(call);
-        self.tasks.insert(task, owned);
+        self.tasks.insert(task, Box::new(owned));
         match place {
             _ if !builds => self.pump(tessera, actions),
             Some(worker) => self.placed(tessera, Ok(worker), false, actions),
@@ -179,7 +179,7 @@ impl<H: Clone> Machine<H> {
     ) {
         let references = match &*outcome {
             Outcome::Value(value) => value.references.clone(),
-            _ => Vec::new(),
+            _ => Few::new(),
         };
         self.receive_references(from, &references, actions);
         match self.tasks.get_mut(&task) {

@@ -131,8 +131,8 @@ fn payload() -> impl Strategy<Value = Payload> {
         Payload {
             format,
             body,
-            segments,
-            references,
+            segments: segments.into(),
+            references: references.into(),
         }
     })
 }
@@ -248,7 +248,7 @@ fn call() -> impl Strategy<Value = Call> {
                         restartable,
                         home,
                     },
-                    dependencies,
+                    dependencies: dependencies.into(),
                     arguments,
                 }
             },
@@ -441,7 +441,7 @@ fn wire_1_lengths_are_checked_before_anything_is_allocated() {
 fn wire_3_large_segments_are_not_copied_out_and_are_alone_on_their_way_in() {
     let segment = Bytes::from(vec![7u8; 1 << 20]);
     let payload = Payload {
-        segments: vec![segment.clone().into(), segment.clone().into()],
+        segments: [segment.clone().into(), segment.clone().into()].into(),
         ..Payload::default()
     };
     let task = TaskId {
@@ -491,7 +491,7 @@ fn wire_3_large_segments_are_not_copied_out_and_are_alone_on_their_way_in() {
 #[test]
 fn too_many_segments_are_refused_by_the_writer() {
     let payload = Payload {
-        segments: vec![Bytes::new().into(); 5000],
+        segments: vec![Bytes::new().into(); 5000].into(),
         ..Payload::default()
     };
     let task = TaskId {
@@ -523,7 +523,7 @@ fn wire_4_a_stored_segment_costs_its_description_whatever_its_length() {
         };
         let mut writer = FrameWriter::new();
         let payload = Payload {
-            segments: vec![Segment::Stored(Arc::new(Numbered { buffer, length }))],
+            segments: [Segment::Stored(Arc::new(Numbered { buffer, length }))].into(),
             ..Payload::default()
         };
         let outcome = Outcome::Value(payload);

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 
 use bytes::Bytes;
 use mosaic_core::call::{Dependency, Slot, Source};
-use mosaic_core::payload::{Payload, Reference, Segment as Part};
+use mosaic_core::payload::{Few, Payload, Reference, Segment as Part};
 use mosaic_runtime::store::THRESHOLD;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
@@ -86,7 +86,7 @@ fn noting(make: impl FnOnce() -> PyResult<Payload>) -> PyResult<Payload> {
     let payload = make();
     let references = FOUND.replace(outer);
     let mut payload = payload?;
-    payload.references = references;
+    payload.references = references.into();
     Ok(payload)
 }
 
@@ -125,7 +125,7 @@ fn pickled_payload(pickled: &Bound<'_, PyAny>) -> PyResult<Payload> {
         format: PICKLE,
         body: Bytes::copy_from_slice(body.as_bytes()),
         segments,
-        references: Vec::new(),
+        references: Few::new(),
     };
     store_body(pickled.py(), payload)
 }
@@ -133,7 +133,7 @@ fn pickled_payload(pickled: &Bound<'_, PyAny>) -> PyResult<Payload> {
 /// The arguments of a call, as they travel.
 pub(crate) struct Arguments<'py> {
     pub(crate) payload: Payload,
-    pub(crate) dependencies: Vec<Dependency>,
+    pub(crate) dependencies: Few<Dependency>,
     /// What the dependencies are on; among them tasks that were made on the way, to read values that change, which are
     /// to be held until the call is submitted.
     pub(crate) tasks: Vec<Bound<'py, Task>>,
@@ -147,7 +147,7 @@ pub(crate) fn encode_arguments<'py>(
     kwargs: Option<&Bound<'py, PyDict>>,
 ) -> PyResult<Arguments<'py>> {
     let py = args.py();
-    let mut dependencies = Vec::new();
+    let mut dependencies = Few::new();
     let mut tasks = Vec::new();
     let count = kwargs.map_or(0, PyDictMethods::len);
     let name = first.map(named::pickled_name).transpose()?;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use mosaic_core::call::{FailureKind, Outcome};
 use mosaic_core::id::{RuntimeId, TaskId, TesseraId};
 
-use mosaic_core::payload::Payload;
+use mosaic_core::payload::{Few, Payload};
 
 use crate::mailbox::Mailbox;
 use crate::signal::Signal;
@@ -144,9 +144,11 @@ pub struct TaskCell {
 #[derive(Debug, Default)]
 struct Inner {
     outcome: Option<Arc<Outcome>>,
-    /// Somebody has the value, which had this encoded length and format.
-    taken: Option<(u64, u8)>,
-    waiters: Vec<(Stage, Waiter)>,
+    /// Somebody has the value, which had this format.
+    taken: Option<u8>,
+    /// And this encoded length.
+    taken_length: u64,
+    waiters: Few<(Stage, Waiter)>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -282,14 +284,15 @@ impl TaskCell {
                 _ => return None,
             },
         };
-        inner.taken = Some((value.size() as u64, value.format));
+        inner.taken = Some(value.format);
+        inner.taken_length = value.size() as u64;
         Some(value)
     }
 
     /// Encoded length of the value in bytes, once known.
     pub fn size(&self) -> Option<u64> {
         let inner = lock(&self.inner);
-        let taken = inner.taken.map(|(length, _)| length);
+        let taken = inner.taken.map(|_| inner.taken_length);
         taken.or_else(|| match inner.outcome.as_deref()? {
             Outcome::Value(payload) => Some(payload.size() as u64),
             Outcome::Stored { size, .. } => Some(*size),
@@ -305,8 +308,8 @@ impl TaskCell {
         }
         let inner = lock(&self.inner);
         // The program may have taken the value; the rules still keep what it lies in.
-        if let Some((length, format)) = inner.taken {
-            return format != plain || length >= LARGE;
+        if let Some(format) = inner.taken {
+            return format != plain || inner.taken_length >= LARGE;
         }
         match inner.outcome.as_deref() {
             Some(Outcome::Value(payload)) => payload.format != plain,

@@ -15,11 +15,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use mosaic_core::call::{Call, CallKind, Construction, Dependency, Outcome};
+use mosaic_core::call::{Call, CallKind, Construction, Outcome};
 use mosaic_core::event::{Event, Member, Role, Submission, Want};
 use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::machine::{Config as Rules, Machine};
-use mosaic_core::payload::{Payload, Reference};
+use mosaic_core::payload::{Few, Payload, Reference};
 use mosaic_core::placement::Strategy;
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
@@ -646,7 +646,7 @@ pub fn call(
         coroutine: false,
         retries: 0,
         construction: Construction::default(),
-        dependencies: Vec::<Dependency>::new(),
+        dependencies: Few::new(),
         arguments,
     })
 }

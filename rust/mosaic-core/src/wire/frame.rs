@@ -17,7 +17,7 @@ use super::header::{self, Body, COPY_BELOW};
 use super::stored::{Borrower, LONGEST_DESCRIPTION, Lender, STORED};
 use super::{Limits, Message, PROTOCOL_VERSION, WireError};
 use crate::call::Source;
-use crate::payload::Segment;
+use crate::payload::{Few, Segment};
 
 const PREFIX: usize = 16;
 /// From this length on, a part is written by reference: below it, copying costs less than another slice
@@ -345,7 +345,7 @@ impl FrameReader {
             return Ok(None);
         }
         let (header, body) = self.buffer[PREFIX..length].split_at(prefix.header);
-        let message = header::decode(prefix.kind, header, Body::Borrowed(body), Vec::new())?;
+        let message = header::decode(prefix.kind, header, Body::Borrowed(body), Few::new())?;
         self.buffer.advance(length);
         Ok(Some(message))
     }

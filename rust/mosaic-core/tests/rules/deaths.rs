@@ -51,7 +51,7 @@ fn a_death_settles_everything_with_its_cause() {
     let (sent, held) = (net.call(HEAD, tessera), net.call(HEAD, tessera));
     let other = net.construct(HEAD, TWO);
     let user = net.call_with(HEAD, other, |submission| {
-        submission.call.dependencies = vec![on(sent)];
+        submission.call.dependencies = [on(sent)].into();
     });
     net.deliver();
     net.kill(ONE);
@@ -122,12 +122,12 @@ fn a_stored_value_whose_owner_died_is_lost_by_its_name() {
     // One call has asked for it when the owner dies, the other has not.
     net.slow(ONE, TWO);
     let before = net.call_with(HEAD, tessera, |submission| {
-        submission.call.dependencies = vec![stored()];
+        submission.call.dependencies = [stored()].into();
     });
     net.deliver();
     net.kill(TWO);
     let after = net.call_with(HEAD, tessera, |submission| {
-        submission.call.dependencies = vec![stored()];
+        submission.call.dependencies = [stored()].into();
     });
     net.deliver();
     for user in [before, after] {
@@ -174,8 +174,8 @@ fn a_restart_brings_the_constructions_arguments_along() {
     net.finish(made, value("argument"));
     let (_, construction) = net.begin(HEAD, ONE, |submission| {
         submission.restarts = 1;
-        submission.call.dependencies = vec![on(made)];
-        submission.call.arguments.references = vec![tessera_at(helper, 3.runtime())];
+        submission.call.dependencies = [on(made)].into();
+        submission.call.arguments.references = [tessera_at(helper, 3.runtime())].into();
     });
     net.finish(construction, value(""));
     net.release(HEAD, ObjectId::Task(made));

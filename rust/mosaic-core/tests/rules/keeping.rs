@@ -64,7 +64,7 @@ fn keep_1_what_a_value_refers_to_lives_with_it() {
     let handle = net.number();
     let task = TaskId::kept(HEAD, ONE, handle);
     let mut value = payload("refers");
-    value.references = vec![tessera_at(tessera, TWO)];
+    value.references = [tessera_at(tessera, TWO)].into();
     net.feed(
         ONE,
         Event::ValueKept {

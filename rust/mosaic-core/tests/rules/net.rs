@@ -11,7 +11,7 @@ use mosaic_core::call::{
 use mosaic_core::event::{Action, Event, Member, Role, Submission, Want};
 use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::machine::{Config, Machine};
-use mosaic_core::payload::{Payload, Reference};
+use mosaic_core::payload::{Few, Payload, Reference};
 use mosaic_core::wire::Message;
 
 pub(crate) const HEAD: RuntimeId = RuntimeId(0);
@@ -239,7 +239,7 @@ impl Net {
             coroutine: false,
             retries: 0,
             construction: Construction::default(),
-            dependencies: Vec::new(),
+            dependencies: Few::new(),
             arguments: payload("arguments"),
         };
         Submission {
@@ -343,7 +343,7 @@ impl Net {
     /// Pass references to a runtime as arguments of a function call; its program keeps handles on them.
     pub(crate) fn pass(&mut self, from: RuntimeId, to: RuntimeId, references: &[Reference]) {
         let mut submission = self.submission(from, TesseraId::functions(to), CallKind::Function);
-        submission.call.arguments.references = references.to_vec();
+        submission.call.arguments.references = references.into();
         let task = self.submit(submission);
         self.deliver();
         for reference in references {

@@ -16,7 +16,7 @@ fn ref_1_a_tessera_lives_while_a_message_on_its_way_refers_to_it() {
         TesseraId::functions(TWO),
         mosaic_core::call::CallKind::Function,
     );
-    submission.call.arguments.references = vec![tessera_at(tessera, ONE)];
+    submission.call.arguments.references = [tessera_at(tessera, ONE)].into();
     let task = net.submit(submission);
     net.release(HEAD, ObjectId::Tessera(tessera));
     assert!(net.dropped.is_empty());
@@ -37,7 +37,7 @@ fn ref_1_a_tessera_lives_while_a_stored_value_refers_to_it() {
         sequence: net.number(),
     };
     let mut kept = payload("kept");
-    kept.references = vec![tessera_at(tessera, ONE)];
+    kept.references = [tessera_at(tessera, ONE)].into();
     net.feed(HEAD, Event::ValuePut { task, value: kept });
     net.release(HEAD, ObjectId::Tessera(tessera));
     net.pass(HEAD, TWO, &[task_of(task)]);

@@ -12,7 +12,7 @@ fn route_1_calls_leave_in_order_though_one_waits_for_a_task_that_is_not_sent() {
     let (busy, tessera) = (net.construct(HEAD, ONE), net.construct(HEAD, TWO));
     let (first, held) = (net.call(HEAD, busy), net.call(HEAD, busy));
     let waits = net.call_with(HEAD, tessera, |submission| {
-        submission.call.dependencies = vec![on(held)];
+        submission.call.dependencies = [on(held)].into();
     });
     let behind = net.call(HEAD, tessera);
     net.deliver();
@@ -81,7 +81,7 @@ fn early_calls_fail_if_the_construction_never_comes() {
     let never = net.call(HEAD, busy);
     net.deliver();
     let (tessera, construction) = net.begin(HEAD, ONE, |submission| {
-        submission.call.dependencies = vec![on(never)];
+        submission.call.dependencies = [on(never)].into();
     });
     net.deliver();
     // The construction is at its host and waits; then it is held at its caller.
@@ -91,7 +91,7 @@ fn early_calls_fail_if_the_construction_never_comes() {
     assert_eq!(net.failure(construction), Some(FailureKind::Raised));
     assert_eq!(net.failure(call), Some(FailureKind::Raised));
     let (tessera, construction) = net.begin(HEAD, ONE, |submission| {
-        submission.call.dependencies = vec![on(never)];
+        submission.call.dependencies = [on(never)].into();
     });
     assert_eq!(net.failure(construction), Some(FailureKind::Raised));
     net.pass(HEAD, TWO, &[tessera_at(tessera, ONE)]);

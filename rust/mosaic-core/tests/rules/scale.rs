@@ -4,7 +4,7 @@ use mosaic_core::call::{Call, CallKind, Construction, FailureKind, Outcome};
 use mosaic_core::event::{Action, Event, Role, Submission};
 use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::machine::{Config, Machine};
-use mosaic_core::payload::{Payload, Reference};
+use mosaic_core::payload::{Few, Payload, Reference};
 use mosaic_core::wire::stored::NoStore;
 use mosaic_core::wire::{FrameWriter, Message};
 
@@ -29,7 +29,7 @@ fn submit(task: TaskId, tessera: TesseraId, kind: CallKind) -> Submission<u64> {
         coroutine: false,
         retries: 0,
         construction: Construction::default(),
-        dependencies: Vec::new(),
+        dependencies: Few::new(),
         arguments: Payload::default(),
     };
     Submission {
@@ -82,7 +82,7 @@ fn a_million_held_calls_in_a_chain_end_without_a_deep_stack() {
             tesserae[(sequence % 2) as usize],
             CallKind::Method,
         );
-        submission.call.dependencies = vec![on(task(sequence - 1))];
+        submission.call.dependencies = [on(task(sequence - 1))].into();
         machine.handle(Event::CallSubmitted(submission), &mut actions);
     }
     actions.clear();
@@ -134,7 +134,7 @@ fn a_chain_that_fails_where_it_waits_takes_no_stack() {
         let mut submission = submit(task(sequence), functions, CallKind::Function);
         submission.host = Some(HEAD);
         if sequence > 1 {
-            submission.call.dependencies = vec![on(task(sequence - 1))];
+            submission.call.dependencies = [on(task(sequence - 1))].into();
         }
         machine.handle(Event::CallSubmitted(submission), &mut actions);
     }
@@ -165,10 +165,11 @@ fn a_long_chain_of_references_takes_no_stack() {
     for sequence in 1..=CHAIN {
         let mut value = Payload::default();
         if sequence > 1 {
-            value.references = vec![Reference {
+            value.references = [Reference {
                 object: ObjectId::Task(task(sequence - 1)),
                 authority: HEAD,
-            }];
+            }]
+            .into();
         }
         machine.handle(
             Event::ValuePut {
@@ -200,7 +201,7 @@ fn a_wide_fan_of_blocked_routes_is_looked_at_once_each() {
         sequence: 1,
     };
     let mut construction = submit(task(1), unplaced, CallKind::Construct);
-    construction.call.dependencies = vec![];
+    construction.call.dependencies = Few::new();
     construction.place = Some(RuntimeId(9));
     machine.handle(Event::CallSubmitted(construction), &mut actions);
     for sequence in 2..200_000 {
@@ -210,7 +211,7 @@ fn a_wide_fan_of_blocked_routes_is_looked_at_once_each() {
         };
         let mut submission = submit(task(sequence), tessera, CallKind::Method);
         submission.host = Some(ONE);
-        submission.call.dependencies = vec![on(task(1))];
+        submission.call.dependencies = [on(task(1))].into();
         machine.handle(Event::CallSubmitted(submission), &mut actions);
     }
     assert!(actions.len() < 1_000_000);

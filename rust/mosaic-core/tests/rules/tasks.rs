@@ -110,7 +110,7 @@ fn out_1_a_fetch_that_outran_its_call_waits_for_it() {
     net.slow(HEAD, ONE);
     let made = net.call(HEAD, producer);
     let user = net.call_with(HEAD, consumer, |submission| {
-        submission.call.dependencies = vec![on(made)];
+        submission.call.dependencies = [on(made)].into();
     });
     net.deliver();
     assert_eq!(net.runs(TWO), []);
@@ -126,7 +126,7 @@ fn out_1_a_fetch_that_came_too_late_is_told_so() {
     net.slow(TWO, ONE);
     let made = net.call(HEAD, producer);
     let user = net.call_with(HEAD, consumer, |submission| {
-        submission.call.dependencies = vec![on(made)];
+        submission.call.dependencies = [on(made)].into();
     });
     net.deliver();
     net.finish(made, value("x"));
@@ -146,7 +146,7 @@ fn out_1_a_failed_dependency_fails_the_call_and_says_where() {
     let (producer, consumer) = (net.construct(HEAD, ONE), net.construct(HEAD, TWO));
     let made = net.call(HEAD, producer);
     let user = net.call_with(HEAD, consumer, |submission| {
-        submission.call.dependencies = vec![on(made)];
+        submission.call.dependencies = [on(made)].into();
     });
     net.deliver();
     net.finish(made, raised());

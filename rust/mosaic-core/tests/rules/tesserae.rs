@@ -25,7 +25,7 @@ fn tess_1_a_call_that_waits_for_an_argument_holds_up_those_behind_it() {
     let (other, tessera) = (net.construct(HEAD, TWO), net.construct(HEAD, ONE));
     let made = net.call(HEAD, other);
     let waits = net.call_with(HEAD, tessera, |submission| {
-        submission.call.dependencies = vec![on(made)];
+        submission.call.dependencies = [on(made)].into();
     });
     let behind = net.call(HEAD, tessera);
     net.deliver();
@@ -91,7 +91,7 @@ fn tess_2_a_concurrent_tessera_runs_whatever_is_ready() {
     net.finish(construction, value(""));
     let made = net.call(HEAD, other);
     let waits = net.call_with(HEAD, tessera, |submission| {
-        submission.call.dependencies = vec![on(made)];
+        submission.call.dependencies = [on(made)].into();
     });
     let ready = [
         net.call_with(HEAD, tessera, coroutine),
@@ -128,7 +128,7 @@ fn tess_3_callers_do_not_wait_for_each_others_arguments() {
     let theirs = net.call_with(TWO, tessera, |submission| submission.host = Some(ONE));
     net.pass(TWO, HEAD, &[task_of(theirs)]);
     let mine = net.call_with(HEAD, tessera, |submission| {
-        submission.call.dependencies = vec![on(theirs)];
+        submission.call.dependencies = [on(theirs)].into();
     });
     net.deliver();
     assert_eq!(net.runs(ONE), []);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use mosaic_core::call::{Call, CallKind, Construction, Dependency, Outcome, Slot, Source};
 use mosaic_core::event::{Event, Submission, Want};
 use mosaic_core::id::{BufferId, ObjectId, RuntimeId, TaskId, TesseraId};
-use mosaic_core::payload::{Payload, Reference};
+use mosaic_core::payload::{Few, Payload, Reference};
 
 use crate::world::World;
 
@@ -14,7 +14,7 @@ use crate::world::World;
 struct TaskHandle {
     task: TaskId,
     /// The references inside its value, once that is here.
-    value: Vec<Reference>,
+    value: Few<Reference>,
     put: bool,
 }
 
@@ -95,7 +95,7 @@ impl World {
                 .push((tessera, Some(reference.authority))),
             ObjectId::Task(task) => node.program.tasks.push(TaskHandle {
                 task,
-                value: Vec::new(),
+                value: Few::new(),
                 put: false,
             }),
             ObjectId::Buffer(buffer) => {
@@ -117,7 +117,7 @@ impl World {
         } else {
             20 + self.rng.below(100)
         };
-        let mut references = Vec::new();
+        let mut references = Few::new();
         let (makes, passes_on) = (self.rng.chance(20), self.rng.chance(20));
         if makes {
             let sequence = self
@@ -165,13 +165,13 @@ impl World {
         Payload {
             format: 1,
             body: Bytes::from(vec![0; length]),
-            segments: Vec::new(),
+            segments: Few::new(),
             references,
         }
     }
 
-    fn dependencies(&mut self, at: RuntimeId) -> Vec<Dependency> {
-        let mut dependencies = Vec::new();
+    fn dependencies(&mut self, at: RuntimeId) -> Few<Dependency> {
+        let mut dependencies = Few::new();
         while self.rng.chance(30) {
             let tasks: Vec<_> = self.nodes[&at]
                 .program
@@ -235,7 +235,7 @@ impl World {
         if let Some(node) = self.nodes.get_mut(&at) {
             node.program.tasks.push(TaskHandle {
                 task,
-                value: Vec::new(),
+                value: Few::new(),
                 put: false,
             });
         }

@@ -18,7 +18,7 @@ use super::{
 use crate::call::{Call, Construction, Dependency, Failure, Outcome, Slot, Source};
 use crate::event::Role;
 use crate::id::{RuntimeId, TaskId, TesseraId};
-use crate::payload::{Payload, Reference, Segment};
+use crate::payload::{Few, Payload, Reference, Segment};
 use crate::wire::{Message, WireError};
 
 /// Payloads shorter than this are copied out of the read buffer: a result that is kept for hours must
@@ -70,10 +70,10 @@ impl Cursor<'_> {
         Ok(start..self.at)
     }
 
-    fn references(&mut self, count: u32) -> Result<Vec<Reference>, WireError> {
+    fn references(&mut self, count: u32) -> Result<Few<Reference>, WireError> {
         let range = self.advance(u64::from(count) * REFERENCE as u64)?;
         let mut bytes = &self.body.bytes()[range];
-        let mut references = Vec::with_capacity(count as usize);
+        let mut references = Few::with_capacity(count as usize);
         while bytes.has_remaining() {
             let object = join_object((bytes.get_u8(), bytes.get_u32_le(), bytes.get_u64_le()))?;
             references.push(Reference {
@@ -84,13 +84,13 @@ impl Cursor<'_> {
         Ok(references)
     }
 
-    fn dependencies(&mut self, length: u64) -> Result<Vec<Dependency>, WireError> {
+    fn dependencies(&mut self, length: u64) -> Result<Few<Dependency>, WireError> {
         if length == 0 {
-            return Ok(Vec::new());
+            return Ok(Few::new());
         }
         let range = self.advance(length)?;
         // Two passes: the values stand behind the whole block.
-        let mut dependencies = Vec::new();
+        let mut dependencies = Few::new();
         let mut lengths = Vec::new();
         let rows: Vec<DependencyRow<'_>> = read(&self.body.bytes()[range])?;
         for (slot, index, name, owner, sequence, part, source, number, length) in rows {
@@ -139,13 +139,13 @@ impl Cursor<'_> {
         mut self,
         format: u8,
         references: u32,
-        segments: Vec<Segment>,
+        segments: Few<Segment>,
     ) -> Result<Payload, WireError> {
         let references = self.references(references)?;
         Ok(self.rest(format, references, segments))
     }
 
-    fn rest(&self, format: u8, references: Vec<Reference>, segments: Vec<Segment>) -> Payload {
+    fn rest(&self, format: u8, references: Few<Reference>, segments: Few<Segment>) -> Payload {
         let body = self.body.take(self.at..self.body.bytes().len());
         Payload {
             format,
@@ -160,7 +160,7 @@ fn decode_outcome(
     variant: u8,
     header: &[u8],
     cursor: Cursor<'_>,
-    segments: Vec<Segment>,
+    segments: Few<Segment>,
 ) -> Result<(TaskId, bool, Outcome), WireError> {
     let task = |owner, sequence| TaskId {
         owner: RuntimeId(owner),
@@ -206,7 +206,7 @@ fn decode_outcome(
 fn decode_call(
     header: &[u8],
     mut cursor: Cursor<'_>,
-    segments: Vec<Segment>,
+    segments: Few<Segment>,
 ) -> Result<Message, WireError> {
     let row: CallHeader<'_> = read(header)?;
     let (
@@ -258,7 +258,7 @@ pub(in crate::wire) fn decode(
     kind: u8,
     header: &[u8],
     body: Body<'_>,
-    segments: Vec<Segment>,
+    segments: Few<Segment>,
 ) -> Result<Message, WireError> {
     let variant = kind & VARIANT;
     let cursor = Cursor { body, at: 0 };
