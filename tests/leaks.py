@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import re
 import select
 import signal
 import tempfile
@@ -33,6 +34,9 @@ from pathlib import Path
 
 KINDS = ("processes", "threads", "fds", "mappings", "files")
 TOKEN = "MOSAIC_TEST_TOKEN"
+
+# Where the shell says something of a job, of mosaic or of threads, `mosaic.init` and `mrun` follow it.
+FOREIGN = re.compile(r"(SLURM|PBS_|PE_|SGE|MOSAIC_(?!TEST_)).*|.*_NUM_THREADS")
 
 # The kernel unlists a thread a moment after it was joined, and a process a moment after it was
 # killed. The promise to users is 2 s after any death; a test gets the same.
@@ -108,11 +112,13 @@ def end_processes(left: Left) -> None:
 
 
 def isolate() -> Path:
-    """Give this run a token and directories of its own, so that it sees only what it left.
+    """Give this run a token and directories of its own, so that it sees only what it left, and no settings of others.
 
     Returns the directory to remove at the end. Its name is short: the path of a Unix socket holds
     107 bytes.
     """
+    for variable in filter(FOREIGN.fullmatch, list(os.environ)):
+        del os.environ[variable]
     os.environ[TOKEN] = uuid.uuid4().hex
     # pytest's own directories, which it keeps for reading after a failure, stay where they were.
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
