@@ -163,10 +163,9 @@ def test_all_output_comes_in_order():
     """
     with Mrun(program) as script:
         assert script.wait() == 0
-        lines = script.stdout.splitlines()
         x = "x" * 100
         expected = [f"[worker:0:0] {number} {x}" for number in range(20_000)]
-        assert [line for line in lines if line.startswith("[")] == expected
+        assert script.stdout.splitlines() == ["before", *expected, "after"]
         assert "[worker:0:0] last words" in script.stderr.splitlines()
 
 
