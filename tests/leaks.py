@@ -119,6 +119,12 @@ def isolate() -> Path:
     """
     for variable in filter(FOREIGN.fullmatch, list(os.environ)):
         del os.environ[variable]
+    # In the background, or under nohup, a run has signals ignored, and so would every program that a test starts.
+    # What is caught here is not ignored there.
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            interrupt = number == signal.SIGINT
+            signal.signal(number, signal.default_int_handler if interrupt else _ignore)
     os.environ[TOKEN] = uuid.uuid4().hex
     # pytest's own directories, which it keeps for reading after a failure, stay where they were.
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
@@ -131,6 +137,10 @@ def isolate() -> Path:
     os.environ["MOSAIC_WAREHOUSE_IDLE"] = "0.02"
     tempfile.tempdir = None  # look at TMPDIR again
     return home
+
+
+def _ignore(number: int, frame: object) -> None:
+    pass
 
 
 # ------------------------------------------------------------------------------------ one a kind

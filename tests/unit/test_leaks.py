@@ -4,6 +4,7 @@ import json
 import mmap
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -135,6 +136,18 @@ def test_a_run_sees_nothing_of_the_job_that_it_was_started_in():
     assert seen["MOSAIC_TEST_OLD_FILES"] == "kept"
     assert float(seen["MOSAIC_WAREHOUSE_IDLE"]) < 1
     assert seen[leaks.TOKEN] != "theirs"
+
+
+def test_programs_of_a_run_in_the_background_can_be_interrupted():
+    look = (
+        "import shutil, subprocess; from tests import leaks; shutil.rmtree(leaks.isolate()); "
+        "subprocess.run(['grep', 'SigIgn', '/proc/self/status'], check=True)"
+    )
+    ignoring = ["sh", "-c", "trap '' HUP INT QUIT; exec \"$@\"", "-", sys.executable, "-c", look]
+    done = subprocess.run(ignoring, cwd=ROOT, stdout=subprocess.PIPE, timeout=40, check=True)
+    ignored = int(done.stdout.split()[1], 16)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        assert not ignored & 1 << number - 1
 
 
 def test_allowed_kind_is_not_a_leak():
