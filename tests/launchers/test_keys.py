@@ -203,6 +203,7 @@ def test_a_program_in_the_directory_joins_what_waits_there():
                 print(runtime.mode, runtime.num_workers, mosaic.get_monitor().pid == monitor.pid)
                 print(runtime.submit(abs, -1).wait())
         second = "import mosaic; print(mosaic.run(lambda runtime: runtime.mode))"
+        sys.stdout.flush()
         subprocess.run([*sys.argv[1:], "--head", sys.executable, "-c", second], check=True)
         monitor.terminate()
         print(monitor.wait())
@@ -229,7 +230,7 @@ def test_in_the_background_until_it_is_stopped():
     mrun = sys.argv[1:]
     done = subprocess.run([*mrun, "--daemon", "-nw", "1"], capture_output=True, text=True)
     pid = json.loads(KEY.read_text())["pid"]
-    print(done.returncode, done.stderr.endswith(f"(process {pid}); stop them with: kill {pid}\\n"))
+    print(done.returncode, done.stderr.endswith(f"(process {pid}); stop them with: kill {pid}\\n"), flush=True)
     program = "import mosaic; print(mosaic.run(lambda runtime: (runtime.mode, runtime.num_workers)), flush=True)"
     subprocess.run([sys.executable, "-c", program], check=True)
     again = subprocess.run([*mrun, "--daemon"], capture_output=True, text=True)
