@@ -35,8 +35,9 @@ from pathlib import Path
 KINDS = ("processes", "threads", "fds", "mappings", "files")
 TOKEN = "MOSAIC_TEST_TOKEN"
 
-# Where the shell says something of a job, of mosaic or of threads, `mosaic.init` and `mrun` follow it.
-FOREIGN = re.compile(r"(SLURM|PBS_|PE_|SGE|MOSAIC_(?!TEST_)).*|.*_NUM_THREADS")
+# Where the shell says something of a job, of mosaic or of threads, `mosaic.init` and `mrun` follow it. The last decides
+# in which order the lines of several processes come.
+FOREIGN = re.compile(r"(SLURM|PBS_|PE_|SGE|MOSAIC_(?!TEST_)).*|.*_NUM_THREADS|PYTHONUNBUFFERED")
 
 # The kernel unlists a thread a moment after it was joined, and a process a moment after it was
 # killed. The promise to users is 2 s after any death; a test gets the same.

@@ -114,7 +114,8 @@ def test_runtime_directory(place):
 
 def test_a_run_sees_nothing_of_the_job_that_it_was_started_in():
     foreign = ["SLURM_JOB_NODELIST", "SLURMD_NODENAME", "PBS_NODEFILE", "PE_HOSTFILE", "SGE_ROOT"]
-    foreign += ["MOSAIC_NUM_WORKERS", "MOSAIC_PROFILE", "MOSAIC_MONITOR_KEY", "OMP_NUM_THREADS"]
+    foreign += ["MOSAIC_NUM_WORKERS", "MOSAIC_PROFILE", "MOSAIC_MONITOR_KEY"]
+    foreign += ["OMP_NUM_THREADS", "PYTHONUNBUFFERED"]
     ours = {
         "MOSAIC_WAREHOUSE_IDLE": "never",
         "MOSAIC_TEST_OLD_FILES": "kept",
