@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import re
 import select
 import signal
 import tempfile
@@ -33,6 +34,10 @@ from pathlib import Path
 
 KINDS = ("processes", "threads", "fds", "mappings", "files")
 TOKEN = "MOSAIC_TEST_TOKEN"
+
+# Where the shell says something of a job, of mosaic or of threads, `mosaic.init` and `mrun` follow it. The last decides
+# in which order the lines of several processes come.
+FOREIGN = re.compile(r"(SLURM|PBS_|PE_|SGE|MOSAIC_(?!TEST_)).*|.*_NUM_THREADS|PYTHONUNBUFFERED")
 
 # The kernel unlists a thread a moment after it was joined, and a process a moment after it was
 # killed. The promise to users is 2 s after any death; a test gets the same.
@@ -108,11 +113,19 @@ def end_processes(left: Left) -> None:
 
 
 def isolate() -> Path:
-    """Give this run a token and directories of its own, so that it sees only what it left.
+    """Give this run a token and directories of its own, so that it sees only what it left, and no settings of others.
 
     Returns the directory to remove at the end. Its name is short: the path of a Unix socket holds
     107 bytes.
     """
+    for variable in filter(FOREIGN.fullmatch, list(os.environ)):
+        del os.environ[variable]
+    # In the background, or under nohup, a run has signals ignored, and so would every program that a test starts.
+    # What is caught here is not ignored there.
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            interrupt = number == signal.SIGINT
+            signal.signal(number, signal.default_int_handler if interrupt else _ignore)
     os.environ[TOKEN] = uuid.uuid4().hex
     # pytest's own directories, which it keeps for reading after a failure, stay where they were.
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
@@ -125,6 +138,10 @@ def isolate() -> Path:
     os.environ["MOSAIC_WAREHOUSE_IDLE"] = "0.02"
     tempfile.tempdir = None  # look at TMPDIR again
     return home
+
+
+def _ignore(number: int, frame: object) -> None:
+    pass
 
 
 # ------------------------------------------------------------------------------------ one a kind

@@ -60,7 +60,7 @@ async def test_the_worker_is_a_proxy_of_one(runtime):
     assert uids == {worker.uid for worker in runtime.workers}
 
 
-async def test_a_worker_has_one_item_at_a_time(runtime):
+async def test_loop_1_a_worker_has_one_item_at_a_time(runtime):
     shots = await Shots.remote(len=2)
     busy = set()
 

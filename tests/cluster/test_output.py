@@ -21,7 +21,9 @@ def test_prints_of_workers_arrive_with_their_uid():
             speakers = Speaker.remote(len=2)
             for worker in runtime.workers:
                 speakers.say("hello from " + worker.uid, runtime=worker).wait()
-            print("from the script")
+            # Whole: where output is not buffered, `print` is two writes, and the thread that shows what workers print
+            # may come between them.
+            sys.stdout.write("from the script\\n")
         """
     )
     for uid in ("worker:0:0", "worker:0:1"):

@@ -422,7 +422,7 @@ async def test_pushes_of_different_attributes_all_arrive(runtime):
     assert await p.pull(["name", "grad"]) == ["one", 5]
 
 
-async def test_pushes_of_the_same_attributes_are_never_mixed(runtime):
+async def test_param_2_pushes_of_the_same_attributes_are_never_mixed(runtime):
     p = Field.parameter()
     users = [User.remote(runtime=worker) for worker in runtime.workers for _ in range(2)]
 

@@ -27,7 +27,7 @@ async def test_sent_it_carries_its_local_state(runtime):
     assert await p.ref.value == 1
 
 
-async def test_sent_it_is_tied_to_the_same_root(runtime):
+async def test_param_3_sent_it_is_tied_to_the_same_root(runtime):
     p = Field.parameter(1)
     described = await User.remote().describe(p).result()
     assert described == (True, True, True, p.uid, "warehouse:0", True)
@@ -99,7 +99,7 @@ async def test_in_a_loop_over_items(runtime):
     assert await p.pull("grad") == 45
 
 
-async def test_the_root_lives_as_long_as_somebody_refers_to_it(runtime, log):
+async def test_param_1_the_root_lives_as_long_as_somebody_refers_to_it(runtime, log):
     @mosaic.tessera
     class Mortal:
         def __init__(self, log: Log):

@@ -13,7 +13,7 @@ from mosaic.profile import model, tables
 from tests.support import browser, profiles
 
 # A browser may have to be installed first.
-pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
+pytestmark = [pytest.mark.timeout(280), pytest.mark.slow]
 
 GUTTER = 132
 """Pixels on the left of the timeline that hold the names of processes."""

@@ -1,9 +1,9 @@
 """More than fits into memory: what goes to disk, what comes back, and what happens when the disk is full too."""
 
 import asyncio
+import contextlib
 import gc
 import os
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ import pytest
 
 import mosaic
 from tests.support.actors import Echo, Holder
-from tests.support.memory import open_files
+from tests.support.memory import file_system, open_files
 from tests.support.rendezvous import eventually, eventually_async
 
 LIMIT = "64MB"
@@ -154,18 +154,13 @@ def read_only(tmp_path: Path) -> Iterator["mosaic.Runtime"]:
     """The same with a directory that nobody may write to."""
     directory = tmp_path / "read-only"
     directory.mkdir(mode=0o500)
-    # Root may write to a directory of any mode, but not to a file system that is mounted for reading.
-    root = os.geteuid() == 0
-    if root:
-        mount = ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(directory)]
-        subprocess.run(mount, check=True)
-    options = {"warehouse_memory": LIMIT, "spill_directory": directory}
-    try:
+    with contextlib.ExitStack() as mounted:
+        if os.geteuid() == 0:
+            # Who may write to a directory of any mode, but not to a file system that is mounted for reading.
+            mounted.enter_context(file_system(directory, "ro"))
+        options = {"warehouse_memory": LIMIT, "spill_directory": directory}
         with mosaic.session(num_workers=2, **options) as runtime:
             yield runtime
-    finally:
-        if root:
-            subprocess.run(["umount", str(directory)], check=True)
 
 
 @pytest.mark.parametrize(("disk", "reason"), [("no_disk", "missing"), ("read_only", "read-only")])
@@ -261,10 +256,8 @@ async def test_a_cap_on_the_disk(tmp_path):
 @pytest.fixture
 def four_megabytes(tmp_path: Path) -> Iterator[Path]:
     """A file system of that size."""
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(tmp_path)]
-    subprocess.run(mount, check=True)
-    yield tmp_path
-    subprocess.run(["umount", str(tmp_path)], check=True)
+    with file_system(tmp_path, "size=4m"):
+        yield tmp_path
 
 
 @pytest.mark.root

@@ -9,7 +9,7 @@ import pytest
 import mosaic
 from mosaic.runtime import Warehouse
 from tests.support.actors import Counter, Echo
-from tests.support.rendezvous import Log
+from tests.support.rendezvous import Log, eventually_async
 
 pytestmark = pytest.mark.usefixtures("warehouse")
 
@@ -90,10 +90,13 @@ async def test_its_own_view_of_the_network(runtime):
 async def test_what_it_prints_is_shown(capfd, runtime):
     await runtime.exec("printed", lambda _: print("said at the warehouse"))
     await runtime.barrier()
-    out = ""
-    while "[warehouse:0] said at the warehouse" not in out:
-        out += capfd.readouterr().out
-        await asyncio.sleep(0)
+    out = []
+
+    def shown():
+        out.append(capfd.readouterr().out)
+        return "[warehouse:0] said at the warehouse\n" in "".join(out)
+
+    await eventually_async(shown)
 
 
 async def test_code_there_uses_the_workers(runtime):
@@ -250,6 +253,9 @@ async def test_it_knows_the_size_of_what_it_keeps(runtime):
     await value.drop()
     del field
     gc.collect()
-    # Nobody tells here that the root is freed; asking gives it the time.
-    while await kept() - before > 1000:
-        pass
+
+    async def freed():
+        return await kept() - before <= 1000
+
+    # Nobody tells here that the root is freed.
+    await eventually_async(freed)

@@ -1,6 +1,7 @@
 """What old programs import, from where they import it."""
 
 import importlib
+import inspect
 import re
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 import mosaic
+from mosaic.runtime.head import _ACCEPTED
+from tests.support.actors import Echo
 
 NAMES = {
     "mosaic": "tessera init run stop runtime logger clear_runtime interactive gather h5 profiler subprocess"
@@ -92,22 +95,30 @@ def test_other_names_with_a_runtime():
 
 PAGE = Path(__file__).parents[2] / "docs" / "migration.md"
 
+THINGS = {"proxy", "task", "runtime", "warehouse", "ref", "obj", "loop"}
+"""What the page calls objects whose attributes it names."""
+
 
 def names_of_the_page():
     """Give the modules of the migration page with the names in the first columns of their tables."""
     for section in PAGE.read_text().split("\n## ")[1:]:
         module = re.match(r"`(mosaic[.\w]*)`", section)
         for row in re.findall(r"^\| (.*?) \|", section, re.MULTILINE) if module else ():
-            for name in re.findall(r"`([A-Za-z_][.\w]*)(?:\([^`]*\))?`", row):
+            for name in re.findall(r"`(?:await )?([A-Za-z_][.\w]*)(?:\([^`]*\))?`", row):
                 yield module[1], name
 
 
+def names_between(start, end):
+    """Give the names that a sentence of the page lists."""
+    (sentence,) = re.findall(f"^{start}(.*?){end}", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    return re.findall(r"`(\w+)`", sentence)
+
+
 def test_the_migration_page_names_what_there_is():
-    instances = {"proxy", "task", "runtime", "warehouse", "ref", "obj", "loop", "eager"}
     checked = 0
     for module, name in names_of_the_page():
         first, *rest = name.removeprefix("mosaic.").split(".")
-        if first in instances or first.startswith("get_"):
+        if first in THINGS or first.startswith("get_"):
             continue
         home = "mosaic" if name.startswith("mosaic.") else module
         try:
@@ -118,3 +129,36 @@ def test_the_migration_page_names_what_there_is():
             found = getattr(found, part)
         checked += 1
     assert checked > 50
+
+
+async def test_the_migration_page_names_attributes_that_there_are(runtime):
+    proxy = await Echo.remote()
+    hosted = Echo.local()
+    await hosted.listen_async()
+    things = {
+        "proxy": proxy,
+        "task": proxy.back(1),
+        "runtime": runtime,
+        "warehouse": mosaic.get_local_warehouse(),
+        "ref": runtime.put(1),
+        "obj": hosted.obj,
+        "loop": mosaic.get_event_loop(),
+    }
+    assert set(things) == THINGS
+    checked = set()
+    for _, name in names_of_the_page():
+        first, *rest = name.split(".")
+        if first in THINGS and rest:
+            # Not what a proxy would ask the other side for.
+            assert inspect.getattr_static(things[first], rest[0]) is not None, name
+            checked.add(first)
+        elif first.startswith("get_"):
+            assert getattr(mosaic, first) is not None
+    assert checked == THINGS
+    for name in names_between("Instances have, unless their class defines them:", r"\. "):
+        assert hasattr(hosted.obj, name), name
+
+
+def test_the_migration_page_names_the_keywords_that_mean_nothing():
+    named = names_between("These keywords of `init` and `run` are taken", r"\. ")
+    assert sorted(named) == sorted(["init", "asyncio_loop", *_ACCEPTED])

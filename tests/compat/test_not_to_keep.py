@@ -1,6 +1,5 @@
 """Faults of old that are gone, each named as it was seen: no hang, nothing lost, and the right error."""
 
-import asyncio
 import sys
 import threading
 
@@ -9,13 +8,7 @@ import pytest
 import mosaic
 from mosaic.core import TaskProxy
 from tests.support.actors import Blocker, Counter, Echo
-
-SOON = 20
-"""Seconds after which something counts as hung."""
-
-
-async def soon(awaitable):
-    return await asyncio.wait_for(awaitable, SOON)
+from tests.support.rendezvous import soon
 
 
 def meet(mine, theirs):

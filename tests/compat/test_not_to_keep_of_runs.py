@@ -1,6 +1,5 @@
 """Faults of old of whole runs: deaths, keys and directories, threads and ports."""
 
-import asyncio
 import os
 import signal
 
@@ -9,14 +8,8 @@ import pytest
 import mosaic
 from mosaic.core import TesseraProxy
 from tests.support.actors import Echo
+from tests.support.rendezvous import DEADLINE, soon
 from tests.support.scripts import run_script
-
-SOON = 20
-"""Seconds after which something counts as hung."""
-
-
-async def soon(awaitable):
-    return await asyncio.wait_for(awaitable, SOON)
 
 
 @mosaic.tessera
@@ -77,7 +70,7 @@ def test_an_empty_script_ends():
             mosaic.run(main, num_workers=2)
             print("ended")
         """,
-        timeout=SOON,
+        timeout=DEADLINE,
     )
     assert out == "ended\n"
 

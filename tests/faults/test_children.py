@@ -57,7 +57,8 @@ async def test_their_hold_on_the_output_does_not_delay_the_news_of_the_death(fre
     os.kill(worker, signal.SIGKILL)
     with pytest.raises(mosaic.RuntimeDisconnectedError, match="SIGKILL"):
         await waiting.result()
-    assert time.monotonic() - began < 1
+    # As long as they live, it would be for ever.
+    assert time.monotonic() - began < 10
 
 
 def test_they_end_at_the_stop():

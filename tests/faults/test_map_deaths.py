@@ -21,7 +21,7 @@ def expected(n):
     return [i * i for i in range(n)]
 
 
-async def test_async_for_gives_a_dead_workers_item_to_another(fresh, log):
+async def test_loop_2_async_for_gives_a_dead_workers_item_to_another(fresh, log):
     @fresh.async_for(range(12))
     async def loop(worker, item):
         return await fresh.submit(work, log, item, {5: 1}, runtime=worker).result()
@@ -93,7 +93,7 @@ async def test_async_for_over_an_array(fresh, log, flag):
     assert flag("died").is_set()
 
 
-async def test_async_for_over_an_array_goes_on_with_the_elements_left(fresh, flag):
+async def test_loop_3_async_for_over_an_array_goes_on_with_the_elements_left(fresh, flag):
     # The replacement of a dead worker has no element: it is of no use to the loop, and no item is lost.
     array = Doomed.remote(len=2)
     first_workers = set(fresh.workers)
@@ -132,7 +132,7 @@ async def test_map_loses_nothing(fresh, log, chunksize):
     assert all(counts[i] >= 1 + n for i, n in deadly.items())
 
 
-async def test_map_repeats_only_what_a_death_took_along(fresh, log):
+async def test_map_1_repeats_only_what_a_death_took_along(fresh, log):
     # Items that take longer than a message: what had ended before was told before.
     def slow(log, item):
         time.sleep(0.02)  # the work
@@ -193,7 +193,7 @@ async def test_submit_with_retries_fetches_its_arguments_again(fresh, log):
     assert await asyncio.wait_for(task.result(), BOUND) == 36
 
 
-async def test_a_death_counts_only_against_what_ran_alone(fresh, log):
+async def test_map_2_a_death_counts_only_against_what_ran_alone(fresh, log):
     # Every item of a lost chunk is suspected; none but the killer is given up, and even one death would do.
     with pytest.raises(mosaic.RuntimeDisconnectedError, match=r"\b11\b") as info:
         await asyncio.wait_for(
@@ -232,7 +232,7 @@ def barren(tmp_path, monkeypatch, flag):
 
 
 @pytest.mark.parametrize("way", ["map", "imap", "async_for", "wait_for_workers"])
-async def test_no_worker_left_and_none_will_join(barren, log, way):
+async def test_loop_4_map_3_no_worker_left_and_none_will_join(barren, log, way):
     pid = await barren.submit(os.getpid).result()
 
     async def collect():

@@ -14,7 +14,7 @@ from mosaic import _core
 from mosaic.runtime.launched import VARIABLE
 from tests.support.launching import MRUN, Mrun, under_mrun
 from tests.support.rendezvous import Flag, eventually
-from tests.support.scripts import run_script
+from tests.support.scripts import run_in, run_script
 
 ALONE = """
 import mosaic
@@ -45,21 +45,6 @@ def leave_key(home: Path, **changes: object) -> Path:
     path.write_text(json.dumps(key))
     path.chmod(0o600)
     return path
-
-
-def run_in(home, command, expect=0):
-    """Run a command in a directory; return its output and its errors."""
-    done = subprocess.run(
-        command,
-        cwd=home,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=40,
-        check=False,
-    )
-    assert done.returncode == expect, done.stderr
-    return done.stdout, done.stderr
 
 
 def python(text):
@@ -218,6 +203,7 @@ def test_a_program_in_the_directory_joins_what_waits_there():
                 print(runtime.mode, runtime.num_workers, mosaic.get_monitor().pid == monitor.pid)
                 print(runtime.submit(abs, -1).wait())
         second = "import mosaic; print(mosaic.run(lambda runtime: runtime.mode))"
+        sys.stdout.flush()
         subprocess.run([*sys.argv[1:], "--head", sys.executable, "-c", second], check=True)
         monitor.terminate()
         print(monitor.wait())
@@ -244,7 +230,7 @@ def test_in_the_background_until_it_is_stopped():
     mrun = sys.argv[1:]
     done = subprocess.run([*mrun, "--daemon", "-nw", "1"], capture_output=True, text=True)
     pid = json.loads(KEY.read_text())["pid"]
-    print(done.returncode, done.stderr.endswith(f"(process {pid}); stop them with: kill {pid}\\n"))
+    print(done.returncode, done.stderr.endswith(f"(process {pid}); stop them with: kill {pid}\\n"), flush=True)
     program = "import mosaic; print(mosaic.run(lambda runtime: (runtime.mode, runtime.num_workers)), flush=True)"
     subprocess.run([sys.executable, "-c", program], check=True)
     again = subprocess.run([*mrun, "--daemon"], capture_output=True, text=True)
@@ -273,17 +259,9 @@ def test_a_program_that_is_not_mruns_goes_on_alone_when_the_workers_are_taken():
     with Mrun(JOINING, options=("-nw", "1")) as script:
         script.wait_for_flag("inside")
         environment = {"TMPDIR": str(script.temporary), "XDG_RUNTIME_DIR": str(script.temporary)}
-        done = subprocess.run(
-            python(ALONE),
-            cwd=script.home,
-            env=os.environ | environment,
-            capture_output=True,
-            text=True,
-            timeout=40,
-            check=True,
-        )
-        assert done.stdout == "('local', 1)\n"
-        assert "belong to another program at this moment" in done.stderr
+        out, err = run_in(script.home, python(ALONE), env=environment)
+        assert out == "('local', 1)\n"
+        assert "belong to another program at this moment" in err
         Flag(script.home / "go").set()
         assert script.wait(10) == 0
         script.assert_nothing_left()

@@ -3,14 +3,12 @@
 import os
 import select
 import signal
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from tests.support.launching import MRUN, Mrun, under_mrun
-from tests.support.scripts import run_script
+from tests.support.scripts import ROOT, run_in, run_script
 
 FACTS = """
 import os
@@ -163,10 +161,9 @@ def test_all_output_comes_in_order():
     """
     with Mrun(program) as script:
         assert script.wait() == 0
-        lines = script.stdout.splitlines()
         x = "x" * 100
         expected = [f"[worker:0:0] {number} {x}" for number in range(20_000)]
-        assert [line for line in lines if line.startswith("[")] == expected
+        assert script.stdout.splitlines() == ["before", *expected, "after"]
         assert "[worker:0:0] last words" in script.stderr.splitlines()
 
 
@@ -190,34 +187,18 @@ def test_the_exit_code_is_the_programs(end):
 
 @pytest.mark.parametrize("command", ["exit 0", "exit 42", "kill -HUP $$"])
 def test_a_command_that_never_starts_mosaic(command, tmp_path):
-    done = mrun("-nw", "1", "sh", "-c", command, cwd=tmp_path)
-    assert done.returncode == {"exit 0": 0, "exit 42": 42}.get(command, 129)
+    code = {"exit 0": 0, "exit 42": 42}.get(command, 129)
+    run_in(tmp_path, under_mrun("-nw", "1", "sh", "-c", command), expect=code)
     assert list(tmp_path.iterdir()) == []
 
 
-def mrun(*arguments, cwd, env=None):
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("MOSAIC_MONITOR")}
-    return subprocess.run(
-        [*MRUN, *arguments],
-        cwd=cwd,
-        env=environment | (env or {}),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=40,
-        check=False,
-    )
-
-
 def test_commands_that_cannot_be_run(tmp_path):
-    done = mrun("no-such-program", cwd=tmp_path)
-    assert done.returncode == 127
-    assert "cannot run no-such-program" in done.stderr
+    _, err = run_in(tmp_path, under_mrun("no-such-program"), expect=127)
+    assert "cannot run no-such-program" in err
     text = tmp_path / "text"
     text.write_text("no program")
-    done = mrun("./text", cwd=tmp_path)
-    assert done.returncode == 126
-    assert "ermission denied" in done.stderr
+    _, err = run_in(tmp_path, under_mrun("./text"), expect=126)
+    assert "ermission denied" in err
 
 
 def test_the_key_is_private_and_goes():
@@ -244,14 +225,13 @@ def test_the_folder_stays_if_something_else_is_in_it(tmp_path):
     folder = tmp_path / "mosaic-workspace"
     folder.mkdir(mode=0o755)
     (folder / "result").touch()
-    assert mrun("-nw", "1", "true", cwd=tmp_path).returncode == 0
+    run_in(tmp_path, under_mrun("-nw", "1", "true"))
     assert [path.name for path in folder.iterdir()] == ["result"]
 
 
 def test_what_the_command_left_running_ends(tmp_path):
     out = tmp_path / "pid"
-    done = mrun("-nw", "1", "sh", "-c", f"sleep 600 & echo $! > {out}", cwd=tmp_path)
-    assert done.returncode == 0
+    run_in(tmp_path, under_mrun("-nw", "1", "sh", "-c", f"sleep 600 & echo $! > {out}"))
     with pytest.raises(ProcessLookupError):
         os.kill(int(out.read_text()), 0)
 
@@ -364,29 +344,20 @@ def test_two_in_one_directory_do_not_mix():
         environment = {
             "TMPDIR": str(script.temporary),
             "XDG_RUNTIME_DIR": str(script.temporary),
-            "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+            "PYTHONPATH": str(ROOT),
         }
-        done = mrun(
-            "-nw", "2", sys.executable, str(script.path), "second", cwd=script.home, env=environment
-        )
-        assert done.stdout == "second 2\n", done.stderr
-        assert "belongs to another mrun" in done.stderr
+        second = [*under_mrun("-nw", "2"), sys.executable, str(script.path), "second"]
+        out, err = run_in(script.home, second, env=environment)
+        assert out == "second 2\n"
+        assert "belongs to another mrun" in err
         assert script.wait() == 0
         assert script.stdout == "first 1\n"
         script.assert_nothing_left()
 
 
 def test_standard_input_is_the_commands(tmp_path):
-    done = subprocess.run(
-        [*MRUN, "-nw", "1", "cat"],
-        cwd=tmp_path,
-        input="through and through",
-        capture_output=True,
-        text=True,
-        timeout=40,
-        check=False,
-    )
-    assert done.stdout == "through and through"
+    out, _ = run_in(tmp_path, under_mrun("-nw", "1", "cat"), said="through and through")
+    assert out == "through and through"
 
 
 @pytest.mark.parametrize("under", [(), under_mrun("-nw", "1")], ids=["alone", "mrun"])
@@ -440,16 +411,16 @@ def test_a_profile_is_left_in_the_workspace(tmp_path):
         "-c",
         "import mosaic; mosaic.run(lambda r: r.submit(abs, -1).wait())",
     ]
-    assert mrun("--profile", "-nw", "1", *program, cwd=tmp_path).returncode == 0
+    run_in(tmp_path, under_mrun("--profile", "-nw", "1", *program))
     (profile,) = folder.iterdir()
     assert profile.stat().st_size > 0
     # Programs that come to a monitor in the background are told too.
-    done = mrun("--profile", "--daemon", "-nw", "1", cwd=tmp_path)
+    _, err = run_in(tmp_path, under_mrun("--profile", "--daemon", "-nw", "1"))
     try:
-        subprocess.run(program, cwd=tmp_path, timeout=40, check=True)
+        run_in(tmp_path, program)
         assert len([path for path in folder.iterdir() if path.suffix == profile.suffix]) == 2
     finally:
-        pid = int(done.stderr.split()[-1])
+        pid = int(err.split()[-1])
         ended = os.pidfd_open(pid)
         os.kill(pid, signal.SIGTERM)
         select.select([ended], [], [], 10)

@@ -1,8 +1,6 @@
 """The inversion, however it is started and whatever befalls it, finds what plain NumPy finds in one process."""
 
 import asyncio
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -20,19 +18,13 @@ from tests.programs.acoustic.grid import Grid
 from tests.programs.acoustic.inversion import main
 from tests.programs.acoustic.losses import Smoothness
 from tests.programs.acoustic.variables import Field
+from tests.support.kernels import Kernel
+from tests.support.launching import under_mrun
 from tests.support.rendezvous import Flag
-from tests.support.scripts import ROOT
+from tests.support.scripts import ROOT, run_in
 
 PROGRAM = Path(__file__).with_name("invert.py")
-
-LAUNCHERS = {
-    "alone": lambda workers: [sys.executable, str(PROGRAM), str(workers)],
-    "mrun": lambda workers: [
-        *(sys.executable, "-m", "mosaic.cli.mrun", "-nw", str(workers)),
-        *(sys.executable, str(PROGRAM)),
-    ],
-}
-"""How the program is started, given a number of workers."""
+PLACE = {"PYTHONPATH": str(ROOT)}
 
 TOLERANCE = {"rtol": 1e-12, "atol": 1e-9}
 """Metres a second: of values around 1500, summed in another order."""
@@ -154,26 +146,17 @@ def test_the_files_that_it_leaves(folder, expected):
     assert checkpoint.read(folder / "checkpoint-2")["iteration"] == 2
 
 
-def launched(launcher, workers, folder, **environment):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-    return subprocess.run(
-        LAUNCHERS[launcher](workers),
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
-
-
 @pytest.mark.parametrize(
     ("launcher", "workers"), [("alone", 2), ("mrun", 1), ("mrun", 2), ("mrun", 4)]
 )
 def test_as_a_program(launcher, workers, folder, expected):
-    done = launched(launcher, workers, folder)
-    assert done.returncode == 0, done.stderr
-    said = dict(line.partition(" ")[::2] for line in done.stdout.splitlines())
+    command = [sys.executable, str(PROGRAM)]
+    if launcher == "mrun":
+        command = [*under_mrun("-nw", str(workers)), *command]
+    else:
+        command.append(str(workers))
+    out, _ = run_in(folder, command, env=PLACE)
+    said = dict(line.partition(" ")[::2] for line in out.splitlines())
     assert (said["workers"], said["mode"]) == (
         str(workers),
         "local" if launcher == "alone" else "cluster",
@@ -185,8 +168,8 @@ def test_as_a_program(launcher, workers, folder, expected):
 
 @pytest.mark.faults
 def test_as_a_program_with_a_worker_killed_in_the_middle(folder, expected):
-    done = launched("mrun", 2, folder, ACOUSTIC_ACCIDENT="adjoint")
-    assert done.returncode == 0, done.stderr
+    command = [*under_mrun("-nw", "2"), sys.executable, str(PROGRAM)]
+    run_in(folder, command, env=PLACE | {"ACOUSTIC_ACCIDENT": "adjoint"})
     assert (folder / "killed").exists()
     np.testing.assert_allclose(np.load(folder / "result.npy"), expected[0], **TOLERANCE)
 
@@ -209,25 +192,23 @@ def test_with_a_profile(folder, expected):
     assert not any("laplacian" in name or "make_sponge" in name for name in functions)
 
 
-NOTEBOOK = [
-    "import mosaic\nfrom tests.programs.acoustic.inversion import main",
-    'runtime = await mosaic.interactive("on", num_workers=2)\nprint(runtime.mode)',
-    'found = await main(runtime)\nimport numpy as np\nnp.save("result.npy", found.vp)',
-    'await mosaic.interactive("off")\nprint(mosaic.runtime())',
-]
-
-
 def test_as_a_notebook(folder, expected):
-    nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
-    pytest.importorskip("ipykernel", reason="ipykernel is not installed")
-    from nbformat.v4 import new_code_cell, new_notebook
+    async def cells():
+        async with Kernel() as kernel:
+            await kernel.run(f"""
+                import os, mosaic, numpy as np
+                from tests.programs.acoustic.inversion import main
+                os.chdir({str(folder)!r})
+            """)
+            shown = await kernel.run("""
+                runtime = await mosaic.interactive("on", num_workers=2)
+                print(runtime.mode)
+            """)
+            assert shown.lines() == ["interactive"]
+            await kernel.run('np.save("result.npy", (await main(runtime)).vp)')
+            shown = await kernel.run('await mosaic.interactive("off"); print(mosaic.runtime())')
+            assert shown.lines() == ["None"]
+            kernel.assert_nothing_left()
 
-    notebook = new_notebook(cells=[new_code_cell(source) for source in NOTEBOOK])
-    client = nbclient.NotebookClient(
-        notebook, timeout=50, resources={"metadata": {"path": str(folder)}}
-    )
-    asyncio.run(client.async_execute(env={**os.environ, "PYTHONPATH": str(ROOT)}))
-    printed = ["".join(o.get("text", "") for o in cell.outputs) for cell in notebook.cells]
-    assert "interactive" in printed[1]
-    assert "None" in printed[3]
+    asyncio.run(cells())
     np.testing.assert_allclose(np.load(folder / "result.npy"), expected[0], **TOLERANCE)

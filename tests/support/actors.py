@@ -106,8 +106,5 @@ class Mortal:
     def hello(self):
         return self.name
 
-    def myself(self):
-        return self
-
     def __del__(self):
         self.log.add(self.name)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import psutil
 
-from tests.support.rendezvous import eventually
 from tests.support.scripts import Script
 
 MRUN = (sys.executable, "-m", "mosaic.cli.mrun")
@@ -54,8 +53,3 @@ def _words(process: psutil.Process) -> str:
         return " ".join(process.cmdline())
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return ""
-
-
-def wait_for_key(path: Path) -> None:
-    """Wait until a key is there."""
-    eventually(path.exists, f"a key at {path}", 20)

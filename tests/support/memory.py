@@ -1,11 +1,15 @@
-"""How much memory this process and those that it started use together."""
+"""How much memory this process and those that it started use together, and file systems that are made of memory."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+import pytest
 
 
 def shared_bytes_of_tree() -> int:
@@ -54,3 +58,17 @@ def open_files(target: str) -> int:
         except OSError:
             continue
     return count
+
+
+@contextlib.contextmanager
+def file_system(directory: Path, options: str) -> Iterator[None]:
+    """Have a file system in a directory for a while; skip the test where not even root may mount, as in containers."""
+    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(directory)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason, *_ = done.stderr.splitlines() or [f"mount ended with {done.returncode}"]
+        pytest.skip(f"no file system can be mounted here: {reason}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(directory)], check=True)

@@ -7,9 +7,11 @@ Nothing here guesses how long something takes. Who waits, waits for a fact, and 
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 DEADLINE = 20.0
 INTERVAL = 0.005
@@ -41,6 +43,11 @@ async def eventually_async(
         if time.monotonic() > end:
             raise AssertionError(f"not within {timeout} s: {what or condition}")
         await asyncio.sleep(INTERVAL)
+
+
+async def soon(awaitable: Awaitable[T], timeout: float = DEADLINE) -> T:
+    """Wait for something that must not hang."""
+    return await asyncio.wait_for(awaitable, timeout)
 
 
 class Flag:

@@ -168,5 +168,27 @@ def run_script(
         return out, err
 
 
+def run_in(
+    directory: Path,
+    command: Sequence[str],
+    expect: int = 0,
+    env: dict[str, str] | None = None,
+    said: str = "",
+) -> tuple[str, str]:
+    """Run a command in a directory to its end, with ``said`` as its input; return its output and its errors."""
+    done = subprocess.run(
+        command,
+        cwd=directory,
+        env=os.environ | (env or {}),
+        input=said,
+        capture_output=True,
+        text=True,
+        timeout=40,
+        check=False,
+    )
+    assert done.returncode == expect, f"exit code {done.returncode}: {done.stdout}{done.stderr}"
+    return done.stdout, done.stderr
+
+
 def _shared_memory() -> set[str]:
     return {n for n in os.listdir("/dev/shm") if n.startswith("mosaic")}

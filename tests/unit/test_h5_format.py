@@ -1,5 +1,6 @@
 """Files exchange with the older package: read with plain h5py what we write, and write by hand what it wrote."""
 
+import os
 from pathlib import Path
 
 import h5py
@@ -9,7 +10,7 @@ import pytest
 from mosaic import h5
 from mosaic.types import Struct
 
-ROOT = Path(__file__).resolve().parents[2]
+OLD_FILES = "MOSAIC_TEST_OLD_FILES"
 FLAGS = ("is_ndarray", "is_list", "is_tuple", "is_str", "is_bytes", "is_none")
 
 
@@ -196,37 +197,34 @@ def test_text_of_a_fixed_length_that_says_so(tmp_path):
     assert h5.read(tmp_path / "fixed.h5") == {"text": "fixed", "texts": ["a", "bc"]}
 
 
-def test_the_phantom(tmp_path):
-    """A file that the older package wrote, read, and written again as it was."""
-    places = [folder / "shared" / "data" for folder in ROOT.parents]
-    found = [place / "anastasio2D-TrueModel.h5" for place in places if place.is_dir()]
-    if not found or not found[0].exists():
-        pytest.skip("there is no shared/data with the file beside the checkout")
-    naming = {"path": found[0].parent, "project_name": "anastasio2D", "parameter": "true_model"}
-    with h5.HDF5(**naming, mode="r") as file:
-        content = file.load()
-        assert content.data.shape == content.shape == content.space.shape == (356, 385)
-        assert content.data.load().dtype == content.dtype == "float32"
-        assert 1400 < content.data[178].mean() < 1700
-        assert content.inner == [["50", "406", "None"], ["50", "435", "None"]]
-        assert content.space.spacing == (0.0005, 0.0005)
-        assert (content.time.num, content.time_dependent) == (2500, False)
-        h5.write(tmp_path / "again.h5", content)
-    with h5py.File(found[0]) as theirs, h5py.File(tmp_path / "again.h5") as ours:
-        names = []
-        theirs.visit(names.append)
-        ours_names = []
-        ours.visit(ours_names.append)
-        assert names == ours_names
-        for name in names:
-            one, two = theirs[name], ours[name]
-            # Every attribute that theirs has, of the same type; ours has the flags that came later too.
-            for key, value in one.attrs.items():
-                assert two.attrs[key] == value, (name, key)
-                assert two.attrs.get_id(key).dtype == one.attrs.get_id(key).dtype
-            if isinstance(one, h5py.Dataset):
-                assert (one.dtype, one.shape) == (two.dtype, two.shape)
-                assert np.array_equal(one[()], two[()])
+def test_files_that_the_older_package_itself_wrote(tmp_path):
+    """Read, and written again as they were."""
+    place = os.environ.get(OLD_FILES)
+    if place is None:
+        pytest.skip(f"{OLD_FILES} names no directory with files that the older package wrote")
+    paths = sorted(Path(place).glob("*.h5"))
+    assert paths, f"no .h5 files in {place}, which {OLD_FILES} names"
+    for path in paths:
+        h5.write(tmp_path / path.name, h5.read(path))
+        with h5py.File(path) as theirs, h5py.File(tmp_path / path.name) as ours:
+            the_same(theirs, ours)
+
+
+def the_same(theirs, ours):
+    names = []
+    theirs.visit(names.append)
+    our_names = []
+    ours.visit(our_names.append)
+    assert names == our_names
+    for name in names:
+        one, two = theirs[name], ours[name]
+        # Every attribute that theirs has, of the same type; ours has the flags that came later too.
+        for key, value in one.attrs.items():
+            assert two.attrs[key] == value, (name, key)
+            assert two.attrs.get_id(key).dtype == one.attrs.get_id(key).dtype
+        if isinstance(one, h5py.Dataset):
+            assert (one.dtype, one.shape) == (two.dtype, two.shape), name
+            assert np.array_equal(one[()], two[()]), name
 
 
 def test_a_file_of_somebody_elses(tmp_path):

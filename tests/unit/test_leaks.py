@@ -1,7 +1,10 @@
 """The leak check itself: each kind of leak is seen, and gone when it is gone."""
 
+import json
 import mmap
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -11,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests import leaks
+from tests.support.scripts import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -106,6 +110,45 @@ def test_runtime_directory(place):
     assert kinds(before) == {"files"}
     directory.rmdir()
     assert kinds(before) == set()
+
+
+def test_a_run_sees_nothing_of_the_job_that_it_was_started_in():
+    foreign = ["SLURM_JOB_NODELIST", "SLURMD_NODENAME", "PBS_NODEFILE", "PE_HOSTFILE", "SGE_ROOT"]
+    foreign += ["MOSAIC_NUM_WORKERS", "MOSAIC_PROFILE", "MOSAIC_MONITOR_KEY"]
+    foreign += ["OMP_NUM_THREADS", "PYTHONUNBUFFERED"]
+    ours = {
+        "MOSAIC_WAREHOUSE_IDLE": "never",
+        "MOSAIC_TEST_OLD_FILES": "kept",
+        leaks.TOKEN: "theirs",
+    }
+    look = "import json, os; from tests import leaks; leaks.isolate()"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{look}; print(json.dumps(dict(os.environ)))"],
+        cwd=ROOT,
+        env=os.environ | dict.fromkeys(foreign, "4") | ours,
+        stdout=subprocess.PIPE,
+        timeout=40,
+        check=True,
+    )
+    seen = json.loads(done.stdout)
+    shutil.rmtree(Path(seen["TMPDIR"]).parent)
+    assert not set(foreign) & set(seen)
+    assert seen["PATH"] == os.environ["PATH"]
+    assert seen["MOSAIC_TEST_OLD_FILES"] == "kept"
+    assert float(seen["MOSAIC_WAREHOUSE_IDLE"]) < 1
+    assert seen[leaks.TOKEN] != "theirs"
+
+
+def test_programs_of_a_run_in_the_background_can_be_interrupted():
+    look = (
+        "import shutil, subprocess; from tests import leaks; shutil.rmtree(leaks.isolate()); "
+        "subprocess.run(['grep', 'SigIgn', '/proc/self/status'], check=True)"
+    )
+    ignoring = ["sh", "-c", "trap '' HUP INT QUIT; exec \"$@\"", "-", sys.executable, "-c", look]
+    done = subprocess.run(ignoring, cwd=ROOT, stdout=subprocess.PIPE, timeout=40, check=True)
+    ignored = int(done.stdout.split()[1], 16)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        assert not ignored & 1 << number - 1
 
 
 def test_allowed_kind_is_not_a_leak():
