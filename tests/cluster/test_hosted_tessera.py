@@ -24,6 +24,17 @@ async def test_what_it_tells(runtime):
     assert hosted.state == "listening"
 
 
+async def test_the_object_knows_its_tessera_at_once(runtime):
+    hosted = Counter.local()
+    obj = hosted.obj
+    assert obj.is_tessera
+    assert obj.uid == hosted.uid
+    assert obj.runtime_id == hosted.runtime_id
+    view = obj._tessera
+    await Echo.remote().call(hosted, "value")
+    assert obj._tessera is view
+
+
 async def test_attributes(runtime):
     hosted = Counter.local(3)
     value = hosted.get_attr("count")

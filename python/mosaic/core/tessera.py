@@ -323,6 +323,10 @@ def build(raw: RawId, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 
 def register(raw: RawId, obj: object, uid: str | None) -> None:
     """Remember that an object is hosted, as long as it lives, where its class allows a weak reference."""
+    known = hosted(obj)
+    if known is not None and known._raw == raw:
+        # Made in this process: whoever made it has registered it at once.
+        return
     key = id(obj)
 
     def gone(_: object) -> None:
@@ -414,6 +418,7 @@ def local(
     engine = network.engine()
     obj = cls(*args, **kwargs)
     ref, construction = host(engine, cls, obj, options)
+    register(ref.id, obj, options["uid"])
     view = Tessera(ref.id, obj, options["uid"])
     view.keep(obj, ref, construction)
     return view

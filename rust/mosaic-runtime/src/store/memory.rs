@@ -4,8 +4,8 @@
 //! not there (`MEMORY-1`). A private mapping shows the file, and keeps what is written to it for itself
 //! (`MEMORY-2`); what was written can be discarded, and the mapping used again, at the price of the touched
 //! pages. Large mappings begin at a multiple of the span of a page table, so that moving one moves tables rather
-//! than pages (34 us for 100 MB where mapping anew and touching every page again takes 13 ms). The largest are as
-//! long as the tables above those span, so that moving one moves the few entries for these (1 us for 1 GB).
+//! than pages. The largest are as long as the tables above those span, so that moving one moves the few entries for
+//! these. What that costs is in `docs/design/store.md`.
 
 use std::fs::File;
 use std::io;
