@@ -47,13 +47,7 @@ impl Launcher {
         }
     }
 
-    fn try_head(&self, workers: usize) -> Result<Head, EngineError> {
-        let launch = Launch {
-            command: vec![MEMBER.into(), "worker".into()],
-            environment: Vec::new(),
-            workers,
-            grace: PATIENCE,
-        };
+    fn try_head(&self, launch: Launch) -> Result<Head, EngineError> {
         let seat = MonitorSeat {
             directory: self.monitor.directory().into(),
             monitor: std::process::id(),
@@ -65,7 +59,7 @@ impl Launcher {
     }
 
     fn head(&self, workers: usize) -> Head {
-        let head = self.try_head(workers).expect("a head");
+        let head = self.try_head(launch(workers)).expect("a head");
         head.0
             .wait_ready(workers, deadline())
             .expect("every worker");
@@ -86,6 +80,15 @@ impl Drop for Launcher {
         let left = std::fs::read_dir(self.workspace.path()).expect("the workspace");
         assert_eq!(left.count(), 0, "the key or its folder is left");
         assert!(!place.exists());
+    }
+}
+
+fn launch(workers: usize) -> Launch {
+    Launch {
+        command: vec![MEMBER.into(), "worker".into()],
+        environment: Vec::new(),
+        workers,
+        grace: PATIENCE,
     }
 }
 
@@ -141,7 +144,10 @@ fn a_monitor_can_be_the_agent_too() {
 fn the_workers_belong_to_one_head_at_a_time() {
     let launcher = Launcher::start(false);
     let first = launcher.head(1);
-    let refusal = launcher.try_head(1).map(|_| ()).expect_err("a refusal");
+    let refusal = launcher
+        .try_head(launch(1))
+        .map(|_| ())
+        .expect_err("a refusal");
     assert!(
         refusal.to_string().contains("belong to another"),
         "{refusal}"
@@ -220,6 +226,25 @@ fn a_head_that_comes_while_the_agent_dies_gets_the_next() {
         kill_process(launcher.agent(), Signal::KILL).expect("a process to kill");
         launcher.head(1);
     }
+}
+
+#[test]
+fn a_head_that_the_agent_cannot_take_is_told_why_and_keeps_nobody_out() {
+    let launcher = Launcher::start(false);
+    let agent = launcher.agent();
+    let large = Launch {
+        environment: vec![("LARGE".into(), "x".repeat(5 << 20))],
+        ..launch(1)
+    };
+    let refusal = launcher.try_head(large).map(|_| ()).expect_err("a refusal");
+    assert!(
+        refusal
+            .to_string()
+            .contains("is the environment that large"),
+        "{refusal}"
+    );
+    launcher.head(1);
+    assert_eq!(launcher.agent(), agent, "it has done nothing wrong");
 }
 
 /// `LAUNCH-1`

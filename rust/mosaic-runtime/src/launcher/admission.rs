@@ -58,17 +58,23 @@ impl Common {
     }
 
     async fn host(&self, stream: &mut UnixStream, without: Option<u32>) -> io::Result<()> {
+        // From the first: a head that gives up must not keep the next ones out.
+        let gone = peer_ended(stream.peer_cred().ok().and_then(|peer| peer.pid()));
+        tokio::pin!(gone);
+        let mut byte = [0];
         let mut deaths = self.deaths.subscribe();
         let mut node = self.node.subscribe();
-        let state = node
-            .wait_for(|state| match state {
-                NodeState::Starting => false,
-                NodeState::Ready(address) => Some(address.pid) != without,
-                NodeState::Failed(_) | NodeState::Stopping => true,
-            })
-            .await
-            .map_err(io::Error::other)?
-            .clone();
+        let decided = node.wait_for(|state| match state {
+            NodeState::Starting => false,
+            NodeState::Ready(address) => Some(address.pid) != without,
+            NodeState::Failed(_) | NodeState::Stopping => true,
+        });
+        let state = tokio::select! {
+            state = decided => state.map_err(io::Error::other)?.clone(),
+            // A head says nothing more.
+            _ = stream.read(&mut byte) => return Ok(()),
+            () = &mut gone => return Ok(()),
+        };
         let answer = match state {
             NodeState::Ready(address) => FromMonitor::Welcome(vec![address]),
             NodeState::Failed(reason) => FromMonitor::Refused(reason),
@@ -76,20 +82,72 @@ impl Common {
                 FromMonitor::Refused("mrun is about to end".into())
             }
         };
-        let gone = peer_ended(stream.peer_cred().ok().and_then(|peer| peer.pid()));
-        tokio::pin!(gone);
         write(stream, &answer).await?;
-        let mut byte = [0];
         loop {
             tokio::select! {
                 how = deaths.recv() => if let Ok(how) = how {
                     let uid = NODE_UID.to_owned();
                     write(stream, &FromMonitor::NodeDied { uid, how }).await?;
                 },
-                // A head says nothing more.
                 _ = stream.read(&mut byte) => return Ok(()),
                 () = &mut gone => return Ok(()),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::MONITOR_SOCKET;
+    use super::super::monitor::{Monitor, MonitorConfig};
+    use super::super::protocol::NodeAddress;
+    use super::*;
+    use crate::auth;
+    use crate::directory::Directory;
+    use mosaic_core::id::RuntimeId;
+
+    /// A monitor that is the agent too.
+    fn monitor() -> Monitor {
+        let place = Directory::create().expect("a place");
+        let config = MonitorConfig {
+            agent: None,
+            key: place.path().join("key"),
+            report: |_| {},
+        };
+        Monitor::start(place, config).expect("a monitor")
+    }
+
+    /// Come as a head that has found this process's agent gone, or has not.
+    async fn come(place: &Directory, without: Option<u32>) -> UnixStream {
+        let socket = place.path().join(MONITOR_SOCKET);
+        let mut stream = UnixStream::connect(socket).await.expect("a socket");
+        auth::connect(&mut stream, place.secret(), RuntimeId::HEAD)
+            .await
+            .expect("the same secret");
+        let pid = std::process::id();
+        let join = Join { pid, without };
+        write(&mut stream, &join).await.expect("room");
+        stream
+    }
+
+    #[tokio::test]
+    async fn a_head_that_gives_up_while_it_waits_makes_room_for_the_next() {
+        let monitor = monitor();
+        monitor.wait_ready(None).expect("an agent");
+        let place = Directory::join(monitor.directory()).expect("a member");
+        // There will never be another agent than the one that it does not want.
+        drop(come(&place, Some(std::process::id())).await);
+        let mut next = come(&place, None).await;
+        let answer = read(&mut next).await.expect("an answer");
+        let Some(FromMonitor::Welcome(nodes)) = answer else {
+            panic!("{answer:?}");
+        };
+        let [NodeAddress { pid, .. }] = nodes[..] else {
+            panic!("{nodes:?}");
+        };
+        assert_eq!(pid, std::process::id());
+        drop(next);
+        place.leave();
+        monitor.stop();
     }
 }

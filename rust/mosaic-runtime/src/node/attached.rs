@@ -19,7 +19,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use super::Launch;
 use super::processes::Start;
-use crate::auth;
+use crate::auth::{self, AuthError};
 use crate::directory::Directory;
 use crate::engine::EngineError;
 use crate::launcher::MONITOR_SOCKET;
@@ -105,9 +105,10 @@ async fn join(
         let (node, monitor) = ask_monitor(place, without).await?;
         match ask_agent(place, &node, launch, directory).await {
             Ok(agent) => return Ok((node, monitor, agent)),
-            // It has just died, and the monitor may not know yet: another takes its place.
-            Err(_) if without.is_none() => without = Some(node.pid),
-            Err(error) => return Err(error),
+            // It has just died, and the monitor may not know yet: another takes its place. One that lives and does not
+            // answer will not be replaced.
+            Err(failure) if failure.gone && without.is_none() => without = Some(node.pid),
+            Err(failure) => return Err(failure.error),
         }
     }
 }
@@ -133,33 +134,72 @@ async fn ask_agent(
     node: &NodeAddress,
     launch: &Launch,
     directory: &Directory,
-) -> Result<UnixStream, EngineError> {
+) -> Result<UnixStream, Failure> {
     let mut agent = connect(place, &node.socket).await?;
     let message = ToAgent::Attach {
         program: launch.program(true),
         directory: bytes::Bytes::copy_from_slice(directory.path().as_os_str().as_bytes()),
     };
     write(&mut agent, &message).await?;
-    match read(&mut agent).await? {
-        Some(FromAgent::Attached) => Ok(agent),
-        _ => Err(EngineError::System(format!(
-            "{} ended while this program joined it",
-            node.uid
-        ))),
+    if let Some(FromAgent::Attached) = read(&mut agent).await? {
+        return Ok(agent);
+    }
+    let reason = format!("{} ended while this program joined it", node.uid);
+    Err(Failure {
+        error: EngineError::System(reason),
+        gone: true,
+    })
+}
+
+/// Why the monitor or the agent could not be talked to.
+struct Failure {
+    error: EngineError,
+    /// Whether nobody is at the other end, any more or yet.
+    gone: bool,
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self {
+            gone: nobody_there(&error),
+            error: error.into(),
+        }
     }
 }
 
-async fn connect(place: &Directory, socket: &str) -> Result<UnixStream, EngineError> {
+impl From<Failure> for EngineError {
+    fn from(failure: Failure) -> Self {
+        failure.error
+    }
+}
+
+fn nobody_there(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        BrokenPipe, ConnectionRefused, ConnectionReset, NotConnected, NotFound, UnexpectedEof,
+    };
+    // Not found: the next agent has just removed the socket of the one before.
+    matches!(
+        error.kind(),
+        BrokenPipe | ConnectionRefused | ConnectionReset | NotConnected | NotFound | UnexpectedEof
+    )
+}
+
+async fn connect(place: &Directory, socket: &str) -> Result<UnixStream, Failure> {
     let path = place.path().join(socket);
-    let refused = |error: &dyn std::fmt::Display| {
-        EngineError::System(format!("cannot join mrun at {}: {error}", path.display()))
+    let refused = |error: &dyn std::fmt::Display, gone| {
+        let reason = format!("cannot join mrun at {}: {error}", path.display());
+        let error = EngineError::System(reason);
+        Failure { error, gone }
     };
     let mut stream = UnixStream::connect(&path)
         .await
-        .map_err(|error| refused(&error))?;
+        .map_err(|error| refused(&error, nobody_there(&error)))?;
     auth::connect(&mut stream, place.secret(), RuntimeId::HEAD)
         .await
-        .map_err(|error| refused(&error))?;
+        .map_err(|error| {
+            let gone = matches!(&error, AuthError::Io(error) if nobody_there(error));
+            refused(&error, gone)
+        })?;
     Ok(stream)
 }
 
