@@ -159,14 +159,19 @@ fn the_workers_belong_to_one_head_at_a_time() {
     launcher.head(1);
 }
 
+/// What is told until that is.
+fn told_until(head: &Head, last: impl Fn(&Notice) -> bool) -> Vec<Notice> {
+    let mut told = Vec::new();
+    while !told.iter().any(&last) {
+        told.extend(head.0.notices().take().expect("more to be told"));
+    }
+    told
+}
+
 /// What is told until a round through the workers' output has ended.
 fn until_drained(head: &Head, token: u64) -> Vec<Notice> {
     head.0.drain_output(token);
-    let mut told = Vec::new();
-    while !told.contains(&Notice::Drained(token)) {
-        told.extend(head.0.notices().take().expect("the end of the round"));
-    }
-    told
+    told_until(head, |notice| *notice == Notice::Drained(token))
 }
 
 /// `OUT-2`
@@ -258,6 +263,37 @@ fn with_the_monitor_go_the_workers_and_their_head_is_told() {
     drop(launcher);
     blocked.failure(FailureKind::Disconnected);
     assert_eq!(head.workers(), [""; 0]);
+}
+
+fn a_head_without_workers_has_its_store(lose: impl Fn(Launcher) -> Option<Launcher>) {
+    let launcher = Launcher::start(false);
+    let head = launcher.head(1);
+    let _left = lose(launcher);
+    // The last that is done when the workers are lost.
+    told_until(&head, |notice| matches!(notice, Notice::Exhausted(_)));
+    assert!(!head.0.directory().exists(), "nobody may be left to do it");
+    let source = vec![7; 1 << 20];
+    let stored = head.0.keep(&source).expect("room");
+    let view = head.0.view(&stored).expect("a view");
+    // SAFETY: the view is mapped as long as it lives, and nobody writes to it.
+    let shown = unsafe { std::slice::from_raw_parts(view.address(), view.length()) };
+    assert_eq!(shown, source);
+}
+
+#[test]
+fn a_head_whose_agent_dies_before_its_first_large_value_has_its_store() {
+    a_head_without_workers_has_its_store(|launcher| {
+        kill_process(launcher.agent(), Signal::KILL).expect("a process to kill");
+        Some(launcher)
+    });
+}
+
+#[test]
+fn a_head_whose_monitor_ends_before_its_first_large_value_has_its_store() {
+    a_head_without_workers_has_its_store(|launcher| {
+        drop(launcher);
+        None
+    });
 }
 
 #[test]

@@ -357,7 +357,8 @@ impl Node {
             }
         }
         self.all_gone.notify_one();
-        // Nobody will join, and nobody would be left to remove it should this process be killed now.
+        // Nobody will join, and nobody would be left to remove it should this process be killed now. What this process
+        // still needs of it, it has open.
         shared.directory.remove();
         if !self.stopping() {
             self.give_up(shared, reason.to_owned());
