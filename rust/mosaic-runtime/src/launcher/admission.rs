@@ -62,7 +62,6 @@ impl Common {
         let gone = peer_ended(stream.peer_cred().ok().and_then(|peer| peer.pid()));
         tokio::pin!(gone);
         let mut byte = [0];
-        let mut deaths = self.deaths.subscribe();
         let mut node = self.node.subscribe();
         let decided = node.wait_for(|state| match state {
             NodeState::Starting => false,
@@ -75,6 +74,8 @@ impl Common {
             _ = stream.read(&mut byte) => return Ok(()),
             () = &mut gone => return Ok(()),
         };
+        // From now on, and no sooner: an earlier death was not that of the agent that the head is given.
+        let mut deaths = self.deaths.subscribe();
         let answer = match state {
             NodeState::Ready(address) => FromMonitor::Welcome(vec![address]),
             NodeState::Failed(reason) => FromMonitor::Refused(reason),
@@ -98,6 +99,8 @@ impl Common {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+
     use super::super::MONITOR_SOCKET;
     use super::super::monitor::{Monitor, MonitorConfig};
     use super::super::protocol::NodeAddress;
@@ -106,15 +109,13 @@ mod tests {
     use crate::directory::Directory;
     use mosaic_core::id::RuntimeId;
 
-    /// A monitor that is the agent too.
-    fn monitor() -> Monitor {
-        let place = Directory::create().expect("a place");
-        let config = MonitorConfig {
+    /// That of a monitor that is the agent too.
+    fn config(place: &Directory) -> MonitorConfig {
+        MonitorConfig {
             agent: None,
             key: place.path().join("key"),
             report: |_| {},
-        };
-        Monitor::start(place, config).expect("a monitor")
+        }
     }
 
     /// Come as a head that has found this process's agent gone, or has not.
@@ -132,7 +133,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_head_that_gives_up_while_it_waits_makes_room_for_the_next() {
-        let monitor = monitor();
+        let place = Directory::create().expect("a place");
+        let config = config(&place);
+        let monitor = Monitor::start(place, config).expect("a monitor");
         monitor.wait_ready(None).expect("an agent");
         let place = Directory::join(monitor.directory()).expect("a member");
         // There will never be another agent than the one that it does not want.
@@ -149,5 +152,45 @@ mod tests {
         drop(next);
         place.leave();
         monitor.stop();
+    }
+
+    /// What a head is told next that is hosted meanwhile.
+    async fn told(
+        head: &mut UnixStream,
+        mut hosting: Pin<&mut impl Future<Output = io::Result<()>>>,
+    ) -> FromMonitor {
+        tokio::select! {
+            ended = &mut hosting => panic!("{ended:?}"),
+            message = read(head) => message.expect("a message").expect("no end"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_head_is_not_told_of_deaths_before_its_agent() {
+        let place = Directory::create().expect("a place");
+        let config = config(&place);
+        let common = Common::new(place, config).expect("room");
+        let (mut head, mut stream) = UnixStream::pair().expect("a pair");
+        let hosting = common.host(&mut stream, Some(1));
+        tokio::pin!(hosting);
+        tokio::select! {
+            biased;
+            ended = &mut hosting => panic!("{ended:?}"),
+            // It waits now.
+            () = std::future::ready(()) => {},
+        }
+        // Nobody may listen.
+        let _ = common.deaths.send("was the one before".into());
+        common.ready(2);
+        let welcome = told(&mut head, hosting.as_mut()).await;
+        assert!(matches!(welcome, FromMonitor::Welcome(_)), "{welcome:?}");
+        let death = "was its own";
+        common.deaths.send(death.into()).expect("it listens");
+        let died = told(&mut head, hosting.as_mut()).await;
+        let FromMonitor::NodeDied { how, .. } = died else {
+            panic!("{died:?}");
+        };
+        assert_eq!(how, death);
+        common.place.leave();
     }
 }

@@ -90,20 +90,7 @@ impl Monitor {
             ))
         })?;
         socket.set_nonblocking(true)?;
-        let changed = OnceLock::new();
-        let _ = changed.set(Wake::new()?);
-        let common = Arc::new(Common {
-            config,
-            place,
-            node: watch::Sender::new(NodeState::Starting),
-            deaths: broadcast::Sender::new(16),
-            orders: Lock::default(),
-            guarded: Lock::default(),
-            stopping: Notify::new(),
-            head: Lock::default(),
-            turn: Arc::default(),
-            changed,
-        });
+        let common = Arc::new(Common::new(place, config)?);
         let for_thread = Arc::clone(&common);
         let thread = threads::spawn("mosaic-monitor", move || {
             runtime.block_on(async {
@@ -180,6 +167,23 @@ impl std::fmt::Debug for Monitor {
 }
 
 impl Common {
+    pub(super) fn new(place: Directory, config: MonitorConfig) -> io::Result<Self> {
+        let changed = OnceLock::new();
+        let _ = changed.set(Wake::new()?);
+        Ok(Self {
+            config,
+            place,
+            node: watch::Sender::new(NodeState::Starting),
+            deaths: broadcast::Sender::new(16),
+            orders: Lock::default(),
+            guarded: Lock::default(),
+            stopping: Notify::new(),
+            head: Lock::default(),
+            turn: Arc::default(),
+            changed,
+        })
+    }
+
     fn set(&self, state: NodeState) {
         self.node.send_replace(state);
         self.wake();
@@ -191,7 +195,7 @@ impl Common {
         }
     }
 
-    fn ready(&self, pid: u32) {
+    pub(super) fn ready(&self, pid: u32) {
         self.set(NodeState::Ready(NodeAddress {
             uid: NODE_UID.into(),
             pid,
