@@ -101,9 +101,7 @@ fn a_round_ends_after_what_was_printed_or_with_the_agent() {
     until_drained(&head, 9);
 }
 
-/// `LAUNCH-1`
-#[test]
-fn with_the_agent_go_its_workers_and_the_next_head_has_another() {
+fn a_lost_agent_is_told() {
     let launcher = Launcher::start(false);
     let agent = launcher.agent();
     let head = launcher.head(1);
@@ -123,6 +121,90 @@ fn with_the_agent_go_its_workers_and_the_next_head_has_another() {
     drop(head);
     launcher.head(1);
     assert_ne!(launcher.agent(), agent);
+}
+
+/// `LAUNCH-1`
+#[test]
+fn with_the_agent_go_its_workers_and_the_next_head_has_another() {
+    a_lost_agent_is_told();
+}
+
+/// Have this thread, and whatever it starts, find a system that has no handles of processes (`pidfd_open`).
+#[cfg(target_os = "linux")]
+fn without_process_handles() {
+    let instruction = |code: u32, k: u32, no: u8| libc::sock_filter {
+        code: code as u16,
+        jt: 0,
+        jf: no,
+        k,
+    };
+    let refused = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
+    let mut instructions = [
+        // The number of the call comes first in what a filter sees.
+        instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+        instruction(
+            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+            libc::SYS_pidfd_open as u32,
+            1,
+        ),
+        instruction(libc::BPF_RET | libc::BPF_K, refused, 0),
+        instruction(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0),
+    ];
+    let filter = libc::sock_fprog {
+        len: instructions.len() as u16,
+        filter: instructions.as_mut_ptr(),
+    };
+    // SAFETY: plain numbers, and a filter that lives through the call and is as long as it says.
+    let failed = unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0
+            || libc::prctl(
+                libc::PR_SET_SECCOMP,
+                libc::SECCOMP_MODE_FILTER,
+                &raw const filter,
+            ) != 0
+    };
+    assert!(!failed, "{}", std::io::Error::last_os_error());
+}
+
+/// `LAUNCH-1`
+#[cfg(target_os = "linux")]
+#[test]
+fn where_processes_cannot_be_watched_their_ends_are_told_all_the_same() {
+    let test = || {
+        without_process_handles();
+        a_death_is_told(false);
+        a_lost_agent_is_told();
+    };
+    let thread = std::thread::spawn(test);
+    thread.join().expect("what was to be");
+}
+
+/// `LAUNCH-1`
+#[cfg(target_os = "linux")]
+#[test]
+fn workers_may_be_started_through_another_program() {
+    use common::PATIENCE;
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+    let launcher = Launcher::start(false);
+    let through = Launch {
+        // A shell has to stay, for there is something left to do.
+        command: ["sh", "-c", "\"$0\" worker; exit $?", MEMBER]
+            .map(String::from)
+            .into(),
+        ..launch(1)
+    };
+    let head = launcher.try_head(through).expect("a head");
+    head.0.wait_ready(1, deadline()).expect("a worker");
+    let worker = head.actor().call("pid", "").value().expect("a number");
+    let worker = std::str::from_utf8(&worker).expect("digits").parse();
+    let worker = Pid::from_raw(worker.expect("a number")).expect("a process");
+    let worker = pidfd_open(worker, PidfdFlags::empty()).expect("a worker that goes on");
+    kill_process(launcher.agent(), Signal::KILL).expect("a process to kill");
+    let limit = Timespec::try_from(PATIENCE).expect("a short time");
+    let ended = poll(&mut [PollFd::new(&worker, PollFlags::IN)], Some(&limit));
+    assert_eq!(ended, Ok(1), "it ends with the agent");
 }
 
 #[test]

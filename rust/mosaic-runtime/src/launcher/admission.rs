@@ -10,7 +10,7 @@ use tokio::net::{UnixListener, UnixStream};
 use super::monitor::{Common, NodeState};
 use super::protocol::{FromMonitor, Join, read, write};
 use super::{HALF_OPEN, NODE_UID};
-use crate::net::{accept_each, peer_ended};
+use crate::net::{accept_each, peer_gone};
 use crate::shared::lock;
 
 /// How long a head waits for the one before to be gone; longer means that there are two.
@@ -59,7 +59,7 @@ impl Common {
 
     async fn host(&self, stream: &mut UnixStream, without: Option<u32>) -> io::Result<()> {
         // From the first: a head that gives up must not keep the next ones out.
-        let gone = peer_ended(stream.peer_cred().ok().and_then(|peer| peer.pid()));
+        let gone = peer_gone(stream.peer_cred().ok().and_then(|peer| peer.pid()));
         tokio::pin!(gone);
         let mut byte = [0];
         let mut node = self.node.subscribe();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, getpid, kill_process, kill_process_group};
 
-use crate::net::process_ended;
+use crate::net::gone;
 use crate::threads;
 
 /// How long the program may go on, so that what waits in it hears why it ends.
@@ -36,7 +36,7 @@ pub(crate) async fn end_group(leader: u32) {
         return;
     };
     // The rest of the group has no reason to go on without its leader.
-    let _ = tokio::time::timeout(HEARING, process_ended(leader)).await;
+    let _ = tokio::time::timeout(HEARING, gone(leader)).await;
     if kill_process_group(leader, Signal::TERM).is_ok() {
         tokio::time::sleep(ENDING).await;
         let _ = kill_process_group(leader, Signal::KILL);

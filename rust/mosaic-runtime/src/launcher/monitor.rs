@@ -22,7 +22,7 @@ use super::protocol::{NodeAddress, ToChild, write};
 use super::{AGENT_SOCKET, MONITOR_SOCKET, NODE_UID, guard};
 use crate::directory::Directory;
 use crate::engine::EngineError;
-use crate::net::process_ended;
+use crate::net::child_ended;
 use crate::node::death::describe;
 use crate::shared::lock;
 use crate::signal::Signal as Wake;
@@ -293,19 +293,18 @@ impl Common {
             }
         }
         let process = Pid::from_raw(pid.cast_signed())?;
+        let ended = child_ended(process);
+        tokio::pin!(ended);
         let told = tokio::select! {
-            ended = process_ended(process) => {
+            () = &mut ended => {
                 // Nobody shall be sent to it any more.
                 self.set(NodeState::Starting);
-                if ended.is_err() {
-                    let _ = kill_process(process, Signal::KILL);
-                }
                 false
             },
             () = self.stopping.notified() => {
                 self.set(NodeState::Stopping);
                 let _ = orders.try_send(ToChild::Stop);
-                if tokio::time::timeout(AGENT_END, process_ended(process)).await.is_err() {
+                if tokio::time::timeout(AGENT_END, ended).await.is_err() {
                     // Its workers see that by themselves.
                     let _ = kill_process(process, Signal::KILL);
                 }
