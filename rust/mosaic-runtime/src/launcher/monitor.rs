@@ -313,17 +313,18 @@ impl Common {
         };
         *lock(&self.orders) = None;
         let status = tokio::task::spawn_blocking(move || child.wait()).await;
+        drop(orders);
         let how = describe(status.unwrap_or_else(|error| Err(io::Error::other(error))));
         (!told).then_some(how)
     }
 }
 
+/// Pass orders on to an agent. Nobody closes the channel before the agent has ended: to the agent the end of its orders
+/// means that this process is gone.
 async fn give_orders(mut to: pipe::Sender, mut waiting: mpsc::Receiver<ToChild>) {
     while let Some(order) = waiting.recv().await {
         if write(&mut to, &order).await.is_err() {
             return;
         }
     }
-    // Kept open to the end: that it closes says that this process is gone.
-    std::future::pending::<()>().await;
 }
