@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex as Lock, OnceLock};
+use std::sync::{Arc, Mutex as Lock};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -58,13 +58,49 @@ pub(super) struct Common {
     pub(super) place: Directory,
     pub(super) node: watch::Sender<NodeState>,
     pub(super) deaths: broadcast::Sender<String>,
-    orders: Lock<Option<mpsc::Sender<ToChild>>>,
-    guarded: Lock<Option<u32>>,
+    orders: Lock<Orders>,
     stopping: Notify,
     /// The process of the head that is in.
     pub(super) head: Lock<Option<u32>>,
     pub(super) turn: Arc<Mutex<()>>,
-    changed: OnceLock<Wake>,
+    changed: Wake,
+}
+
+/// What agents are told. One lock, so that of a command's begin or end and an agent's start neither misses the other.
+#[derive(Debug, Default)]
+struct Orders {
+    /// The command that ends with this process.
+    guarded: Option<u32>,
+    /// To the agent that is there.
+    to: Option<mpsc::Sender<ToChild>>,
+}
+
+impl Orders {
+    /// A command is there, or none any more.
+    fn guard(&mut self, command: Option<u32>) {
+        self.guarded = command;
+        self.give(command.map_or(ToChild::Unguard, ToChild::Guard));
+    }
+
+    /// An agent is there, which knows nothing yet.
+    fn begin(&mut self, to: mpsc::Sender<ToChild>) {
+        self.to = Some(to);
+        if let Some(command) = self.guarded {
+            self.give(ToChild::Guard(command));
+        }
+    }
+
+    /// The agent has ended.
+    fn end(&mut self) {
+        self.to = None;
+    }
+
+    fn give(&self, order: ToChild) {
+        if let Some(to) = &self.to {
+            // One that does not read its orders is about to be gone.
+            let _ = to.try_send(order);
+        }
+    }
 }
 
 /// What there is of the agent.
@@ -97,7 +133,7 @@ impl Monitor {
                 tokio::spawn(accept(Arc::clone(&for_thread), socket));
                 Arc::clone(&for_thread).keep_node().await;
             });
-            for_thread.wake();
+            for_thread.changed.raise();
         })?;
         Ok(Self {
             common,
@@ -120,7 +156,7 @@ impl Monitor {
 
     /// Block until the agent is ready.
     pub fn wait_ready(&self, deadline: Option<Instant>) -> Result<(), EngineError> {
-        let changed = self.common.changed.get().ok_or(EngineError::Stopped)?;
+        let changed = &self.common.changed;
         loop {
             changed.clear();
             match &*self.common.node.borrow() {
@@ -138,11 +174,7 @@ impl Monitor {
 
     /// A command is to end with this process, however this one ends; `None` when it has ended.
     pub fn guard(&self, command: Option<u32>) {
-        *lock(&self.common.guarded) = command;
-        let order = command.map_or(ToChild::Unguard, ToChild::Guard);
-        if let Some(orders) = &*lock(&self.common.orders) {
-            let _ = orders.try_send(order);
-        }
+        lock(&self.common.orders).guard(command);
     }
 
     /// End the agent and whatever it still has, and remove what is on disk. Blocks until all is gone.
@@ -168,31 +200,22 @@ impl std::fmt::Debug for Monitor {
 
 impl Common {
     pub(super) fn new(place: Directory, config: MonitorConfig) -> io::Result<Self> {
-        let changed = OnceLock::new();
-        let _ = changed.set(Wake::new()?);
         Ok(Self {
             config,
             place,
             node: watch::Sender::new(NodeState::Starting),
             deaths: broadcast::Sender::new(16),
             orders: Lock::default(),
-            guarded: Lock::default(),
             stopping: Notify::new(),
             head: Lock::default(),
             turn: Arc::default(),
-            changed,
+            changed: Wake::new()?,
         })
     }
 
     fn set(&self, state: NodeState) {
         self.node.send_replace(state);
-        self.wake();
-    }
-
-    fn wake(&self) {
-        if let Some(changed) = self.changed.get() {
-            changed.raise();
-        }
+        self.changed.raise();
     }
 
     pub(super) fn ready(&self, pid: u32) {
@@ -271,10 +294,7 @@ impl Common {
     async fn see_through(&self, mut child: Child, was_ready: &mut bool) -> Option<String> {
         let pid = child.id();
         let (orders, waiting) = mpsc::channel(16);
-        if let Some(leader) = *lock(&self.guarded) {
-            let _ = orders.try_send(ToChild::Guard(leader));
-        }
-        *lock(&self.orders) = Some(orders.clone());
+        lock(&self.orders).begin(orders);
         let pipes = (child.stdin.take(), child.stdout.take());
         if let (Some(to), Some(from)) = pipes
             && let (Ok(to), Ok(mut from)) = (
@@ -303,7 +323,7 @@ impl Common {
             },
             () = self.stopping.notified() => {
                 self.set(NodeState::Stopping);
-                let _ = orders.try_send(ToChild::Stop);
+                lock(&self.orders).give(ToChild::Stop);
                 if tokio::time::timeout(AGENT_END, ended).await.is_err() {
                     // Its workers see that by themselves.
                     let _ = kill_process(process, Signal::KILL);
@@ -311,9 +331,8 @@ impl Common {
                 true
             },
         };
-        *lock(&self.orders) = None;
         let status = tokio::task::spawn_blocking(move || child.wait()).await;
-        drop(orders);
+        lock(&self.orders).end();
         let how = describe(status.unwrap_or_else(|error| Err(io::Error::other(error))));
         (!told).then_some(how)
     }
@@ -326,5 +345,40 @@ async fn give_orders(mut to: pipe::Sender, mut waiting: mpsc::Receiver<ToChild>)
         if write(&mut to, &order).await.is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_knows_the_command_whichever_came_first() {
+        let mut orders = Orders::default();
+        orders.guard(Some(7));
+        for command in [Some(7), Some(8), None] {
+            let (to, mut waiting) = mpsc::channel(2);
+            orders.begin(to);
+            orders.guard(command);
+            orders.end();
+            let mut known = None;
+            while let Some(order) = waiting.blocking_recv() {
+                known = match order {
+                    ToChild::Guard(command) => Some(command),
+                    ToChild::Unguard => None,
+                    ToChild::Stop => panic!("nobody stops it"),
+                };
+            }
+            assert_eq!(known, command);
+        }
+        let (to, mut waiting) = mpsc::channel(2);
+        orders.begin(to);
+        orders.end();
+        assert!(waiting.blocking_recv().is_none(), "there is no command");
+        orders.guard(Some(9));
+        let (to, mut waiting) = mpsc::channel(2);
+        orders.begin(to);
+        let told = waiting.blocking_recv();
+        assert!(matches!(told, Some(ToChild::Guard(9))), "{told:?}");
     }
 }
