@@ -31,7 +31,7 @@ use crate::executor::Executor;
 use crate::inlet::Inlets;
 use crate::launcher::guard::Bound;
 use crate::net;
-use crate::node::attached::Attached;
+use crate::node::joining::Attached;
 use crate::node::{Launch, Node};
 use crate::notice::{Notice, Notices};
 use crate::roles::WorkerSeat;
