@@ -183,6 +183,31 @@ def test_a_node_that_died_is_replaced_for_the_next_run():
         script.assert_nothing_left()
 
 
+def test_a_program_that_lost_its_node_keeps_large_values():
+    """The first of them only then: until there is one, nothing of the store is in use."""
+    program = """
+    import os
+    import signal
+    import mosaic
+    import numpy as np
+
+    async def main(runtime):
+        os.kill(mosaic.get_node().pid, signal.SIGKILL)
+        try:
+            while True:
+                await runtime.submit(int).result()
+        except mosaic.RuntimeDisconnectedError:
+            kept = await runtime.put(np.ones(1 << 20))
+            print((await kept.value()).sum(), mosaic.zeros(1 << 20).any())
+
+    mosaic.run(main)
+    """
+    with Mrun(program) as script:
+        assert script.wait() == 0, script.stderr
+        assert script.stdout == "1048576.0 False\n"
+        script.assert_nothing_left()
+
+
 def test_programs_that_methods_start_end_with_their_worker():
     program = """
     import subprocess

@@ -31,13 +31,12 @@ use crate::executor::Executor;
 use crate::inlet::Inlets;
 use crate::launcher::guard::Bound;
 use crate::net;
-use crate::node::attached::Attached;
+use crate::node::joining::Attached;
 use crate::node::{Launch, Node};
 use crate::notice::{Notice, Notices};
 use crate::roles::WorkerSeat;
 use crate::shared::{Shared, lock};
 use crate::state::State;
-use crate::store::ledger::Ledger;
 use crate::store::{Store, StoreSettings};
 use crate::telemetry::{Arrivals, Recorder};
 use crate::threads;
@@ -128,9 +127,12 @@ impl Engine {
             .build()?;
         let home_signal = HomeSignal::new()?;
         let inlets = Inlets::new()?;
-        if me == RuntimeId::HEAD {
-            Ledger::create(directory.path(), config.store.memory_limit)?;
-        }
+        let (path, settings) = (directory.path().to_path_buf(), config.store.clone());
+        let store = if me == RuntimeId::HEAD {
+            Store::create(path, settings)?
+        } else {
+            Store::join(me, path, settings)
+        };
         let rules = Rules {
             foreign_strategy: config.foreign_strategy,
             ..Rules::new(me)
@@ -138,7 +140,7 @@ impl Engine {
         let shared = Arc::new_cyclic(|myself| Shared {
             me,
             role: seat.role,
-            store: Store::new(me, directory.path().to_path_buf(), config.store.clone()),
+            store,
             recorder: Recorder::new(me.0, &uid, Arc::clone(&executor)),
             uid,
             directory,

@@ -10,10 +10,13 @@ use mosaic_core::event::Member;
 use mosaic_core::id::RuntimeId;
 use mosaic_core::wire::Message;
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::retry_on_intr;
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 
 use crate::auth::{self, AuthError, Secret};
 use crate::inlet::Inlet;
@@ -93,7 +96,7 @@ pub(crate) async fn join(shared: Arc<Shared>) {
     };
     if let Some(head) = shared
         .head_process
-        .and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()))
+        .and_then(|pid| Pid::from_raw(pid.cast_signed()))
     {
         // The connection may outlive the head in a process that it forked.
         let shared = Arc::clone(&shared);
@@ -106,19 +109,14 @@ pub(crate) async fn join(shared: Arc<Shared>) {
     if let Some(parent) = shared
         .parent_process
         .filter(|parent| shared.head_process.is_some_and(|head| head != *parent))
+        .and_then(|pid| Pid::from_raw(pid.cast_signed()))
     {
+        // It may have started this process through another one, so that it is not what the kernel calls its parent.
+        // Where its end cannot be seen, the head sees to the end of this process, as it does in any case.
         let for_task = Arc::clone(&shared);
         tokio::spawn(async move {
-            if let Some(pid) = rustix::process::Pid::from_raw(parent.cast_signed()) {
-                let watched = watch_process(pid);
-                // It may have been gone already, and its number somebody else's.
-                if rustix::process::getppid() == Some(pid)
-                    && let Ok(watched) = watched
-                {
-                    let _ = watched.readable().await;
-                }
-                for_task.parent_lost();
-            }
+            gone(parent).await;
+            for_task.parent_lost();
         });
     }
     let me = Member {
@@ -133,28 +131,42 @@ pub(crate) async fn join(shared: Arc<Shared>) {
 }
 
 /// Returns when that process has ended, or at once where that cannot be watched.
-pub(crate) async fn process_ended(pid: rustix::process::Pid) -> io::Result<()> {
+async fn process_ended(pid: Pid) -> io::Result<()> {
     watch_process(pid)?.readable().await?.retain_ready();
     Ok(())
 }
 
-/// Returns when the process at the other end of a connection has ended, which a process that it forked may keep open.
-pub(crate) async fn peer_ended(peer: Option<i32>) {
-    let watched = peer
-        .and_then(rustix::process::Pid::from_raw)
-        .map(watch_process);
-    match watched {
-        Some(Ok(watched)) => {
-            let _ = watched.readable().await;
-        }
+/// Returns when a child of this process has ended; it is not reaped. One that cannot be watched is waited for by a
+/// thread.
+pub(crate) async fn child_ended(pid: Pid) {
+    if process_ended(pid).await.is_err() {
+        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let wait = move || retry_on_intr(|| waitid(WaitId::Pid(pid), ended));
+        let _ = spawn_blocking(wait).await;
+    }
+}
+
+/// Returns when that process is gone, or never where that cannot be watched.
+pub(crate) async fn gone(pid: Pid) {
+    match process_ended(pid).await {
+        Ok(()) => {}
         // It was gone before it could be watched.
-        Some(Err(error)) if error.raw_os_error() == Some(libc::ESRCH) => {}
-        _ => std::future::pending().await,
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+        // There are no descriptors left, or such a thing is not known here.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Returns when the process at the other end of a connection is gone, which a process that it forked may keep open.
+pub(crate) async fn peer_gone(peer: Option<i32>) {
+    match peer.and_then(Pid::from_raw) {
+        Some(pid) => gone(pid).await,
+        None => std::future::pending().await,
     }
 }
 
 /// Becomes readable when that process has ended.
-fn watch_process(pid: rustix::process::Pid) -> io::Result<AsyncFd<OwnedFd>> {
+fn watch_process(pid: Pid) -> io::Result<AsyncFd<OwnedFd>> {
     let watched = process_handle(pid)?;
     // SAFETY: an owned descriptor stays open, and what it stands for the same, until `AsyncFd` closes it.
     let watched = unsafe { AsyncFd::register(watched) }?;
@@ -162,7 +174,7 @@ fn watch_process(pid: rustix::process::Pid) -> io::Result<AsyncFd<OwnedFd>> {
 }
 
 /// The same for the first of several, blocking.
-pub(crate) fn wait_for_end_of_one(processes: &[rustix::process::Pid]) -> io::Result<()> {
+pub(crate) fn wait_for_end_of_one(processes: &[Pid]) -> io::Result<()> {
     let watched: io::Result<Vec<_>> = processes.iter().map(|pid| process_handle(*pid)).collect();
     let watched = watched?;
     let mut watched: Vec<_> = watched
@@ -178,7 +190,7 @@ pub(crate) fn wait_for_end_of_one(processes: &[rustix::process::Pid]) -> io::Res
 }
 
 #[cfg(target_os = "linux")]
-fn process_handle(pid: rustix::process::Pid) -> io::Result<OwnedFd> {
+fn process_handle(pid: Pid) -> io::Result<OwnedFd> {
     Ok(rustix::process::pidfd_open(
         pid,
         rustix::process::PidfdFlags::NONBLOCK,
@@ -186,7 +198,7 @@ fn process_handle(pid: rustix::process::Pid) -> io::Result<OwnedFd> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn process_handle(_: rustix::process::Pid) -> io::Result<OwnedFd> {
+fn process_handle(_: Pid) -> io::Result<OwnedFd> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

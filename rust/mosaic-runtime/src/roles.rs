@@ -10,8 +10,8 @@ use crate::directory::Directory;
 use crate::engine::{Engine, EngineConfig, EngineError};
 use crate::executor::Executor;
 use crate::launcher::guard::{self, Bound};
-pub use crate::node::attached::MonitorSeat;
-use crate::node::attached::{Attached, attach};
+pub use crate::node::joining::MonitorSeat;
+use crate::node::joining::{Attached, attach};
 use crate::node::{self, Launch};
 
 /// Start the head: the monitor and this machine's node agent, in the program's own process.

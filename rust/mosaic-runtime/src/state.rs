@@ -221,9 +221,7 @@ impl State {
                     shared.wake_watchers();
                 }
                 Action::MemberDied { member, cause } => {
-                    shared
-                        .store
-                        .process_died(member.runtime, shared.node.is_some());
+                    shared.store.process_died(member.runtime);
                     self.peers.remove(&member.runtime);
                     lock(&shared.names).remove(&member.uid);
                     if !shared.node.as_ref().is_some_and(Node::stopping) {

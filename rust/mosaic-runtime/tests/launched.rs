@@ -3,111 +3,15 @@
 mod common;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
-use std::time::Duration;
 
-use common::{PATIENCE, Proxy, deadline};
+use common::deadline;
+use common::launcher::{Head, Launcher, MEMBER, launch};
 use mosaic_core::call::FailureKind;
-use mosaic_core::event::Role;
-use mosaic_runtime::closures::Closures;
 use mosaic_runtime::directory::Directory;
-use mosaic_runtime::engine::{Engine, EngineConfig, EngineError};
 use mosaic_runtime::launcher::monitor::{Monitor, MonitorConfig};
 use mosaic_runtime::node::Launch;
 use mosaic_runtime::notice::Notice;
-use mosaic_runtime::roles::{self, MonitorSeat};
-use rustix::process::{Pid, Signal, kill_process};
-
-const MEMBER: &str = env!("CARGO_BIN_EXE_mosaic-test-member");
-
-/// A monitor in this process; it stops at the end of the test, and leaves nothing.
-struct Launcher {
-    monitor: Monitor,
-    key: PathBuf,
-    workspace: tempfile::TempDir,
-}
-
-impl Launcher {
-    fn start(in_process: bool) -> Self {
-        let workspace = tempfile::tempdir().expect("a directory");
-        let key = workspace.path().join("work").join("key");
-        std::fs::create_dir(workspace.path().join("work")).expect("a directory");
-        let place = Directory::create().expect("a place");
-        std::fs::write(&key, place.path().display().to_string()).expect("a key");
-        let config = MonitorConfig {
-            agent: (!in_process).then(|| vec![OsString::from(MEMBER), "agent".into()]),
-            key: key.clone(),
-            report: |_| {},
-        };
-        let monitor = Monitor::start(place, config).expect("a monitor");
-        Self {
-            monitor,
-            key,
-            workspace,
-        }
-    }
-
-    fn try_head(&self, workers: usize) -> Result<Head, EngineError> {
-        let launch = Launch {
-            command: vec![MEMBER.into(), "worker".into()],
-            environment: Vec::new(),
-            workers,
-            grace: PATIENCE,
-        };
-        let seat = MonitorSeat {
-            directory: self.monitor.directory().into(),
-            monitor: std::process::id(),
-            key: self.key.clone(),
-            commanded: false,
-        };
-        let executor = Closures::none().expect("a lane");
-        roles::joining_head(&EngineConfig::default(), launch, seat, executor).map(Head)
-    }
-
-    fn head(&self, workers: usize) -> Head {
-        let head = self.try_head(workers).expect("a head");
-        head.0
-            .wait_ready(workers, deadline())
-            .expect("every worker");
-        head
-    }
-
-    fn agent(&self) -> Pid {
-        self.monitor.wait_ready(deadline()).expect("an agent");
-        let pid = self.monitor.agent().expect("a process");
-        Pid::from_raw(pid.cast_signed()).expect("a number")
-    }
-}
-
-impl Drop for Launcher {
-    fn drop(&mut self) {
-        let place = self.monitor.directory().to_path_buf();
-        self.monitor.stop();
-        let left = std::fs::read_dir(self.workspace.path()).expect("the workspace");
-        assert_eq!(left.count(), 0, "the key or its folder is left");
-        assert!(!place.exists());
-    }
-}
-
-struct Head(Engine);
-
-impl Head {
-    fn actor(&self) -> Proxy {
-        Proxy::build(&self.0, "Actor", None).expect("an actor")
-    }
-
-    fn workers(&self) -> Vec<String> {
-        let members = self.0.members();
-        let workers = members.iter().filter(|member| member.role == Role::Worker);
-        workers.map(|member| member.uid.clone()).collect()
-    }
-}
-
-impl Drop for Head {
-    fn drop(&mut self) {
-        self.0.stop(Some(Duration::from_secs(5)));
-    }
-}
+use rustix::process::{Signal, kill_process};
 
 fn a_death_is_told(in_process: bool) {
     let launcher = Launcher::start(in_process);
@@ -141,7 +45,10 @@ fn a_monitor_can_be_the_agent_too() {
 fn the_workers_belong_to_one_head_at_a_time() {
     let launcher = Launcher::start(false);
     let first = launcher.head(1);
-    let refusal = launcher.try_head(1).map(|_| ()).expect_err("a refusal");
+    let refusal = launcher
+        .try_head(launch(1))
+        .map(|_| ())
+        .expect_err("a refusal");
     assert!(
         refusal.to_string().contains("belong to another"),
         "{refusal}"
@@ -153,14 +60,19 @@ fn the_workers_belong_to_one_head_at_a_time() {
     launcher.head(1);
 }
 
+/// What is told until that is.
+fn told_until(head: &Head, last: impl Fn(&Notice) -> bool) -> Vec<Notice> {
+    let mut told = Vec::new();
+    while !told.iter().any(&last) {
+        told.extend(head.0.notices().take().expect("more to be told"));
+    }
+    told
+}
+
 /// What is told until a round through the workers' output has ended.
 fn until_drained(head: &Head, token: u64) -> Vec<Notice> {
     head.0.drain_output(token);
-    let mut told = Vec::new();
-    while !told.contains(&Notice::Drained(token)) {
-        told.extend(head.0.notices().take().expect("the end of the round"));
-    }
-    told
+    told_until(head, |notice| *notice == Notice::Drained(token))
 }
 
 /// `OUT-2`
@@ -189,9 +101,7 @@ fn a_round_ends_after_what_was_printed_or_with_the_agent() {
     until_drained(&head, 9);
 }
 
-/// `LAUNCH-1`
-#[test]
-fn with_the_agent_go_its_workers_and_the_next_head_has_another() {
+fn a_lost_agent_is_told() {
     let launcher = Launcher::start(false);
     let agent = launcher.agent();
     let head = launcher.head(1);
@@ -213,6 +123,90 @@ fn with_the_agent_go_its_workers_and_the_next_head_has_another() {
     assert_ne!(launcher.agent(), agent);
 }
 
+/// `LAUNCH-1`
+#[test]
+fn with_the_agent_go_its_workers_and_the_next_head_has_another() {
+    a_lost_agent_is_told();
+}
+
+/// Have this thread, and whatever it starts, find a system that has no handles of processes (`pidfd_open`).
+#[cfg(target_os = "linux")]
+fn without_process_handles() {
+    let instruction = |code: u32, k: u32, no: u8| libc::sock_filter {
+        code: code as u16,
+        jt: 0,
+        jf: no,
+        k,
+    };
+    let refused = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
+    let mut instructions = [
+        // The number of the call comes first in what a filter sees.
+        instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+        instruction(
+            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+            libc::SYS_pidfd_open as u32,
+            1,
+        ),
+        instruction(libc::BPF_RET | libc::BPF_K, refused, 0),
+        instruction(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0),
+    ];
+    let filter = libc::sock_fprog {
+        len: instructions.len() as u16,
+        filter: instructions.as_mut_ptr(),
+    };
+    // SAFETY: plain numbers, and a filter that lives through the call and is as long as it says.
+    let failed = unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0
+            || libc::prctl(
+                libc::PR_SET_SECCOMP,
+                libc::SECCOMP_MODE_FILTER,
+                &raw const filter,
+            ) != 0
+    };
+    assert!(!failed, "{}", std::io::Error::last_os_error());
+}
+
+/// `LAUNCH-1`
+#[cfg(target_os = "linux")]
+#[test]
+fn where_processes_cannot_be_watched_their_ends_are_told_all_the_same() {
+    let test = || {
+        without_process_handles();
+        a_death_is_told(false);
+        a_lost_agent_is_told();
+    };
+    let thread = std::thread::spawn(test);
+    thread.join().expect("what was to be");
+}
+
+/// `LAUNCH-1`
+#[cfg(target_os = "linux")]
+#[test]
+fn workers_may_be_started_through_another_program() {
+    use common::PATIENCE;
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+    let launcher = Launcher::start(false);
+    let through = Launch {
+        // A shell has to stay, for there is something left to do.
+        command: ["sh", "-c", "\"$0\" worker; exit $?", MEMBER]
+            .map(String::from)
+            .into(),
+        ..launch(1)
+    };
+    let head = launcher.try_head(through).expect("a head");
+    head.0.wait_ready(1, deadline()).expect("a worker");
+    let worker = head.actor().call("pid", "").value().expect("a number");
+    let worker = std::str::from_utf8(&worker).expect("digits").parse();
+    let worker = Pid::from_raw(worker.expect("a number")).expect("a process");
+    let worker = pidfd_open(worker, PidfdFlags::empty()).expect("a worker that goes on");
+    kill_process(launcher.agent(), Signal::KILL).expect("a process to kill");
+    let limit = Timespec::try_from(PATIENCE).expect("a short time");
+    let ended = poll(&mut [PollFd::new(&worker, PollFlags::IN)], Some(&limit));
+    assert_eq!(ended, Ok(1), "it ends with the agent");
+}
+
 #[test]
 fn a_head_that_comes_while_the_agent_dies_gets_the_next() {
     let launcher = Launcher::start(false);
@@ -220,6 +214,25 @@ fn a_head_that_comes_while_the_agent_dies_gets_the_next() {
         kill_process(launcher.agent(), Signal::KILL).expect("a process to kill");
         launcher.head(1);
     }
+}
+
+#[test]
+fn a_head_that_the_agent_cannot_take_is_told_why_and_keeps_nobody_out() {
+    let launcher = Launcher::start(false);
+    let agent = launcher.agent();
+    let large = Launch {
+        environment: vec![("LARGE".into(), "x".repeat(5 << 20))],
+        ..launch(1)
+    };
+    let refusal = launcher.try_head(large).map(|_| ()).expect_err("a refusal");
+    assert!(
+        refusal
+            .to_string()
+            .contains("is the environment that large"),
+        "{refusal}"
+    );
+    launcher.head(1);
+    assert_eq!(launcher.agent(), agent, "it has done nothing wrong");
 }
 
 /// `LAUNCH-1`
@@ -233,6 +246,37 @@ fn with_the_monitor_go_the_workers_and_their_head_is_told() {
     drop(launcher);
     blocked.failure(FailureKind::Disconnected);
     assert_eq!(head.workers(), [""; 0]);
+}
+
+fn a_head_without_workers_has_its_store(lose: impl Fn(Launcher) -> Option<Launcher>) {
+    let launcher = Launcher::start(false);
+    let head = launcher.head(1);
+    let _left = lose(launcher);
+    // The last that is done when the workers are lost.
+    told_until(&head, |notice| matches!(notice, Notice::Exhausted(_)));
+    assert!(!head.0.directory().exists(), "nobody may be left to do it");
+    let source = vec![7; 1 << 20];
+    let stored = head.0.keep(&source).expect("room");
+    let view = head.0.view(&stored).expect("a view");
+    // SAFETY: the view is mapped as long as it lives, and nobody writes to it.
+    let shown = unsafe { std::slice::from_raw_parts(view.address(), view.length()) };
+    assert_eq!(shown, source);
+}
+
+#[test]
+fn a_head_whose_agent_dies_before_its_first_large_value_has_its_store() {
+    a_head_without_workers_has_its_store(|launcher| {
+        kill_process(launcher.agent(), Signal::KILL).expect("a process to kill");
+        Some(launcher)
+    });
+}
+
+#[test]
+fn a_head_whose_monitor_ends_before_its_first_large_value_has_its_store() {
+    a_head_without_workers_has_its_store(|launcher| {
+        drop(launcher);
+        None
+    });
 }
 
 #[test]

@@ -7,7 +7,9 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use common::launcher::Launcher;
 use common::{Network, PATIENCE, Worker, deadline};
+use rustix::process::{Signal, kill_process};
 
 /// One at a time: each counts what the whole process has.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -64,6 +66,23 @@ fn a_stopped_runtime_leaves_no_thread_and_no_descriptor() {
     }
     assert_eq!(settle(threads, before.1), before.1);
     assert_eq!(settle(descriptors, before.0), before.0);
+}
+
+#[test]
+fn agents_that_die_leave_no_descriptor() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let launcher = Launcher::start(false);
+    let die = || {
+        kill_process(launcher.agent(), Signal::KILL).expect("a process to kill");
+        launcher.head(1);
+    };
+    // The first one opens what the process keeps.
+    die();
+    let before = descriptors();
+    for _ in 0..3 {
+        die();
+    }
+    assert_eq!(settle(descriptors, before), before);
 }
 
 #[test]

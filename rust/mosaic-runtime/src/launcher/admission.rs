@@ -10,7 +10,7 @@ use tokio::net::{UnixListener, UnixStream};
 use super::monitor::{Common, NodeState};
 use super::protocol::{FromMonitor, Join, read, write};
 use super::{HALF_OPEN, NODE_UID};
-use crate::net::{accept_each, peer_ended};
+use crate::net::{accept_each, peer_gone};
 use crate::shared::lock;
 
 /// How long a head waits for the one before to be gone; longer means that there are two.
@@ -58,17 +58,24 @@ impl Common {
     }
 
     async fn host(&self, stream: &mut UnixStream, without: Option<u32>) -> io::Result<()> {
-        let mut deaths = self.deaths.subscribe();
+        // From the first: a head that gives up must not keep the next ones out.
+        let gone = peer_gone(stream.peer_cred().ok().and_then(|peer| peer.pid()));
+        tokio::pin!(gone);
+        let mut byte = [0];
         let mut node = self.node.subscribe();
-        let state = node
-            .wait_for(|state| match state {
-                NodeState::Starting => false,
-                NodeState::Ready(address) => Some(address.pid) != without,
-                NodeState::Failed(_) | NodeState::Stopping => true,
-            })
-            .await
-            .map_err(io::Error::other)?
-            .clone();
+        let decided = node.wait_for(|state| match state {
+            NodeState::Starting => false,
+            NodeState::Ready(address) => Some(address.pid) != without,
+            NodeState::Failed(_) | NodeState::Stopping => true,
+        });
+        let state = tokio::select! {
+            state = decided => state.map_err(io::Error::other)?.clone(),
+            // A head says nothing more.
+            _ = stream.read(&mut byte) => return Ok(()),
+            () = &mut gone => return Ok(()),
+        };
+        // From now on, and no sooner: an earlier death was not that of the agent that the head is given.
+        let mut deaths = self.deaths.subscribe();
         let answer = match state {
             NodeState::Ready(address) => FromMonitor::Welcome(vec![address]),
             NodeState::Failed(reason) => FromMonitor::Refused(reason),
@@ -76,20 +83,114 @@ impl Common {
                 FromMonitor::Refused("mrun is about to end".into())
             }
         };
-        let gone = peer_ended(stream.peer_cred().ok().and_then(|peer| peer.pid()));
-        tokio::pin!(gone);
         write(stream, &answer).await?;
-        let mut byte = [0];
         loop {
             tokio::select! {
                 how = deaths.recv() => if let Ok(how) = how {
                     let uid = NODE_UID.to_owned();
                     write(stream, &FromMonitor::NodeDied { uid, how }).await?;
                 },
-                // A head says nothing more.
                 _ = stream.read(&mut byte) => return Ok(()),
                 () = &mut gone => return Ok(()),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+
+    use super::super::MONITOR_SOCKET;
+    use super::super::monitor::{Monitor, MonitorConfig};
+    use super::super::protocol::NodeAddress;
+    use super::*;
+    use crate::auth;
+    use crate::directory::Directory;
+    use mosaic_core::id::RuntimeId;
+
+    /// That of a monitor that is the agent too.
+    fn config(place: &Directory) -> MonitorConfig {
+        MonitorConfig {
+            agent: None,
+            key: place.path().join("key"),
+            report: |_| {},
+        }
+    }
+
+    /// Come as a head that has found this process's agent gone, or has not.
+    async fn come(place: &Directory, without: Option<u32>) -> UnixStream {
+        let socket = place.path().join(MONITOR_SOCKET);
+        let mut stream = UnixStream::connect(socket).await.expect("a socket");
+        auth::connect(&mut stream, place.secret(), RuntimeId::HEAD)
+            .await
+            .expect("the same secret");
+        let pid = std::process::id();
+        let join = Join { pid, without };
+        write(&mut stream, &join).await.expect("room");
+        stream
+    }
+
+    #[tokio::test]
+    async fn a_head_that_gives_up_while_it_waits_makes_room_for_the_next() {
+        let place = Directory::create().expect("a place");
+        let config = config(&place);
+        let monitor = Monitor::start(place, config).expect("a monitor");
+        monitor.wait_ready(None).expect("an agent");
+        let place = Directory::join(monitor.directory()).expect("a member");
+        // There will never be another agent than the one that it does not want.
+        drop(come(&place, Some(std::process::id())).await);
+        let mut next = come(&place, None).await;
+        let answer = read(&mut next).await.expect("an answer");
+        let Some(FromMonitor::Welcome(nodes)) = answer else {
+            panic!("{answer:?}");
+        };
+        let [NodeAddress { pid, .. }] = nodes[..] else {
+            panic!("{nodes:?}");
+        };
+        assert_eq!(pid, std::process::id());
+        drop(next);
+        place.leave();
+        monitor.stop();
+    }
+
+    /// What a head is told next that is hosted meanwhile.
+    async fn told(
+        head: &mut UnixStream,
+        mut hosting: Pin<&mut impl Future<Output = io::Result<()>>>,
+    ) -> FromMonitor {
+        tokio::select! {
+            ended = &mut hosting => panic!("{ended:?}"),
+            message = read(head) => message.expect("a message").expect("no end"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_head_is_not_told_of_deaths_before_its_agent() {
+        let place = Directory::create().expect("a place");
+        let config = config(&place);
+        let common = Common::new(place, config).expect("room");
+        let (mut head, mut stream) = UnixStream::pair().expect("a pair");
+        let hosting = common.host(&mut stream, Some(1));
+        tokio::pin!(hosting);
+        tokio::select! {
+            biased;
+            ended = &mut hosting => panic!("{ended:?}"),
+            // It waits now.
+            () = std::future::ready(()) => {},
+        }
+        // Nobody may listen.
+        let _ = common.deaths.send("was the one before".into());
+        common.ready(2);
+        let welcome = told(&mut head, hosting.as_mut()).await;
+        assert!(matches!(welcome, FromMonitor::Welcome(_)), "{welcome:?}");
+        let death = "was its own";
+        common.deaths.send(death.into()).expect("it listens");
+        let died = told(&mut head, hosting.as_mut()).await;
+        let FromMonitor::NodeDied { how, .. } = died else {
+            panic!("{died:?}");
+        };
+        assert_eq!(how, death);
+        common.place.leave();
     }
 }

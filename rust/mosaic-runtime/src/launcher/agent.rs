@@ -21,7 +21,7 @@ use super::protocol::{FromAgent, ToAgent, ToChild, WINDOW, cost, read, write};
 use super::{AGENT_SOCKET, HALF_OPEN, guard};
 use crate::directory::{self, Directory};
 use crate::engine::EngineError;
-use crate::net::{accept_each, peer_ended};
+use crate::net::{accept_each, peer_gone};
 use crate::node::processes::{Audience, Ended, Line, Processes};
 use crate::threads;
 
@@ -158,7 +158,7 @@ async fn accept(heads: Arc<Heads>, listener: UnixListener) {
 
 /// A head's turn, from its coming to the end of its last process.
 async fn serve(heads: &Heads, stream: UnixStream) {
-    let gone = peer_ended(stream.peer_cred().ok().and_then(|peer| peer.pid()));
+    let gone = peer_gone(stream.peer_cred().ok().and_then(|peer| peer.pid()));
     tokio::pin!(gone);
     let (from, to) = stream.into_split();
     let mut from = BufReader::new(from);

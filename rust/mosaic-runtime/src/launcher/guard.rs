@@ -7,9 +7,9 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, getpid, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, getpgid, getpid, kill_process, kill_process_group};
 
-use crate::net::process_ended;
+use crate::net::gone;
 use crate::threads;
 
 /// How long the program may go on, so that what waits in it hears why it ends.
@@ -36,11 +36,33 @@ pub(crate) async fn end_group(leader: u32) {
         return;
     };
     // The rest of the group has no reason to go on without its leader.
-    let _ = tokio::time::timeout(HEARING, process_ended(leader)).await;
+    let _ = tokio::time::timeout(HEARING, gone(leader)).await;
     if kill_process_group(leader, Signal::TERM).is_ok() {
-        tokio::time::sleep(ENDING).await;
+        let _ = tokio::time::timeout(ENDING, group_gone(leader)).await;
         let _ = kill_process_group(leader, Signal::KILL);
     }
+}
+
+/// Returns when all processes are gone that are in the group now, or never where that cannot be told. The leader may
+/// be gone before the others have tidied up: helpers of `multiprocessing` remove what has names.
+#[cfg(target_os = "linux")]
+async fn group_gone(leader: Pid) {
+    let Ok(processes) = fs::read_dir("/proc") else {
+        return std::future::pending().await;
+    };
+    let members = processes
+        .flatten()
+        .filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
+        .filter(|pid| getpgid(Some(*pid)) == Ok(leader));
+    for member in members.collect::<Vec<_>>() {
+        gone(member).await;
+    }
+}
+
+/// See above.
+#[cfg(not(target_os = "linux"))]
+async fn group_gone(_: Pid) {
+    std::future::pending().await
 }
 
 /// End this process in the same way: nobody else may be left who could. Returns at once.
@@ -98,4 +120,53 @@ pub(crate) fn end_with_parent(_: bool) {}
 #[cfg(not(target_os = "linux"))]
 fn ends_with_parent() -> bool {
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader, Read};
+    use std::os::unix::process::{CommandExt, ExitStatusExt};
+    use std::process::{Child, ChildStdout, Command, Stdio};
+
+    /// A shell that leads a group, and what it prints, once it has printed that it is ready.
+    fn leader(script: &str) -> (Child, BufReader<ChildStdout>) {
+        let mut child = Command::new("sh")
+            .args(["-c", script])
+            .process_group(0)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a shell");
+        let mut printed = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut line = String::new();
+        printed.read_line(&mut line).expect("a line");
+        assert_eq!(line, "ready\n");
+        (child, printed)
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_group_that_ends_when_it_is_asked_to_holds_nobody_up() {
+        let (mut child, _) = leader("echo ready; exec sleep 60");
+        let begun = Instant::now();
+        end_group(child.id()).await;
+        let took = begun.elapsed();
+        let status = child.wait().expect("its end");
+        assert_eq!(status.signal(), Some(libc::SIGTERM));
+        assert!(took < HEARING + ENDING, "{took:?}");
+    }
+
+    #[tokio::test]
+    async fn what_is_left_of_a_group_has_its_time_and_no_more() {
+        let tidies =
+            "trap 'sleep 0.1; echo tidy; exit' TERM; echo ready; while :; do sleep 0.01; done";
+        let ignores = "trap '' TERM; sleep 60";
+        let (mut child, mut printed) = leader(&format!("({ignores}) & ({tidies}) & exit"));
+        end_group(child.id()).await;
+        child.wait().expect("its end");
+        let mut rest = String::new();
+        // All who could print have ended by then.
+        printed.read_to_string(&mut rest).expect("the rest");
+        assert_eq!(rest, "tidy\n");
+    }
 }

@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex as Lock, OnceLock};
+use std::sync::{Arc, Mutex as Lock};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -22,7 +22,7 @@ use super::protocol::{NodeAddress, ToChild, write};
 use super::{AGENT_SOCKET, MONITOR_SOCKET, NODE_UID, guard};
 use crate::directory::Directory;
 use crate::engine::EngineError;
-use crate::net::process_ended;
+use crate::net::child_ended;
 use crate::node::death::describe;
 use crate::shared::lock;
 use crate::signal::Signal as Wake;
@@ -58,13 +58,49 @@ pub(super) struct Common {
     pub(super) place: Directory,
     pub(super) node: watch::Sender<NodeState>,
     pub(super) deaths: broadcast::Sender<String>,
-    orders: Lock<Option<mpsc::Sender<ToChild>>>,
-    guarded: Lock<Option<u32>>,
+    orders: Lock<Orders>,
     stopping: Notify,
     /// The process of the head that is in.
     pub(super) head: Lock<Option<u32>>,
     pub(super) turn: Arc<Mutex<()>>,
-    changed: OnceLock<Wake>,
+    changed: Wake,
+}
+
+/// What agents are told. One lock, so that of a command's begin or end and an agent's start neither misses the other.
+#[derive(Debug, Default)]
+struct Orders {
+    /// The command that ends with this process.
+    guarded: Option<u32>,
+    /// To the agent that is there.
+    to: Option<mpsc::Sender<ToChild>>,
+}
+
+impl Orders {
+    /// A command is there, or none any more.
+    fn guard(&mut self, command: Option<u32>) {
+        self.guarded = command;
+        self.give(command.map_or(ToChild::Unguard, ToChild::Guard));
+    }
+
+    /// An agent is there, which knows nothing yet.
+    fn begin(&mut self, to: mpsc::Sender<ToChild>) {
+        self.to = Some(to);
+        if let Some(command) = self.guarded {
+            self.give(ToChild::Guard(command));
+        }
+    }
+
+    /// The agent has ended.
+    fn end(&mut self) {
+        self.to = None;
+    }
+
+    fn give(&self, order: ToChild) {
+        if let Some(to) = &self.to {
+            // One that does not read its orders is about to be gone.
+            let _ = to.try_send(order);
+        }
+    }
 }
 
 /// What there is of the agent.
@@ -90,27 +126,14 @@ impl Monitor {
             ))
         })?;
         socket.set_nonblocking(true)?;
-        let changed = OnceLock::new();
-        let _ = changed.set(Wake::new()?);
-        let common = Arc::new(Common {
-            config,
-            place,
-            node: watch::Sender::new(NodeState::Starting),
-            deaths: broadcast::Sender::new(16),
-            orders: Lock::default(),
-            guarded: Lock::default(),
-            stopping: Notify::new(),
-            head: Lock::default(),
-            turn: Arc::default(),
-            changed,
-        });
+        let common = Arc::new(Common::new(place, config)?);
         let for_thread = Arc::clone(&common);
         let thread = threads::spawn("mosaic-monitor", move || {
             runtime.block_on(async {
                 tokio::spawn(accept(Arc::clone(&for_thread), socket));
                 Arc::clone(&for_thread).keep_node().await;
             });
-            for_thread.wake();
+            for_thread.changed.raise();
         })?;
         Ok(Self {
             common,
@@ -133,7 +156,7 @@ impl Monitor {
 
     /// Block until the agent is ready.
     pub fn wait_ready(&self, deadline: Option<Instant>) -> Result<(), EngineError> {
-        let changed = self.common.changed.get().ok_or(EngineError::Stopped)?;
+        let changed = &self.common.changed;
         loop {
             changed.clear();
             match &*self.common.node.borrow() {
@@ -151,11 +174,7 @@ impl Monitor {
 
     /// A command is to end with this process, however this one ends; `None` when it has ended.
     pub fn guard(&self, command: Option<u32>) {
-        *lock(&self.common.guarded) = command;
-        let order = command.map_or(ToChild::Unguard, ToChild::Guard);
-        if let Some(orders) = &*lock(&self.common.orders) {
-            let _ = orders.try_send(order);
-        }
+        lock(&self.common.orders).guard(command);
     }
 
     /// End the agent and whatever it still has, and remove what is on disk. Blocks until all is gone.
@@ -180,18 +199,26 @@ impl std::fmt::Debug for Monitor {
 }
 
 impl Common {
+    pub(super) fn new(place: Directory, config: MonitorConfig) -> io::Result<Self> {
+        Ok(Self {
+            config,
+            place,
+            node: watch::Sender::new(NodeState::Starting),
+            deaths: broadcast::Sender::new(16),
+            orders: Lock::default(),
+            stopping: Notify::new(),
+            head: Lock::default(),
+            turn: Arc::default(),
+            changed: Wake::new()?,
+        })
+    }
+
     fn set(&self, state: NodeState) {
         self.node.send_replace(state);
-        self.wake();
+        self.changed.raise();
     }
 
-    fn wake(&self) {
-        if let Some(changed) = self.changed.get() {
-            changed.raise();
-        }
-    }
-
-    fn ready(&self, pid: u32) {
+    pub(super) fn ready(&self, pid: u32) {
         self.set(NodeState::Ready(NodeAddress {
             uid: NODE_UID.into(),
             pid,
@@ -267,10 +294,7 @@ impl Common {
     async fn see_through(&self, mut child: Child, was_ready: &mut bool) -> Option<String> {
         let pid = child.id();
         let (orders, waiting) = mpsc::channel(16);
-        if let Some(leader) = *lock(&self.guarded) {
-            let _ = orders.try_send(ToChild::Guard(leader));
-        }
-        *lock(&self.orders) = Some(orders.clone());
+        lock(&self.orders).begin(orders);
         let pipes = (child.stdin.take(), child.stdout.take());
         if let (Some(to), Some(from)) = pipes
             && let (Ok(to), Ok(mut from)) = (
@@ -289,38 +313,72 @@ impl Common {
             }
         }
         let process = Pid::from_raw(pid.cast_signed())?;
+        let ended = child_ended(process);
+        tokio::pin!(ended);
         let told = tokio::select! {
-            ended = process_ended(process) => {
+            () = &mut ended => {
                 // Nobody shall be sent to it any more.
                 self.set(NodeState::Starting);
-                if ended.is_err() {
-                    let _ = kill_process(process, Signal::KILL);
-                }
                 false
             },
             () = self.stopping.notified() => {
                 self.set(NodeState::Stopping);
-                let _ = orders.try_send(ToChild::Stop);
-                if tokio::time::timeout(AGENT_END, process_ended(process)).await.is_err() {
+                lock(&self.orders).give(ToChild::Stop);
+                if tokio::time::timeout(AGENT_END, ended).await.is_err() {
                     // Its workers see that by themselves.
                     let _ = kill_process(process, Signal::KILL);
                 }
                 true
             },
         };
-        *lock(&self.orders) = None;
         let status = tokio::task::spawn_blocking(move || child.wait()).await;
+        lock(&self.orders).end();
         let how = describe(status.unwrap_or_else(|error| Err(io::Error::other(error))));
         (!told).then_some(how)
     }
 }
 
+/// Pass orders on to an agent. Nobody closes the channel before the agent has ended: to the agent the end of its orders
+/// means that this process is gone.
 async fn give_orders(mut to: pipe::Sender, mut waiting: mpsc::Receiver<ToChild>) {
     while let Some(order) = waiting.recv().await {
         if write(&mut to, &order).await.is_err() {
             return;
         }
     }
-    // Kept open to the end: that it closes says that this process is gone.
-    std::future::pending::<()>().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_knows_the_command_whichever_came_first() {
+        let mut orders = Orders::default();
+        orders.guard(Some(7));
+        for command in [Some(7), Some(8), None] {
+            let (to, mut waiting) = mpsc::channel(2);
+            orders.begin(to);
+            orders.guard(command);
+            orders.end();
+            let mut known = None;
+            while let Some(order) = waiting.blocking_recv() {
+                known = match order {
+                    ToChild::Guard(command) => Some(command),
+                    ToChild::Unguard => None,
+                    ToChild::Stop => panic!("nobody stops it"),
+                };
+            }
+            assert_eq!(known, command);
+        }
+        let (to, mut waiting) = mpsc::channel(2);
+        orders.begin(to);
+        orders.end();
+        assert!(waiting.blocking_recv().is_none(), "there is no command");
+        orders.guard(Some(9));
+        let (to, mut waiting) = mpsc::channel(2);
+        orders.begin(to);
+        let told = waiting.blocking_recv();
+        assert!(matches!(told, Some(ToChild::Guard(9))), "{told:?}");
+    }
 }

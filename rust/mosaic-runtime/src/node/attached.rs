@@ -6,162 +6,29 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use mosaic_core::id::RuntimeId;
-use std::os::unix::ffi::OsStrExt;
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::Launch;
+use super::joining::{Attached, MonitorSeat};
 use super::processes::Start;
-use crate::auth;
 use crate::directory::Directory;
-use crate::engine::EngineError;
-use crate::launcher::MONITOR_SOCKET;
 use crate::launcher::guard;
 use crate::launcher::protocol::{
-    FromAgent, FromMonitor, Join, LINES, NodeAddress, ToAgent, cost, read, write,
+    FromAgent, FromMonitor, LINES, NodeAddress, ToAgent, cost, read, write,
 };
 use crate::notice::Notice;
 use crate::shared::{Shared, lock};
 
 /// Commands to the agent that may wait to be written: one a worker and a few.
 const COMMANDS: usize = 4096;
-/// How long joining may take; the processes of the head before may have to be seen out first.
-const JOIN_LIMIT: Duration = Duration::from_secs(30);
 /// How long the monitor may take to say how an agent died.
 const LAST_WORD: Duration = Duration::from_millis(50);
-
-/// What a head has to know to join what `mrun` has started.
-#[derive(Debug, Clone)]
-pub struct MonitorSeat {
-    /// The directory with the sockets and the secret.
-    pub directory: PathBuf,
-    /// The monitor's process.
-    pub monitor: u32,
-    /// The file that says where all this is; to be removed if nobody else is left to do so.
-    pub key: PathBuf,
-    /// Whether this process belongs to the command that `mrun` runs, and ends with it.
-    pub commanded: bool,
-}
-
-/// A head's two connections, not yet served.
-#[derive(Debug)]
-pub(crate) struct Attached {
-    seat: MonitorSeat,
-    place: Directory,
-    node: NodeAddress,
-    monitor: std::os::unix::net::UnixStream,
-    agent: std::os::unix::net::UnixStream,
-}
-
-impl Attached {
-    /// The processes of the monitor and of the agent.
-    pub(crate) fn processes(&self) -> (u32, u32) {
-        (self.seat.monitor, self.node.pid)
-    }
-}
-
-/// Connect to the monitor and take its node for the head with that directory.
-pub(crate) fn attach(
-    seat: MonitorSeat,
-    launch: &Launch,
-    directory: &Directory,
-) -> Result<Attached, EngineError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let late = |_| {
-        let seconds = JOIN_LIMIT.as_secs();
-        EngineError::System(format!("mrun did not answer within {seconds} s"))
-    };
-    let place = Directory::join(&seat.directory)?;
-    let (node, monitor, agent) = runtime
-        .block_on(async { tokio::time::timeout(JOIN_LIMIT, join(&place, launch, directory)).await })
-        .map_err(late)??;
-    Ok(Attached {
-        seat,
-        place,
-        node,
-        monitor: monitor.into_std()?,
-        agent: agent.into_std()?,
-    })
-}
-
-type Joined = (NodeAddress, UnixStream, UnixStream);
-
-async fn join(
-    place: &Directory,
-    launch: &Launch,
-    directory: &Directory,
-) -> Result<Joined, EngineError> {
-    let mut without = None;
-    loop {
-        let (node, monitor) = ask_monitor(place, without).await?;
-        match ask_agent(place, &node, launch, directory).await {
-            Ok(agent) => return Ok((node, monitor, agent)),
-            // It has just died, and the monitor may not know yet: another takes its place.
-            Err(_) if without.is_none() => without = Some(node.pid),
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-async fn ask_monitor(
-    place: &Directory,
-    without: Option<u32>,
-) -> Result<(NodeAddress, UnixStream), EngineError> {
-    let mut monitor = connect(place, MONITOR_SOCKET).await?;
-    let pid = std::process::id();
-    write(&mut monitor, &Join { pid, without }).await?;
-    let node = match read(&mut monitor).await? {
-        Some(FromMonitor::Welcome(nodes)) => nodes.into_iter().next(),
-        Some(FromMonitor::Refused(reason)) => return Err(EngineError::System(reason)),
-        _ => None,
-    };
-    let gone = || EngineError::System("mrun ended while this program joined it".into());
-    Ok((node.ok_or_else(gone)?, monitor))
-}
-
-async fn ask_agent(
-    place: &Directory,
-    node: &NodeAddress,
-    launch: &Launch,
-    directory: &Directory,
-) -> Result<UnixStream, EngineError> {
-    let mut agent = connect(place, &node.socket).await?;
-    let message = ToAgent::Attach {
-        program: launch.program(true),
-        directory: bytes::Bytes::copy_from_slice(directory.path().as_os_str().as_bytes()),
-    };
-    write(&mut agent, &message).await?;
-    match read(&mut agent).await? {
-        Some(FromAgent::Attached) => Ok(agent),
-        _ => Err(EngineError::System(format!(
-            "{} ended while this program joined it",
-            node.uid
-        ))),
-    }
-}
-
-async fn connect(place: &Directory, socket: &str) -> Result<UnixStream, EngineError> {
-    let path = place.path().join(socket);
-    let refused = |error: &dyn std::fmt::Display| {
-        EngineError::System(format!("cannot join mrun at {}: {error}", path.display()))
-    };
-    let mut stream = UnixStream::connect(&path)
-        .await
-        .map_err(|error| refused(&error))?;
-    auth::connect(&mut stream, place.secret(), RuntimeId::HEAD)
-        .await
-        .map_err(|error| refused(&error))?;
-    Ok(stream)
-}
 
 /// The agent, as its head holds it.
 #[derive(Debug)]

@@ -8,9 +8,10 @@
 //! kernel says of its process, never a closed socket alone: the message to everyone names the exit code or the signal.
 //! What the worker sent before it died is read first.
 
-pub(crate) mod attached;
+mod attached;
 pub(crate) mod death;
 mod here;
+pub(crate) mod joining;
 mod launch;
 pub(crate) mod processes;
 
@@ -27,8 +28,9 @@ use mosaic_core::wire::Message;
 use rustix::process::{Signal, kill_process_group};
 use tokio::sync::Notify;
 
-use self::attached::{Agent, Attached};
+use self::attached::Agent;
 use self::here::Here;
+use self::joining::Attached;
 pub use self::launch::{DIRECTORY, HEAD, Launch, MONITOR, PARENT, ROLE, RUNTIME, UID, WAREHOUSE};
 use self::processes::{Ended, Processes, Program, RUN_DRY, RUN_DRY_AT_STOP, Start};
 use crate::launcher::guard::Bound;
@@ -357,7 +359,8 @@ impl Node {
             }
         }
         self.all_gone.notify_one();
-        // Nobody will join, and nobody would be left to remove it should this process be killed now.
+        // Nobody will join, and nobody would be left to remove it should this process be killed now. What this process
+        // still needs of it, it has open.
         shared.directory.remove();
         if !self.stopping() {
             self.give_up(shared, reason.to_owned());

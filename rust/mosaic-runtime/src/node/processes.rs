@@ -19,16 +19,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mosaic_core::id::RuntimeId;
-use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid,
-};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::JoinHandle;
 
 use super::death::{AtStart, reap};
 use crate::memory::{Group, KillCounts, own_peak};
-use crate::net::process_ended;
+use crate::net::child_ended;
 use crate::printed::{Rounds, Stream};
 use crate::shared::lock;
 
@@ -241,10 +239,7 @@ async fn watch<A: Audience>(
     outputs: [Option<JoinHandle<()>>; 2],
 ) {
     let pid = watched.pid;
-    if process_ended(pid).await.is_err() {
-        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        let _ = spawn_blocking(move || waitid(WaitId::Pid(pid), ended)).await;
-    }
+    child_ended(pid).await;
     let since = Instant::now();
     run_dry(outputs, processes.patience()).await;
     let dried_ms = since.elapsed().as_millis() as u64;

@@ -46,17 +46,19 @@ impl std::fmt::Debug for Ledger {
 }
 
 impl Ledger {
-    /// Make it, in a runtime's directory.
-    pub(crate) fn create(directory: &Path, limit: u64) -> io::Result<()> {
+    /// Make it, in a runtime's directory, and map it.
+    pub(crate) fn create(directory: &Path, limit: u64) -> io::Result<Arc<Self>> {
         let mut bytes = vec![0; WORDS * 8];
         bytes[..8].copy_from_slice(&limit.to_ne_bytes());
         // Written whole, so that the pages are there when they are mapped.
-        OpenOptions::new()
+        let mut file = OpenOptions::new()
+            .read(true)
             .write(true)
             .create_new(true)
             .mode(0o600)
-            .open(directory.join(NAME))?
-            .write_all(&bytes)
+            .open(directory.join(NAME))?;
+        file.write_all(&bytes)?;
+        Self::map(&file)
     }
 
     /// Map the one of a runtime's directory.
@@ -294,8 +296,7 @@ mod tests {
 
     fn ledger(limit: u64) -> (tempfile::TempDir, Arc<Ledger>) {
         let directory = tempfile::tempdir().expect("a directory");
-        Ledger::create(directory.path(), limit).expect("made");
-        let ledger = Ledger::open(directory.path()).expect("mapped");
+        let ledger = Ledger::create(directory.path(), limit).expect("made");
         (directory, ledger)
     }
 

@@ -16,6 +16,7 @@
 //! A buffer is copied into the store of the process that makes it, once; whoever wants it maps it. The rules count
 //! its holders ([`mosaic_core::id::ObjectId::Buffer`]); which buffers go to disk is the
 //! [`mosaic_core::catalog::Catalog`]'s to say. Nothing is opened before the first buffer: an idle runtime pays nothing.
+//! Only the head keeps the ledger mapped from the first: it may go on without its directory, when its workers are lost.
 //!
 //! Called from any thread. Lock order: a buffer's place, then (table | pool | slab | spill), each innermost.
 
@@ -88,21 +89,33 @@ pub(crate) struct Store {
     open: Mutex<Opened>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 enum Opened {
-    #[default]
-    NotYet,
+    /// With the ledger, at the head, which made it.
+    NotYet(Option<Arc<Ledger>>),
     Open(Arc<Inner>),
     Closed,
 }
 
 impl Store {
-    pub(crate) fn new(me: RuntimeId, directory: PathBuf, settings: StoreSettings) -> Self {
+    /// The head's, with the ledger that the others find in the directory.
+    pub(crate) fn create(directory: PathBuf, settings: StoreSettings) -> io::Result<Self> {
+        let ledger = Ledger::create(&directory, settings.memory_limit)?;
+        Ok(Self {
+            me: RuntimeId::HEAD,
+            directory,
+            settings,
+            open: Mutex::new(Opened::NotYet(Some(ledger))),
+        })
+    }
+
+    /// That of another process.
+    pub(crate) fn join(me: RuntimeId, directory: PathBuf, settings: StoreSettings) -> Self {
         Self {
             me,
             directory,
             settings,
-            open: Mutex::default(),
+            open: Mutex::new(Opened::NotYet(None)),
         }
     }
 
@@ -111,13 +124,14 @@ impl Store {
         neighbours: impl FnOnce() -> Arc<dyn Neighbours>,
     ) -> Result<Arc<Inner>, StoreError> {
         let mut open = lock(&self.open);
-        match &*open {
+        let ledger = match &*open {
             Opened::Open(inner) => return Ok(Arc::clone(inner)),
             Opened::Closed => return Err(StoreError::System("the runtime has stopped".into())),
-            Opened::NotYet => {}
-        }
-        let ledger = Ledger::open(&self.directory)
-            .map_err(|error| StoreError::System(format!("the store cannot be opened: {error}")))?;
+            Opened::NotYet(Some(ledger)) => Arc::clone(ledger),
+            Opened::NotYet(None) => Ledger::open(&self.directory).map_err(|error| {
+                StoreError::System(format!("the store cannot be opened: {error}"))
+            })?,
+        };
         let seat = Arc::new(ledger.take_seat(self.me.0));
         let inner = Inner::new(self.me, self.settings.clone(), seat, neighbours());
         *open = Opened::Open(Arc::clone(&inner));
@@ -130,7 +144,7 @@ impl Store {
     fn opened(&self) -> Option<Arc<Inner>> {
         match &*lock(&self.open) {
             Opened::Open(inner) => Some(Arc::clone(inner)),
-            Opened::NotYet | Opened::Closed => None,
+            Opened::NotYet(_) | Opened::Closed => None,
         }
     }
 
@@ -227,10 +241,14 @@ impl Store {
         }
     }
 
-    /// A process of the node has died: what it had taken is free.
-    pub(crate) fn process_died(&self, runtime: RuntimeId, clear: bool) {
-        if clear && let Ok(ledger) = Ledger::open(&self.directory) {
-            ledger.clear(runtime.0);
+    /// A process of the node has died: what it had taken is free, once the head has seen to that.
+    pub(crate) fn process_died(&self, runtime: RuntimeId) {
+        if self.me == RuntimeId::HEAD {
+            match &*lock(&self.open) {
+                Opened::NotYet(Some(ledger)) => ledger.clear(runtime.0),
+                Opened::Open(inner) => inner.seat.ledger.clear(runtime.0),
+                Opened::NotYet(None) | Opened::Closed => {}
+            }
         }
         if let Some(inner) = self.opened() {
             inner.kept.clear();

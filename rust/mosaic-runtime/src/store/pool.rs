@@ -276,12 +276,8 @@ mod tests {
 
     fn pool(limit: u64) -> (tempfile::TempDir, Pool, Arc<Seat>) {
         let directory = tempfile::tempdir().expect("a directory");
-        Ledger::create(directory.path(), limit).expect("a ledger");
-        let seat = Arc::new(
-            Ledger::open(directory.path())
-                .expect("a ledger")
-                .take_seat(7),
-        );
+        let ledger = Ledger::create(directory.path(), limit).expect("a ledger");
+        let seat = Arc::new(ledger.take_seat(7));
         (directory, Pool::new(Arc::clone(&seat)), seat)
     }
 

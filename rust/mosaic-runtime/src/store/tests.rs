@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use mosaic_core::payload::Stored;
 
-use super::ledger::Ledger;
 use super::{Neighbours, Store, StoreError, StoreSettings, View};
 use mosaic_core::id::RuntimeId;
 
@@ -26,8 +25,7 @@ fn store(directory: &Path, megabytes: usize, spill: &Path) -> Store {
         spill_directory: spill.into(),
         ..StoreSettings::default()
     };
-    Ledger::create(directory, settings.memory_limit).expect("a ledger");
-    Store::new(RuntimeId(0), directory.into(), settings)
+    Store::create(directory.into(), settings).expect("a store")
 }
 
 fn noise(length: usize, seed: u64) -> Vec<u8> {
@@ -109,6 +107,28 @@ fn store_2_a_refusal_loses_nothing_and_ends_when_there_is_room() {
     keep(&store, &sources[0]).expect("room again");
     drop(stored);
     store.close();
+}
+
+/// `LEDGER-1`
+#[test]
+fn ledger_1_a_head_whose_directory_is_gone_clears_the_seats_of_the_dead_and_goes_on() {
+    let (directory, spill) = [(); 2]
+        .map(|()| tempfile::tempdir().expect("a directory"))
+        .into();
+    let head = store(directory.path(), 16, &spill.path().join("missing"));
+    let worker = RuntimeId(1);
+    let others = Store::join(worker, directory.path().into(), head.settings.clone());
+    let source = noise(12 * MEGABYTE, 1);
+    // The process is gone without a word.
+    std::mem::forget(keep(&others, &source).expect("room"));
+    std::mem::forget(others);
+    drop(directory);
+    assert!(matches!(keep(&head, &source), Err(StoreError::Full(_))));
+    head.process_died(worker);
+    let stored = keep(&head, &source).expect("room again");
+    assert_eq!(bytes(&view(&head, &stored)), source);
+    drop(stored);
+    head.close();
 }
 
 /// `VIEW-1`
