@@ -191,8 +191,11 @@ impl Recorder {
         let call = &*submission.call;
         let (time, task, parent) = (ticks(), packed(call.task), RUN.get().task);
         let (kind, size) = (call.kind.number(), call.arguments.size() as u64);
+        let more = usize::from(parent != 0) + call.dependencies.len();
         self.push(&self.calls, |buffer| {
-            buffer.created(time, task, &submission.handle.callee, kind, size);
+            if !buffer.created(time, task, &submission.handle.callee, kind, size, more) {
+                return;
+            }
             if parent != 0 {
                 buffer.parent(task, parent);
             }

@@ -171,13 +171,16 @@ pub(super) struct Ended {
 }
 
 impl Buffer {
-    /// Whether another row has room. Counts it if it has not.
-    fn has_room(&mut self) -> bool {
+    /// Whether there is room for this many rows that belong together. Counts them if there is not.
+    fn has_room(&mut self, rows: usize) -> bool {
         let room = self.waiting < MOST_WAITING;
-        self.dropped += u64::from(!room);
+        if !room {
+            self.dropped += rows as u64;
+        }
         room
     }
 
+    /// Returns whether there was room: otherwise the rows that go with it, of which there are `more`, are left out too.
     pub(super) fn created(
         &mut self,
         time: u64,
@@ -185,12 +188,15 @@ impl Buffer {
         callee: &Arc<Callee>,
         kind: u8,
         size: u64,
-    ) {
-        if self.has_room() {
+        more: usize,
+    ) -> bool {
+        let room = self.has_room(1 + more);
+        if room {
             let callee = self.callees.number(callee, kind);
             let size = short_size(size);
             push!(self.created, [time, task], [callee, size]);
         }
+        room
     }
 
     pub(super) fn parent(&mut self, task: u64, parent: u64) {
@@ -203,7 +209,7 @@ impl Buffer {
     }
 
     pub(super) fn queued(&mut self, arrivals: &[(u64, u64)]) {
-        if self.has_room() {
+        if self.has_room(arrivals.len()) {
             for (time, task) in arrivals {
                 push!(self.queued, [*time, *task], []);
             }
@@ -219,7 +225,8 @@ impl Buffer {
         if run.coroutine {
             self.coroutines.remove(&run.task);
         }
-        if !self.has_room() {
+        let coded = run.ran != run.began || run.done != run.returned;
+        if !self.has_room(1 + usize::from(coded)) {
             return;
         }
         push!(
@@ -227,19 +234,19 @@ impl Buffer {
             [run.task, run.began, run.returned],
             [short_size(run.size), run.status],
         );
-        if run.ran != run.began || run.done != run.returned {
+        if coded {
             push!(self.coded, [run.task, run.ran, run.done], []);
         }
     }
 
     pub(super) fn failed(&mut self, time: u64, task: u64, kind: u32) {
-        if self.has_room() {
+        if self.has_room(1) {
             push!(self.failed, [time, task], [kind, 0]);
         }
     }
 
     pub(super) fn moved(&mut self, time: u64, task: TaskId, from: u32, size: u64, copied: u64) {
-        if self.has_room() {
+        if self.has_room(1) {
             push!(
                 self.moved,
                 [time, task.sequence, size, copied],
@@ -249,7 +256,7 @@ impl Buffer {
     }
 
     pub(super) fn span(&mut self, times: (u64, u64), task: u64, function: u32, depth: u32) {
-        if self.has_room() {
+        if self.has_room(1) {
             let (start, end) = times;
             push!(self.spans, [start, end, task], [function, depth]);
         }
@@ -339,5 +346,42 @@ impl Buffer {
             moved: emptied(batch.moved),
             spans: emptied(batch.spans),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mosaic_core::id::RuntimeId;
+
+    fn full() -> Buffer {
+        Buffer {
+            waiting: MOST_WAITING,
+            ..Buffer::default()
+        }
+    }
+
+    fn taken(buffer: &mut Buffer) -> Batch {
+        buffer.take(0, None).expect("something to tell")
+    }
+
+    #[test]
+    fn beyond_the_limit_every_row_is_left_out_and_counted() {
+        let mut buffer = full();
+        let tessera = TesseraId {
+            owner: RuntimeId(1),
+            sequence: 1,
+        };
+        let callee = Callee::new(tessera, "Class".into(), "method".into());
+        assert!(!buffer.created(1, 1, &callee, 0, 0, 2));
+        buffer.queued(&[(1, 1), (1, 2), (1, 3)]);
+        buffer.failed(1, 1, 0);
+        let batch = taken(&mut buffer);
+        assert_eq!(batch.dropped, 3 + 3 + 1);
+        assert!(batch.created.is_empty() && batch.queued.is_empty() && batch.failed.is_empty());
+        assert!(
+            buffer.created(1, 1, &callee, 0, 0, 2),
+            "there is room again"
+        );
     }
 }
