@@ -15,6 +15,8 @@ use crate::cell::Callee;
 
 /// Bytes that may wait for the writer in one buffer; beyond that rows are left out, and counted.
 const MOST_WAITING: usize = 32 << 20;
+/// Coroutines that may begin and end between two batches before it is looked which of them still run.
+const SHORT_LIVED: usize = 1 << 12;
 /// Names that are remembered; beyond that they are told to the file again.
 const MOST_NAMES: usize = 1 << 16;
 /// Most columns of a table, the short ones counted half.
@@ -121,6 +123,8 @@ pub(super) struct Buffer {
     dropped: u64,
     /// Coroutine calls that have begun.
     coroutines: FxHashMap<u64, Begun>,
+    /// Those of them that the file may not know of, and others that have ended.
+    untold: Vec<u64>,
     /// Names of functions that the file does not know.
     names: Vec<(u32, String, String)>,
     functions: FxHashMap<u32, Sum>,
@@ -219,6 +223,13 @@ impl Buffer {
     pub(super) fn began(&mut self, time: u64, task: u64) {
         let told = false;
         self.coroutines.insert(task, Begun { time, told });
+        if self.untold.len() >= 2 * self.coroutines.len() + SHORT_LIVED {
+            // The disk is slow. What has ended is told by its end.
+            let running = &self.coroutines;
+            self.untold
+                .retain(|task| running.get(task).is_some_and(|begun| !begun.told));
+        }
+        self.untold.push(task);
     }
 
     pub(super) fn ended(&mut self, run: &Ended) {
@@ -284,9 +295,12 @@ impl Buffer {
         if let Some((time, task)) = plain {
             push(&mut started, [time, task], []);
         }
-        for (task, begun) in &mut self.coroutines {
-            if !std::mem::replace(&mut begun.told, true) {
-                push(&mut started, [begun.time, *task], []);
+        for task in self.untold.drain(..) {
+            // Most have ended meanwhile.
+            if let Some(begun) = self.coroutines.get_mut(&task)
+                && !std::mem::replace(&mut begun.told, true)
+            {
+                push(&mut started, [begun.time, task], []);
             }
         }
         let empty = self.waiting == 0
@@ -363,6 +377,52 @@ mod tests {
 
     fn taken(buffer: &mut Buffer) -> Batch {
         buffer.take(0, None).expect("something to tell")
+    }
+
+    fn ended(task: u64) -> Ended {
+        Ended {
+            task,
+            coroutine: true,
+            began: 1,
+            ran: 1,
+            returned: 2,
+            done: 2,
+            size: 0,
+            status: 0,
+        }
+    }
+
+    #[test]
+    fn a_coroutine_that_runs_is_told_once_however_many_batches_it_outlives() {
+        let mut buffer = Buffer::default();
+        for task in 1..=3 {
+            buffer.began(task, task);
+        }
+        buffer.ended(&ended(2));
+        let started = taken(&mut buffer).started;
+        let tasks: Vec<_> = started.chunks_exact(16).map(|row| row[8]).collect();
+        assert_eq!(tasks, [1, 3]);
+        assert!(buffer.take(0, None).is_none());
+        assert!(
+            buffer.untold.is_empty(),
+            "a batch looks at none that was told"
+        );
+        buffer.ended(&ended(1));
+        // The same call once more, after a failure.
+        buffer.began(9, 1);
+        assert_eq!(taken(&mut buffer).started.len(), 16);
+    }
+
+    #[test]
+    fn coroutines_that_begin_and_end_while_nothing_is_written_take_no_room() {
+        let mut buffer = Buffer::default();
+        buffer.began(1, 1);
+        for task in 2..100_000 {
+            buffer.began(1, task);
+            buffer.ended(&ended(task));
+        }
+        assert!(buffer.untold.len() < 2 * SHORT_LIVED);
+        assert_eq!(taken(&mut buffer).started.len(), 16);
     }
 
     #[test]
