@@ -257,7 +257,7 @@ impl Recorder {
         if coroutine {
             self.push(&self.runs, |buffer| buffer.began(began, task));
         } else {
-            self.plain.set(task, began);
+            self.plain.begin(task, began);
             self.writer.filled(false);
         }
         RUN.replace(Run {

@@ -5,13 +5,14 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::Recorder;
 use super::format::Record;
+use super::noted::Flag;
 use crate::shared::lock;
 use crate::threads;
 
@@ -22,9 +23,9 @@ const MOMENT: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 pub(super) struct Writer {
     /// Rows wait, and the thread knows.
-    filled: AtomicBool,
+    filled: Flag,
     /// So many that it must not wait for more.
-    full: AtomicBool,
+    full: Flag,
     state: Mutex<State>,
     changed: Condvar,
     file: Mutex<Option<Open>>,
@@ -63,8 +64,8 @@ impl Writer {
         *lock(&self.file) = Some(Open { file, frame });
         *lock(&self.path) = Some(path.to_path_buf());
         *lock(&self.state) = State::default();
-        self.filled.store(false, Ordering::Relaxed);
-        self.full.store(false, Ordering::Relaxed);
+        self.filled.lower();
+        self.full.lower();
         let recorder = Arc::clone(recorder);
         let thread = threads::spawn("mosaic-profile", move || run(&recorder))?;
         *lock(&self.thread) = Some(thread);
@@ -73,11 +74,11 @@ impl Writer {
 
     /// A row was pushed.
     pub(super) fn filled(&self, full: bool) {
-        if !self.filled.load(Ordering::Relaxed) && !self.filled.swap(true, Ordering::AcqRel) {
+        if self.filled.raise() {
             lock(&self.state).filled = true;
             self.changed.notify_one();
         }
-        if full && !self.full.load(Ordering::Relaxed) && !self.full.swap(true, Ordering::AcqRel) {
+        if full && self.full.raise() {
             lock(&self.state).full = true;
             self.changed.notify_one();
         }
@@ -138,8 +139,8 @@ impl Writer {
         state.filled = false;
         state.full = false;
         // Before the rows are taken: a push that comes later says so again.
-        self.filled.store(false, Ordering::Release);
-        self.full.store(false, Ordering::Release);
+        self.filled.lower();
+        self.full.lower();
         state.stopped
     }
 }
