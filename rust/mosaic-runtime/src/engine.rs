@@ -139,7 +139,7 @@ impl Engine {
             me,
             role: seat.role,
             store: Store::new(me, directory.path().to_path_buf(), config.store.clone()),
-            recorder: Recorder::new(me.0, &uid, Arc::clone(&executor)),
+            recorder: Recorder::new(me.0, &uid, &executor),
             uid,
             directory,
             inlets,

@@ -18,7 +18,7 @@ use std::cell::Cell;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use mosaic_core::call::Outcome;
 use mosaic_core::event::Submission;
@@ -82,7 +82,8 @@ pub struct Recorder {
     recording: AtomicU64,
     plain: Plain,
     writer: Writer,
-    executor: Arc<dyn Executor>,
+    /// For warnings. It may hold the recorder.
+    executor: Weak<dyn Executor>,
 }
 
 impl std::fmt::Debug for Recorder {
@@ -95,7 +96,7 @@ impl std::fmt::Debug for Recorder {
 
 impl Recorder {
     /// A recorder that records nothing yet.
-    pub(crate) fn new(runtime: u32, uid: &str, executor: Arc<dyn Executor>) -> Arc<Self> {
+    pub(crate) fn new(runtime: u32, uid: &str, executor: &Arc<dyn Executor>) -> Arc<Self> {
         Arc::new(Self {
             runtime,
             uid: uid.to_owned(),
@@ -109,7 +110,7 @@ impl Recorder {
             recording: AtomicU64::new(0),
             plain: Plain::default(),
             writer: Writer::default(),
-            executor,
+            executor: Arc::downgrade(executor),
         })
     }
 
@@ -163,12 +164,21 @@ impl Recorder {
     pub(crate) fn stop(&self) {
         self.on.store(false, Ordering::Release);
         self.writer.stop();
+        for buffer in self.buffers() {
+            *lock(buffer) = Buffer::default();
+        }
     }
 
     /// Write out what waits: this process is about to be killed.
     pub(crate) fn write_out(&self) {
         if self.on() {
             self.writer.write(self);
+        }
+    }
+
+    fn warn(&self, message: &str) {
+        if let Some(executor) = self.executor.upgrade() {
+            executor.warn(message);
         }
     }
 

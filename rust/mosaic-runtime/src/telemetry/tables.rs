@@ -160,7 +160,7 @@ struct Sum {
 }
 
 /// A run that has ended.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Ended {
     pub(super) task: u64,
     pub(super) coroutine: bool,
@@ -287,6 +287,13 @@ impl Buffer {
     /// Bytes that wait.
     pub(super) fn waiting(&self) -> usize {
         self.waiting
+    }
+
+    /// Bytes that are held for rows.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        let held = |rows: &Rows| rows.created.capacity() + rows.done.capacity();
+        held(&self.rows) + held(&self.spare)
     }
 
     /// Take what waits, and note what runs: coroutines, and the plain call of that time and task.

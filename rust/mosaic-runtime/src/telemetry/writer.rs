@@ -116,7 +116,7 @@ impl Writer {
                 // A full disk, or a file system that went: the program goes on without its profile.
                 recorder.on.store(false, Ordering::Release);
                 *file = None;
-                recorder.executor.warn(&format!(
+                recorder.warn(&format!(
                     "the profile of {} ends here, its file cannot be written: {error}",
                     recorder.uid
                 ));
@@ -163,6 +163,44 @@ fn append(file: &mut File, frame: &[u8]) -> io::Result<()> {
             Ok(_) => return Err(io::ErrorKind::WriteZero.into()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::closures::Closures;
+    use crate::executor::Executor;
+    use crate::telemetry::tables::Ended;
+
+    /// A recorder, and what it asks to warn people.
+    fn recorder() -> (Arc<Recorder>, Arc<dyn Executor>) {
+        let executor: Arc<dyn Executor> = Closures::none().expect("a lane");
+        (Recorder::new(0, "head", &executor), executor)
+    }
+
+    fn push(recorder: &Recorder, rows: u64) {
+        for task in 1..=rows {
+            let ended = Ended {
+                task,
+                ..Ended::default()
+            };
+            recorder.push(&recorder.runs, |buffer| buffer.ended(&ended));
+        }
+    }
+
+    #[test]
+    fn nothing_is_kept_of_a_recording_that_has_ended() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (recorder, _executor) = recorder();
+        let path = directory.path().join("run.mprof");
+        recorder.record(Some(&path), false).expect("a file");
+        push(&recorder, 10_000);
+        recorder.record(None, false).expect("an end");
+        assert!(std::fs::metadata(&path).expect("a file").len() > 320_000);
+        for buffer in recorder.buffers() {
+            assert_eq!(lock(buffer).capacity(), 0);
         }
     }
 }
