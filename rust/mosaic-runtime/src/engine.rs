@@ -576,7 +576,8 @@ impl Engine {
     }
 
     /// Record a profile of the network in this file from now on, in every process of it; `None` ends the recording.
-    /// `traced` says whether the functions are recorded too that methods call.
+    /// Waits for the file of this process to be opened, or written and closed. `traced` says whether the functions are
+    /// recorded too that methods call.
     ///
     /// # Errors
     /// The file cannot be opened.

@@ -263,10 +263,16 @@ impl Shared {
         Arc::new(Around(Weak::clone(&self.myself)))
     }
 
-    /// Record a profile in this file from now on, or end it; here and, if `told`, in everybody else's process.
-    pub(crate) fn profile(&self, path: Option<&str>, traced: bool, told: bool) -> io::Result<()> {
-        self.recorder.record(path.map(Path::new), traced)?;
-        if told {
+    /// Record a profile in this file from now on, or end it: here and, if the `program` asks for it, in everybody else's
+    /// process. The program also waits for its own file.
+    pub(crate) fn profile(
+        &self,
+        path: Option<&str>,
+        traced: bool,
+        program: bool,
+    ) -> io::Result<()> {
+        self.recorder.record(path.map(Path::new), traced, program)?;
+        if program {
             let path = path.map(str::to_owned);
             let message = Message::Profile { path, traced };
             // At once: calls that the program makes from now on come behind it.

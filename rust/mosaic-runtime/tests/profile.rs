@@ -142,8 +142,8 @@ fn an_executor_that_holds_the_recorder_goes_with_its_engine() {
     let executor = Arc::new(Recording::default());
     let watched = Arc::downgrade(&executor);
     let head = common::head_with(&EngineConfig::default(), Arc::<Recording>::clone(&executor));
-    let held = executor.0.set(Arc::clone(head.recorder()));
-    held.expect("nothing was held yet");
+    let first = executor.0.set(Arc::clone(head.recorder()));
+    first.expect("nothing was held yet");
     drop(executor);
     assert!(watched.upgrade().is_some(), "the engine holds it");
     head.stop(None);

@@ -114,6 +114,8 @@ impl Callees {
 /// What one kind of thread pushes, behind a lock that no other kind takes.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
+    /// The recording that it belongs to; none has number 0.
+    recording: u64,
     callees: Callees,
     rows: Rows,
     /// Vectors for the next time.
@@ -175,6 +177,17 @@ pub(super) struct Ended {
 }
 
 impl Buffer {
+    pub(super) fn of(recording: u64) -> Self {
+        Self {
+            recording,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn recording(&self) -> u64 {
+        self.recording
+    }
+
     /// Whether there is room for this many rows that belong together. Counts them if there is not.
     fn has_room(&mut self, rows: usize) -> bool {
         let room = self.waiting < MOST_WAITING;
@@ -349,8 +362,11 @@ impl Buffer {
         })
     }
 
-    /// What was taken has been written: its vectors are filled again next time.
-    pub(super) fn give_back(&mut self, batch: Batch) {
+    /// What was taken for that recording has been written: its vectors are filled again next time.
+    pub(super) fn give_back(&mut self, batch: Batch, recording: u64) {
+        if self.recording != recording {
+            return;
+        }
         let emptied = |table: Bytes| {
             let mut table = Vec::from(table);
             table.clear();
