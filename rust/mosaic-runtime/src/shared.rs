@@ -421,6 +421,7 @@ impl Shared {
         if self.stopped.load(Ordering::Acquire) {
             return;
         }
+        self.recorder.write_out();
         self.directory.remove();
         let _ = process::kill_process_group(process::getpid(), process::Signal::KILL);
         let _ = process::kill_process(process::getpid(), process::Signal::KILL);
@@ -439,12 +440,14 @@ impl Shared {
             return;
         }
         let directory = self.directory.path().to_path_buf();
+        let recorder = Arc::clone(&self.recorder);
         let watch = move || {
             let died = match net::wait_for_end_of_one(&elders) {
                 Ok(()) => true,
                 Err(error) => error.raw_os_error() == Some(libc::ESRCH),
             };
             if died {
+                recorder.write_out();
                 crate::directory::remove(&directory);
                 let _ = process::kill_process_group(process::getpid(), process::Signal::KILL);
                 let _ = process::kill_process(process::getpid(), process::Signal::KILL);

@@ -294,6 +294,34 @@ mod tests {
     }
 
     #[test]
+    fn last_rows_are_written_at_once() {
+        let fixture = Fixture::new();
+        let (recorder, path) = (&fixture.recorder, fixture.path("run.mprof"));
+        recorder.record(Some(&path), false, true).expect("a file");
+        push(recorder, 7);
+        recorder.write_out();
+        assert_eq!(ends(&read(&path)), 7);
+        recorder.stop();
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_keeps_no_process_alive() {
+        let fixture = Fixture::new();
+        let path = fixture.stuck("run.mprof");
+        let opened = path.clone();
+        fixture.at_once(move |recorder| {
+            recorder
+                .record(Some(&opened), false, false)
+                .expect("a thread");
+            push(recorder, 7);
+            recorder.write_out();
+            recorder.record(None, false, false).expect("an end");
+        });
+        assert_eq!(ends(&read(&path)), 7);
+        fixture.recorder.stop();
+    }
+
+    #[test]
     fn what_waits_for_a_file_hears_what_is_wrong_with_it_and_others_read_it() {
         let fixture = Fixture::new();
         let path = fixture.path("nowhere/run.mprof");
