@@ -1,8 +1,10 @@
 """The functions that methods call, in a profile: traced when asked for, left out when asked for."""
 
 import asyncio
+import gc
 import os
 import sys
+import weakref
 
 import pytest
 
@@ -122,6 +124,17 @@ class Tree:
             branch(1)
             os._exit(engine.traced or engine.profile is not None)
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    def grow_and_wither(self, functions=40):
+        codes = []
+        for n in range(functions):
+            namespace = {}
+            exec(compile(f"def passing_{n}(): pass", __file__, "exec"), namespace)
+            namespace[f"passing_{n}"]()
+            codes.append(weakref.ref(namespace[f"passing_{n}"].__code__))
+        del namespace
+        gc.collect()
+        return [code() for code in codes]
 
     def profile_of_the_thread(self):
         return sys.getprofile()
@@ -248,6 +261,26 @@ def test_a_forked_process_records_nothing(runner, tmp_path):
     assert records == 0
     assert "branch" not in counts(profile)
     assert counts(profile)["grow_a_fork"] == 1
+
+
+def test_a_trace_keeps_no_function_alive(runner, tmp_path):
+    profile, (codes,) = record_results(runner, tmp_path, "grow_and_wither", trace=True)
+    assert codes == [None] * 40
+    seen = counts(profile)
+    # Whoever takes the place of another in memory has a name of its own.
+    assert {seen[f"passing_{n}"] for n in range(40)} == {1}
+
+
+def test_runtimes_of_one_process_number_functions_for_themselves(tmp_path):
+    async def drive():
+        profiler.start_trace()
+        hosted = Tree.local()
+        await hosted.proxy.grow(1).result()
+
+    for file in (tmp_path / "first.mprof", tmp_path / "second.mprof"):
+        with asyncio.Runner() as runner, mosaic.session(num_workers=1, profile=file):
+            runner.run(drive())
+        assert counts(model.build(tables.read(file))) == {"grow": 1, "branch": 1, "leaf": 2}
 
 
 def test_tracing_is_switched(runner, tmp_path):

@@ -282,7 +282,7 @@ impl Recorder {
 
     // ---- threads that trace functions --------------------------------------------------------------
 
-    /// Which recording this is: numbers of functions are those of one.
+    /// Which recording of this process it is: numbers of functions are those of one.
     pub fn recording(&self) -> u64 {
         self.recording.load(Ordering::Acquire)
     }

@@ -7,7 +7,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 
@@ -17,6 +17,9 @@ use super::tables::Buffer;
 use super::writer::{Command, Next};
 use super::{Recorder, lock};
 use crate::threads;
+
+/// The number of the last recording of any recorder: what is numbered for one is not taken for another's.
+static LAST: AtomicU64 = AtomicU64::new(0);
 
 impl Recorder {
     /// The file that is appended to.
@@ -78,7 +81,8 @@ impl Recorder {
     }
 
     fn begin(&self, path: PathBuf) -> Next {
-        let recording = self.recording.fetch_add(1, Ordering::AcqRel) + 1;
+        let recording = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+        self.recording.store(recording, Ordering::Release);
         for buffer in self.buffers() {
             *lock(buffer) = Buffer::of(recording);
         }
