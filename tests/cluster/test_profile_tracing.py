@@ -271,14 +271,14 @@ def test_a_trace_keeps_no_function_alive(runner, tmp_path):
     assert {seen[f"passing_{n}"] for n in range(40)} == {1}
 
 
-def test_runtimes_of_one_process_number_functions_for_themselves(tmp_path):
+def test_runtimes_of_one_process_number_functions_for_themselves(runner, tmp_path):
     async def drive():
         profiler.start_trace()
         hosted = Tree.local()
         await hosted.proxy.grow(1).result()
 
     for file in (tmp_path / "first.mprof", tmp_path / "second.mprof"):
-        with asyncio.Runner() as runner, mosaic.session(num_workers=1, profile=file):
+        with mosaic.session(num_workers=1, profile=file):
             runner.run(drive())
         assert counts(model.build(tables.read(file))) == {"grow": 1, "branch": 1, "leaf": 2}
 
