@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from mosaic.profile import model, tables
@@ -64,6 +65,10 @@ def left_running(profile: model.Profile) -> list[str]:
     return [profile.processes[host][0] for host in runs.host[open_ones]]
 
 
+def functions(profile: model.Profile) -> list[str]:
+    return [name for _, name, *_ in profile.functions]
+
+
 def held_at(file: Path) -> int | None:
     """Return the process that the file says the held call runs in, once it says so."""
     profile = shown(file)
@@ -109,15 +114,14 @@ LAST_WORDS = """
     import os
     import signal
     import threading
+    from pathlib import Path
 
     import mosaic
+    from tests.support.deaths import freeze
     from tests.support.rendezvous import Flag
 
     @mosaic.tessera
     class Survivor:
-        def nothing(self):
-            return None
-
         def outlive(self, victim):
             # A call that has just begun is in no file yet.
             os.kill(victim or os.getppid(), signal.SIGKILL)
@@ -131,6 +135,12 @@ LAST_WORDS = """
             except mosaic.RuntimeDisconnectedError:
                 last_words()
             self.outlive(victim)
+
+        def outlive_agent(self, head):
+            # The head ends workers whose agent is gone, if it is faster than they are.
+            freeze(head)
+            last_words()
+            self.outlive(None)
 
         def hold(self):
             threading.Event().wait(30)
@@ -163,22 +173,28 @@ def test_a_worker_whose_agent_dies_tells_what_it_ran():
         LAST_WORDS
         + """
     async def main(runtime):
-        survivor = Survivor.remote()
-        await survivor.nothing()
+        Path("head").write_text(str(os.getpid()))
+        mosaic.profiler.start_trace()
         try:
-            await survivor.outlive(None)
+            await Survivor.remote().outlive_agent(os.getpid())
         except mosaic.RuntimeDisconnectedError:
-            print("lost")
+            print("lost", flush=True)
 
     mosaic.run(main, profile="run.mprof")
     """
     )
     with Mrun(program, options=("-nw", "1")) as script:
+        file = script.home / "run.mprof"
+        script.wait_for_flag("head")
+        eventually(lambda: "last_words" in functions(shown(file)), "its last function is told")
+        # Which stops with its program.
+        mrun = script.find("mrun")
+        eventually(lambda: mrun.status() == psutil.STATUS_STOPPED, "mrun stops too")
+        os.kill(int((script.home / "head").read_text()), signal.SIGCONT)
+        mrun.resume()
         script.wait_for_line("lost")
         script.wait()
         script.assert_nothing_left()
-        profile = shown(script.home / "run.mprof")
-    assert left_running(profile) == ["worker:0:0"]
 
 
 def test_a_worker_whose_head_dies_while_it_stops_tells_what_it_ran():
@@ -198,7 +214,7 @@ def test_a_worker_whose_head_dies_while_it_stops_tells_what_it_ran():
         assert script.wait() == -signal.SIGKILL
         script.assert_nothing_left()
         profile = shown(script.home / "run.mprof")
-    assert "last_words" in [name for _, name, *_ in profile.functions]
+    assert "last_words" in functions(profile)
 
 
 def test_a_full_disk_ends_the_recording_and_not_the_run():
