@@ -81,7 +81,7 @@ test-rust: $(STAMPS)/installed ## run the tests of the Rust crates that need no 
 
 .PHONY: loom
 loom: $(STAMPS)/installed ## try every order of events in what is nearly lock-free; some minutes the first time
-	$(call say,loom: mailbox and lanes of mosaic-runtime)
+	$(call say,loom: mailbox, lanes and recorder of mosaic-runtime)
 	@CARGO_TARGET_DIR=target/loom RUSTFLAGS='--cfg mosaic_loom' cargo test --quiet $(CARGO_LOCKED) -p mosaic-runtime --release --lib loom
 
 .PHONY: test-python

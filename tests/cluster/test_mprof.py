@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter, defaultdict
+from importlib.resources import files
 
 import pytest
 
@@ -51,10 +52,13 @@ def test_the_page_needs_nothing_else(recorded, tmp_path):
     assert "default-src 'none'" in text
 
 
-def test_names_of_the_profile_never_become_markup(recorded, tmp_path):
-    page = tmp_path / "page.html"
-    mprof.main([str(recorded), "-o", str(page), "--no-open"])
-    assert "onerror=document" not in page.read_text()
+@pytest.mark.parametrize(
+    "way", ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "srcdoc"]
+)
+def test_no_part_of_the_page_makes_markup_of_text(way):
+    assets = list(files("mosaic.profile").joinpath("assets").iterdir())
+    assert {"page.html", "tables.js", "timeline.js"} <= {asset.name for asset in assets}
+    assert [asset.name for asset in assets if way in asset.read_text("utf-8")] == []
 
 
 def test_the_name_of_the_file_is_no_markup_either(recorded, tmp_path):

@@ -13,6 +13,7 @@ import mosaic
 from mosaic.profile import model, tables
 from mosaic.profile.model import Profile, Runs
 from tests.support.rendezvous import Flag
+from tests.support.scripts import Script
 
 SLACK_NS = 200_000
 """Nanoseconds by which two clocks may differ that are read one after the other."""
@@ -269,6 +270,49 @@ def test_a_network_that_does_not_start_leaves_no_file(tmp_path):
     with pytest.raises(ValueError, match="stop_grace"):
         mosaic.init(num_workers=1, profile=tmp_path / "run.mprof", stop_grace=-1.0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_slow_file_holds_nobody_up_but_who_waits_for_it():
+    program = """
+        import os
+        import threading
+        from contextlib import suppress
+        from pathlib import Path
+
+        import mosaic
+        from mosaic.runtime import recording
+        from tests.support.rendezvous import eventually
+
+        def pipe(path, new_file=recording.new_file):
+            made = new_file(path)
+            os.remove(made)
+            os.mkfifo(made)
+            return made
+
+        def threads():
+            for path in Path("/proc/self/task").glob("*/comm"):
+                with suppress(OSError):
+                    yield path.read_text()
+
+        def read():
+            # A pipe is opened once somebody reads it: until then the file is as slow as can be.
+            eventually(lambda: "mosaic-profile\\n" in threads())
+            Path("saved.mprof").write_bytes(Path("run.mprof").read_bytes())
+
+        async def main(runtime):
+            assert await runtime.submit(max, 1, 2).result() == 2
+
+        recording.new_file = pipe
+        reader = threading.Thread(target=read)
+        reader.start()
+        mosaic.run(main, num_workers=1, profile="run.mprof")
+        reader.join()
+    """
+    with Script(program) as script:
+        assert script.wait() == 0
+        profile = model.build(tables.read(script.home / "saved.mprof"))
+    assert [name for name, *_ in profile.processes] == ["head", "worker:0:0"]
+    assert len(rows(profile, "max")) == 1
 
 
 def test_a_part_of_a_run_is_recorded(runner, tmp_path):

@@ -1,12 +1,15 @@
 """The functions that methods call, in a profile: traced when asked for, left out when asked for."""
 
 import asyncio
+import gc
 import os
 import sys
+import weakref
 
 import pytest
 
 import mosaic
+from mosaic import _core
 from mosaic.profile import (
     global_profiler,
     model,
@@ -46,6 +49,10 @@ def quiet(n):
 @use_trace
 def traced(n):
     return branch(n)
+
+
+def another(*_):
+    """A profiler of the program's own."""
 
 
 LONG = 20_000
@@ -100,12 +107,34 @@ class Tree:
         finally:
             sys.setprofile(None)
 
+    def grow_and_leave_another(self):
+        sys.setprofile(another)
+        branch(1)
+
+    def grow_where_another_was_left(self):
+        branch(1)
+        found = sys.getprofile() is another
+        sys.setprofile(None)
+        return found
+
     def grow_a_fork(self):
+        engine = _core.engine()
         child = os.fork()
         if not child:
             branch(1)
-            os._exit(0)
-        os.waitpid(child, 0)
+            os._exit(engine.traced or engine.profile is not None)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    def grow_and_wither(self, functions=40):
+        codes = []
+        for n in range(functions):
+            namespace = {}
+            exec(compile(f"def passing_{n}(): pass", __file__, "exec"), namespace)
+            namespace[f"passing_{n}"]()
+            codes.append(weakref.ref(namespace[f"passing_{n}"].__code__))
+        del namespace
+        gc.collect()
+        return [code() for code in codes]
 
     def profile_of_the_thread(self):
         return sys.getprofile()
@@ -113,19 +142,24 @@ class Tree:
 
 def record(runner, path, *methods, trace=False):
     """Call methods one after another, and return the profile."""
+    return record_results(runner, path, *methods, trace=trace)[0]
+
+
+def record_results(runner, path, *methods, trace=False):
+    """Do so, and return what the methods returned too."""
 
     async def drive():
         tree = Tree.remote()
         if trace:
             profiler.start_trace()
-        for method in methods:
-            await tree[method]()
+        results = [await tree[method]().result() for method in methods]
         assert await tree.profile_of_the_thread().result() is None
+        return results
 
     file = path / "run.mprof"
     with mosaic.session(num_workers=1, profile=file):
-        runner.run(drive())
-    return model.build(tables.read(file))
+        results = runner.run(drive())
+    return model.build(tables.read(file)), results
 
 
 def counts(profile):
@@ -205,15 +239,48 @@ def test_a_marked_coroutine_is_traced(runner, tmp_path):
     assert counts(profile)["branch"] == 1
 
 
-def test_trace_2_a_profiler_of_the_program_is_left_alone(runner, tmp_path):
-    profile = record(runner, tmp_path, "grow_beside_another", trace=True)
-    assert counts(profile).get("branch", 0) == 0
+@pytest.mark.parametrize("trace", [True, False])
+def test_trace_2_a_profiler_of_the_program_is_left_alone(runner, tmp_path, trace):
+    methods = ("grow_beside_another", "grow_in_a_block")
+    profile, (still_there, _) = record_results(runner, tmp_path, *methods, trace=trace)
+    assert still_there
+    assert counts(profile)["branch"] == 1, "that of the call after it"
+
+
+def test_trace_2_a_profiler_that_a_method_left_is_found_by_the_next(runner, tmp_path):
+    methods = ("grow_and_leave_another", "grow_where_another_was_left", "grow")
+    profile, (_, found, _) = record_results(runner, tmp_path, *methods, trace=True)
+    assert found
+    seen = counts(profile)
+    assert seen["branch"] == 1, "that of the call after both"
+    assert "grow_where_another_was_left" not in seen
 
 
 def test_a_forked_process_records_nothing(runner, tmp_path):
-    profile = record(runner, tmp_path, "grow_a_fork", trace=True)
+    profile, (records,) = record_results(runner, tmp_path, "grow_a_fork", trace=True)
+    assert records == 0
     assert "branch" not in counts(profile)
     assert counts(profile)["grow_a_fork"] == 1
+
+
+def test_a_trace_keeps_no_function_alive(runner, tmp_path):
+    profile, (codes,) = record_results(runner, tmp_path, "grow_and_wither", trace=True)
+    assert codes == [None] * 40
+    seen = counts(profile)
+    # Whoever takes the place of another in memory has a name of its own.
+    assert {seen[f"passing_{n}"] for n in range(40)} == {1}
+
+
+def test_runtimes_of_one_process_number_functions_for_themselves(runner, tmp_path):
+    async def drive():
+        profiler.start_trace()
+        hosted = Tree.local()
+        await hosted.proxy.grow(1).result()
+
+    for file in (tmp_path / "first.mprof", tmp_path / "second.mprof"):
+        with mosaic.session(num_workers=1, profile=file):
+            runner.run(drive())
+        assert counts(model.build(tables.read(file))) == {"grow": 1, "branch": 1, "leaf": 2}
 
 
 def test_tracing_is_switched(runner, tmp_path):

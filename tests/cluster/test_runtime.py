@@ -101,6 +101,16 @@ def test_session_stops_after_an_exception():
     assert mosaic.runtime() is None
 
 
+def test_a_loop_serves_one_runtime_after_another(runner):
+    async def host():
+        hosted = Counter.local(1)
+        return await asyncio.wait_for(hosted.proxy.add(1).result(), 20)
+
+    for _ in range(2):
+        with mosaic.session(num_workers=1):
+            assert runner.run(host()) == 2
+
+
 def test_a_second_runtime_is_refused_or_the_same():
     with mosaic.session(num_workers=1) as runtime:
         try:

@@ -211,7 +211,7 @@ pub(crate) fn start_head(
         })
         .map_err(|error| engine_error(py, &error))?;
     if profile.is_some()
-        && let Err(error) = engine.profile(profile, false)
+        && let Err(error) = py.detach(|| engine.profile(profile, false))
     {
         py.detach(|| engine.stop(None));
         return Err(error.into());

@@ -22,6 +22,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::coroutine::{Current, Runner, context_of, context_variable, copy_context};
 use crate::engine::Host;
 use crate::hooks::cached;
+use crate::loops::remove_reader;
 use crate::origin;
 use crate::waiting::lock;
 
@@ -105,12 +106,18 @@ impl PythonExecutor {
     }
 
     /// The engine has stopped: drop what still lives.
-    pub(crate) fn clear(&self, _py: Python<'_>) {
+    pub(crate) fn clear(&self, py: Python<'_>) {
         let objects = std::mem::take(&mut *lock(&self.objects));
         let results = std::mem::take(&mut *lock(&self.results));
         let contexts = std::mem::take(&mut *lock(&self.contexts));
         let suspended = std::mem::take(&mut *lock(&self.suspended));
         let event_loop = lock(&self.event_loop).take();
+        if self.both.load(Ordering::Acquire)
+            && let Some(event_loop) = &event_loop
+        {
+            // The program's own loop, which goes on without us.
+            remove_reader(event_loop.bind(py), self.coroutines.wake().descriptor());
+        }
         drop((objects, results, contexts, suspended, event_loop));
         self.coroutines.wake().close();
         self.attached.close();

@@ -1,5 +1,6 @@
 //! Completions into asyncio event loops: one mailbox a loop, drained on the loop's own thread.
 
+use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex};
 
 use mosaic_runtime::mailbox::Mailbox;
@@ -88,10 +89,7 @@ impl LoopMailbox {
     /// The loop, unless it has closed: then it has forgotten its readers already.
     fn living_loop<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         let event_loop = self.event_loop.bind(py).upgrade()?;
-        let closed = event_loop
-            .call_method0(pyo3::intern!(py, "is_closed"))
-            .and_then(|closed| closed.is_truthy());
-        (!closed.unwrap_or(true)).then_some(event_loop)
+        (!is_closed(&event_loop)).then_some(event_loop)
     }
 
     fn serves(&self, event_loop: &Bound<'_, PyAny>) -> bool {
@@ -151,13 +149,25 @@ impl Loops {
             };
             if let Some(event_loop) = mailbox.get().living_loop(py) {
                 let _ = mailbox.call0();
-                let _ = event_loop.call_method1(
-                    "remove_reader",
-                    (mailbox.get().mailbox.wake().descriptor(),),
-                );
+                remove_reader(&event_loop, mailbox.get().mailbox.wake().descriptor());
             }
             mailbox.get().mailbox.wake().close();
         }
+    }
+}
+
+fn is_closed(event_loop: &Bound<'_, PyAny>) -> bool {
+    let closed = event_loop.call_method0(pyo3::intern!(event_loop.py(), "is_closed"));
+    closed.and_then(|closed| closed.is_truthy()).unwrap_or(true)
+}
+
+/// Take a reader out of a loop, before its descriptor closes: the next file that gets the number is another one, and a
+/// loop that takes it for known never hears of it.
+pub(crate) fn remove_reader(event_loop: &Bound<'_, PyAny>, descriptor: Option<RawFd>) {
+    if let Some(descriptor) = descriptor
+        && !is_closed(event_loop)
+    {
+        let _ = event_loop.call_method1("remove_reader", (descriptor,));
     }
 }
 

@@ -4,18 +4,16 @@
 //! (`TRACE-1`); where the program has a profiler of its own on the thread, that one is left alone (`TRACE-2`). Depths
 //! and nesting are those of the step: what a coroutine had called when it gave up its turn is left when it goes on.
 //!
-//! Functions are known by their code objects. Those that a program wants left out take along whatever they call.
+//! Functions are known by their code objects, which keep their numbers and are kept by nobody here. Those that a program
+//! wants left out take along whatever they call.
 
 use std::cell::{Cell, RefCell};
-use std::ffi::c_int;
-use std::sync::{Arc, Mutex};
+use std::ffi::{c_int, c_void};
+use std::sync::{Arc, OnceLock};
 
 use mosaic_runtime::telemetry::{Recorder, now};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use rustc_hash::FxHashMap;
-
-use crate::waiting::lock;
 
 /// A function that has been called and has not returned.
 struct Open {
@@ -39,15 +37,6 @@ thread_local! {
     static QUIET: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Numbers of functions, by their code objects, which are kept so that no other takes the address.
-#[derive(Default)]
-struct Known {
-    /// The recording that they are numbered for.
-    recording: u64,
-    numbers: FxHashMap<usize, (u32, Py<PyAny>)>,
-}
-
-static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
 /// What is among the constants of a function that is left out: there it travels with the function.
 pub(crate) const MARK: &str = "mosaic: not traced";
 /// The number of a function that is left out.
@@ -164,14 +153,12 @@ fn returned() {
     });
 }
 
-/// The number of a function.
+/// The number of a function. It lies with the code object, beside the number of the recording, and goes with it.
 fn number(code: *mut ffi::PyCodeObject, recorder: &Recorder) -> u32 {
-    let recording = recorder.recording();
-    let known = lock(&KNOWN).as_ref().and_then(|known| {
-        let number = known.numbers.get(&(code as usize))?.0;
-        (known.recording == recording).then_some(number)
-    });
-    if let Some(number) = known {
+    // Of all recordings of the process; one that began four billion recordings ago is over.
+    let recording = recorder.recording() as u32;
+    let (known, number) = kept(code);
+    if known == recording {
         return number;
     }
     #[expect(
@@ -188,28 +175,47 @@ fn number(code: *mut ffi::PyCodeObject, recorder: &Recorder) -> u32 {
             .and_then(|value| value.extract::<String>())
             .unwrap_or_default()
     };
-    let place = format!("{}:{}", text("co_filename"), line(&object));
+    let file = format!("{}:{}", text("co_filename"), line(&object));
     let marked = object
         .getattr("co_consts")
         .is_ok_and(|constants| constants.contains(MARK).unwrap_or(false));
-    let number = if marked {
+    let number = if marked || place() < 0 {
         NONE
     } else {
-        recorder.function(&place, &text("co_qualname"))
+        recorder.function(&file, &text("co_qualname"))
     };
-    let mut known = lock(&KNOWN);
-    let current = known.get_or_insert_default();
-    // Dropped without the lock, as everything of Python's.
-    let mut earlier = None;
-    if current.recording != recording {
-        let numbers = FxHashMap::default();
-        earlier = Some(std::mem::replace(current, Known { recording, numbers }));
-    }
-    let kept = object.unbind();
-    let replaced = current.numbers.insert(code as usize, (number, kept));
-    drop(known);
-    drop((earlier, replaced));
+    keep(code, recording, number);
     number
+}
+
+/// Where in code objects the numbers lie; negative when other tools have taken every place.
+fn place() -> ffi::Py_ssize_t {
+    static PLACE: OnceLock<ffi::Py_ssize_t> = OnceLock::new();
+    extern "C" fn nothing_to_free(_: *mut c_void) {}
+    // SAFETY: with the interpreter's lock, which is asked for by whoever traces.
+    *PLACE.get_or_init(|| unsafe { ffi::PyUnstable_Eval_RequestCodeExtraIndex(nothing_to_free) })
+}
+
+/// The recording and the number that were kept, or zeros.
+fn kept(code: *mut ffi::PyCodeObject) -> (u32, u32) {
+    let mut kept = std::ptr::null_mut();
+    // SAFETY: a live code object, with the interpreter's lock. Of a place that is none it says nothing.
+    unsafe { ffi::PyUnstable_Code_GetExtra(code.cast(), place(), &raw mut kept) };
+    let kept = kept.addr() as u64;
+    ((kept >> 32) as u32, kept as u32)
+}
+
+fn keep(code: *mut ffi::PyCodeObject, recording: u32, number: u32) {
+    const { assert!(size_of::<usize>() >= 8, "two numbers in a pointer") };
+    let both = u64::from(recording) << 32 | u64::from(number);
+    let value = std::ptr::without_provenance_mut(both as usize);
+    // SAFETY: a live code object, with the interpreter's lock; the value is no pointer that anybody follows.
+    unsafe {
+        if ffi::PyUnstable_Code_SetExtra(code.cast(), place(), value) != 0 {
+            // Without memory for it, it is told again.
+            ffi::PyErr_Clear();
+        }
+    }
 }
 
 fn line(code: &Bound<'_, PyAny>) -> u32 {

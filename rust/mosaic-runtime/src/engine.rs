@@ -141,7 +141,7 @@ impl Engine {
             me,
             role: seat.role,
             store,
-            recorder: Recorder::new(me.0, &uid, Arc::clone(&executor)),
+            recorder: Recorder::new(me.0, &uid, &executor),
             uid,
             directory,
             inlets,
@@ -579,7 +579,8 @@ impl Engine {
     }
 
     /// Record a profile of the network in this file from now on, in every process of it; `None` ends the recording.
-    /// `traced` says whether the functions are recorded too that methods call.
+    /// Waits for the file of this process to be opened, or written and closed. `traced` says whether the functions are
+    /// recorded too that methods call.
     ///
     /// # Errors
     /// The file cannot be opened.

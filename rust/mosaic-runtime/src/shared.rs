@@ -263,10 +263,16 @@ impl Shared {
         Arc::new(Around(Weak::clone(&self.myself)))
     }
 
-    /// Record a profile in this file from now on, or end it; here and, if `told`, in everybody else's process.
-    pub(crate) fn profile(&self, path: Option<&str>, traced: bool, told: bool) -> io::Result<()> {
-        self.recorder.record(path.map(Path::new), traced)?;
-        if told {
+    /// Record a profile in this file from now on, or end it: here and, if the `program` asks for it, in everybody else's
+    /// process. The program also waits for its own file.
+    pub(crate) fn profile(
+        &self,
+        path: Option<&str>,
+        traced: bool,
+        program: bool,
+    ) -> io::Result<()> {
+        self.recorder.record(path.map(Path::new), traced, program)?;
+        if program {
             let path = path.map(str::to_owned);
             let message = Message::Profile { path, traced };
             // At once: calls that the program makes from now on come behind it.
@@ -415,6 +421,7 @@ impl Shared {
         if self.stopped.load(Ordering::Acquire) {
             return;
         }
+        self.recorder.write_out();
         self.directory.remove();
         let _ = process::kill_process_group(process::getpid(), process::Signal::KILL);
         let _ = process::kill_process(process::getpid(), process::Signal::KILL);
@@ -433,12 +440,14 @@ impl Shared {
             return;
         }
         let directory = self.directory.path().to_path_buf();
+        let recorder = Arc::clone(&self.recorder);
         let watch = move || {
             let died = match net::wait_for_end_of_one(&elders) {
                 Ok(()) => true,
                 Err(error) => error.raw_os_error() == Some(libc::ESRCH),
             };
             if died {
+                recorder.write_out();
                 crate::directory::remove(&directory);
                 let _ = process::kill_process_group(process::getpid(), process::Signal::KILL);
                 let _ = process::kill_process(process::getpid(), process::Signal::KILL);

@@ -2,8 +2,14 @@
 
 mod common;
 
+use std::sync::{Arc, OnceLock};
+
 use common::Network;
-use mosaic_runtime::telemetry::{Batch, Profile, Record, parse};
+use mosaic_core::call::ReadyCall;
+use mosaic_core::id::{TaskId, TesseraId};
+use mosaic_runtime::engine::EngineConfig;
+use mosaic_runtime::executor::{Executor, Revoked};
+use mosaic_runtime::telemetry::{Batch, Profile, Record, Recorder, parse};
 use tempfile::TempDir;
 
 /// Bytes of a row of the tables of calls.
@@ -112,4 +118,35 @@ fn a_file_that_cannot_be_opened_is_an_error_and_nothing_changes() {
     assert!(!network.head.recorder().on());
     let subject = network.subject(0);
     subject.call("echo", "x").value().expect("an echo");
+}
+
+/// An executor that hosts nothing and holds the recorder, as one does that records what it runs.
+#[derive(Default)]
+struct Recording(OnceLock<Arc<Recorder>>);
+
+impl Executor for Recording {
+    fn run(&self, calls: &mut Vec<ReadyCall>) {
+        calls.clear();
+    }
+    fn revoke(&self, _: TaskId) -> Revoked {
+        Revoked::Prevented
+    }
+    fn drop_tessera(&self, _: TesseraId) {}
+    fn drop_result(&self, _: TaskId) {}
+    fn warn(&self, _: &str) {}
+    fn stop(&self) {}
+}
+
+#[test]
+fn an_executor_that_holds_the_recorder_goes_with_its_engine() {
+    let executor = Arc::new(Recording::default());
+    let watched = Arc::downgrade(&executor);
+    let head = common::head_with(&EngineConfig::default(), Arc::<Recording>::clone(&executor));
+    let first = executor.0.set(Arc::clone(head.recorder()));
+    first.expect("nothing was held yet");
+    drop(executor);
+    assert!(watched.upgrade().is_some(), "the engine holds it");
+    head.stop(None);
+    drop(head);
+    assert!(watched.upgrade().is_none());
 }

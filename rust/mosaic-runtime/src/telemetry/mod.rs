@@ -2,8 +2,8 @@
 //!
 //! Threads push rows into buffers; a thread of the recorder's own appends them to the file, a batch a write
 //! ([`writer`]). There is a buffer, and a lock, for each kind of thread: callers, whoever feeds the rules, those that
-//! run calls, those that trace functions. They meet the writer alone, which holds a lock for as long as it takes to swap
-//! vectors. The locks are the innermost of all.
+//! run calls, those that trace functions. They meet the writer alone, and whoever switches the recorder ([`switch`]),
+//! which hold a lock for as long as it takes to swap vectors. The locks are the innermost of all.
 //!
 //! Off, which is how it starts, each place that records costs one load of a flag that does not change.
 //! `python -m benches.profile` measures what it costs on.
@@ -11,14 +11,14 @@
 mod clock;
 mod format;
 mod noted;
+mod switch;
 mod tables;
 mod writer;
 
 use std::cell::Cell;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use mosaic_core::call::Outcome;
 use mosaic_core::event::Submission;
@@ -74,15 +74,19 @@ pub struct Recorder {
     uid: String,
     on: AtomicBool,
     traced: AtomicBool,
+    /// The file that is appended to; locked by whoever switches.
+    path: Mutex<Option<PathBuf>>,
     calls: Mutex<Buffer>,
     arrivals: Mutex<Buffer>,
     runs: Mutex<Buffer>,
     functions: Mutex<Buffer>,
     next_function: AtomicU32,
+    /// The number of the recording, or of the last one.
     recording: AtomicU64,
     plain: Plain,
     writer: Writer,
-    executor: Arc<dyn Executor>,
+    /// For warnings. It may hold the recorder.
+    executor: Weak<dyn Executor>,
 }
 
 impl std::fmt::Debug for Recorder {
@@ -95,12 +99,13 @@ impl std::fmt::Debug for Recorder {
 
 impl Recorder {
     /// A recorder that records nothing yet.
-    pub(crate) fn new(runtime: u32, uid: &str, executor: Arc<dyn Executor>) -> Arc<Self> {
+    pub(crate) fn new(runtime: u32, uid: &str, executor: &Arc<dyn Executor>) -> Arc<Self> {
         Arc::new(Self {
             runtime,
             uid: uid.to_owned(),
             on: AtomicBool::new(false),
             traced: AtomicBool::new(false),
+            path: Mutex::default(),
             calls: Mutex::default(),
             arrivals: Mutex::default(),
             runs: Mutex::default(),
@@ -109,7 +114,7 @@ impl Recorder {
             recording: AtomicU64::new(0),
             plain: Plain::default(),
             writer: Writer::default(),
-            executor,
+            executor: Arc::downgrade(executor),
         })
     }
 
@@ -124,51 +129,9 @@ impl Recorder {
         self.on() && self.traced.load(Ordering::Relaxed)
     }
 
-    /// The file that is appended to.
-    pub fn path(&self) -> Option<PathBuf> {
-        self.writer.path().filter(|_| self.on())
-    }
-
-    /// Append to this file from now on; with `None`, write out what waits and end.
-    pub(crate) fn record(self: &Arc<Self>, path: Option<&Path>, traced: bool) -> io::Result<()> {
-        self.traced.store(traced, Ordering::Relaxed);
-        let Some(path) = path else {
-            self.stop();
-            return Ok(());
-        };
-        if self.path().as_deref() == Some(path) {
-            return Ok(());
-        }
-        self.stop();
-        self.recording.fetch_add(1, Ordering::AcqRel);
-        for buffer in self.buffers() {
-            // Another file knows none of the names.
-            *lock(buffer) = Buffer::default();
-        }
-        self.plain.tell_again();
-        let process = Process {
-            version: VERSION,
-            runtime: self.runtime,
-            uid: self.uid.clone(),
-            pid: std::process::id(),
-            anchor: Anchor::now(),
-            wall: clock::wall(),
-        };
-        self.writer.start(self, path, &Record::Process(process))?;
-        self.on.store(true, Ordering::Release);
-        Ok(())
-    }
-
-    /// Write out what waits, and end.
-    pub(crate) fn stop(&self) {
-        self.on.store(false, Ordering::Release);
-        self.writer.stop();
-    }
-
-    /// Write out what waits: this process is about to be killed.
-    pub(crate) fn write_out(&self) {
-        if self.on() {
-            self.writer.write(self);
+    fn warn(&self, message: &str) {
+        if let Some(executor) = self.executor.upgrade() {
+            executor.warn(message);
         }
     }
 
@@ -191,8 +154,11 @@ impl Recorder {
         let call = &*submission.call;
         let (time, task, parent) = (ticks(), packed(call.task), RUN.get().task);
         let (kind, size) = (call.kind.number(), call.arguments.size() as u64);
+        let more = usize::from(parent != 0) + call.dependencies.len();
         self.push(&self.calls, |buffer| {
-            buffer.created(time, task, &submission.handle.callee, kind, size);
+            if !buffer.created(time, task, &submission.handle.callee, kind, size, more) {
+                return;
+            }
             if parent != 0 {
                 buffer.parent(task, parent);
             }
@@ -254,7 +220,7 @@ impl Recorder {
         if coroutine {
             self.push(&self.runs, |buffer| buffer.began(began, task));
         } else {
-            self.plain.set(task, began);
+            self.plain.begin(task, began);
             self.writer.filled(false);
         }
         RUN.replace(Run {
@@ -316,7 +282,7 @@ impl Recorder {
 
     // ---- threads that trace functions --------------------------------------------------------------
 
-    /// Which recording this is: numbers of functions are those of one.
+    /// Which recording of this process it is: numbers of functions are those of one.
     pub fn recording(&self) -> u64 {
         self.recording.load(Ordering::Acquire)
     }

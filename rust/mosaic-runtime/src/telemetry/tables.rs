@@ -15,6 +15,8 @@ use crate::cell::Callee;
 
 /// Bytes that may wait for the writer in one buffer; beyond that rows are left out, and counted.
 const MOST_WAITING: usize = 32 << 20;
+/// Coroutines that may begin and end between two batches before it is looked which of them still run.
+const SHORT_LIVED: usize = 1 << 12;
 /// Names that are remembered; beyond that they are told to the file again.
 const MOST_NAMES: usize = 1 << 16;
 /// Most columns of a table, the short ones counted half.
@@ -112,6 +114,8 @@ impl Callees {
 /// What one kind of thread pushes, behind a lock that no other kind takes.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
+    /// The recording that it belongs to; none has number 0.
+    recording: u64,
     callees: Callees,
     rows: Rows,
     /// Vectors for the next time.
@@ -121,6 +125,8 @@ pub(super) struct Buffer {
     dropped: u64,
     /// Coroutine calls that have begun.
     coroutines: FxHashMap<u64, Begun>,
+    /// Those of them that the file may not know of, and others that have ended.
+    untold: Vec<u64>,
     /// Names of functions that the file does not know.
     names: Vec<(u32, String, String)>,
     functions: FxHashMap<u32, Sum>,
@@ -156,7 +162,7 @@ struct Sum {
 }
 
 /// A run that has ended.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Ended {
     pub(super) task: u64,
     pub(super) coroutine: bool,
@@ -171,13 +177,27 @@ pub(super) struct Ended {
 }
 
 impl Buffer {
-    /// Whether another row has room. Counts it if it has not.
-    fn has_room(&mut self) -> bool {
+    pub(super) fn of(recording: u64) -> Self {
+        Self {
+            recording,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn recording(&self) -> u64 {
+        self.recording
+    }
+
+    /// Whether there is room for this many rows that belong together. Counts them if there is not.
+    fn has_room(&mut self, rows: usize) -> bool {
         let room = self.waiting < MOST_WAITING;
-        self.dropped += u64::from(!room);
+        if !room {
+            self.dropped += rows as u64;
+        }
         room
     }
 
+    /// Returns whether there was room: otherwise the rows that go with it, of which there are `more`, are left out too.
     pub(super) fn created(
         &mut self,
         time: u64,
@@ -185,12 +205,15 @@ impl Buffer {
         callee: &Arc<Callee>,
         kind: u8,
         size: u64,
-    ) {
-        if self.has_room() {
+        more: usize,
+    ) -> bool {
+        let room = self.has_room(1 + more);
+        if room {
             let callee = self.callees.number(callee, kind);
             let size = short_size(size);
             push!(self.created, [time, task], [callee, size]);
         }
+        room
     }
 
     pub(super) fn parent(&mut self, task: u64, parent: u64) {
@@ -203,7 +226,7 @@ impl Buffer {
     }
 
     pub(super) fn queued(&mut self, arrivals: &[(u64, u64)]) {
-        if self.has_room() {
+        if self.has_room(arrivals.len()) {
             for (time, task) in arrivals {
                 push!(self.queued, [*time, *task], []);
             }
@@ -213,13 +236,21 @@ impl Buffer {
     pub(super) fn began(&mut self, time: u64, task: u64) {
         let told = false;
         self.coroutines.insert(task, Begun { time, told });
+        if self.untold.len() >= 2 * self.coroutines.len() + SHORT_LIVED {
+            // The disk is slow. What has ended is told by its end.
+            let running = &self.coroutines;
+            self.untold
+                .retain(|task| running.get(task).is_some_and(|begun| !begun.told));
+        }
+        self.untold.push(task);
     }
 
     pub(super) fn ended(&mut self, run: &Ended) {
         if run.coroutine {
             self.coroutines.remove(&run.task);
         }
-        if !self.has_room() {
+        let coded = run.ran != run.began || run.done != run.returned;
+        if !self.has_room(1 + usize::from(coded)) {
             return;
         }
         push!(
@@ -227,19 +258,19 @@ impl Buffer {
             [run.task, run.began, run.returned],
             [short_size(run.size), run.status],
         );
-        if run.ran != run.began || run.done != run.returned {
+        if coded {
             push!(self.coded, [run.task, run.ran, run.done], []);
         }
     }
 
     pub(super) fn failed(&mut self, time: u64, task: u64, kind: u32) {
-        if self.has_room() {
+        if self.has_room(1) {
             push!(self.failed, [time, task], [kind, 0]);
         }
     }
 
     pub(super) fn moved(&mut self, time: u64, task: TaskId, from: u32, size: u64, copied: u64) {
-        if self.has_room() {
+        if self.has_room(1) {
             push!(
                 self.moved,
                 [time, task.sequence, size, copied],
@@ -249,7 +280,7 @@ impl Buffer {
     }
 
     pub(super) fn span(&mut self, times: (u64, u64), task: u64, function: u32, depth: u32) {
-        if self.has_room() {
+        if self.has_room(1) {
             let (start, end) = times;
             push!(self.spans, [start, end, task], [function, depth]);
         }
@@ -271,15 +302,25 @@ impl Buffer {
         self.waiting
     }
 
+    /// Bytes that are held for rows.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        let held = |rows: &Rows| rows.created.capacity() + rows.done.capacity();
+        held(&self.rows) + held(&self.spare)
+    }
+
     /// Take what waits, and note what runs: coroutines, and the plain call of that time and task.
     pub(super) fn take(&mut self, runtime: u32, plain: Option<(u64, u64)>) -> Option<Batch> {
         let mut started = Vec::new();
         if let Some((time, task)) = plain {
             push(&mut started, [time, task], []);
         }
-        for (task, begun) in &mut self.coroutines {
-            if !std::mem::replace(&mut begun.told, true) {
-                push(&mut started, [begun.time, *task], []);
+        for task in self.untold.drain(..) {
+            // Most have ended meanwhile.
+            if let Some(begun) = self.coroutines.get_mut(&task)
+                && !std::mem::replace(&mut begun.told, true)
+            {
+                push(&mut started, [begun.time, task], []);
             }
         }
         let empty = self.waiting == 0
@@ -321,8 +362,11 @@ impl Buffer {
         })
     }
 
-    /// What was taken has been written: its vectors are filled again next time.
-    pub(super) fn give_back(&mut self, batch: Batch) {
+    /// What was taken for that recording has been written: its vectors are filled again next time.
+    pub(super) fn give_back(&mut self, batch: Batch, recording: u64) {
+        if self.recording != recording {
+            return;
+        }
         let emptied = |table: Bytes| {
             let mut table = Vec::from(table);
             table.clear();
@@ -339,5 +383,88 @@ impl Buffer {
             moved: emptied(batch.moved),
             spans: emptied(batch.spans),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mosaic_core::id::RuntimeId;
+
+    fn full() -> Buffer {
+        Buffer {
+            waiting: MOST_WAITING,
+            ..Buffer::default()
+        }
+    }
+
+    fn taken(buffer: &mut Buffer) -> Batch {
+        buffer.take(0, None).expect("something to tell")
+    }
+
+    fn ended(task: u64) -> Ended {
+        Ended {
+            task,
+            coroutine: true,
+            began: 1,
+            ran: 1,
+            returned: 2,
+            done: 2,
+            size: 0,
+            status: 0,
+        }
+    }
+
+    #[test]
+    fn a_coroutine_that_runs_is_told_once_however_many_batches_it_outlives() {
+        let mut buffer = Buffer::default();
+        for task in 1..=3 {
+            buffer.began(task, task);
+        }
+        buffer.ended(&ended(2));
+        let started = taken(&mut buffer).started;
+        let tasks: Vec<_> = started.chunks_exact(16).map(|row| row[8]).collect();
+        assert_eq!(tasks, [1, 3]);
+        assert!(buffer.take(0, None).is_none());
+        assert!(
+            buffer.untold.is_empty(),
+            "a batch looks at none that was told"
+        );
+        buffer.ended(&ended(1));
+        // The same call once more, after a failure.
+        buffer.began(9, 1);
+        assert_eq!(taken(&mut buffer).started.len(), 16);
+    }
+
+    #[test]
+    fn coroutines_that_begin_and_end_while_nothing_is_written_take_no_room() {
+        let mut buffer = Buffer::default();
+        buffer.began(1, 1);
+        for task in 2..100_000 {
+            buffer.began(1, task);
+            buffer.ended(&ended(task));
+        }
+        assert!(buffer.untold.len() < 2 * SHORT_LIVED);
+        assert_eq!(taken(&mut buffer).started.len(), 16);
+    }
+
+    #[test]
+    fn beyond_the_limit_every_row_is_left_out_and_counted() {
+        let mut buffer = full();
+        let tessera = TesseraId {
+            owner: RuntimeId(1),
+            sequence: 1,
+        };
+        let callee = Callee::new(tessera, "Class".into(), "method".into());
+        assert!(!buffer.created(1, 1, &callee, 0, 0, 2));
+        buffer.queued(&[(1, 1), (1, 2), (1, 3)]);
+        buffer.failed(1, 1, 0);
+        let batch = taken(&mut buffer);
+        assert_eq!(batch.dropped, 3 + 3 + 1);
+        assert!(batch.created.is_empty() && batch.queued.is_empty() && batch.failed.is_empty());
+        assert!(
+            buffer.created(1, 1, &callee, 0, 0, 2),
+            "there is room again"
+        );
     }
 }

@@ -17,6 +17,7 @@ use mosaic_core::payload::Payload;
 use mosaic_runtime::cell::{Callee, Stage, TaskCell};
 use mosaic_runtime::closures::{Actor, Closures};
 use mosaic_runtime::engine::{self, Engine, EngineConfig, EngineError};
+use mosaic_runtime::executor::Executor;
 use mosaic_runtime::node::Launch;
 use mosaic_runtime::roles::{self, WorkerSeat};
 
@@ -172,13 +173,18 @@ pub(crate) struct Network {
 
 /// Start a head without workers of its own.
 pub(crate) fn head(config: &EngineConfig) -> Engine {
+    head_with(config, Closures::none().expect("a lane"))
+}
+
+/// Start such a head with an executor.
+pub(crate) fn head_with(config: &EngineConfig, executor: Arc<dyn Executor>) -> Engine {
     let launch = Launch {
         command: Vec::new(),
         environment: Vec::new(),
         workers: 0,
         grace: PATIENCE,
     };
-    roles::head(config, launch, Closures::none().expect("a lane")).expect("a head")
+    roles::head(config, launch, executor).expect("a head")
 }
 
 impl Network {
