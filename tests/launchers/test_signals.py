@@ -236,17 +236,22 @@ def test_what_stands_beside_mrun_keeps_the_terminal_and_gets_its_signals(tmp_pat
     """As a pager behind it, or the shell of a script around it."""
     program = tmp_path / "program.py"
     program.write_text(
-        "import sys, time\nopen('ready', 'w').close()\n"
+        # Ended by the signal itself: Python would look for it only after a sleep that was just about to begin.
+        "import signal, sys, time\nsignal.signal(signal.SIGINT, signal.SIG_DFL)\n"
+        "open('ready', 'w').close()\n"
         "if sys.argv[2:] == ['read']: print('read:', input(), flush=True)\n"
         "time.sleep(60)\n"
     )
     beside = tmp_path / "beside.py"
     beside.write_text(
-        "import os, subprocess, sys\n"
+        "import signal, subprocess, sys\n"
+        "heard = []\n"
+        # Not an exception, which may come just when the status of the job has been fetched.
+        "signal.signal(signal.SIGINT, lambda *_: heard.append('beside'))\n"
         "job = subprocess.Popen(sys.argv[1:])\n"
-        "try:\n    print('typed:', input(), flush=True) if sys.argv[-1] != 'read' else None\n"
-        "    job.wait()\n"
-        "except KeyboardInterrupt:\n    print('beside', job.wait(), flush=True)\n"
+        "if sys.argv[-1] != 'read': print('typed:', input(), flush=True)\n"
+        "code = job.wait()\n"
+        "print(*heard, code, flush=True)\n"
     )
     for last in ("", "read"):
         shell = Shell(
