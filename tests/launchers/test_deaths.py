@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from tests.support.launching import Mrun
-from tests.support.rendezvous import Flag, eventually
+from tests.support.rendezvous import Flag, eventually, on_a_busy_machine
 
 pytestmark = pytest.mark.faults
 
@@ -142,7 +142,7 @@ def test_nothing_is_left_of_a_program_without_mosaic(roles):
 
 def assert_no_process_left(script):
     """Perhaps nobody is left who could remove the key; that it is stale is seen by the next."""
-    eventually(lambda: not script.processes(), "no process", 2)
+    eventually(lambda: not script.processes(), "no process", on_a_busy_machine(2))
 
 
 def _has_agent(script):

@@ -23,7 +23,7 @@ import psutil
 from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.manager import AsyncKernelManager
 
-from tests.support.rendezvous import Flag, eventually
+from tests.support.rendezvous import Flag, eventually, on_a_busy_machine
 from tests.support.scripts import MARK, ROOT
 
 DEADLINE = 30.0
@@ -211,10 +211,11 @@ class Kernel:
         return found + [f"file {p}" for p in sorted(self.temporary.glob("mosaic-*"))]
 
     def assert_nothing_left(self, within: float = 2.0) -> None:
+        within = on_a_busy_machine(within)
         try:
             eventually(lambda: not self.leftovers(), "nothing left", within)
         except AssertionError:
-            raise AssertionError(f"left after {within} s: {self.leftovers()}") from None
+            raise AssertionError(f"left after {within:.1f} s: {self.leftovers()}") from None
 
 
 @contextlib.asynccontextmanager

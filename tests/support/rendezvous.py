@@ -17,6 +17,12 @@ DEADLINE = 20.0
 INTERVAL = 0.005
 
 
+def on_a_busy_machine(seconds: float) -> float:
+    """Return how long what takes that long may take while others want the processors too."""
+    wanted = os.getloadavg()[0] / (os.cpu_count() or 1)
+    return seconds * max(1.0, wanted)
+
+
 def eventually(condition: Callable[[], Any], what: str = "", timeout: float = DEADLINE) -> Any:
     """Return the first true value of the condition; for facts that nothing announces."""
     end = time.monotonic() + timeout

@@ -19,7 +19,7 @@ from typing import Self
 
 import psutil
 
-from tests.support.rendezvous import Flag, eventually
+from tests.support.rendezvous import Flag, eventually, on_a_busy_machine
 
 MARK = "MOSAIC_TEST_MARK"
 ROOT = Path(__file__).resolve().parents[2]
@@ -145,10 +145,11 @@ class Script:
         return found
 
     def assert_nothing_left(self, within: float = 2.0) -> None:
+        within = on_a_busy_machine(within)
         try:
             eventually(lambda: not self.leftovers(), "nothing left", within)
         except AssertionError:
-            raise AssertionError(f"left after {within} s: {self.leftovers()}") from None
+            raise AssertionError(f"left after {within:.1f} s: {self.leftovers()}") from None
 
 
 def run_script(
