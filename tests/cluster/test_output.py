@@ -2,6 +2,9 @@
 
 import re
 
+import pytest
+
+from tests.support.launching import under_mrun
 from tests.support.scripts import run_script
 
 
@@ -181,3 +184,57 @@ def test_a_very_long_line():
         """
     )
     assert out.count("y") == 300_000
+
+
+SLOW_READER = """
+import os
+import select
+import sys
+import threading
+import mosaic
+from tests.support.rendezvous import eventually
+
+@mosaic.tessera
+class Printer:
+    def print_until_nobody_takes_it(self):
+        # Until the pipe of this process is full, too.
+        os.set_blocking(1, False)
+        printed = 0
+        while True:
+            try:
+                os.write(1, b"x" * 99 + b"\\n")
+                printed += 1
+            except BlockingIOError:
+                if not select.select([], [1], [], 1.0)[1]:
+                    return os.getpid(), printed
+
+from_pipe, to_pipe = os.pipe()
+answer, sys.stdout = sys.stdout, os.fdopen(to_pipe, "w")
+lines = 0
+
+def read(worker):
+    # Nobody reads before the worker is gone, and what it has left behind with it.
+    eventually(lambda: not os.path.exists(f"/proc/{worker}"))
+    global lines
+    with os.fdopen(from_pipe) as shown:
+        lines = sum("x" * 99 in line for line in shown)
+
+async def main(runtime):
+    pid, printed = await Printer.remote().print_until_nobody_takes_it().result()
+    thread = threading.Thread(target=read, args=(pid,))
+    thread.start()
+    return thread, printed
+
+thread, printed = mosaic.run(main, num_workers=1)
+sys.stdout.close()
+thread.join()
+print(printed, lines, file=answer)
+"""
+
+
+@pytest.mark.parametrize("under", [(), under_mrun("-nw", "1")], ids=["alone", "mrun"])
+def test_what_waits_when_the_runtime_stops_is_shown(under):
+    out, _ = run_script(SLOW_READER, under=under)
+    printed, shown = map(int, out.split())
+    assert printed > 10_000
+    assert shown == printed

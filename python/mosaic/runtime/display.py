@@ -23,6 +23,9 @@ _tokens = itertools.count(1)
 writer: int | None = None
 """The thread that writes, which cannot wait for itself."""
 
+writing = False
+"""Whether it writes at this moment, to a stream that may be slow."""
+
 
 def find_cells() -> Cells | None:
     """Return what knows the cells of the notebook that this process runs; None if it runs none."""
@@ -86,15 +89,19 @@ class Lines:
 
 
 def _write(name: str, text: str) -> None:
+    global writing
     stream = getattr(sys, name, None)
     if stream is None:
         return
+    writing = True
     try:
         stream.write(text)
         stream.flush()
     except (OSError, ValueError):
         # The program closed its own output: there is nowhere left to show the workers'.
         pass
+    finally:
+        writing = False
 
 
 def drain(engine: Engine, timeout: float) -> bool:

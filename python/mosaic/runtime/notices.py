@@ -54,12 +54,21 @@ def expect_deaths() -> None:
 
 
 def join(timeout: float) -> None:
-    """Wait until the thread of a stopped engine has handed on what it had."""
+    """Wait until the thread of a stopped engine has handed on what it had.
+
+    Parameters
+    ----------
+    timeout : float
+        Seconds that functions of the program may take. For a stream that takes what workers printed there is no limit,
+        as for the program's own `print`.
+    """
     global _watched, _exhausted
     with _lock:
         watched, _watched, _exhausted = _watched, None, None
     if watched is not None and watched[1] is not threading.current_thread():
         watched[1].join(timeout)
+        while watched[1].is_alive() and display.writing:
+            watched[1].join(timeout)
 
 
 def _read(engine: Engine) -> None:

@@ -1,12 +1,14 @@
 //! What workers print: from their pipes to notices, a line each, with the origin that the worker names.
 //!
-//! On the I/O thread of whoever holds the workers' processes, one task a pipe. Where a program asked for it, a worker writes a *mark* whenever what it
-//! prints begins to belong to another origin: `ESC _ mosaic NUMBER ESC \`, which a terminal would not show. Marks are
-//! taken out here. What a library or a program writes past the worker's own streams follows the last mark.
+//! On the I/O thread of whoever holds the workers' processes, one task a pipe. Where a program asked for it, a worker
+//! writes a *mark* whenever what it prints begins to belong to another origin: `ESC _ mosaic NUMBER ESC \`, which a
+//! terminal would not show. Marks are taken out here. What a library or a program writes past the worker's own streams
+//! follows the last mark.
 //!
 //! - `OUT-1`: a line belongs to the last mark before it, and a mark within a line ends it.
 //! - `OUT-2`: a round of [`Rounds`] ends after everything that was in the pipes when it began has been told.
 //! - `OUT-3`: what was in a pipe when [`Rounds::are_due`] was asked has been told by then, or the answer is yes.
+//! - `OUT-4`: what a process had printed when it ended is told, whether there is room for it or not.
 
 use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -17,7 +19,7 @@ use bytes::Bytes;
 use mosaic_core::id::RuntimeId;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::net::unix::pipe;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use crate::node::processes::{Audience, Line};
 use crate::shared::lock;
@@ -26,8 +28,6 @@ use crate::shared::lock;
 const LONGEST_LINE: usize = 1 << 20;
 /// Bytes of standard error that are kept for the message that a worker failed to start.
 const LAST_WORDS: usize = 2048;
-/// What a pipe holds unless somebody made it larger, in bytes.
-const PIPE: usize = 64 << 10;
 /// Rounds that may be under way at once; of more, the oldest end early.
 const MOST_ROUNDS: usize = 16;
 const MARK: &[u8] = b"\x1b_mosaic ";
@@ -52,8 +52,8 @@ impl Rounds {
         }
     }
 
-    /// Whether there is something in a pipe, or on its way from there. Looked at in the order in which it moves: what has
-    /// left one place has reached the next.
+    /// Whether there is something in a pipe, or on its way from there. Looked at in the order in which it moves: what
+    /// has left one place has reached the next.
     pub(crate) fn are_due(&self) -> bool {
         self.pipes_hold_something() || self.telling.load(Ordering::SeqCst) > 0
     }
@@ -147,10 +147,12 @@ pub(crate) struct Stream<'a, A> {
     pub(crate) error: bool,
     /// Where the last lines on standard error are kept.
     pub(crate) last_words: &'a Mutex<Vec<u8>>,
+    /// Becomes true when the process has ended and enough has been waited for: what is left is little.
+    pub(crate) finish: watch::Receiver<bool>,
 }
 
 impl<A: Audience> Stream<'_, A> {
-    /// Tell it until it ends.
+    /// Tell it until it ends, or is to finish.
     pub(crate) async fn pass_on(self, from: OwnedFd) {
         let mut rounds = self.rounds.reader();
         let Ok(pipe) = pipe::Receiver::from_owned_fd(from) else {
@@ -183,6 +185,12 @@ impl<A: Audience> Stream<'_, A> {
                     // Only now: the round ends with the last who holds it.
                     drop(round);
                 }
+                () = self.finishing() => {
+                    let _telling = Telling::begin(self.rounds);
+                    read_what_is_there(&pipe, &mut lines.buffer);
+                    self.tell(&mut lines, &mut marks, true).await;
+                    return;
+                }
             }
         }
     }
@@ -202,7 +210,19 @@ impl<A: Audience> Stream<'_, A> {
             if self.error {
                 self.remember(&line.text);
             }
-            self.audience.printed(self.runtime, line).await;
+            let had_room = tokio::select! {
+                biased;
+                () = self.audience.room(&line) => true,
+                () = self.finishing() => false,
+            };
+            self.audience.printed(self.runtime, line, had_room).await;
+        }
+    }
+
+    async fn finishing(&self) {
+        let mut finish = self.finish.clone();
+        if finish.wait_for(|finish| *finish).await.is_err() {
+            std::future::pending::<()>().await;
         }
     }
 
@@ -218,7 +238,7 @@ impl<A: Audience> Stream<'_, A> {
 /// Read without waiting, and no more than was there: somebody may be printing all the time. Not through tokio, which
 /// would not look at the pipe before its next turn.
 fn read_what_is_there(pipe: &pipe::Receiver, buffer: &mut Vec<u8>) {
-    let mut left = PIPE;
+    let mut left = rustix::io::ioctl_fionread(pipe).unwrap_or(0) as usize;
     let mut piece = [0; 4096];
     while left > 0 {
         match rustix::io::read(pipe, &mut piece[..]) {

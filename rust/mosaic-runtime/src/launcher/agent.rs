@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as Lock};
 
 use mosaic_core::id::RuntimeId;
 use tokio::io::{AsyncRead, AsyncWriteExt, BufReader, BufWriter};
@@ -23,6 +23,7 @@ use crate::directory::{self, Directory};
 use crate::engine::EngineError;
 use crate::net::{accept_each, peer_gone};
 use crate::node::processes::{Audience, Ended, Line, Processes};
+use crate::shared::lock;
 use crate::threads;
 
 /// Environment of an agent: the directory of the sockets and the secret.
@@ -168,7 +169,7 @@ async fn serve(heads: &Heads, stream: UnixStream) {
     let turn = heads.turn.lock().await;
     let mut closing = heads.closing.subscribe();
     let (news, waiting) = mpsc::channel(NEWS);
-    let room = Arc::new(Semaphore::new(WINDOW as usize));
+    let room = Arc::new(Room::new());
     tokio::spawn(write_news(to, waiting));
     let processes = Processes::new(Head {
         news: news.clone(),
@@ -199,14 +200,14 @@ async fn serve(heads: &Heads, stream: UnixStream) {
                 });
             }
             Ok(Some(ToAgent::BePatient)) => processes.be_patient(),
-            Ok(Some(ToAgent::Room(cost))) => room.add_permits(cost as usize),
+            Ok(Some(ToAgent::Room(cost))) => room.give_back(cost),
             Ok(Some(ToAgent::Detach)) => break true,
             Ok(Some(ToAgent::Attach { .. }) | None) | Err(_) => break false,
         }
     };
     if !left {
         // Nobody reads any more.
-        room.close();
+        room.space.close();
     }
     processes.kill_all();
     processes.all_gone().await;
@@ -243,17 +244,58 @@ async fn write_news(to: OwnedWriteHalf, mut waiting: mpsc::Receiver<FromAgent>) 
 /// A connection to a head, as the processes tell their news to it.
 struct Head {
     news: mpsc::Sender<FromAgent>,
-    room: Arc<Semaphore>,
+    room: Arc<Room>,
+}
+
+/// What output may be on its way to a head.
+struct Room {
+    space: Semaphore,
+    /// What was sent beyond it.
+    owed: Lock<u32>,
+}
+
+impl Room {
+    fn new() -> Self {
+        Self {
+            space: Semaphore::new(WINDOW as usize),
+            owed: Lock::default(),
+        }
+    }
+
+    async fn take(&self, cost: u32) {
+        if let Ok(taken) = self.space.acquire_many(cost).await {
+            // The head gives it back.
+            taken.forget();
+        }
+    }
+
+    fn owe(&self, cost: u32) {
+        *lock(&self.owed) += cost;
+    }
+
+    fn give_back(&self, cost: u32) {
+        let mut owed = lock(&self.owed);
+        let paid = cost.min(*owed);
+        *owed -= paid;
+        drop(owed);
+        self.space.add_permits((cost - paid) as usize);
+    }
 }
 
 impl Audience for Head {
-    async fn printed(&self, runtime: RuntimeId, line: Line) {
-        if let Ok(room) = self.room.acquire_many(cost(&line)).await {
-            // The head gives it back.
-            room.forget();
-            let runtime = runtime.0;
-            let _ = self.news.send(FromAgent::Printed { runtime, line }).await;
+    async fn room(&self, line: &Line) {
+        self.room.take(cost(line)).await;
+    }
+
+    async fn printed(&self, runtime: RuntimeId, line: Line, had_room: bool) {
+        if self.room.space.is_closed() {
+            return;
         }
+        if !had_room {
+            self.room.owe(cost(&line));
+        }
+        let runtime = runtime.0;
+        let _ = self.news.send(FromAgent::Printed { runtime, line }).await;
     }
 
     async fn ended(&self, runtime: RuntimeId, end: Ended) {

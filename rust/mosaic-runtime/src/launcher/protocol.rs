@@ -20,8 +20,6 @@ const LONGEST: usize = 4 << 20;
 pub(crate) const WINDOW: u32 = 256 << 10;
 /// What a line costs beside its length, so that the number of lines has a limit too.
 const LINE: u32 = 64;
-/// The most lines that may be on their way.
-pub(crate) const LINES: usize = (WINDOW / LINE) as usize;
 
 /// What a line takes of the window.
 pub(crate) fn cost(line: &Line) -> u32 {

@@ -19,9 +19,7 @@ use super::joining::{Attached, MonitorSeat};
 use super::processes::Start;
 use crate::directory::Directory;
 use crate::launcher::guard;
-use crate::launcher::protocol::{
-    FromAgent, FromMonitor, LINES, NodeAddress, ToAgent, cost, read, write,
-};
+use crate::launcher::protocol::{FromAgent, FromMonitor, NodeAddress, ToAgent, cost, read, write};
 use crate::notice::Notice;
 use crate::shared::{Shared, lock};
 
@@ -153,12 +151,12 @@ async fn hear_agent(
     commands: mpsc::Sender<ToAgent>,
 ) {
     let mut from = BufReader::new(from);
-    let (given, taken) = mpsc::channel(LINES);
+    let (told, taken) = watch::channel(0);
     tokio::spawn(give_room(Arc::clone(&shared), taken, commands));
     let error = loop {
         match read(&mut from).await {
             Ok(Some(news)) => {
-                if hear(&shared, &common, news, &given).await {
+                if hear(&shared, &common, news, &told) {
                     return;
                 }
             }
@@ -171,12 +169,7 @@ async fn hear_agent(
 }
 
 /// Act on what the agent says. Returns whether it was the last.
-async fn hear(
-    shared: &Arc<Shared>,
-    common: &Common,
-    news: FromAgent,
-    given: &mpsc::Sender<u32>,
-) -> bool {
+fn hear(shared: &Arc<Shared>, common: &Common, news: FromAgent, told: &watch::Sender<u64>) -> bool {
     let Some(node) = &shared.node else {
         return true;
     };
@@ -188,7 +181,7 @@ async fn hear(
         FromAgent::Printed { runtime, line } => {
             let cost = cost(&line);
             shared.printed(RuntimeId(runtime), line);
-            let _ = given.send(cost).await;
+            told.send_modify(|told| *told += u64::from(cost));
         }
         FromAgent::Drained(token) => common.drained(shared, token),
         FromAgent::Ended { runtime, end } => {
@@ -210,17 +203,18 @@ async fn hear(
 /// Give the agent room for as much output as the program has read.
 async fn give_room(
     shared: Arc<Shared>,
-    mut taken: mpsc::Receiver<u32>,
+    mut taken: watch::Receiver<u64>,
     commands: mpsc::Sender<ToAgent>,
 ) {
-    while let Some(mut length) = taken.recv().await {
-        while let Ok(more) = taken.try_recv() {
-            length = length.saturating_add(more);
-        }
+    let mut given = 0;
+    while taken.changed().await.is_ok() {
+        let all = *taken.borrow_and_update();
         shared.notices.room().await;
-        if commands.send(ToAgent::Room(length)).await.is_err() {
+        let more = (all - given) as u32;
+        if commands.send(ToAgent::Room(more)).await.is_err() {
             return;
         }
+        given = all;
     }
 }
 

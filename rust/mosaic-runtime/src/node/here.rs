@@ -13,9 +13,14 @@ use crate::shared::{Shared, lock};
 pub(super) struct Here(pub(super) Weak<Shared>);
 
 impl Audience for Here {
-    async fn printed(&self, runtime: RuntimeId, line: Line) {
+    async fn room(&self, _: &Line) {
         if let Some(shared) = self.0.upgrade() {
             shared.notices.room().await;
+        }
+    }
+
+    async fn printed(&self, runtime: RuntimeId, line: Line, _: bool) {
+        if let Some(shared) = self.0.upgrade() {
             shared.printed(runtime, line);
         }
     }

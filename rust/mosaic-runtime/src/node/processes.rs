@@ -21,7 +21,7 @@ use bytes::Bytes;
 use mosaic_core::id::RuntimeId;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use super::death::{AtStart, reap};
@@ -84,8 +84,15 @@ pub(crate) struct Line {
 
 /// Who is told of the processes.
 pub(crate) trait Audience: Send + Sync + 'static {
-    /// A line was printed. Returns when there is room for more.
-    fn printed(&self, runtime: RuntimeId, line: Line) -> impl Future<Output = ()> + Send;
+    /// Wait until there is room for a line.
+    fn room(&self, line: &Line) -> impl Future<Output = ()> + Send;
+    /// A line was printed, for which there was room or which cannot wait for it.
+    fn printed(
+        &self,
+        runtime: RuntimeId,
+        line: Line,
+        had_room: bool,
+    ) -> impl Future<Output = ()> + Send;
     /// A process has ended and been reaped.
     fn ended(&self, runtime: RuntimeId, end: Ended) -> impl Future<Output = ()> + Send;
 }
@@ -141,8 +148,10 @@ impl<A: Audience> Processes<A> {
         });
         let runtime = RuntimeId(start.runtime);
         lock(&self.children).insert(runtime, Arc::clone(&watched));
+        let (finish, finishing) = watch::channel(false);
         let listen = |from: OwnedFd, error| {
             let (processes, watched) = (Arc::clone(self), Arc::clone(&watched));
+            let finish = finishing.clone();
             tokio::spawn(async move {
                 let stream = Stream {
                     audience: &processes.audience,
@@ -150,13 +159,21 @@ impl<A: Audience> Processes<A> {
                     runtime,
                     error,
                     last_words: &watched.last_words,
+                    finish,
                 };
                 stream.pass_on(from).await;
             })
         };
         let out = child.stdout.take().map(|out| listen(out.into(), false));
         let err = child.stderr.take().map(|err| listen(err.into(), true));
-        tokio::spawn(watch(Arc::clone(self), runtime, watched, [out, err]));
+        let outputs = [out, err];
+        tokio::spawn(see_through(
+            Arc::clone(self),
+            runtime,
+            watched,
+            outputs,
+            finish,
+        ));
         Ok(())
     }
 
@@ -232,16 +249,17 @@ fn spawn(program: &Program, start: &Start) -> io::Result<Child> {
 }
 
 /// See a process through to its end.
-async fn watch<A: Audience>(
+async fn see_through<A: Audience>(
     processes: Arc<Processes<A>>,
     runtime: RuntimeId,
     watched: Arc<Watched>,
     outputs: [Option<JoinHandle<()>>; 2],
+    finish: watch::Sender<bool>,
 ) {
     let pid = watched.pid;
     child_ended(pid).await;
     let since = Instant::now();
-    run_dry(outputs, processes.patience()).await;
+    run_dry(outputs, processes.patience(), &finish).await;
     let dried_ms = since.elapsed().as_millis() as u64;
     // What the methods started and left running. Before the worker is reaped.
     let _ = kill_process_group(pid, Signal::KILL);
@@ -259,22 +277,21 @@ async fn watch<A: Audience>(
     processes.all_gone.notify_one();
 }
 
-/// Wait until all has been read that an ended process printed.
-async fn run_dry(outputs: [Option<JoinHandle<()>>; 2], patience: Duration) {
-    let aborts: Vec<_> = outputs
-        .iter()
-        .flatten()
-        .map(JoinHandle::abort_handle)
-        .collect();
+/// Wait until all has been read that an ended process printed, for so long to the end of its pipes.
+async fn run_dry(
+    outputs: [Option<JoinHandle<()>>; 2],
+    patience: Duration,
+    finish: &watch::Sender<bool>,
+) {
     let all = async {
         for output in outputs.into_iter().flatten() {
             let _ = output.await;
         }
     };
-    if tokio::time::timeout(patience, all).await.is_err() {
-        for abort in aborts {
-            abort.abort();
-        }
+    tokio::pin!(all);
+    if tokio::time::timeout(patience, &mut all).await.is_err() {
+        finish.send_replace(true);
+        all.await;
     }
 }
 
