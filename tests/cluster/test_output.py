@@ -188,25 +188,14 @@ def test_a_very_long_line():
 
 SLOW_READER = """
 import os
-import select
 import sys
 import threading
 import mosaic
+from tests.support.actors import print_until_nobody_reads
 from tests.support.rendezvous import eventually
 
-@mosaic.tessera
-class Printer:
-    def print_until_nobody_takes_it(self):
-        # Until the pipe of this process is full, too.
-        os.set_blocking(1, False)
-        printed = 0
-        while True:
-            try:
-                os.write(1, b"x" * 99 + b"\\n")
-                printed += 1
-            except BlockingIOError:
-                if not select.select([], [1], [], 1.0)[1]:
-                    return os.getpid(), printed
+def flood():
+    return os.getpid(), print_until_nobody_reads(b"x" * 99 + b"\\n")
 
 from_pipe, to_pipe = os.pipe()
 answer, sys.stdout = sys.stdout, os.fdopen(to_pipe, "w")
@@ -220,7 +209,7 @@ def read(worker):
         lines = sum("x" * 99 in line for line in shown)
 
 async def main(runtime):
-    pid, printed = await Printer.remote().print_until_nobody_takes_it().result()
+    pid, printed = await runtime.submit(flood).result()
     thread = threading.Thread(target=read, args=(pid,))
     thread.start()
     return thread, printed

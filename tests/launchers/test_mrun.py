@@ -367,7 +367,9 @@ def test_a_death_is_told_while_nobody_reads_the_output(under):
     import signal
     import sys
     import threading
+    import time
     import mosaic
+    from tests.support.actors import print_until_nobody_reads
     from tests.support.rendezvous import Flag
 
     class Stuck:
@@ -381,11 +383,9 @@ def test_a_death_is_told_while_nobody_reads_the_output(under):
             pass
 
     def flood():
-        for number in range(200_000):
-            print("x" * 100)
-            # What waits in the driver is limited to 4 MiB, and the pipe to less than 100 kB.
-            if number == 42_000:
-                Flag("flooded").set()
+        print_until_nobody_reads(b"x" * 100 + b"\\n")
+        Flag("flooded").set()
+        time.sleep(60)
 
     async def main(runtime):
         sys.stdout = Stuck()

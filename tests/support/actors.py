@@ -1,6 +1,7 @@
 """Tessera classes that many tests use."""
 
 import os
+import select
 
 import mosaic
 from tests.support.rendezvous import Flag, Log
@@ -108,3 +109,16 @@ class Mortal:
 
     def __del__(self):
         self.log.add(self.name)
+
+
+def print_until_nobody_reads(line: bytes) -> int:
+    """Print a line again and again, until the pipe of this process stays full; return how often."""
+    os.set_blocking(1, False)
+    count = 0
+    while True:
+        try:
+            os.write(1, line)
+            count += 1
+        except BlockingIOError:
+            if not select.select([], [1], [], 1.0)[1]:
+                return count
