@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mosaic_core::call::{Call, CallKind, Construction};
@@ -11,139 +11,27 @@ use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::payload::Reference;
 use mosaic_core::placement::LeastLoaded;
 use mosaic_runtime::cell::{Callee, TaskCell};
-use mosaic_runtime::engine::{Engine, EngineConfig, EngineError};
+use mosaic_runtime::engine::{EngineConfig, EngineError};
 use mosaic_runtime::node::Launch;
 use mosaic_runtime::notice::Notice;
 use mosaic_runtime::roles::{self, MonitorSeat, WorkerSeat};
-use mosaic_runtime::store::{StoreError, StoreSettings};
+use mosaic_runtime::store::StoreSettings;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::encode::{Arguments, encode_arguments, encode_value};
 use crate::executor::PythonExecutor;
-use crate::hooks::error;
-use crate::interruption::Interruptions;
-use crate::loops::Loops;
+use crate::host::{Host, engine_error, host_if_any};
 use crate::method::{TesseraRef, submit};
 use crate::origin;
 use crate::task::make_task;
 use crate::tracing;
-use crate::waiting::{block, deadline, lock};
-
-/// What everything of this process that belongs to one engine shares.
-pub(crate) struct Host {
-    pub(crate) engine: Engine,
-    pub(crate) executor: Arc<PythonExecutor>,
-    pub(crate) loops: Loops,
-    pub(crate) interruptions: Interruptions,
-}
-
-/// The engine of this process and the process that started it: a forked child has none.
-static CURRENT: Mutex<Option<(u32, Arc<Host>)>> = Mutex::new(None);
-
-fn current() -> std::sync::MutexGuard<'static, Option<(u32, Arc<Host>)>> {
-    lock(&CURRENT)
-}
-
-/// The exception for an engine's refusal.
-pub(crate) fn engine_error(py: Python<'_>, refusal: &EngineError) -> PyErr {
-    let class = match refusal {
-        EngineError::Backpressure(_) => "BackpressureError",
-        EngineError::TimedOut => {
-            return pyo3::exceptions::PyTimeoutError::new_err(refusal.to_string());
-        }
-        EngineError::Store(StoreError::Full(_) | StoreError::TooLarge(_)) => "MemoryOverflowError",
-        EngineError::Stopped | EngineError::Forked => "RuntimeDisconnectedError",
-        EngineError::Store(StoreError::System(_))
-        | EngineError::Interrupted
-        | EngineError::NoWorkers(_)
-        | EngineError::System(_) => "MosaicError",
-    };
-    error(py, class, &refusal.to_string())
-}
-
-impl Host {
-    fn install(
-        py: Python<'_>,
-        engine: Engine,
-        executor: Arc<PythonExecutor>,
-    ) -> PyResult<PyEngine> {
-        let interruptions = match Interruptions::new() {
-            Ok(interruptions) => interruptions,
-            Err(error) => {
-                py.detach(|| engine.stop(None));
-                return Err(error.into());
-            }
-        };
-        let host = Arc::new(Self {
-            engine,
-            executor,
-            loops: Loops::default(),
-            interruptions,
-        });
-        host.executor.belong_to(&host);
-        *current() = Some((std::process::id(), Arc::clone(&host)));
-        Ok(PyEngine { host })
-    }
-
-    /// Where a tessera lives, for which the decision may have to be waited for; its owner if it lives nowhere.
-    pub(crate) fn wait_placed(&self, py: Python<'_>, tessera: TesseraId) -> PyResult<RuntimeId> {
-        let decided = Mutex::new(self.engine.host_of(tessera));
-        if lock(&decided).is_none() {
-            block(py, || {
-                *lock(&decided) = self.engine.wait_placed(tessera, None)?;
-                Ok(())
-            })?;
-        }
-        let place = *lock(&decided);
-        Ok(place.unwrap_or(tessera.owner))
-    }
-
-    /// Whether waiting here for a call on that tessera keeps the call itself from running.
-    pub(crate) fn waits_for_itself(
-        &self,
-        py: Python<'_>,
-        task: TaskId,
-        tessera: TesseraId,
-        blocking: bool,
-    ) -> PyResult<bool> {
-        // Where it is, is asked last: for that the engine's lock may have to be waited for, at every await.
-        if !self.executor.blocks(py, tessera, blocking)? {
-            return Ok(false);
-        }
-        let me = self.engine.runtime();
-        let place = match self.engine.host_of(tessera) {
-            // Whether this thread may block depends on where the tessera goes.
-            None if blocking && tessera.owner == me && self.executor.is_main_lane() => {
-                self.wait_placed(py, tessera)?
-            }
-            place => place.unwrap_or(tessera.owner),
-        };
-        // Of a task that was passed to this process the end may be known here before it is known by its handle.
-        Ok(place == me && !self.engine.has_ended_here(task))
-    }
-}
-
-/// What belongs to the engine of this process.
-pub(crate) fn host(py: Python<'_>) -> PyResult<Arc<Host>> {
-    match &*current() {
-        Some((process, host)) if *process == std::process::id() => Ok(Arc::clone(host)),
-        _ => Err(error(
-            py,
-            "MosaicError",
-            "there is no runtime in this process: start one with mosaic.run or mosaic.init",
-        )),
-    }
-}
+use crate::waiting::{block, deadline};
 
 /// Return the engine of this process, if one runs.
 #[pyfunction]
 pub(crate) fn engine() -> Option<PyEngine> {
-    let current = current();
-    let (process, host) = current.as_ref()?;
-    (*process == std::process::id()).then(|| PyEngine {
-        host: Arc::clone(host),
-    })
+    host_if_any().map(|host| PyEngine { host })
 }
 
 /// Start the head, workers as processes; monitor and node agent in this process unless one that `mrun` started is named:
@@ -219,7 +107,7 @@ pub(crate) fn start_head(
     if least_loaded {
         engine.set_strategy(Box::new(LeastLoaded::default()));
     }
-    Host::install(py, engine, executor)
+    Host::install(py, engine, executor).map(|host| PyEngine { host })
 }
 
 /// Join the head named in the environment, as the worker process that it started.
@@ -237,7 +125,7 @@ pub(crate) fn join_worker(py: Python<'_>) -> PyResult<PyEngine> {
             roles::worker(WorkerSeat::from_environment()?, &config, seam)
         })
         .map_err(|error| engine_error(py, &error))?;
-    Host::install(py, engine, executor)
+    Host::install(py, engine, executor).map(|host| PyEngine { host })
 }
 
 /// One process's engine.
@@ -338,16 +226,7 @@ impl PyEngine {
     fn stop(&self, py: Python<'_>, grace: Option<f64>) {
         let grace = grace.and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok());
         py.detach(|| self.host.engine.stop(grace));
-        self.host.loops.close(py);
-        self.host.interruptions.close();
-        self.host.executor.clear(py);
-        let mut current = current();
-        if current
-            .as_ref()
-            .is_some_and(|(_, host)| Arc::ptr_eq(host, &self.host))
-        {
-            *current = None;
-        }
+        self.host.leave(py);
     }
 
     #[pyo3(signature = (cls, name, args, kwargs, *, place = None, in_warehouse = false, concurrent = false, retries = 0, restarts = 0))]

@@ -20,8 +20,8 @@ use pyo3::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::coroutine::{Current, Runner, context_of, context_variable, copy_context};
-use crate::engine::Host;
 use crate::hooks::cached;
+use crate::host::Host;
 use crate::loops::remove_reader;
 use crate::origin;
 use crate::waiting::lock;

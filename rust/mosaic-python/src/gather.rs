@@ -6,7 +6,7 @@ use mosaic_runtime::cell::{Group, Stage, Waiter};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use crate::engine::{Host, engine_error};
+use crate::host::{Host, engine_error};
 use crate::task::Task;
 use crate::waiting::{Target, Waiting, block, deadline};
 

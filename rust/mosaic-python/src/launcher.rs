@@ -9,8 +9,8 @@ use mosaic_runtime::launcher::monitor::{Monitor, MonitorConfig};
 use mosaic_runtime::launcher::{AgentSeat, agent, command};
 use pyo3::prelude::*;
 
-use crate::engine::engine_error;
 use crate::hooks::error;
+use crate::host::engine_error;
 use crate::waiting::{block, deadline, lock};
 
 /// The monitor of this process: a directory first, then what listens there.

@@ -2,7 +2,8 @@
 //!
 //! | module | what it does |
 //! | --- | --- |
-//! | [`engine`] | the engine of this process |
+//! | [`engine`] | the engine of this process, as Python sees it |
+//! | [`host`] | what belongs to it, found by whoever is called by Python |
 //! | [`launcher`] | what `mrun` starts |
 //! | [`method`] | references to tesserae and the callables that call their methods |
 //! | [`task`], [`output`] | tasks and their outputs |
@@ -38,6 +39,7 @@ mod engine;
 mod executor;
 mod gather;
 mod hooks;
+mod host;
 mod interruption;
 mod launcher;
 mod loops;

@@ -13,8 +13,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFrozenSet, PyTuple};
 
 use crate::encode::{Arguments, encode_arguments, note};
-use crate::engine::{Host, engine_error};
 use crate::hooks::cached;
+use crate::host::{Host, engine_error};
 use crate::origin;
 use crate::task::{Task, make_task};
 use crate::waiting::{block, deadline};

@@ -13,8 +13,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::encode::note;
-use crate::engine::{Host, engine_error, host};
 use crate::hooks::cached;
+use crate::host::{Host, engine_error, host};
 use crate::waiting::{block, lock};
 
 /// Of the addresses that the system's allocator gives; compiled code may count on it.

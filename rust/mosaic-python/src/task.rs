@@ -17,8 +17,8 @@ use pyo3::types::{PyList, PyTuple, PyType, PyWeakrefReference};
 
 use crate::decode::decode_value;
 use crate::encode::MSGPACK;
-use crate::engine::Host;
 use crate::hooks::{cached, error, hooks};
+use crate::host::Host;
 use crate::loops::resolve;
 use crate::waiting::{Target, TaskResult, Waiting, block, deadline, lock};
 

@@ -8,9 +8,9 @@ use mosaic_runtime::engine::EngineError;
 use pyo3::exceptions::{PyStopIteration, PyTimeoutError};
 use pyo3::prelude::*;
 
-use crate::engine::{Host, engine_error, host};
 use crate::gather::Gather;
 use crate::hooks::cached;
+use crate::host::{Host, engine_error, host};
 use crate::interruption::Watch;
 use crate::origin;
 use crate::task::Task;

@@ -11,60 +11,27 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mosaic_core::call::{Call, CallKind, Construction, Outcome};
 use mosaic_core::event::{Event, Member, Role, Submission, Want};
 use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
-use mosaic_core::machine::{Config as Rules, Machine};
 use mosaic_core::payload::{Few, Payload, Reference};
 use mosaic_core::placement::Strategy;
-use rustc_hash::FxHashMap;
-use tokio::sync::Notify;
 
 use crate::cell::{Callee, LARGE, TaskCell};
-use crate::directory::Directory;
 pub use crate::error::EngineError;
-use crate::executor::Executor;
-use crate::inlet::Inlets;
-use crate::launcher::guard::Bound;
-use crate::net;
-use crate::node::joining::Attached;
-use crate::node::{Launch, Node};
+use crate::node::Node;
 use crate::notice::{Notice, Notices};
-use crate::roles::WorkerSeat;
 use crate::shared::{Shared, lock};
-use crate::state::State;
-use crate::store::{Store, StoreSettings};
-use crate::telemetry::{Arrivals, Recorder};
+pub use crate::starting::EngineConfig;
+use crate::telemetry::Recorder;
 use crate::threads;
-use crate::waiting::HomeSignal;
 
 /// A submission that comes back, and why.
 pub type Refused = (Submission<Arc<TaskCell>>, EngineError);
-
-/// What an engine is started with.
-#[derive(Debug, Clone)]
-pub struct EngineConfig {
-    /// Most tasks of this runtime that may be unended at a time.
-    pub max_pending: usize,
-    /// Whether the program brings its own placement strategy (head only).
-    pub foreign_strategy: bool,
-    /// What the store may use.
-    pub store: StoreSettings,
-}
-
-impl Default for EngineConfig {
-    fn default() -> Self {
-        Self {
-            max_pending: 4_000_000,
-            foreign_strategy: false,
-            store: StoreSettings::default(),
-        }
-    }
-}
 
 /// One runtime's engine. Clones are the same engine.
 #[derive(Clone)]
@@ -81,138 +48,6 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// Start the I/O thread and listen.
-    pub(crate) fn start(
-        me: RuntimeId,
-        uid: String,
-        directory: Directory,
-        config: &EngineConfig,
-        executor: Arc<dyn Executor>,
-        launch: Launch,
-        attached: Option<(Attached, Bound)>,
-    ) -> Result<Self, EngineError> {
-        let seat = WorkerSeat {
-            directory: directory.path().into(),
-            runtime: me,
-            uid,
-            role: Role::Head,
-            head: None,
-            parent: None,
-            monitor: None,
-        };
-        let node = Some((launch, attached));
-        Self::start_with(seat, directory, config, executor, node)
-    }
-
-    /// The same for a worker or a warehouse.
-    pub(crate) fn start_worker(
-        seat: WorkerSeat,
-        directory: Directory,
-        config: &EngineConfig,
-        executor: Arc<dyn Executor>,
-    ) -> Result<Self, EngineError> {
-        Self::start_with(seat, directory, config, executor, None)
-    }
-
-    fn start_with(
-        seat: WorkerSeat,
-        directory: Directory,
-        config: &EngineConfig,
-        executor: Arc<dyn Executor>,
-        node: Option<(Launch, Option<(Attached, Bound)>)>,
-    ) -> Result<Self, EngineError> {
-        let (me, uid) = (seat.runtime, seat.uid);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let home_signal = HomeSignal::new()?;
-        let inlets = Inlets::new()?;
-        let (path, settings) = (directory.path().to_path_buf(), config.store.clone());
-        let store = if me == RuntimeId::HEAD {
-            Store::create(path, settings)?
-        } else {
-            Store::join(me, path, settings)
-        };
-        let rules = Rules {
-            foreign_strategy: config.foreign_strategy,
-            ..Rules::new(me)
-        };
-        let shared = Arc::new_cyclic(|myself| Shared {
-            me,
-            role: seat.role,
-            store,
-            recorder: Recorder::new(me.0, &uid, &executor),
-            uid,
-            directory,
-            inlets,
-            executor,
-            notices: Arc::default(),
-            node: node.map(|(launch, attached)| Node::new(launch, attached, Weak::clone(myself))),
-            max_pending: config.max_pending,
-            state: Mutex::new(State {
-                machine: Machine::new(rules),
-                actions: Vec::new(),
-                ready: Vec::new(),
-                peers: FxHashMap::default(),
-                dirty: Vec::new(),
-                arrivals: Arrivals::default(),
-            }),
-            inbox: Mutex::default(),
-            names: Mutex::default(),
-            notes: Mutex::default(),
-            signalled: AtomicBool::new(false),
-            inbox_filled: Notify::new(),
-            pending: AtomicUsize::new(0),
-            sequence: AtomicU64::new(1),
-            stopped: AtomicBool::new(false),
-            watchers: Mutex::default(),
-            home_signal,
-            timers: Mutex::default(),
-            timers_changed: Notify::new(),
-            io: Mutex::new(Some(runtime.handle().clone())),
-            myself: Weak::clone(myself),
-            io_thread: Mutex::default(),
-            head_process: seat.head,
-            parent_process: seat.parent,
-            monitor_process: seat.monitor,
-            ended: Notify::new(),
-        });
-        threads::notice_forks();
-        let socket = std::os::unix::net::UnixListener::bind(shared.directory.socket(me))?;
-        socket.set_nonblocking(true)?;
-        let engine = Self { shared };
-        let for_thread = engine.clone();
-        let thread = threads::spawn("mosaic-io", move || for_thread.io_loop(runtime, socket))?;
-        *lock(&engine.shared.io_thread) = Some(thread);
-        Ok(engine)
-    }
-
-    fn io_loop(self, runtime: tokio::runtime::Runtime, socket: std::os::unix::net::UnixListener) {
-        let shared = self.shared;
-        runtime.block_on(async {
-            tokio::spawn(net::listen(Arc::clone(&shared), socket));
-            tokio::spawn(Inlets::watch(Arc::clone(&shared)));
-            tokio::spawn(Shared::run_timers(Arc::clone(&shared)));
-            if let Some(node) = &shared.node {
-                node.start(&shared);
-            } else {
-                tokio::spawn(net::join(Arc::clone(&shared)));
-            }
-            let ended = shared.ended.notified();
-            tokio::pin!(ended);
-            loop {
-                tokio::select! {
-                    () = &mut ended => break,
-                    () = shared.inbox_filled.notified() => shared.process_inbox(),
-                }
-            }
-        });
-        // Tasks hold the shared state: they go before it does.
-        drop(runtime);
-        shared.notices.close();
-        shared.end_with_head();
-    }
-
     /// This runtime's number.
     pub fn runtime(&self) -> RuntimeId {
         self.shared.me

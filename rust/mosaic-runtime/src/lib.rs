@@ -3,7 +3,7 @@
 //! | module | what it does |
 //! | --- | --- |
 //! | [`roles`] | head and worker, put together from the parts below |
-//! | [`engine`] | the I/O thread, the inbox, submissions; its waits are in `blocking`, its store in `storing` |
+//! | [`engine`] | what a program asks of it; its start is in `starting`, its waits in `blocking`, its store in `storing` |
 //! | [`executor`] | the seam to whatever runs user code |
 //! | [`closures`] | an executor made of Rust closures, for programs and benches without Python |
 //! | [`cell`] | tasks as their holders see them, and who waits for them |
@@ -46,6 +46,7 @@ pub mod reduce;
 pub mod roles;
 mod shared;
 pub mod signal;
+mod starting;
 mod state;
 pub mod store;
 mod storing;

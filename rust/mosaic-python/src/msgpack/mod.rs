@@ -1,7 +1,7 @@
 //! Python values as msgpack, where no difference can be seen at the other end.
 //!
 //! Exact built-in values: `None`, `bool`, `int` of 64 bits, `float`, `str`, `bytes`, and lists, tuples and dicts of
-//! those; `NumPy`'s scalars and arrays of numbers ([`array`]). No container and no array occurs twice.
+//! those; `NumPy`'s scalars and arrays of numbers ([`array`](mod@array)). No container and no array occurs twice.
 //! Everything else is pickle's.
 
 pub(crate) mod array;
