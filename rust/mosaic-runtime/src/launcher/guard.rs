@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, getpgid, getpid, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, getpid, kill_process, kill_process_group};
 
 use crate::net::gone;
 use crate::threads;
@@ -53,7 +53,9 @@ async fn group_gone(leader: Pid) {
     let members = processes
         .flatten()
         .filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
-        .filter(|pid| getpgid(Some(*pid)) == Ok(leader));
+        // SAFETY: it only asks; of a process that is gone it says so. Not through rustix, which takes it for certain that
+        // every process is in a group: threads of the kernel are in none.
+        .filter(|pid| unsafe { libc::getpgid(pid.as_raw_pid()) } == leader.as_raw_pid());
     for member in members.collect::<Vec<_>>() {
         gone(member).await;
     }
