@@ -186,12 +186,15 @@ impl PythonExecutor {
                 if self.main.begin(task) {
                     let outer = RUNNING.replace(Some(tessera));
                     let profiled = self.recorder().map(|recorder| recorder.began(task, false));
-                    let outcome = self.run_plain(py, ready);
+                    let mut brought = Vec::new();
+                    let outcome = self.run_plain(py, ready, &mut brought);
                     if let Some(before) = profiled {
                         self.ended(&outcome, before);
                     }
                     RUNNING.set(outer);
                     self.finish(task, outcome, last());
+                    // Whoever waits for the call does not wait for that.
+                    drop(brought);
                 }
             }
             Job::DropTessera(tessera) => {
@@ -240,9 +243,14 @@ impl PythonExecutor {
         }
     }
 
-    fn run_plain(self: &Arc<Self>, py: Python<'_>, ready: ReadyCall) -> Outcome {
+    fn run_plain<'py>(
+        self: &Arc<Self>,
+        py: Python<'py>,
+        ready: ReadyCall,
+        brought: &mut Vec<Bound<'py, PyAny>>,
+    ) -> Outcome {
         let (task, kind) = (ready.call.task, ready.call.kind);
-        let result = self.invoke(py, ready).and_then(|value| {
+        let result = self.invoke(py, ready, brought).and_then(|value| {
             // A plain method may hand back a coroutine of a colleague: its callers want the value.
             if value.is_instance(cached!(py, "types", "CoroutineType")?)? {
                 self.await_blocking(py, value)
@@ -392,7 +400,7 @@ impl PythonExecutor {
         }
         let outer = RUNNING.replace(Some(tessera));
         let profiled = self.recorder().map(|recorder| recorder.began(task, true));
-        let invoked = self.invoke(py, ready);
+        let invoked = self.invoke(py, ready, &mut Vec::new());
         RUNNING.set(outer);
         let run = profiled.map(telemetry::resume);
         let begun = invoked.and_then(|value| {

@@ -31,19 +31,25 @@ impl PythonExecutor {
         })
     }
 
-    /// Do what the call asks for; returns what Python returned.
+    /// Do what the call asks for; returns what Python returned. Arguments that came in a store, or from other tasks, are
+    /// put into `brought`: to let go of them takes its time, and the I/O thread's.
     pub(crate) fn invoke<'py>(
         &self,
         py: Python<'py>,
         ready: ReadyCall,
+        brought: &mut Vec<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let mut call = ready.call;
         let arguments = std::mem::take(&mut call.arguments);
-        let brought = !ready.values.is_empty() || !arguments.segments.is_empty();
+        let from_elsewhere = !ready.values.is_empty() || !arguments.segments.is_empty();
         let (args, kwargs) = decode_arguments(py, arguments, ready.values)?;
         let kwargs = origin::arrive(py, kwargs)?;
-        if brought && let Some(recorder) = self.recorder() {
-            recorder.ran();
+        if from_elsewhere {
+            brought.extend(args.iter().cloned());
+            brought.extend(kwargs.iter().map(|kwargs| kwargs.clone().into_any()));
+            if let Some(recorder) = self.recorder() {
+                recorder.ran();
+            }
         }
         let Some(recorder) = self.recorder() else {
             return self.run_code(py, &call, args, kwargs.as_ref());
