@@ -1,6 +1,7 @@
 """Large values lie in shared memory: who sees which write, what is copied, when memory goes."""
 
 import gc
+from time import perf_counter
 
 import numpy as np
 import pytest
@@ -124,6 +125,23 @@ async def test_an_array_made_in_the_store_is_passed_without_a_copy(runtime):
     assert [buffer.nbytes for buffer in report.buffers] == [made.nbytes]
     # A part of it is an array as any other.
     assert await first.keep(made[10:]).result() == (1.0, 1.0)
+
+
+async def test_filling_and_passing_an_array_of_the_store_takes_no_time_for_its_bytes(runtime):
+    length = 32 * MEGABYTES_8
+    taker, warm = await Writer.remote(), np.zeros(length)
+    calls, copies = [], []
+    for value in range(8):
+        made = mosaic.empty(length)
+        made.fill(value)
+        start = perf_counter()
+        ends = await taker.keep(made).result()
+        calls.append(perf_counter() - start)
+        assert ends == (value, value)
+        start = perf_counter()
+        np.copyto(warm, made)
+        copies.append(perf_counter() - start)
+    assert min(calls) < min(copies) / 10
 
 
 def test_small_and_strange_arrays_are_ordinary_ones(runtime):
