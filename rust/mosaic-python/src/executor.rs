@@ -24,6 +24,7 @@ use crate::hooks::cached;
 use crate::host::Host;
 use crate::loops::remove_reader;
 use crate::origin;
+use crate::store;
 use crate::waiting::lock;
 
 /// Something for the coroutine lane to do.
@@ -192,9 +193,10 @@ impl PythonExecutor {
                         self.ended(&outcome, before);
                     }
                     RUNNING.set(outer);
+                    // What was lent to it is given back before its end is known, as whoever waits for memory counts on,
+                    // and in the same batch: on its own that would wake the I/O thread, which would send the end then.
+                    store::releasing_together(|| drop(brought));
                     self.finish(task, outcome, last());
-                    // Whoever waits for the call does not wait for that.
-                    drop(brought);
                 }
             }
             Job::DropTessera(tessera) => {

@@ -32,7 +32,7 @@ impl PythonExecutor {
     }
 
     /// Do what the call asks for; returns what Python returned. Arguments that came in a store, or from other tasks, are
-    /// put into `brought`: to let go of them takes its time, and the I/O thread's.
+    /// put into `brought`, for the caller to let go of.
     pub(crate) fn invoke<'py>(
         &self,
         py: Python<'py>,

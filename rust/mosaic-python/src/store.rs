@@ -1,6 +1,6 @@
 //! Large buffers: into the store of this process, and back as memory that Python can write to.
 
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::ffi::c_int;
 use std::sync::{Arc, Mutex};
 
@@ -19,6 +19,18 @@ use crate::waiting::{block, lock};
 
 /// Of the addresses that the system's allocator gives; compiled code may count on it.
 const ALIGNMENT: usize = align_of::<u128>();
+
+thread_local! {
+    /// Whether what this thread releases goes with the next that it tells.
+    static TOGETHER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Do something that lets go of views, whose owners are told of it with what this thread tells next.
+pub(crate) fn releasing_together(act: impl FnOnce()) {
+    let outer = TOGETHER.replace(true);
+    act();
+    TOGETHER.set(outer);
+}
 
 /// Memory that Python works with: writable, and nobody else's.
 #[pyclass(frozen, module = "mosaic._core")]
@@ -79,7 +91,7 @@ impl Drop for Looked {
         // The view goes first: what is released may be used for something else at once.
         drop(view);
         if let Some(reference) = reference {
-            self.host.engine.release(reference.object, true);
+            self.host.engine.release(reference.object, !TOGETHER.get());
         }
     }
 }
