@@ -235,10 +235,13 @@ fn wait_for_room<T: Send>(
     }
     let got = Mutex::new(None);
     block(py, || {
-        let result = host.engine.wait_for_store(None, || match attempt() {
-            // Nobody is left who could leave some.
-            Err(EngineError::Store(StoreError::Full(_))) if host.engine.pending() > 0 => None,
-            result => Some(result),
+        let result = host.engine.wait_for_store(None, || {
+            // Before the attempt: the last who could leave some may do so and end just after it.
+            let others = host.engine.pending() > 0;
+            match attempt() {
+                Err(EngineError::Store(StoreError::Full(_))) if others => None,
+                result => Some(result),
+            }
         })??;
         *lock(&got) = Some(result);
         Ok(())
