@@ -222,3 +222,11 @@ async def test_a_method_that_returns_part_of_what_it_got(runtime):
     first = await Echo.remote().back(task.outputs[0]).result()
     second = await Echo.remote().back(task.outputs[1]).result()
     assert (first[-1] + 1, second[-1]) == (second[0], MEGABYTES_8 - 1)
+
+
+async def test_of_an_array_that_is_cut_from_another_only_its_own_bytes_are_kept(runtime):
+    cut = np.zeros((2000, 1000))[::2, ::2]
+    ref = await runtime.put(cut)
+    report = await runtime.memory()
+    assert [buffer.nbytes for buffer in report.buffers] == [cut.nbytes]
+    assert (await ref.value()).shape == cut.shape

@@ -130,20 +130,23 @@ impl Array {
         let buffer = PyUntypedBuffer::get(value).ok()?;
         let format = buffer.format().to_bytes();
         let (element, _) = *ELEMENTS.iter().find(|(_, known)| *known == format)?;
-        let fortran = !buffer.is_c_contiguous();
-        if fortran && !buffer.is_fortran_contiguous() {
-            return None;
-        }
         let metadata = value
             .getattr(pyo3::intern!(py, "dtype"))
             .and_then(|dtype| dtype.getattr(pyo3::intern!(py, "metadata")));
-        metadata
-            .is_ok_and(|metadata| metadata.is_none())
-            .then_some(Self {
-                element,
-                fortran,
-                buffer,
-            })
+        if !metadata.is_ok_and(|metadata| metadata.is_none()) {
+            return None;
+        }
+        let fortran = !buffer.is_c_contiguous();
+        if fortran && !buffer.is_fortran_contiguous() {
+            // Cut from a larger one: it goes without what it is cut from.
+            let whole = value.call_method0(pyo3::intern!(py, "copy")).ok()?;
+            return Self::of(&whole);
+        }
+        Some(Self {
+            element,
+            fortran,
+            buffer,
+        })
     }
 
     /// Write the body of the extension. Returns the elements if they did not go along.
