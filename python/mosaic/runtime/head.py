@@ -12,11 +12,12 @@ from mosaic import _core
 from mosaic.core import network, placement
 from mosaic.core import seam as _seam  # noqa: F401 - tells the core what to work with
 from mosaic.errors import MosaicError
-from mosaic.runtime import display, lanes, notices, recording
+from mosaic.runtime import display, lanes, notices, recording, surroundings
 from mosaic.runtime.current import set_current
 from mosaic.runtime.launched import VARIABLE, find
 from mosaic.runtime.roles import Head
 from mosaic.runtime.strategy import LeastLoaded, RoundRobin, resolve
+from mosaic.utils import logger
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,11 +106,13 @@ def start(
     num_threads : int, optional
         Threads that a worker's numerical libraries may use. Default 1.
     mode : str, optional
-        How the network came to be, as `Runtime.mode` tells it. Default is ``local``, under `mrun` ``cluster``.
+        How the network came to be, as `Runtime.mode` tells it. Default is ``local``, under `mrun` what that says.
     monitor_strategy : str, MonitorStrategy
         Where new tesserae go: ``round-robin``, ``least-loaded``, or a program's own.
     log_level : str, optional
-        ``debug``, ``perf``, ``info``, ``warning`` or ``error``.
+        The lowest level that is shown, of what the program logs by `mosaic.logger` and, where it has no handlers of its
+        own, of what libraries log: ``debug``, ``perf``, ``info``, ``warning`` or ``error``. Default is
+        ``MOSAIC_LOG_LEVEL``, or ``perf``, just below ``info``.
     timeout : float, optional
         Seconds in which the workers have to take part. Default 60.
     max_pending : int
@@ -154,6 +157,7 @@ def start(
 
         def begin(launched: Launched | None) -> tuple[Engine, _Settings]:
             settings = _settle(launched, asked_workers, asked_threads, log_level)
+            logger.begin(settings.log_level)
             environment = _environment(settings)
             if cells is not None:
                 environment["MOSAIC_MARK_OUTPUT"] = "1"
@@ -179,9 +183,11 @@ def start(
             except MosaicError as error:
                 if launched is None or launched.named:
                     raise
+                logger.end()
                 launched.give_up(error)
                 engine, settings = begin(None)
         except BaseException:
+            logger.end()
             if recorded is not None:
                 recording.discard(recorded)
             raise
@@ -224,6 +230,7 @@ def _stop_engine(engine: Engine, grace: float | None) -> None:
         lanes.release_lane()
         notices.join(5.0)
         display.leave()
+        logger.end()
         set_current(None)
         placement.strategy = None
 
@@ -260,10 +267,6 @@ def _settle(
         given = given or launched.key.allocated_threads
         log_level = log_level or launched.key.log_level
         mode = launched.key.mode
-    if log_level is not None:
-        from mosaic.utils.logger import logger
-
-        logger().set_level(log_level)
     threads = threads or 1
     return _Settings(workers or default_workers(threads), threads, given, log_level, mode)
 
@@ -282,6 +285,7 @@ def _environment(settings: _Settings) -> dict[str, str]:
     }
     if settings.log_level is not None:
         environment["MOSAIC_LOG_LEVEL"] = settings.log_level
+    environment |= surroundings.describe()
     for name in _THREADS:
         if settings.threads_given or name not in os.environ:
             environment[name] = threads

@@ -27,6 +27,9 @@ def main() -> None:
             stream.reconfigure(line_buffering=True)
 
     from mosaic import _core
+    from mosaic.runtime import surroundings
+
+    surroundings.take_over()
     from mosaic.core import seam  # noqa: F401 - tells the core what to work with
     from mosaic.runtime.lanes import run_worker_loop, stop_worker_loop
 
