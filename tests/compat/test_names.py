@@ -131,7 +131,7 @@ def test_the_migration_page_names_what_there_is():
     assert checked > 50
 
 
-async def test_the_migration_page_names_attributes_that_there_are(runtime):
+async def test_the_migration_page_names_attributes_that_there_are(runtime, warehouse):
     proxy = await Echo.remote()
     hosted = Echo.local()
     await hosted.listen_async()
