@@ -220,6 +220,8 @@ def listed(cls: type) -> set[str]:
     from mosaic.core.stored_names import stored_names
 
     names = {*dir(cls), *stored_names(cls), *given(cls)}
+    for base in cls.__mro__:
+        names.update(base.__dict__.get("__annotations__", ()))  # noqa: RUF063 - without importing inspect
     return {name for name in names if not name.startswith("_")}
 
 
