@@ -1,6 +1,6 @@
 """Asks objects of every kind, in every place, what programs for mosaic 1.2 ask: what they are, and what they have.
 
-Run as a program it writes the answers of its own run, whose classes are those of a script: ``python kinds.py OUT.json``.
+Run as a program it prints the answers of its own run, whose classes are those of a script: ``python kinds.py FACTS``.
 `kinds_1_2.json` has the answers of mosaic 1.2: what was asked, and for each object what was true.
 """
 
@@ -122,12 +122,6 @@ async def observe(runtime, asked):
     return found | {name: await call.result() for name, call in calls.items()}
 
 
-async def main(runtime, path):
-    """Write the answers to what the file with those of mosaic 1.2 asks."""
-    with open(path) as file:
-        asked = json.load(file)["asked"]
-    json.dump(await observe(runtime, asked), sys.stdout)
-
-
 if __name__ == "__main__":
-    mosaic.run(main, sys.argv[1], num_workers=2)
+    with open(sys.argv[1]) as facts:
+        print(json.dumps(mosaic.run(observe, json.load(facts)["asked"], num_workers=2)))

@@ -19,7 +19,9 @@ class Solver:
     def plain(self, shot):
         return shot
 
-    def named(self, shot, *, timeout=None, is_async=None, runtime=None, eager=None, max_retries=None):
+    def named(
+        self, shot, *, timeout=None, is_async=None, runtime=None, eager=None, max_retries=None
+    ):
         return shot, timeout, is_async, runtime, eager, max_retries
 
 
@@ -54,7 +56,9 @@ async def test_a_method_that_names_one_gets_it(runtime):
 
 
 async def test_functions_likewise(runtime):
-    assert await runtime.submit(lambda **kwargs: kwargs, timeout=30, is_async=True).result() == {"timeout": 30}
+    assert await runtime.submit(lambda **kwargs: kwargs, timeout=30, is_async=True).result() == {
+        "timeout": 30
+    }
 
 
 async def test_arrays_keep_timeout_and_safe_for_themselves(runtime):

@@ -19,7 +19,10 @@ class Stopping:
         return self.stopped
 
 
-with pytest.warns(UserWarning, match=r"Stopping has its own stop: on proxies it wins.*mosaic\.stop_tessera\(proxy\)"):
+with pytest.warns(
+    UserWarning,
+    match=r"Stopping has its own stop: on proxies it wins.*mosaic\.stop_tessera\(proxy\)",
+):
     mosaic.tessera(Stopping)
 
 

@@ -1,6 +1,7 @@
 """Methods with double underscores of a class's own are called like any other, wherever the object is."""
 
 import numpy as np
+
 import mosaic
 
 
@@ -61,7 +62,14 @@ async def test_on_living_results(runtime):
     assert await task.remote.__run_backward__(2).result() == 14
     assert await task.remote.__call__(2).result() == 28
     # Its class is known only where it is: what libraries ask anything for is refused.
-    for name in ("__array__", "__array_interface__", "__dlpack__", "__len__", "_repr_html_", "__deepcopy__"):
+    for name in (
+        "__array__",
+        "__array_interface__",
+        "__dlpack__",
+        "__len__",
+        "_repr_html_",
+        "__deepcopy__",
+    ):
         assert not hasattr(task.remote, name), name
     assert await task.remote["__len__"]().result() == 14
     assert np.asarray(task.remote).shape == ()

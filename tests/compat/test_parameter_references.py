@@ -1,4 +1,4 @@
-"""``parameter.ref`` and ``runtime.put(parameter)``: references to the root, at the head, at workers, at the warehouse."""
+"""``parameter.ref`` and ``runtime.put(parameter)``: references to the root, wherever they are used."""
 
 import copy
 import gc
@@ -208,7 +208,9 @@ async def test_of_a_lost_root_and_of_none(runtime, warehouse):
     field = await Field.parameter(1)
     reference = field.ref
     await mosaic.stop_tessera(field)
-    with pytest.raises(mosaic.ObjectLostError, match=f"the root of the parameter {reference.uid}, a Field, is lost"):
+    with pytest.raises(
+        mosaic.ObjectLostError, match=f"the root of the parameter {reference.uid}, a Field, is lost"
+    ):
         await reference.value()
     with pytest.raises(mosaic.ObjectLostError, match="is lost"):
         await reference.size()

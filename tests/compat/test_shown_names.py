@@ -11,9 +11,23 @@ import mosaic
 from tests.support.actors import Echo
 
 PROBED = (
-    *("shape", "dtype", "ndim", "__array__", "__array_interface__", "__cuda_array_interface__", "__dlpack__"),
+    *(
+        "shape",
+        "dtype",
+        "ndim",
+        "__array__",
+        "__array_interface__",
+        "__cuda_array_interface__",
+        "__dlpack__",
+    ),
     *("__len__", "__html__", "__wrapped__", "__dataclass_fields__", "__setstate__", "_repr_latex_"),
-    *("_ipython_display_", "_ipython_canary_method_should_not_exist_", "needs_grad", "obj", "outputs"),
+    *(
+        "_ipython_display_",
+        "_ipython_canary_method_should_not_exist_",
+        "needs_grad",
+        "obj",
+        "outputs",
+    ),
     *("result", "_fields", "has_tessera", "is_tessera", "_mosaic_root"),
 )
 
@@ -76,7 +90,7 @@ class Arraylike:
         return 3
 
 
-SHOWN = "spacing origin extent slot title velocity slowness step time _velocity".split()
+SHOWN = "spacing origin extent slot title velocity slowness step time _velocity".split()  # noqa: SIM905
 
 
 def objects_of(cls):
@@ -102,7 +116,9 @@ async def test_no_other_name_is_there(runtime):
     expected = ["__len__", "obj", "outputs", "result", "has_tessera", "is_tessera"]
     assert sorted(name for name in PROBED if hasattr(array, name)) == sorted(expected)
     for one in (proxy, array):
-        with pytest.raises(AttributeError, match=r"'Model' shows no attribute 'found'.*get_attr\('found'\)") as info:
+        with pytest.raises(
+            AttributeError, match=r"'Model' shows no attribute 'found'.*get_attr\('found'\)"
+        ) as info:
             _ = one.found
         assert info.value.name == "found"
     assert await proxy.get_attr("found") == "found"
@@ -134,7 +150,9 @@ async def test_what_was_given_is_shown_where_the_proxy_arrives(runtime):
 
 
 async def test_a_class_that_makes_up_attributes_may_have_any(runtime):
-    for one, expected in zip(objects_of(Anything), ("made up shape", ["made up shape"] * 2), strict=True):
+    for one, expected in zip(
+        objects_of(Anything), ("made up shape", ["made up shape"] * 2), strict=True
+    ):
         assert await one.shape == expected
         probed = {name for name in PROBED if name.startswith("_") and hasattr(one, name)}
         assert probed - {"__len__"} == {"_fields"}

@@ -15,7 +15,7 @@ def decorated(function):
     return wrapper
 
 
-class lazy:  # noqa: N801
+class lazy:
     """A descriptor that keeps its function."""
 
     def __init__(self, function):
@@ -134,13 +134,13 @@ class Storing(Base):
         value.of_static = 1
 
 
-STORED = set(
-    """
+STORED = {
+    *"""
     of_base in_new x first second added annotated frozen by_name loop context chained twice after_a_loop beside
     in_nested deep in_lambda among_many last entered awaited sent _value in_cached in_lru in_single in_registered
     in_wrapping in_decorated in_descriptor on_class
-    """.split()
-)
+    """.split()  # noqa: SIM905
+}
 
 
 if __name__ == "__main__":

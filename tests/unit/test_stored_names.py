@@ -43,7 +43,9 @@ def test_nothing_heavy_is_imported():
         "assert stored_names(A) == {'x'}\n"
         "print(sorted({'dis', 'inspect'} & set(sys.modules)))\n"
     )
-    out = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    out = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
     assert out.stdout == "[]\n"
 
 

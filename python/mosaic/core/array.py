@@ -164,7 +164,7 @@ class ArrayProxy(CMDBase):
 
     @property
     def _tessera(self) -> Self:
-        """This array: it stands for the tesserae (for old programs)."""
+        """The array itself: it stands for the tesserae (for old programs)."""
         return self
 
     @property
@@ -275,9 +275,7 @@ class ArrayProxy(CMDBase):
         return iter(self._living())
 
     def __dir__(self) -> list[str]:
-        return sorted(
-            {*object.__dir__(self), *methods.listed(self._user_class)}
-        )
+        return sorted({*object.__dir__(self), *methods.listed(self._user_class)})
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild_array, (self._user_class, self._proxies, self._safe, self._timeout)
@@ -310,7 +308,7 @@ class ArrayMethod:
 
     __slots__ = ("_array", "_name")
 
-    __doc__ = property(lambda self: self._array._proxies[0]._send(self._name).__doc__)  # type: ignore[assignment]
+    __doc__ = property(lambda self: self._array._proxies[0]._send(self._name).__doc__)
 
     def __init__(self, array: ArrayProxy, name: str) -> None:
         self._array = array

@@ -39,7 +39,9 @@ def _of_this_process(name: str) -> property:
 
         return look_up(name, self)
 
-    return property(get, doc=f"The {name} of this process, as instances of tessera classes have it.")
+    return property(
+        get, doc=f"The {name} of this process, as instances of tessera classes have it."
+    )
 
 
 for _name in LOCAL_NAMES:

@@ -134,8 +134,28 @@ def _enrich(cls: Any, options: dict[str, Any]) -> Any:
 
 HIDDEN = frozenset(
     {
-        *("_built", "_host", "_init_task", "_is_lost", "_living", "_on", "_options", "_place", "_proxies", "_ready"),
-        *("_ready_in_time", "_ref", "_remote_method", "_safe", "_send", "_stopping", "_timeout", "_user_class"),
+        *(
+            "_built",
+            "_host",
+            "_init_task",
+            "_is_lost",
+            "_living",
+            "_on",
+            "_options",
+            "_place",
+            "_proxies",
+            "_ready",
+        ),
+        *(
+            "_ready_in_time",
+            "_ref",
+            "_remote_method",
+            "_safe",
+            "_send",
+            "_stopping",
+            "_timeout",
+            "_user_class",
+        ),
     }
 )
 """Private names of proxies and arrays, which hide what the user's class has by them."""

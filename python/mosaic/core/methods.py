@@ -8,15 +8,17 @@ attribute, but for those in `PROBES`.
 
 from __future__ import annotations
 
-from _functools import partial
-
 from mosaic.core.base import ABOUT_HOSTING, PROBES
 from mosaic.errors import MosaicError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from functools import partial
     from typing import Any
+else:
+    # `functools` itself would import more than workers need.
+    from _functools import partial
 
 RESERVED = frozenset({"eager", "is_async", "max_retries", "runtime", "timeout"})
 """Keywords of a call that are mosaic's, unless the method declares a parameter of that name.
@@ -52,8 +54,26 @@ SPECIAL = OPERATORS | frozenset(f"__{name}__" for name in _OTHERS.split())
 """Names that Python itself gives a meaning, or puts on objects."""
 
 _OF_LIBRARIES = (
-    *("__array", "__arrow_c_", "__attrs_", "__clause_", "__cuda_array", "__cython", "__dataclass_", "__dataframe"),
-    *("__dlpack", "__geo_interface", "__get_pydantic_", "__html", "__jax_", "__numba", "__pretty", "__pydantic_"),
+    *(
+        "__array",
+        "__arrow_c_",
+        "__attrs_",
+        "__clause_",
+        "__cuda_array",
+        "__cython",
+        "__dataclass_",
+        "__dataframe",
+    ),
+    *(
+        "__dlpack",
+        "__geo_interface",
+        "__get_pydantic_",
+        "__html",
+        "__jax_",
+        "__numba",
+        "__pretty",
+        "__pydantic_",
+    ),
     *("__pyx_", "__rich", "__sklearn_", "__tf_", "__torch_", "__unittest", "__zarr"),
 )
 """Beginnings of names by which libraries ask any object for an interface of theirs."""
@@ -62,11 +82,37 @@ _CO_COROUTINE = 0x80 | 0x100
 _CO_VARKEYWORDS = 0x08
 
 _MADE_BY_PYTHON = frozenset(
-    """
-    __abstractmethods__ __annotate__ __annotate_func__ __annotations__ __annotations_cache__ __attrs_attrs__ __base__
-    __bases__ __dataclass_fields__ __dataclass_params__ __dict__ __doc__ __firstlineno__ __match_args__ __module__
-    __orig_bases__ __parameters__ __qualname__ __slots__ __static_attributes__ __type_params__ __weakref__
-    """.split()
+    f"__{name}__"
+    for name in (
+        *(
+            "abstractmethods",
+            "annotate",
+            "annotate_func",
+            "annotations",
+            "annotations_cache",
+            "attrs_attrs",
+            "bases",
+        ),
+        *(
+            "base",
+            "dataclass_fields",
+            "dataclass_params",
+            "dict",
+            "doc",
+            "firstlineno",
+            "match_args",
+            "module",
+        ),
+        *(
+            "orig_bases",
+            "parameters",
+            "qualname",
+            "slots",
+            "static_attributes",
+            "type_params",
+            "weakref",
+        ),
+    )
 )
 """Special attributes that Python and its libraries put on classes: about the class, not about an object of it."""
 

@@ -119,7 +119,7 @@ def _is_mosaics(found: Any) -> bool:
     )
 
 
-def _propagating(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def _propagating(name: str, function: Any) -> Any:
     """Make a method that runs on the root too, if it is told to."""
     if not isinstance(function, _function_type):
         return _Propagating(name, function)

@@ -63,20 +63,20 @@ class TesseraProxy(ProxyBase):
         runtime: object = None,
         uid: str | None = None,
     ) -> None:
-        cls = user_class(cls)
+        plain: type = user_class(cls)
         if ref is None:
             if uid is None:
                 raise MosaicError(
-                    f"a proxy is made by {cls.__name__}.remote(...), "
+                    f"a proxy is made by {plain.__name__}.remote(...), "
                     "or by TesseraProxy(cls, runtime=..., uid=...) for a tessera that is there"
                 )
             from mosaic.core.handmade import reference
 
-            ref = reference(cls, runtime, uid)
+            ref = reference(plain, runtime, uid)
             options = {"uid": uid}
         space = self.__dict__
         space["_ref"] = ref
-        space["_user_class"] = cls
+        space["_user_class"] = plain
         space["_options"] = options or {}
         space["_built"] = built
         space["_place"] = place
@@ -118,9 +118,7 @@ class TesseraProxy(ProxyBase):
             )
 
     def __dir__(self) -> list[str]:
-        return sorted(
-            {*object.__dir__(self), *methods.listed(self._user_class)}
-        )
+        return sorted({*object.__dir__(self), *methods.listed(self._user_class)})
 
     def _send(self, name: str) -> Any:
         """Return what calls a method, whatever its name."""
@@ -135,7 +133,7 @@ class TesseraProxy(ProxyBase):
     def _remote_method(self, name: str, found: methods.Method | None) -> Any:
         options = self._options
         retries = options.get("max_retries", 0)
-        method = self._ref.method(
+        method: Any = self._ref.method(
             name,
             coroutine=found is not None and found.coroutine,
             reserved=methods.RESERVED if found is None else found.reserved,
@@ -179,7 +177,7 @@ class TesseraProxy(ProxyBase):
 
     @property
     def _tessera(self) -> Self:
-        """This proxy: it stands for the tessera (for old programs)."""
+        """The proxy itself: it stands for the tessera (for old programs)."""
         return self
 
     @property

@@ -178,9 +178,7 @@ def _stored(code: CodeType, targets: frozenset[int]) -> Iterator[str]:
                     yield constant
             loaded, copied, argument = now, now_copied, 0
     held = {variables[index] for index in targets if index < len(variables)} | {
-        name
-        for index, name in enumerate(code.co_freevars, len(variables))
-        if index in targets
+        name for index, name in enumerate(code.co_freevars, len(variables)) if index in targets
     }
     for constant in constants:
         if isinstance(constant, _code_type):
