@@ -25,6 +25,11 @@ class Field:
     def total(self):
         return float(self.data.sum())
 
+    async def pass_on(self, solver):
+        """Give a reference to itself to another, which asks it while this method runs."""
+        root = mosaic.core.TesseraProxy(Field, uid=self._tessera.uid)
+        return await solver.about(root.make_parameter(1).ref).result()
+
     async def ask(self, references):
         """Ask a reference inside the process of its root."""
         found = await references[0].value()
@@ -145,6 +150,7 @@ async def test_workers_put_and_make_them(runtime, warehouse):
 
 async def test_where_the_root_lives_its_value_is_a_copy(runtime, warehouse):
     field = await Field.parameter(1)
+    assert (await field._tessera.pass_on(Solver.remote()).result())[1] == 4.0
     told = await field._tessera.ask([field.ref]).result()
     assert told == (4.0, False, field._tessera.uid)
     local = Field.local_parameter(2)

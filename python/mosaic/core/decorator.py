@@ -54,7 +54,8 @@ def tessera(*args: Any, **options: Any) -> Any:
     -------
     type
         The same class, with ``remote``, ``local``, ``parameter``, ``local_parameter`` and ``select_worker``. The
-        options can also be given to ``remote``, where they win.
+        options can also be given to ``remote``, where they win. A warning names what the class has itself by a name
+        of mosaic's, and which of the two wins.
 
     Raises
     ------

@@ -94,6 +94,13 @@ class ParameterReference(WarehouseObject):
     def read(self) -> _core.Task:
         """Return a task whose value is a parameter with the root's state, after the calls made before."""
         self._check()
+        here = object_of(self._proxy._ref.id)
+        engine = network.engine()
+        if here is not None and engine.call_is_running() is not None:
+            # A call on the root would wait for the end of the one that asks.
+            return engine.put(
+                Snapshot(here, self._proxy, self._cached), self._proxy._user_class.__name__
+            )
         return self._call("whole", self._proxy, self._cached)
 
     def _call(self, operation: str, *args: Any) -> _core.Task:
@@ -143,8 +150,8 @@ class ParameterReference(WarehouseObject):
         except tie.GONE as error:
             raise self._gone(error) from error
 
-    async def size(self) -> int:
-        """Return about how many bytes the root has: its arrays, and the rest."""
+    async def size(self, pending: bool = False) -> int:
+        """Return about how many bytes the root has: its arrays, and the rest; ``pending`` is not needed."""
         self._check()
         try:
             size: int = await self._call("size").result()
@@ -152,9 +159,17 @@ class ParameterReference(WarehouseObject):
             raise self._gone(error) from error
         return size
 
-    def drop(self, propagate: bool = True) -> Dropping:
-        """Free the published state, and this reference; the root lives as long as a parameter is tied to it."""
-        if not getattr(self, "_dropped", False):
+    def drop(self, propagate: bool = True, *, cache_only: bool = False) -> Dropping:
+        """Free the published state, and this reference; the root lives as long as a parameter is tied to it.
+
+        Parameters
+        ----------
+        propagate : bool
+            Accepted and not needed.
+        cache_only : bool
+            Free only what this process has of it, which is nothing.
+        """
+        if not cache_only and not getattr(self, "_dropped", False):
             self._dropped = True
             if self._stored is not None:
                 network.engine().discard(self._stored.id)

@@ -33,7 +33,8 @@ class TesseraProxy(ProxyBase):
     """A reference to a tessera: calls of its methods are sent to the worker where it lives.
 
     Made by ``Klass.remote(...)``; pickled and sent elsewhere it is a working proxy there. The tessera lives as long
-    as any process, message in flight or stored object refers to it. Old programs make one by hand for a tessera that
+    as any process, message in flight or stored object refers to it. It has the names that the class shows; `get_attr`
+    reads any other. Old programs make one by hand for a tessera that
     is there, ``TesseraProxy(cls, runtime=runtime_uid, uid=uid)``; see `mosaic.core.handmade`.
     """
 
