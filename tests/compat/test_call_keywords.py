@@ -16,6 +16,9 @@ class Solver:
     async def run_async(self, shot, **kwargs):
         return shot, kwargs
 
+    def itself(self):
+        return self
+
     def plain(self, shot):
         return shot
 
@@ -53,6 +56,12 @@ async def test_a_method_that_names_one_gets_it(runtime):
     # On arrays it is the element that `runtime` picks.
     worker = array.runtime_id[1]
     assert await array.named(1, **NAMED, runtime=worker).result() == (1, 30, 1, None, 2, 3)
+
+
+async def test_methods_of_living_results_likewise(runtime):
+    task = Solver.remote().itself()
+    found = task.remote.run(1, **MOSAICS, runtime="worker:0:0", timeout=30)
+    assert await found.result() == (1, {"timeout": 30})
 
 
 async def test_functions_likewise(runtime):

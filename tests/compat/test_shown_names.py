@@ -137,6 +137,13 @@ async def test_what_is_given_to_set_attr_is_shown(runtime):
     assert await array[1].receiver == 8
 
 
+async def test_what_a_parameter_sets_is_shown_of_its_root(runtime, warehouse):
+    parameter = await Model.parameter()
+    assert not hasattr(parameter._tessera, "set_by_a_parameter")
+    parameter.set("set_by_a_parameter", 3)
+    assert await parameter._tessera.set_by_a_parameter == 3
+
+
 @mosaic.tessera
 class Reader:
     async def read(self, proxy):

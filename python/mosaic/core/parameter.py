@@ -10,7 +10,7 @@ of the same derived class, served by `mosaic.core.root`. Invariants:
 
 from __future__ import annotations
 
-from mosaic.core import tie
+from mosaic.core import methods, tie
 from mosaic.core.state import apply_state, state_of
 from mosaic.core.tessera import hosted
 
@@ -90,6 +90,7 @@ class ParameterMixin:
     def set(self, name: str, value: object) -> Change:
         """Set an attribute here and on the root; need not be awaited."""
         setattr(self, name, value)
+        methods.give(tie.plain_class(type(self)), (name,))
         return Change(self, tie.send(self, "set", name, value))
 
     async def get(self, name: str) -> Any:

@@ -254,6 +254,10 @@ class Arrival:
         """Do nothing: whether the call is there is for its worker to say."""
 
 
+_CONSUMED = methods.RESERVED - {"timeout"}
+"""Keywords of a call of a living result that are mosaic's. Whether its method declares them is not known here."""
+
+
 class TaskRemote:
     """Calls methods of the living result of a task, where the result is."""
 
@@ -276,7 +280,11 @@ class TaskRemote:
         task = self._task
         host = task.wait_placed()
         owner, sequence = task.id
-        return network.engine().functions(host).method(name, kind=f"result:{owner}:{sequence}")
+        return (
+            network.engine()
+            .functions(host)
+            .method(name, kind=f"result:{owner}:{sequence}", reserved=_CONSUMED)
+        )
 
     __iter__ = None
 
