@@ -305,10 +305,12 @@ def _describe(cls: type, name: str) -> Method | _Attribute | None:
         return None if name in ABOUT_HOSTING else ATTRIBUTE
     shown = found
     if isinstance(found, (staticmethod, classmethod)):
-        shown = found.__get__(None, cls)
+        shown = found.__func__
+        if isinstance(found, classmethod):
+            shown = _bound(shown, cls)
         found = found.__func__
     elif isinstance(found, _function_type):
-        shown = _method_type(found, cls)
+        shown = _bound(found, cls)
     else:
         if isinstance(found, type):
             return Method(name, False, RESERVED, found)
@@ -324,8 +326,13 @@ def _describe(cls: type, name: str) -> Method | _Attribute | None:
             if inner is None:
                 return ATTRIBUTE
             found = inner
-        shown = _method_type(found, cls)
+        shown = _bound(found, cls)
     return Method(name, is_coroutine_function(found), RESERVED - declared(found), shown)
+
+
+def _bound(function: Any, cls: type) -> Any:
+    """Bind a function to its class, so that its signature is that of a call; None where it cannot be called."""
+    return _method_type(function, cls) if callable(function) else None
 
 
 def is_coroutine_function(function: Any) -> bool:
