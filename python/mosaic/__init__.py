@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mosaic.core.arrays import asarray, empty, zeros
     from mosaic.core.decorator import tessera
     from mosaic.core.gather import gather
+    from mosaic.core.proxy import stop_tessera
     from mosaic.errors import (
         AuthenticationError,
         BackpressureError,
@@ -51,6 +52,7 @@ _HOMES = {
     "run": "mosaic.runtime.driver",
     "session": "mosaic.runtime.driver",
     "stop": "mosaic.runtime.driver",
+    "stop_tessera": "mosaic.core.proxy",
     "tessera": "mosaic.core.decorator",
     "zeros": "mosaic.core.arrays",
 }
@@ -84,6 +86,7 @@ __all__ = [
     "run",
     "session",
     "stop",
+    "stop_tessera",
     "tessera",
     "zeros",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from mosaic import _core
 from mosaic.core import network
-from mosaic.core.base import ProxyBase
 from mosaic.errors import ObjectLostError, RuntimeDisconnectedError
 
 TYPE_CHECKING = False
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
 
-class WarehouseObject(_core.Output, ProxyBase):
+class WarehouseObject(_core.Output):
     """A reference to a value in the warehouse; as an argument of a call it is replaced by the value, at the callee.
 
     Examples
@@ -54,9 +53,19 @@ class WarehouseObject(_core.Output, ProxyBase):
         return network.uid_of(self.task.id[0] if host is None else host)
 
     @property
-    def runtime_id(self) -> str | None:
-        """The uid of the runtime that holds the value."""
-        return self.warehouse_id
+    def is_proxy(self) -> bool:
+        """Whether this stands for something that lives elsewhere: yes."""
+        return True
+
+    @property
+    def is_tessera(self) -> bool:
+        """Whether this is the hosting side of a tessera: no."""
+        return False
+
+    @property
+    def has_tessera(self) -> bool:
+        """Whether a tessera stands behind this object: no."""
+        return False
 
     @property
     def state(self) -> str:
@@ -178,6 +187,7 @@ def __getattr__(name: str) -> Any:
     )
     from mosaic.core.handmade import HandMadeTask
     from mosaic.core.living import LivingObject
+    from mosaic.core.parameter_reference import ParameterReference
 
     space = globals()
     space["awaitable_types"] = (
@@ -187,6 +197,7 @@ def __getattr__(name: str) -> Any:
         TaskDone,
         WarehouseObject,
         LivingObject,
+        ParameterReference,
         HandMadeTask,
     )
     space["remote_types"] = (Tessera, Task)

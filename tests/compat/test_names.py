@@ -11,7 +11,7 @@ import pytest
 
 import mosaic
 from mosaic.runtime.head import _ACCEPTED
-from tests.support.actors import Echo
+from tests.support.actors import Counter, Echo
 
 NAMES = {
     "mosaic": "tessera init run stop runtime logger clear_runtime interactive gather h5 profiler subprocess"
@@ -95,7 +95,7 @@ def test_other_names_with_a_runtime():
 
 PAGE = Path(__file__).parents[2] / "docs" / "migration.md"
 
-THINGS = {"proxy", "task", "runtime", "warehouse", "ref", "obj", "loop"}
+THINGS = {"proxy", "task", "runtime", "warehouse", "ref", "obj", "loop", "parameter"}
 """What the page calls objects whose attributes it names."""
 
 
@@ -131,7 +131,7 @@ def test_the_migration_page_names_what_there_is():
     assert checked > 50
 
 
-async def test_the_migration_page_names_attributes_that_there_are(runtime):
+async def test_the_migration_page_names_attributes_that_there_are(runtime, warehouse):
     proxy = await Echo.remote()
     hosted = Echo.local()
     await hosted.listen_async()
@@ -141,6 +141,7 @@ async def test_the_migration_page_names_attributes_that_there_are(runtime):
         "runtime": runtime,
         "warehouse": mosaic.get_local_warehouse(),
         "ref": runtime.put(1),
+        "parameter": Counter.parameter(),
         "obj": hosted.obj,
         "loop": mosaic.get_event_loop(),
     }

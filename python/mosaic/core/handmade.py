@@ -248,8 +248,10 @@ class HandMadeTask(_core.Output, ProxyBase):
         return self
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            # Other libraries probe for such: that starts nothing.
+        from mosaic.core.task import TaskProxy
+
+        if name.startswith("_") or not hasattr(TaskProxy, name):
+            # Programs and libraries probe for such: that starts nothing.
             raise AttributeError(f"'TaskProxy' object has no attribute {name!r}", name=name)
         return getattr(self.start(), name)
 
@@ -278,7 +280,7 @@ def _called(proxy: Any) -> Any:
     if isinstance(proxy, Tessera):
         return proxy.proxy
     if isinstance(proxy, ParameterMixin):
-        return proxy.ref
+        return _called(proxy._tessera)
     raise TypeError(
         f"TaskProxy(proxy, method, *args) takes the proxy of a tessera, not {proxy!r}; "
         "proxy.method(*args) makes a task, too"

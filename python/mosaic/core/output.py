@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from mosaic import _core
-from mosaic.core.base import ProxyBase
+from mosaic.core.base import Base
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import Any, Self
 
-    from mosaic.core.task import TaskProxy
+    from mosaic.core.task import Arrival, TaskProxy
 
 
-class TaskOutput(_core.Output, ProxyBase):
+class TaskOutput(_core.Output, Base):
     """A reference to one output of a task: as an argument it is replaced by its value, at the callee.
 
     A tuple result has positions, a dict result has keys, anything else is output 0.
@@ -35,6 +35,11 @@ class TaskOutput(_core.Output, ProxyBase):
     def state(self) -> str:
         """The state of the task."""
         return self.task.state
+
+    @property
+    def init_future(self) -> Arrival:
+        """Awaited, it waits until the call has reached its worker."""
+        return _task(self).init_future
 
     @property
     def done(self) -> TaskDone:
@@ -76,7 +81,7 @@ class TaskOutput(_core.Output, ProxyBase):
         )
 
 
-class TaskDone(_core.Output, ProxyBase):
+class TaskDone(_core.Output, Base):
     """A reference to the end of a task: as an argument a pure dependency, awaited it waits, called it tells.
 
     Examples
@@ -91,6 +96,16 @@ class TaskDone(_core.Output, ProxyBase):
     def uid(self) -> str:
         """The task's uid."""
         return _task(self).uid
+
+    @property
+    def runtime_id(self) -> str | None:
+        """The uid of the runtime where the task runs."""
+        return _task(self).runtime_id
+
+    @property
+    def init_future(self) -> Arrival:
+        """Awaited, it waits until the call has reached its worker."""
+        return _task(self).init_future
 
     def __call__(self) -> bool:
         """Tell whether the task has ended, well or not."""

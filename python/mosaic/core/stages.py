@@ -89,22 +89,30 @@ class AllReady:
 
 
 class Stop:
-    """What `TesseraProxy.stop` gives. Stopping what has failed or stopped already is no error."""
+    """What `mosaic.stop_tessera` gives. Stopping what has failed or stopped already is no error.
 
-    __slots__ = ("_task",)
+    Parameters
+    ----------
+    *tasks : Task
+        One a tessera.
+    """
 
-    def __init__(self, task: _core.Task) -> None:
-        self._task = task
+    __slots__ = ("_tasks",)
+
+    def __init__(self, *tasks: _core.Task) -> None:
+        self._tasks = tasks
 
     def __await__(self) -> Generator[Any, None, None]:
-        try:  # noqa: SIM105 - cheaper than contextlib
-            yield from self._task.__await__()
-        except TesseraStoppedError:
-            pass
+        for task in self._tasks:
+            try:
+                yield from task.__await__()
+            except TesseraStoppedError:
+                continue
 
     def wait(self, timeout: float | None = None) -> None:
-        """Block until the tessera has stopped."""
-        try:  # noqa: SIM105 - cheaper than contextlib
-            self._task.wait(timeout)
-        except TesseraStoppedError:
-            pass
+        """Block until every tessera has stopped, each for at most that many seconds."""
+        for task in self._tasks:
+            try:
+                task.wait(timeout)
+            except TesseraStoppedError:
+                continue

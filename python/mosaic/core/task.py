@@ -6,8 +6,8 @@ The handle itself, its waiting and its value are the core's `mosaic._core.Task`;
 from __future__ import annotations
 
 from mosaic import _core
-from mosaic.core import callbacks, network
-from mosaic.core.base import PROBES, ProxyBase, RemoteBase
+from mosaic.core import callbacks, methods, network
+from mosaic.core.base import ProxyBase, RemoteBase
 from mosaic.core.output import TaskDone, TaskOutput, TaskOutputGenerator
 
 TYPE_CHECKING = False
@@ -254,6 +254,10 @@ class Arrival:
         """Do nothing: whether the call is there is for its worker to say."""
 
 
+_CONSUMED = methods.RESERVED - {"timeout"}
+"""Keywords of a call of a living result that are mosaic's. Whether its method declares them is not known here."""
+
+
 class TaskRemote:
     """Calls methods of the living result of a task, where the result is."""
 
@@ -263,15 +267,24 @@ class TaskRemote:
         self._task = task
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith(PROBES):
-            raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}", name=name)
+        # The class of the result is known only where the result is.
+        if methods.is_probe(name):
+            raise AttributeError(
+                f"{name!r} is a name that libraries ask any object for: "
+                f"task.remote[{name!r}](...) calls a method of that name",
+                name=name,
+            )
         return self[name]
 
     def __getitem__(self, name: str) -> Any:
         task = self._task
         host = task.wait_placed()
         owner, sequence = task.id
-        return network.engine().functions(host).method(name, kind=f"result:{owner}:{sequence}")
+        return (
+            network.engine()
+            .functions(host)
+            .method(name, kind=f"result:{owner}:{sequence}", reserved=_CONSUMED)
+        )
 
     __iter__ = None
 

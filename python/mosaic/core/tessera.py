@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mosaic._core import Engine, Task, TesseraRef
     from mosaic._core import _RawId as RawId
     from mosaic.core.proxy import TesseraProxy
+    from mosaic.core.stages import Readiness
     from mosaic.core.task import TaskProxy
 
 PREPARED = "_mosaic_prepared"
@@ -92,19 +93,16 @@ class Tessera(RemoteBase):
         return "tessera"
 
     @property
-    def is_tessera(self) -> bool:
-        """Whether this is the hosting side of a tessera: yes."""
-        return True
-
-    @property
-    def has_tessera(self) -> bool:
-        """Whether a tessera stands behind this object: yes."""
-        return True
-
-    @property
     def is_parameter(self) -> bool:
         """Whether the object was made as the root of a parameter."""
         return self.root
+
+    @property
+    def init_future(self) -> Readiness:
+        """Awaited, it waits until the tessera listens."""
+        from mosaic.core.stages import Readiness
+
+        return Readiness(self._construction)
 
     @property
     def collectable(self) -> bool:

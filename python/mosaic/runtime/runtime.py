@@ -307,8 +307,15 @@ class Runtime(Members):
         Returns
         -------
         WarehouseObject
-            Awaited it gives itself, once the value is stored.
+            Awaited it gives itself, once the value is stored. Of a parameter that is its ``ref``: the parameter is
+            pushed to its root, whose state is the value.
         """
+        if hasattr(type(obj), "_mosaic_plain"):
+            from mosaic.core.parameter_reference import put
+
+            reference = put(obj, publish)  # type: ignore[arg-type]
+            if reference is not None:
+                return reference
         from mosaic.types import WarehouseObject
 
         return WarehouseObject(self.engine.put(obj, type(obj).__name__), whole=True)

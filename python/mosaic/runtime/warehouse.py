@@ -113,6 +113,12 @@ class WarehouseProxy(RuntimeProxy):
         engine = network.engine()
         if uid is not None:
             return await execute(engine, uid, _replace, (obj,), None)
+        if hasattr(type(obj), "_mosaic_plain"):
+            from mosaic.core.parameter_reference import put
+
+            pushed = put(obj, publish)  # type: ignore[arg-type]
+            if pushed is not None:
+                return await pushed
         reference = WarehouseObject(engine.put(obj, type(obj).__name__), whole=True)
         return await reference
 
