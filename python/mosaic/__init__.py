@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mosaic.runtime.driver import clear_runtime, init, interactive, run, session, stop
     from mosaic.utils.logger import logger
 
-__version__ = "0.1.0"
+__version__ = "2.0.0.dev0"
 
 _HOMES = {
     "AuthenticationError": "mosaic.errors",

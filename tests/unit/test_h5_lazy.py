@@ -130,7 +130,6 @@ LOOKS = {
     "get": lambda s: s.get("shape"),
     "in": lambda s: "shape" in s,
     "len": lambda s: len(s) == 2,
-    "bool": bool,
     "iter": lambda s: "shape" in iter(s),
     "dict": lambda s: dict(s)["shape"],
     "**": lambda s: dict(**s)["shape"],
