@@ -127,7 +127,9 @@ def test_pop_and_delete(struct):
 
 
 def test_update_merges_into_nested_ones_and_into_lists_item_by_item():
-    struct = Struct({"space": {"shape": (3, 4), "more": {"a": 1, "b": 2}}, "shots": [{"id": 7, "x": 1}]})
+    struct = Struct(
+        {"space": {"shape": (3, 4), "more": {"a": 1, "b": 2}}, "shots": [{"id": 7, "x": 1}]}
+    )
     space, shot, shots = struct.space, struct.shots[0], struct.shots
     struct.update({"space": {"dx": 0.5, "more": {"b": 3}}, "shots": [{"x": 2}, {"id": 8}]})
     assert struct.space is space
@@ -220,7 +222,9 @@ def test_copies(struct):
 
 
 def test_its_own_copy_is_deep():
-    struct = Struct({"space": {"shape": [1]}, "shots": [{"id": 7}], "data": np.zeros(3)}, mutable=False)
+    struct = Struct(
+        {"space": {"shape": [1]}, "shots": [{"id": 7}], "data": np.zeros(3)}, mutable=False
+    )
     copied = struct.copy()
     copied.space["shape"].append(2)
     copied.shots[0].update(id=8)

@@ -171,7 +171,7 @@ class Struct(dict[str, "Any"]):
             there = self.get(name)
             super().__setitem__(name, _merged(there, value, self._struct_mutable))
 
-    def __ior__(self, other: Any) -> Self:  # type: ignore[override,misc]
+    def __ior__(self, other: Any) -> Self:  # type: ignore[override]
         for name, value in dict(other).items():
             self[name] = _converted(value, self._struct_mutable)
         return self
