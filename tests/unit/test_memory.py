@@ -21,7 +21,11 @@ def test_the_memory_of_this_process():
 
 def test_the_memory_of_another_process():
     with subprocess.Popen(
-        [sys.executable, "-c", "data = bytearray(b'x' * 50_000_000); print('made', flush=True); input()"],
+        [
+            sys.executable,
+            "-c",
+            "data = bytearray(b'x' * 50_000_000); print('made', flush=True); input()",
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as child:
@@ -66,7 +70,13 @@ def test_values_count_with_what_they_hold(wrap):
 
 @pytest.mark.parametrize(
     "array",
-    [np.zeros(1000), np.zeros((10, 20), "f4")[::2], np.array(1.0), np.zeros(0), np.zeros(3, "M8[s]")],
+    [
+        np.zeros(1000),
+        np.zeros((10, 20), "f4")[::2],
+        np.array(1.0),
+        np.zeros(0),
+        np.zeros(3, "M8[s]"),
+    ],
     ids=lambda array: f"{array.dtype} {array.shape}",
 )
 def test_an_array_counts_its_elements(array):
