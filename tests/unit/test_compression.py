@@ -93,7 +93,7 @@ def test_texts():
 
 def test_what_is_no_buffer_says_so():
     for payload in (5, None, [1, 2]):
-        with pytest.raises(TypeError, match="buffer|bytes-like"):
+        with pytest.raises(TypeError, match=r"buffer|bytes-like"):
             maybe_compress(payload)
 
 

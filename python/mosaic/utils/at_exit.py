@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+from contextlib import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,17 +84,14 @@ def _terminated(number: int, frame: object) -> None:
     while _own:
         function = _own.pop()
         try:
-            function()
-        except SystemExit:
-            pass
+            with suppress(SystemExit):
+                function()
         except BaseException:
             traceback.print_exc()
     for stream in (sys.stdout, sys.stderr):
-        try:
+        # Closed, or nobody reads any more.
+        with suppress(AttributeError, OSError, ValueError):
             stream.flush()
-        except (AttributeError, OSError, ValueError):
-            # Closed, or nobody reads any more.
-            pass
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
 
