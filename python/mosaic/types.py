@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
 
+# Where a module of mosaic 1.2 lies: this one is a package for it.
+__path__ = [f"{__file__.rpartition('/')[0]}/compat/homes/types"]
+
+
 class WarehouseObject(_core.Output, ProxyBase):
     """A reference to a value in the warehouse; as an argument of a call it is replaced by the value, at the callee.
 
@@ -164,6 +168,10 @@ def __getattr__(name: str) -> Any:
 
         globals()["Struct"] = Struct
         return Struct
+    if name == "struct":
+        from importlib import import_module
+
+        return import_module(f"{__name__}.struct")
     if name not in _TUPLES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
     from mosaic.core import (

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+ERRORS = ("MemoryOverflowError", "RuntimeDisconnectedError")
+"""Names of `mosaic.errors` that programs of mosaic 1.2 import from `mosaic.core` and its modules."""
+
 PROBES = ("_repr_", "_ipython_", "__")
 """Beginnings of names that other libraries probe for: answered at once, never sent."""
 
@@ -48,3 +55,11 @@ class ProxyBase(CMDBase):
     def is_proxy(self) -> bool:
         """Whether this stands for an object that lives elsewhere."""
         return True
+
+
+def __getattr__(name: str) -> Any:
+    if name in ERRORS:
+        import mosaic.errors
+
+        return getattr(mosaic.errors, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
