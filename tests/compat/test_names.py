@@ -12,6 +12,7 @@ import pytest
 import mosaic
 from mosaic.runtime.head import _ACCEPTED
 from tests.support.actors import Echo
+from tests.support.scripts import run_script
 
 NAMES = {
     "mosaic": "tessera init run stop runtime logger clear_runtime interactive gather h5 profiler subprocess"
@@ -303,3 +304,34 @@ async def test_the_migration_page_names_attributes_that_there_are(runtime):
 def test_the_migration_page_names_the_keywords_that_mean_nothing():
     named = names_between("These keywords of `init` and `run` are taken", r"\. ")
     assert sorted(named) == sorted(["init", "asyncio_loop", *_ACCEPTED])
+
+
+def test_modules_that_are_functions_go_to_workers():
+    """As globals of classes and functions of a script, which travel by value."""
+    out, _ = run_script(
+        """
+        import mosaic
+        from mosaic.core import tessera
+        from mosaic.utils import mimport, subprocess
+        from mosaic.utils.mimport import mimport as function
+
+        @tessera
+        class HTTPServer:
+            def use(self):
+                @tessera(max_retries=1)
+                class Inner:
+                    pass
+
+                assert mimport("os.path") is function("os.path")
+                assert subprocess.PIPE == -1
+                return hasattr(Inner, "remote")
+
+        if __name__ == "__main__":
+            with mosaic.session(num_workers=1):
+                server = HTTPServer.remote()
+                print(server.use().wait(), server.uid)
+        """
+    )
+    seen, uid = out.split()
+    assert seen == "True"
+    assert uid.startswith("tess-h_t_t_p_server-")
