@@ -101,6 +101,7 @@ class Profiler:
         engine, path = _core.engine(), self.path
         recording.asked = None
         self._traces.clear()
+        self._traced = None
         if engine is not None and path is not None:
             self._last = (engine, path)
             engine.record_profile(None)
@@ -123,9 +124,10 @@ class Profiler:
 
             logger().debug("no profile is recorded: start_trace() does nothing")
             return
-        self._names(engine)
+        self._forget_others(engine)
         if name is not None:
             self._traces.add(name)
+            self._traced = engine
         engine.record_profile(path, True)
 
     def stop_trace(self, name: str | None = None) -> None:
@@ -137,21 +139,22 @@ class Profiler:
             Which trace has ended: functions are recorded as long as this process has others by name.
         """
         engine = _core.engine()
-        self._names(engine)
+        self._forget_others(engine)
         if name is None:
             self._traces.clear()
         else:
             self._traces.discard(name)
         if self._traces:
             return
+        self._traced = None
         if engine is not None and engine.traced:
             engine.record_profile(self.path, False)
 
-    def _names(self, engine: Engine | None) -> None:
+    def _forget_others(self, engine: Engine | None) -> None:
         """Forget the names of another network's traces."""
-        if self._traced != engine:
+        if self._traces and self._traced != engine:
             self._traces.clear()
-            self._traced = engine
+            self._traced = None
 
     def __repr__(self) -> str:
         state = "off" if not self.recording else "tracing" if self.tracing else "recording"
