@@ -13,10 +13,6 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
 
-# Where a module of mosaic 1.2 lies: this one is a package for it.
-__path__ = [f"{__file__.rpartition('/')[0]}/compat/homes/types"]
-
-
 class WarehouseObject(_core.Output, ProxyBase):
     """A reference to a value in the warehouse; as an argument of a call it is replaced by the value, at the callee.
 
@@ -158,6 +154,9 @@ class _Done:
     def __await__(self) -> Generator[Any, None, None]:
         yield from ()
 
+
+# Where a module of mosaic 1.2 lies: this one is a package for it.
+__path__ = [f"{__file__.rpartition('/')[0]}/compat/homes/types"]
 
 _TUPLES = {"awaitable_types", "remote_types", "proxy_types"}
 

@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-ERRORS = ("MemoryOverflowError", "RuntimeDisconnectedError")
-"""Names of `mosaic.errors` that programs of mosaic 1.2 import from `mosaic.core` and its modules."""
-
 PROBES = ("_repr_", "_ipython_", "__")
 """Beginnings of names that other libraries probe for: answered at once, never sent."""
 
@@ -57,7 +50,11 @@ class ProxyBase(CMDBase):
         return True
 
 
-def __getattr__(name: str) -> Any:
+ERRORS = ("MemoryOverflowError", "RuntimeDisconnectedError")
+"""Names of `mosaic.errors` that programs of mosaic 1.2 import from `mosaic.core` and its modules."""
+
+
+def __getattr__(name: str) -> object:
     if name in ERRORS:
         import mosaic.errors
 

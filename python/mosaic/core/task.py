@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from mosaic import _core
 from mosaic.core import callbacks, network
-from mosaic.core.base import ERRORS, PROBES, ProxyBase, RemoteBase
+from mosaic.core.base import PROBES, ProxyBase, RemoteBase
 from mosaic.core.output import TaskDone, TaskOutput, TaskOutputGenerator
 
 TYPE_CHECKING = False
@@ -386,6 +386,8 @@ class TaskArrayProxy(ProxyBase):
 
 
 def __getattr__(name: str) -> Any:
+    from mosaic.core.base import ERRORS
+
     if name in ERRORS:
         import mosaic.errors
 
