@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mosaic.runtime.driver import clear_runtime, init, interactive, run, session, stop
     from mosaic.utils.logger import logger
 
-__version__ = "0.1.0"
+__version__ = "2.0.0.dev0"
 
 _HOMES = {
     "AuthenticationError": "mosaic.errors",
@@ -56,6 +56,18 @@ _HOMES = {
     "tessera": "mosaic.core.decorator",
     "zeros": "mosaic.core.arrays",
 }
+
+_OLD_HOMES = {
+    "Head": "mosaic.runtime.roles",
+    "Monitor": "mosaic.runtime.roles",
+    "Node": "mosaic.runtime.roles",
+    "Runtime": "mosaic.runtime.runtime",
+    "RuntimeProxy": "mosaic.runtime.proxies",
+    "Warehouse": "mosaic.runtime.roles",
+    "Worker": "mosaic.runtime.roles",
+    "default_logger": "mosaic.utils.logger",
+}
+"""Names that programs of mosaic 1.2 import from here."""
 
 _MODULES = frozenset(
     {"comms", "core", "errors", "file_manipulation", "profile", "runtime", "types", "utils"}
@@ -93,7 +105,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
+    home = _HOMES.get(name) or _OLD_HOMES.get(name)
     if home is not None:
         from importlib import import_module
 

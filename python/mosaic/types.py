@@ -164,6 +164,9 @@ class _Done:
         yield from ()
 
 
+# Where a module of mosaic 1.2 lies: this one is a package for it.
+__path__ = [f"{__file__.rpartition('/')[0]}/compat/homes/types"]
+
 _TUPLES = {"awaitable_types", "remote_types", "proxy_types"}
 
 
@@ -173,6 +176,10 @@ def __getattr__(name: str) -> Any:
 
         globals()["Struct"] = Struct
         return Struct
+    if name == "struct":
+        from importlib import import_module
+
+        return import_module(f"{__name__}.struct")
     if name not in _TUPLES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
     from mosaic.core import (

@@ -63,3 +63,15 @@ class ProxyBase(CMDBase):
     def is_proxy(self) -> bool:
         """Whether this stands for an object that lives elsewhere."""
         return True
+
+
+ERRORS = ("MemoryOverflowError", "RuntimeDisconnectedError")
+"""Names of `mosaic.errors` that programs of mosaic 1.2 import from `mosaic.core` and its modules."""
+
+
+def __getattr__(name: str) -> object:
+    if name in ERRORS:
+        import mosaic.errors
+
+        return getattr(mosaic.errors, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)

@@ -399,8 +399,10 @@ class TaskArrayProxy(ProxyBase):
 
 
 def __getattr__(name: str) -> Any:
-    if name == "RuntimeDisconnectedError":
-        from mosaic.errors import RuntimeDisconnectedError
+    from mosaic.core.base import ERRORS
 
-        return RuntimeDisconnectedError
+    if name in ERRORS:
+        import mosaic.errors
+
+        return getattr(mosaic.errors, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)

@@ -6,11 +6,12 @@ of hosted objects is keyed by the object's identity and keeps none of them alive
 
 from __future__ import annotations
 
+import sys
 from _weakref import ref as _weak
 
 from mosaic import _core
 from mosaic.core import network
-from mosaic.core.base import RemoteBase
+from mosaic.core.base import ERRORS, RemoteBase
 from mosaic.errors import MosaicError
 
 TYPE_CHECKING = False
@@ -422,6 +423,26 @@ def local(
     return view
 
 
+def _decorator(module: object) -> Any:
+    from mosaic.core.decorator import tessera
+
+    return tessera
+
+
+class _CallableModule(type(sys)):  # type: ignore[misc]
+    # `from mosaic.core import tessera` gives this module, which programs use as the decorator. A property: with a frame
+    # between the program and the decorator, warnings would name that.
+    __call__ = property(_decorator)
+
+    def __reduce__(self) -> Any:
+        from importlib import import_module
+
+        return import_module, (self.__name__,)
+
+
+sys.modules[__name__].__class__ = _CallableModule
+
+
 def __getattr__(name: str) -> Any:
     if name == "tessera":
         from mosaic.core.decorator import tessera
@@ -431,8 +452,8 @@ def __getattr__(name: str) -> Any:
         import mosaic.core
 
         return getattr(mosaic.core, name)
-    if name == "RuntimeDisconnectedError":
-        from mosaic.errors import RuntimeDisconnectedError
+    if name in ERRORS:
+        import mosaic.errors
 
-        return RuntimeDisconnectedError
+        return getattr(mosaic.errors, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)

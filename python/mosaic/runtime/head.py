@@ -201,6 +201,7 @@ def start(
         raise
     runtime = Head(engine, mode=mode or settings.mode, num_threads=settings.threads)
     set_current(runtime)
+    recording.forget_asked()
     if recorded is not None:
         recording.tell_start(recorded)
     return runtime

@@ -441,3 +441,12 @@ class Runtime(Members):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} object at {id(self):#x}, uid={self.uid}, mode={self.mode}>"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "RuntimeProxy":
+        # Where programs of mosaic 1.2 import it from.
+        from mosaic.runtime.proxies import RuntimeProxy
+
+        return RuntimeProxy
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)

@@ -152,3 +152,12 @@ class WarehouseProxy(RuntimeProxy):
         if isinstance(key, WarehouseObject):
             return key.warehouse_id == self.uid and not getattr(key, "_dropped", False)
         return isinstance(key, str) and vault.knows(key)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Warehouse":
+        # Where programs of mosaic 1.2 import it from.
+        from mosaic.runtime.roles import Warehouse
+
+        return Warehouse
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)

@@ -150,6 +150,22 @@ def _on_thread(function: Callable[[], Any]) -> Future[Any]:
     return future
 
 
+_HOMES = {
+    "Future": "mosaic.utils.future",
+    "async_property": "mosaic.utils.properties",
+    "gather": "mosaic.core.gather",
+}
+"""Names that programs of mosaic 1.2 import from here."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+
+
 async def _called(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     result = function(*args, **kwargs)
     return await result if asyncio.iscoroutine(result) else result
