@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mosaic.core.proxy import TesseraProxy
 
 
-class NoElementError(RuntimeDisconnectedError):
+class NoElementError(RuntimeDisconnectedError, RuntimeError):
     """No element of an array lives on the runtime that was asked for."""
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from mosaic import _core
 from mosaic.core import network, placement
 from mosaic.core import seam as _seam  # noqa: F401 - tells the core what to work with
-from mosaic.errors import MosaicError
+from mosaic.errors import MosaicError, TooFewWorkersError
 from mosaic.runtime import display, lanes, notices, recording
 from mosaic.runtime.current import set_current
 from mosaic.runtime.launched import VARIABLE, find
@@ -52,8 +52,37 @@ _COMMAND = (
     "from mosaic.runtime.worker import main; main()"
 )
 
+POSITIONS = (
+    "runtime_type",
+    "runtime_indices",
+    "address",
+    "port",
+    "parent_id",
+    "parent_address",
+    "parent_port",
+    "monitor_address",
+    "monitor_port",
+    "pubsub_port",
+    "num_workers",
+    "num_threads",
+    "mode",
+    "reuse_head",
+    "monitor_strategy",
+    "log_level",
+    "profile",
+    "node_list",
+    "timeout",
+    "asyncio_loop",
+    "dump_init",
+    "wait",
+    "runtime_uid",
+    "local_warehouse_uid",
+)
+"""The options of old programs, which may give them by position."""
+
 _ACCEPTED = frozenset(
     [
+        "num_nodes",
         "runtime_type",
         "runtime_indices",
         "address",
@@ -132,12 +161,12 @@ def start(
     ------
     MosaicError
         A runtime runs here already, the workers could not start, or those of `mrun` belong to another program.
-    TimeoutError
+    TooFewWorkersError
         They did not start in time.
+    TypeError
+        There is no such option.
     """
-    unknown = others.keys() - _ACCEPTED
-    if unknown:
-        raise TypeError(f"mosaic.init has no option {', '.join(sorted(unknown))}")
+    refuse_unknown(others)
     asked_threads = None if num_threads is None else _positive("num_threads", num_threads)
     asked_workers = None if num_workers is None else _positive("num_workers", num_workers)
     strategy = resolve(monitor_strategy)
@@ -188,16 +217,41 @@ def start(
         placement.strategy = strategy.choose if foreign else None
     display.follow(cells, engine)
     notices.watch(engine)
+    limit = START_TIMEOUT if timeout is None else timeout
     try:
-        engine.wait_ready(settings.workers, START_TIMEOUT if timeout is None else timeout)
+        engine.wait_ready(settings.workers, limit)
+    except TimeoutError:
+        found = len(network.workers())
+        _stop_engine(engine, 0.0)
+        raise TooFewWorkersError(
+            f"{found} of {settings.workers} workers take part after {limit:g} s: "
+            "give more time with timeout=, or ask for fewer with num_workers="
+        ) from None
     except BaseException:
         _stop_engine(engine, 0.0)
         raise
     runtime = Head(engine, mode=mode or settings.mode, num_threads=settings.threads)
+    runtime.reuse_head = bool(others.get("reuse_head"))
     set_current(runtime)
     if recorded is not None:
         recording.tell_start(recorded)
     return runtime
+
+
+def refuse_unknown(options: dict[str, Any]) -> None:
+    """Raise `TypeError` for options that there are not, naming the nearest that there are."""
+    unknown = [name for name in options if name not in _ACCEPTED]
+    if unknown:
+        from difflib import get_close_matches
+        from inspect import signature
+
+        known = {*_ACCEPTED, *POSITIONS, *signature(start).parameters} - {"others"}
+        near = [get_close_matches(name, sorted(known), 1) for name in unknown]
+        meant = [
+            f"{name} (did you mean {found[0]}?)" if found else name
+            for name, found in zip(unknown, near, strict=True)
+        ]
+        raise TypeError(f"mosaic.init and mosaic.run have no option {', '.join(meant)}")
 
 
 def stop(grace: float | None = None) -> None:
