@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mosaic._core import _RawId as RawId
+    from mosaic.compat.given import Given
 
 __all__ = [
     "Task",
@@ -61,9 +62,10 @@ class TaskProxy(_core.Task, ProxyBase, metaclass=_HandMaking):
     once. A task given as an argument of another call is replaced by its value there.
     """
 
-    __slots__ = ("_arrival", "_callbacks")
+    __slots__ = ("_arrival", "_callbacks", "_given")
 
     _callbacks: callbacks.Registered
+    _given: Given
     _arrival: Arrival
 
     runtime, logger, loop = INJECTED["runtime"], INJECTED["logger"], INJECTED["loop"]
@@ -97,6 +99,31 @@ class TaskProxy(_core.Task, ProxyBase, metaclass=_HandMaking):
     def type(self) -> str:
         """What this is: ``task_proxy``."""
         return "task_proxy"
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """The arguments of the call, as far as this process still has them; see `kwargs`."""
+        from mosaic.compat.given import parts
+
+        return parts(getattr(self, "_given", ()))[0]
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """The keyword arguments of the call, as far as this process still has them.
+
+        A task keeps no argument alive but numbers, short texts and short lists of them. `mosaic.compat.given.NotKept`
+        takes the place of others that the program let go of. Of a task that was passed to this process there are none.
+        """
+        from mosaic.compat.given import parts
+
+        return parts(getattr(self, "_given", ()))[1]
+
+    @property
+    def max_retries(self) -> int:
+        """How often the call is run again if it raises; 0 for a task that was passed to this process."""
+        from mosaic.compat.given import parts
+
+        return parts(getattr(self, "_given", ()))[2]
 
     @property
     def collectable(self) -> bool:
