@@ -61,11 +61,10 @@ def init(*args: Any, **options: Any) -> Runtime:
 def _start(options: dict[str, Any]) -> Head:
     """Start the runtime, and remember what was asked for."""
     global _asked
-    asked = dict(options)
     loop = options.pop("asyncio_loop", None)
     started = head.start(**options)
     started.use_event_loop(loop)
-    _asked = started, asked
+    _asked = started, options
     return started
 
 
@@ -296,7 +295,9 @@ def _check_agreement(running: Runtime, options: dict[str, Any], stop: str) -> No
         f"{name}={known.get(name)!r} instead of {value!r}"
         for name, value in options.items()
         # What was asked may differ from what there is: a worker has died, or a launcher's word counts for more.
-        if value not in (None, known.get(name), asked.get(name)) and name != "timeout"
+        if name not in head.NOT_COMPARED
+        and value is not False
+        and value not in (None, known.get(name), asked.get(name))
     ]
     if others:
         raise MosaicError(

@@ -103,6 +103,9 @@ _ACCEPTED = frozenset(
 )
 """Keywords of old programs that mean nothing to a network on one machine."""
 
+NOT_COMPARED = _ACCEPTED | {"timeout", "asyncio_loop"}
+"""Options that say nothing of the runtime that runs."""
+
 _lock = threading.Lock()
 
 
@@ -241,16 +244,18 @@ def start(
 def refuse_unknown(options: dict[str, Any]) -> None:
     """Raise `TypeError` for options that there are not, naming the nearest that there are."""
     unknown = [name for name in options if name not in _ACCEPTED]
-    if unknown:
-        from difflib import get_close_matches
-        from inspect import signature
+    if not unknown:
+        return
+    from difflib import get_close_matches
+    from inspect import signature
 
-        known = {*_ACCEPTED, *POSITIONS, *signature(start).parameters} - {"others"}
-        near = [get_close_matches(name, sorted(known), 1) for name in unknown]
-        meant = [
-            f"{name} (did you mean {found[0]}?)" if found else name
-            for name, found in zip(unknown, near, strict=True)
-        ]
+    known = sorted({*_ACCEPTED, *POSITIONS, *signature(start).parameters} - {"others"})
+    unknown = [name for name in unknown if name not in known]
+    meant = []
+    for name in unknown:
+        near = get_close_matches(name, known, 1)
+        meant.append(f"{name!r} (did you mean {near[0]!r}?)" if near else repr(name))
+    if meant:
         raise TypeError(f"mosaic.init and mosaic.run have no option {', '.join(meant)}")
 
 
