@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mosaic import _core
 from mosaic.core import network
+from mosaic.core.injected import INJECTED
 from mosaic.errors import ObjectLostError, RuntimeDisconnectedError
 
 TYPE_CHECKING = False
@@ -23,6 +24,23 @@ class WarehouseObject(_core.Output):
     __slots__ = ("_dropped",)
 
     _dropped: bool
+
+    runtime, logger, loop = INJECTED["runtime"], INJECTED["logger"], INJECTED["loop"]
+    head, monitor, comms = INJECTED["head"], INJECTED["monitor"], INJECTED["comms"]
+
+    def __new__(cls, obj: Any, *, whole: bool = False) -> Self:
+        """Store a value, and return a reference to it; or (``whole``) refer to the value of a task.
+
+        Parameters
+        ----------
+        obj : object
+            The value; or the task.
+        whole : bool
+            Whether a task is given.
+        """
+        if not whole and cls is WarehouseObject:
+            obj, whole = network.engine().put(obj, type(obj).__name__), True
+        return super().__new__(cls, obj, whole=whole)
 
     @classmethod
     def named(cls, uid: str) -> Self | None:
@@ -66,6 +84,12 @@ class WarehouseObject(_core.Output):
     def has_tessera(self) -> bool:
         """Whether a tessera stands behind this object: no."""
         return False
+
+    @property
+    def node_id(self) -> str:
+        """The uid of the node that holds the value."""
+        indices = network.indices_of(self.warehouse_id or "")
+        return f"node:{indices[0] if indices else 0}"
 
     @property
     def state(self) -> str:
@@ -118,17 +142,31 @@ class WarehouseObject(_core.Output):
         except (ObjectLostError, RuntimeDisconnectedError) as error:
             raise self._lost(error) from error
 
-    async def size(self) -> int:
-        """Return the encoded size of the value in bytes."""
+    async def size(self, pending: bool = False) -> int:
+        """Return the encoded size of the value in bytes.
+
+        Parameters
+        ----------
+        pending : bool
+            Accepted and not needed: a value that is not stored yet is waited for.
+        """
         await self
         return self.task.nbytes or 0
 
-    def drop(self, propagate: bool = True) -> Awaitable[None]:
-        """Free the value now, wherever it is; need not be awaited. Dropping twice is no error."""
-        if not getattr(self, "_dropped", False):
+    def drop(self, propagate: bool = True, *, cache_only: bool = False) -> Awaitable[None]:
+        """Free the value now, wherever it is; need not be awaited. Dropping twice is no error.
+
+        Parameters
+        ----------
+        propagate : bool
+            Accepted and not needed.
+        cache_only : bool
+            Free only what this process has of it, which is nothing: the value stays.
+        """
+        if not cache_only and not getattr(self, "_dropped", False):
             self._dropped = True
             network.engine().discard(self.task.id)
-        return _Done()
+        return Done()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (self.task,)
@@ -155,7 +193,7 @@ def _rebuild(task: _core.Task) -> WarehouseObject:
     return WarehouseObject(task, whole=True)
 
 
-class _Done:
+class Done:
     """An awaitable that is done."""
 
     __slots__ = ()

@@ -226,7 +226,7 @@ def test_other_names_are_the_runtimes(name):
 def test_other_names_with_a_runtime():
     with mosaic.session(num_workers=1) as runtime:
         assert mosaic.get_local_warehouse().uid == "warehouse:0"
-        assert [worker.uid for worker in mosaic.get_workers()] == ["worker:0:0"]
+        assert list(mosaic.get_workers()) == ["worker:0:0"]
         assert mosaic.num_workers == 1
         assert mosaic.get_head() is runtime
         assert mosaic.get_worker() is None

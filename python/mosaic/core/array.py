@@ -22,7 +22,7 @@ _ASKED_OF_ARRAYS = frozenset({"obj", "outputs", "result"})
 """Names that programs for mosaic 1.2 find on arrays of any class: read, they are attributes of the elements."""
 
 
-class NoElementError(RuntimeDisconnectedError):
+class NoElementError(RuntimeDisconnectedError, RuntimeError):
     """No element of an array lives on the runtime that was asked for."""
 
 

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import Any, Self
 
-    from mosaic.core.task import Arrival, TaskProxy
+    from mosaic.core.stages import Arrival
+    from mosaic.core.task import TaskProxy
 
 
 class TaskOutput(_core.Output, Base):
@@ -32,6 +33,11 @@ class TaskOutput(_core.Output, Base):
         return _task(self).runtime_id
 
     @property
+    def remote_runtime(self) -> Any:
+        """A proxy of the runtime where the task runs; None while that is not decided."""
+        return _task(self).remote_runtime
+
+    @property
     def state(self) -> str:
         """The state of the task."""
         return self.task.state
@@ -45,6 +51,16 @@ class TaskOutput(_core.Output, Base):
     def done(self) -> TaskDone:
         """A reference to the end of the task."""
         return TaskDone(self.task, done=True)
+
+    async def size(self, pending: bool = False) -> int:
+        """Wait for the end of the task, and return the encoded size in bytes of its whole result, which comes along.
+
+        Parameters
+        ----------
+        pending : bool
+            Accepted and not needed: what is still being made is waited for.
+        """
+        return await _task(self).size(pending)
 
     def __await__(self) -> Generator[Any, None, Self]:
         """Wait until the task is done; gives this reference."""
@@ -107,6 +123,21 @@ class TaskDone(_core.Output, Base):
         """Awaited, it waits until the call has reached its worker."""
         return _task(self).init_future
 
+    @property
+    def remote_runtime(self) -> Any:
+        """A proxy of the runtime where the task runs; None while that is not decided."""
+        return _task(self).remote_runtime
+
+    @property
+    def state(self) -> str:
+        """The state of the task."""
+        return self.task.state
+
+    async def size(self, pending: bool = False) -> int:
+        """Wait for the end of the task, and return 0: there is no value."""
+        await self.task
+        return 0
+
     def __call__(self) -> bool:
         """Tell whether the task has ended, well or not."""
         return self.task.ended
@@ -118,13 +149,15 @@ class TaskDone(_core.Output, Base):
         yield from self.task.__await__()
         return self
 
-    async def result(self) -> None:
-        """Wait until the task is done; there is no value."""
+    async def result(self) -> bool:
+        """Wait until the task is done; gives True, or raises its failure."""
         await self.task
+        return True
 
-    def wait(self, timeout: float | None = None) -> None:
-        """Block until the task is done; raises its failure."""
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until the task is done; gives True, or raises its failure."""
         _task(self).wait_done(timeout)
+        return True
 
     def cancelled(self) -> bool:
         """Tell whether the task was cancelled."""
@@ -135,7 +168,7 @@ class TaskDone(_core.Output, Base):
         return _task(self).exception()
 
     def add_done_callback(self, function: Callable[[Any], object], *, context: Any = None) -> None:
-        """Have a function called with the task once it has ended."""
+        """Have a function called with `TaskProxy.done_future` once the task has ended."""
         _task(self).add_done_callback(function, context=context)
 
     def remove_done_callback(self, function: Callable[[Any], object]) -> int:

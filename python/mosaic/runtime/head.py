@@ -11,7 +11,7 @@ from typing import NamedTuple
 from mosaic import _core
 from mosaic.core import network, placement
 from mosaic.core import seam as _seam  # noqa: F401 - tells the core what to work with
-from mosaic.errors import MosaicError
+from mosaic.errors import MosaicError, TooFewWorkersError
 from mosaic.runtime import display, lanes, notices, recording, surroundings
 from mosaic.runtime.current import set_current
 from mosaic.runtime.launched import VARIABLE, find
@@ -53,8 +53,37 @@ _COMMAND = (
     "from mosaic.runtime.worker import main; main()"
 )
 
+POSITIONS = (
+    "runtime_type",
+    "runtime_indices",
+    "address",
+    "port",
+    "parent_id",
+    "parent_address",
+    "parent_port",
+    "monitor_address",
+    "monitor_port",
+    "pubsub_port",
+    "num_workers",
+    "num_threads",
+    "mode",
+    "reuse_head",
+    "monitor_strategy",
+    "log_level",
+    "profile",
+    "node_list",
+    "timeout",
+    "asyncio_loop",
+    "dump_init",
+    "wait",
+    "runtime_uid",
+    "local_warehouse_uid",
+)
+"""The options of old programs, which may give them by position."""
+
 _ACCEPTED = frozenset(
     [
+        "num_nodes",
         "runtime_type",
         "runtime_indices",
         "address",
@@ -74,6 +103,9 @@ _ACCEPTED = frozenset(
     ]
 )
 """Keywords of old programs that mean nothing to a network on one machine."""
+
+NOT_COMPARED = _ACCEPTED | {"timeout", "asyncio_loop"}
+"""Options that say nothing of the runtime that runs."""
 
 _lock = threading.Lock()
 
@@ -135,12 +167,12 @@ def start(
     ------
     MosaicError
         A runtime runs here already, the workers could not start, or those of `mrun` belong to another program.
-    TimeoutError
+    TooFewWorkersError
         They did not start in time.
+    TypeError
+        There is no such option.
     """
-    unknown = others.keys() - _ACCEPTED
-    if unknown:
-        raise TypeError(f"mosaic.init has no option {', '.join(sorted(unknown))}")
+    refuse_unknown(others)
     asked_threads = None if num_threads is None else _positive("num_threads", num_threads)
     asked_workers = None if num_workers is None else _positive("num_workers", num_workers)
     strategy = resolve(monitor_strategy)
@@ -194,17 +226,44 @@ def start(
         placement.strategy = strategy.choose if foreign else None
     display.follow(cells, engine)
     notices.watch(engine)
+    limit = START_TIMEOUT if timeout is None else timeout
     try:
-        engine.wait_ready(settings.workers, START_TIMEOUT if timeout is None else timeout)
+        engine.wait_ready(settings.workers, limit)
+    except TimeoutError:
+        found = len(network.workers())
+        _stop_engine(engine, 0.0)
+        raise TooFewWorkersError(
+            f"{found} of {settings.workers} workers take part after {limit:g} s: "
+            "give more time with timeout=, or ask for fewer with num_workers="
+        ) from None
     except BaseException:
         _stop_engine(engine, 0.0)
         raise
     runtime = Head(engine, mode=mode or settings.mode, num_threads=settings.threads)
+    runtime.reuse_head = bool(others.get("reuse_head"))
     set_current(runtime)
     recording.forget_asked()
     if recorded is not None:
         recording.tell_start(recorded)
     return runtime
+
+
+def refuse_unknown(options: dict[str, Any]) -> None:
+    """Raise `TypeError` for options that there are not, naming the nearest that there are."""
+    unknown = [name for name in options if name not in _ACCEPTED]
+    if not unknown:
+        return
+    from difflib import get_close_matches
+    from inspect import signature
+
+    known = sorted({*_ACCEPTED, *POSITIONS, *signature(start).parameters} - {"others"})
+    unknown = [name for name in unknown if name not in known]
+    meant = []
+    for name in unknown:
+        near = get_close_matches(name, known, 1)
+        meant.append(f"{name!r} (did you mean {near[0]!r}?)" if near else repr(name))
+    if meant:
+        raise TypeError(f"mosaic.init and mosaic.run have no option {', '.join(meant)}")
 
 
 def stop(grace: float | None = None) -> None:

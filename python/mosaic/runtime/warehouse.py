@@ -89,7 +89,7 @@ class WarehouseProxy(RuntimeProxy):
         ObjectLostError
             It was dropped or lost, or never stored.
         """
-        reference = self._reference(uid)
+        reference = self.reference(uid)
         if reference is None:
             raise ObjectLostError(f"{uid} was dropped, or was never at this warehouse")
         return await reference.value()
@@ -132,11 +132,18 @@ class WarehouseProxy(RuntimeProxy):
         reply : bool
             Accepted and not needed.
         """
-        reference = self._reference(uid)
+        reference = self.reference(uid)
         if reference is not None:
             await reference.drop()
 
-    def _reference(self, uid: Any) -> WarehouseObject | None:
+    def reference(self, uid: Any) -> WarehouseObject | None:
+        """Return a reference to the value of a uid, whether it is stored or not; None where it cannot be.
+
+        Raises
+        ------
+        TypeError
+            It is neither a uid nor a reference.
+        """
         if isinstance(uid, WarehouseObject):
             return uid
         if not isinstance(uid, str):
