@@ -423,10 +423,13 @@ class Box[V]:
 
 class Bound[N: int, *Us, **Q](SameType): ...
 
+class Node[M: Node](SameType): ...
+
+type Tree[V] = V | list[Tree[V]]
 type Json = dict[str, Json] | int
 type Same[A] = tuple[A, A]
 
-def parse[V](x: Json, y: Same[int], z: V) -> Json:
+def parse[V: Node](x: Json, y: Same[int], z: Tree[V]) -> Json:
     return x
 
 @dataclasses.dataclass(slots=True)
@@ -440,13 +443,16 @@ class Row[V](typing.NamedTuple):
     VALUES |= {
         "new generic": Box(3),  # noqa: F821
         "new bounds": Bound(),  # noqa: F821
-        "new aliases": [Json, Same, Same[int]],  # noqa: F821
+        "new bound to itself": Node(),  # noqa: F821
+        "new aliases": [Json, Same, Same[int], Tree],  # noqa: F821
         "new dataclass": Sized(4),  # noqa: F821
         "new namedtuple": Row(4),  # noqa: F821
     }
     CALLS += [
         ([lambda x: x.get(1), Box(2)], 2),  # noqa: F821
         ([parse, 1, 2, 3], 1),  # noqa: F821
+        ([lambda: Node.__type_params__[0].__bound__ is Node], True),  # noqa: F821
+        ([lambda: Tree.__value__.__args__[0] is Tree.__type_params__[0]], True),  # noqa: F821
         ([lambda: str(Json.__value__)], "dict[str, Json] | int"),  # noqa: F821
     ]
 

@@ -181,17 +181,22 @@ def reduce_typing(obj: Any) -> str | tuple[Any, ...]:
     if kind == "NewType":
         return reduce_shared(obj, "typing", kind, module, (name, obj.__supertype__), {})
     if kind == "TypeAliasType":
-        if obj.__type_params__:
-            options = {"type_params": obj.__type_params__}
-            return reduce_shared(obj, "typing", kind, module, (name, obj.__value__), options)
-        # The value comes after the alias, since it may name the alias.
-        return (*reduce_shared(obj, "alias", name, module), obj.__value__, None, None, _set_alias)
+        # The value comes after the alias, since it may name the alias and its variables.
+        variables = [
+            (one.__name__, type(one).__name__, _token_of(one)) for one in obj.__type_params__
+        ]
+        made = reduce_shared(obj, "alias", name, module, variables)
+        return *made, obj.__value__, None, None, _set_value
+    has_default = getattr(obj, "has_default", bool)()
+    if getattr(obj, "__infer_variance__", False) and obj.__bound__ is not None and not has_default:
+        # The same for the bound of a variable of the new syntax: it may be the class that has the variable.
+        return *reduce_shared(obj, "bounded", name, module), obj.__bound__, None, None, _set_value
     options = {}
     for option in ("bound", "covariant", "contravariant", "infer_variance"):
         value = getattr(obj, f"__{option}__", None)
         if value:
             options[option] = value
-    if getattr(obj, "has_default", bool)():
+    if has_default:
         options["default"] = obj.__default__
     constraints = getattr(obj, "__constraints__", ())
     return reduce_shared(obj, "typing", kind, module, (name, *constraints), options)
@@ -205,19 +210,37 @@ def _make_typing(
     return made
 
 
-def _make_alias(name: str, module: str | None) -> Any:
-    """Make an alias whose value is known later, as the statement makes one: it looks up ``value`` when it is asked."""
+def _make_alias(name: str, module: str | None, variables: list[tuple[str, str, str]]) -> Any:
+    """Make an alias whose value is known later, by the statement: it looks up ``value`` when it is asked for it."""
     space: dict[str, Any] = {"__name__": module}
-    exec(f"type {name} = value", space)  # noqa: S102 - the statement's own name, an identifier
-    _alias_spaces[space[name]] = space
-    return space[name]
+    names = ", ".join(_STARS.get(kind, "") + variable for variable, kind, _ in variables)
+    # All of these are identifiers.
+    exec(f"type {name}{f'[{names}]' if names else ''} = value", space)  # noqa: S102
+    made = space[name]
+    with _guard:
+        for variable, (_, _, token) in zip(made.__type_params__, variables, strict=True):
+            if _find(token) is None:
+                _remember(variable, token)
+    _spaces[made] = space
+    return made
 
 
-_alias_spaces: dict[Any, dict[str, Any]] = {}
+def _make_bounded(name: str, module: str | None) -> Any:
+    """Make a type variable whose bound is known later, as `_make_alias` makes an alias."""
+    space: dict[str, Any] = {"__name__": module}
+    exec(f"def holder[{name}: value](): ...", space)  # noqa: S102
+    made = space["holder"].__type_params__[0]
+    _spaces[made] = space
+    return made
 
 
-def _set_alias(alias: Any, value: Any) -> None:
-    space = _alias_spaces.get(alias)
+_STARS = {"TypeVarTuple": "*", "ParamSpec": "**"}
+# The names that the value of an alias, or a bound, is looked up among.
+_spaces: dict[Any, dict[str, Any]] = {}
+
+
+def _set_value(made: Any, value: Any) -> None:
+    space = _spaces.get(made)
     if space is not None:
         space["value"] = value
 
@@ -230,3 +253,4 @@ def _set_module(made: Any, module: str | None) -> None:
 
 _MAKERS["typing"] = _make_typing
 _MAKERS["alias"] = _make_alias
+_MAKERS["bounded"] = _make_bounded
