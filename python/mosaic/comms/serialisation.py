@@ -28,6 +28,10 @@ IN_BAND_LIMIT = 2048
 _function_type = type(lambda: None)
 
 
+_plain_kinds: set[type] = set()
+"""Types whose objects are neither functions nor classes, nor named: 0.1 us of 0.4 an object."""
+
+
 class _RefusedError(Exception):
     """The value has a part that only cloudpickle can pickle."""
 
@@ -37,6 +41,8 @@ class _FastPickler(Pickler):
 
     def reducer_override(self, obj: Any) -> Any:
         kind = type(obj)
+        if kind in _plain_kinds:
+            return NotImplemented
         if kind is _function_type:
             if by_value.importable(obj):
                 return NotImplemented
@@ -48,18 +54,25 @@ class _FastPickler(Pickler):
             if reduced is None:
                 raise _RefusedError
             return reduced
+        if kind.__name__ in by_value.KINDS_BY_NAME and kind.__module__ in {"functools", "typing"}:
+            if not by_value.importable(obj):
+                raise _RefusedError
+        elif by_value.importable(kind):
+            _plain_kinds.add(kind)
         return NotImplemented
 
 
 _value_pickler: type[Any] | None = None
 
 
-def _make_value_pickler() -> type[Any]:
+def value_pickler() -> type[Any]:
+    """Return cloudpickle's pickler with remembered classes."""
     global _value_pickler
     if _value_pickler is None:
+        from mosaic.comms.reducers import ClassPickler
 
-        class ValuePickler(by_value.class_pickler()):  # type: ignore[misc]
-            """cloudpickle's pickler with remembered classes."""
+        class ValuePickler(ClassPickler):
+            """See `value_pickler`."""
 
             def reducer_override(self, obj: Any) -> Any:
                 if isinstance(obj, type) and not by_value.importable(obj):
@@ -123,7 +136,7 @@ def serialise(obj: object) -> tuple[bytes, list[Any]]:
     if not body:
         buffers.clear()
         stream = BytesIO()
-        _make_value_pickler()(stream, PROTOCOL, buffer_callback=keep).dump(obj)
+        value_pickler()(stream, PROTOCOL, buffer_callback=keep).dump(obj)
         body = stream.getvalue()
     return body, buffers
 
@@ -138,7 +151,13 @@ def deserialise(in_band: Any, buffers: Sequence[Any] = ()) -> Any:
     buffers : sequence of bytes-like
         Its buffers, in order. Arrays are built upon them without a copy.
     """
-    return loads(in_band, buffers=buffers)
+    try:
+        return loads(in_band, buffers=buffers)
+    except RecursionError as error:
+        from mosaic.comms.refusals import explain_recursion
+
+        explain_recursion(error)
+        raise
 
 
 def dumps(obj: object) -> bytes:
@@ -146,6 +165,6 @@ def dumps(obj: object) -> bytes:
     body = _dump(obj, None)
     if not body:
         stream = BytesIO()
-        _make_value_pickler()(stream, PROTOCOL).dump(obj)
+        value_pickler()(stream, PROTOCOL).dump(obj)
         body = stream.getvalue()
     return body
