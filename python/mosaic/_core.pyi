@@ -355,6 +355,9 @@ class Task:
     def needs(self) -> list[Self]:
         """The tasks among the call's arguments that somebody still holds."""
     @property
+    def given(self) -> tuple[Any, ...] | list[Any] | None:
+        """What the call was given, for `mosaic.compat.given.parts`."""
+    @property
     def nbytes(self) -> int | None:
         """Encoded size of the value in bytes, once known."""
     def __await__(self) -> Generator[Any, None, Self]: ...

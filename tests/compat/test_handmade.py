@@ -231,7 +231,7 @@ async def test_tasks_by_hand_among_others(runtime):
     assert await mosaic.gather(tasks).result() == [3, 2, 6]
     assert [task.state for task in await asyncio.gather(*tasks)] == ["done"] * 3
     again = await mosaic.gather(TaskProxy(counter, "add", 1))
-    assert again[0].state == "done"
+    assert again.state == "done"
     assert await runtime.submit(gets_a_list, [TaskProxy(counter, "add", 1)]).result() == 8
 
 

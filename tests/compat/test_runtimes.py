@@ -94,7 +94,7 @@ async def test_no_element_there_is_a_runtime_error(runtime):
 
 
 async def test_too_few_workers_are_a_runtime_error(runtime):
-    with pytest.raises(RuntimeError, match="2 of 3 workers take part after 0.01 s") as raised:
+    with pytest.raises(RuntimeError, match=r"2 of 3 workers take part after 0\.01 s") as raised:
         await runtime.wait_for_workers(3, timeout=0.01)
     assert isinstance(raised.value, TimeoutError)
 

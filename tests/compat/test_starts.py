@@ -22,11 +22,11 @@ def test_a_second_init_gives_the_runtime_that_runs():
         assert mosaic.init("head", num_workers=1, log_level="error") is first
         # What means nothing on one machine says nothing of the runtime.
         assert mosaic.init("head", (), "127.0.0.1", 3000, node_list=None, profile=False) is first
-        with pytest.raises(mosaic.MosaicError, match="num_workers=1 instead of 2.*mosaic.stop"):
+        with pytest.raises(mosaic.MosaicError, match=r"num_workers=1 instead of 2.*mosaic.stop"):
             mosaic.init(num_workers=2)
-        with pytest.raises(mosaic.MosaicError, match="log_level='error' instead of 'debug'"):
+        with pytest.raises(mosaic.MosaicError, match=r"log_level='error' instead of 'debug'"):
             mosaic.init(log_level="debug")
-        with pytest.raises(TypeError, match="'num_wokers' .did you mean 'num_workers'"):
+        with pytest.raises(TypeError, match=r"'num_wokers' .did you mean 'num_workers'"):
             mosaic.init(num_wokers=1)
         assert mosaic.runtime() is first
         assert first.reuse_head is True
@@ -48,9 +48,9 @@ def test_options_by_position():
         assert (runtime.num_workers, runtime.num_threads) == (1, 2)
     finally:
         mosaic.stop()
-    with pytest.raises(TypeError, match="runtime_type twice"):
+    with pytest.raises(TypeError, match=r"runtime_type twice"):
         mosaic.init("head", runtime_type="head")
-    with pytest.raises(TypeError, match="at most 24 options by position"):
+    with pytest.raises(TypeError, match=r"at most 24 options by position"):
         mosaic.init(*range(25))
     assert mosaic.runtime() is None
 
@@ -64,9 +64,9 @@ def test_the_type_of_the_runtime_is_no_argument_of_main():
 
 @pytest.mark.parametrize("call", [lambda **given: mosaic.run(uid, **given), mosaic.init])
 def test_unknown_options_name_the_nearest(call):
-    with pytest.raises(TypeError, match="'monitor_strategi' .did you mean 'monitor_strategy'"):
+    with pytest.raises(TypeError, match=r"'monitor_strategi' .did you mean 'monitor_strategy'"):
         call(monitor_strategi="round-robin")
-    with pytest.raises(TypeError, match="no option 'xyzzy'$"):
+    with pytest.raises(TypeError, match=r"no option 'xyzzy'$"):
         call(xyzzy=1)
     assert mosaic.runtime() is None
 
@@ -74,9 +74,9 @@ def test_unknown_options_name_the_nearest(call):
 def test_a_session_and_a_run_do_not_stop_the_runtime_of_another():
     mosaic.init(num_workers=1)
     try:
-        with pytest.raises(mosaic.MosaicError, match="already"):
+        with pytest.raises(mosaic.MosaicError, match=r"already"):
             mosaic.run(uid)
-        with pytest.raises(mosaic.MosaicError, match="already"), mosaic.session():
+        with pytest.raises(mosaic.MosaicError, match=r"already"), mosaic.session():
             pass
         assert mosaic.runtime() is not None
     finally:

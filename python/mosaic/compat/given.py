@@ -32,14 +32,15 @@ class NotKept:
         return f"<{what} that the task does not keep>"
 
 
-def parts(given: Given) -> tuple[tuple[Any, ...], dict[str, Any], int]:
+def parts(given: Given | None) -> tuple[tuple[Any, ...], dict[str, Any], int]:
     """Return arguments, keyword arguments and retries of a call.
 
     Parameters
     ----------
-    given : tuple or list
-        What the core has put down: the arguments alone, or all three.
+    given : tuple or list, optional
+        What the core has put down: the arguments alone, or all three; None for no arguments.
     """
+    given = () if given is None else given
     positional, keyword, retries = given if isinstance(given, list) else (given, {}, 0)
     return (
         tuple(_found(one) for one in positional),

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mosaic._core import _RawId as RawId
-    from mosaic.compat.given import Given
 
 __all__ = [
     "Task",
@@ -62,10 +61,9 @@ class TaskProxy(_core.Task, ProxyBase, metaclass=_HandMaking):
     once. A task given as an argument of another call is replaced by its value there.
     """
 
-    __slots__ = ("_arrival", "_callbacks", "_given")
+    __slots__ = ("_arrival", "_callbacks")
 
     _callbacks: callbacks.Registered
-    _given: Given
     _arrival: Arrival
 
     runtime, logger, loop = INJECTED["runtime"], INJECTED["logger"], INJECTED["loop"]
@@ -105,7 +103,7 @@ class TaskProxy(_core.Task, ProxyBase, metaclass=_HandMaking):
         """The arguments of the call, as far as this process still has them; see `kwargs`."""
         from mosaic.compat.given import parts
 
-        return parts(getattr(self, "_given", ()))[0]
+        return parts(self.given)[0]
 
     @property
     def kwargs(self) -> dict[str, Any]:
@@ -116,14 +114,14 @@ class TaskProxy(_core.Task, ProxyBase, metaclass=_HandMaking):
         """
         from mosaic.compat.given import parts
 
-        return parts(getattr(self, "_given", ()))[1]
+        return parts(self.given)[1]
 
     @property
     def max_retries(self) -> int:
         """How often the call is run again if it raises; 0 for a task that was passed to this process."""
         from mosaic.compat.given import parts
 
-        return parts(getattr(self, "_given", ()))[2]
+        return parts(self.given)[2]
 
     @property
     def collectable(self) -> bool:

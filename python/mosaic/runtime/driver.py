@@ -59,8 +59,9 @@ def init(*args: Any, **options: Any) -> Runtime:
 
 
 def _start(options: dict[str, Any]) -> Head:
-    """Start the runtime, and remember what was asked for."""
+    """Start the runtime, and remember what was asked for; None is as good as nothing."""
     global _asked
+    options = {name: value for name, value in options.items() if value is not None}
     loop = options.pop("asyncio_loop", None)
     started = head.start(**options)
     started.use_event_loop(loop)

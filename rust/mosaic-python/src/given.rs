@@ -9,13 +9,15 @@ use pyo3::types::{
     PyWeakrefReference,
 };
 
+use crate::task::Task;
+
 /// Longest text that a task holds, and most members of a list.
 const SHORT_TEXT: usize = 256;
 const SHORT_LIST: usize = 16;
 
 /// Have a task remember its call, unless there is nothing to remember.
 pub(crate) fn remember(
-    task: &Bound<'_, PyAny>,
+    task: &Bound<'_, Task>,
     args: &Bound<'_, PyTuple>,
     kwargs: Option<&Bound<'_, PyDict>>,
     retries: u32,
@@ -31,9 +33,10 @@ pub(crate) fn remember(
         let held = args.iter().map(|arg| held(&arg));
         PyTuple::new(py, held.collect::<PyResult<Vec<_>>>()?)?
     };
-    let name = pyo3::intern!(py, "_given");
+    let task = task.get();
     if kwargs.is_none() && retries == 0 {
-        return task.setattr(name, positional);
+        task.remember_given(positional.into_any());
+        return Ok(());
     }
     let keyword = PyDict::new(py);
     for (name, value) in kwargs.into_iter().flat_map(PyDictMethods::iter) {
@@ -44,7 +47,8 @@ pub(crate) fn remember(
         keyword.into_any(),
         retries.into_pyobject(py)?.into_any(),
     ];
-    task.setattr(name, PyList::new(py, whole)?)
+    task.remember_given(PyList::new(py, whole)?.into_any());
+    Ok(())
 }
 
 /// What stands for an argument: itself or a copy of it, a weak reference, or its type.

@@ -278,7 +278,8 @@ impl RemoteMethod {
             self.kind,
             CallKind::Method | CallKind::Function | CallKind::ResultMethod(_)
         ) {
-            given::remember(task.bind(py), &args, named.as_ref(), options.retries)?;
+            let task = task.bind(py).cast()?;
+            given::remember(task, &args, named.as_ref(), options.retries)?;
         }
         Ok(task)
     }

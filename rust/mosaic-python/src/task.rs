@@ -88,6 +88,8 @@ pub(crate) struct Task {
     end: Mutex<Option<Py<PyAny>>>,
     /// Weak references to the tasks among the call's arguments, where there are any.
     needs: OnceLock<Py<PyList>>,
+    /// What the call was given, as far as that is remembered; refers to nothing that could refer back.
+    given: OnceLock<Py<PyAny>>,
 }
 
 impl Task {
@@ -107,6 +109,11 @@ impl Task {
             .collect::<PyResult<Vec<_>>>()?;
         let _ = slf.get().needs.set(PyList::new(slf.py(), needs)?.unbind());
         Ok(())
+    }
+
+    /// Remember what the call was given; see [`crate::given`].
+    pub(crate) fn remember_given(&self, given: Bound<'_, PyAny>) {
+        let _ = self.given.set(given.unbind());
     }
 
     /// The runtime that runs it, once known.
@@ -280,6 +287,7 @@ impl Task {
             seen: AtomicBool::new(false),
             end: Mutex::new(None),
             needs: OnceLock::new(),
+            given: OnceLock::new(),
         })
     }
 
@@ -380,6 +388,12 @@ impl Task {
             }
         }
         Ok(held)
+    }
+
+    /// What the call was given, as [`crate::given`] has put it down; None for nothing.
+    #[getter]
+    fn given(&self) -> Option<&Py<PyAny>> {
+        self.given.get()
     }
 
     #[getter]
