@@ -28,6 +28,7 @@ def main() -> None:
 
     from mosaic import _core
     from mosaic.core import seam  # noqa: F401 - tells the core what to work with
+    from mosaic.runtime import children
     from mosaic.runtime.lanes import run_worker_loop, stop_worker_loop
 
     if os.environ.pop("MOSAIC_MARK_OUTPUT", None):
@@ -35,6 +36,7 @@ def main() -> None:
 
         printing.install()
     engine = _core.join_worker()
+    children.watch()
     loop = threading.Thread(target=run_worker_loop, args=(engine,), name="mosaic-loop", daemon=True)
     loop.start()
     try:

@@ -1,5 +1,6 @@
 //! The Python objects that the core works with, told to it once by `configure`.
 
+use mosaic_core::payload::Loss;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
@@ -65,6 +66,16 @@ macro_rules! cached {
     }};
 }
 pub(crate) use cached;
+
+/// Raise what says why part of a value is not here.
+pub(crate) fn loss_error(py: Python<'_>, loss: &Loss) -> PyErr {
+    let class = match loss {
+        Loss::Descriptors { .. } => "DescriptorLimitError",
+        Loss::Memory(_) => "MemoryOverflowError",
+        Loss::TooLong { .. } | Loss::Malformed(_) | Loss::System(_) => "SerialisationError",
+    };
+    error(py, class, &loss.to_string())
+}
 
 /// Raise one of the classes of `mosaic.errors`.
 pub(crate) fn error(py: Python<'_>, class: &str, message: &str) -> PyErr {

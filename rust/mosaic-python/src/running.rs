@@ -165,7 +165,11 @@ impl PythonExecutor {
         }
         let payload = match encode_value(&value) {
             Ok(payload) => payload,
-            Err(error) if error.is_instance_of::<pyo3::exceptions::PyMemoryError>(py) => {
+            Err(error)
+                if error.is_instance_of::<pyo3::exceptions::PyMemoryError>(py)
+                    || cached!(py, "mosaic.errors", "DescriptorLimitError")
+                        .is_ok_and(|class| error.matches(py, class).unwrap_or(false)) =>
+            {
                 return failure(py, &error);
             }
             Err(error) => Payload {

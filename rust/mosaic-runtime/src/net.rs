@@ -19,12 +19,15 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use crate::auth::{self, AuthError, Secret};
+use crate::descriptors;
 use crate::inlet::Inlet;
 use crate::peer::Stream;
 use crate::shared::Shared;
 
 /// Connections of an engine that may be in the handshake at a time; more wait in the listener's backlog.
 const HALF_OPEN: usize = 64;
+/// How long to wait before another try where there are no descriptors left: nothing tells when there are some again.
+const SHORTAGE: Duration = Duration::from_millis(50);
 
 /// Accept connections until the engine ends.
 pub(crate) async fn listen(shared: Arc<Shared>, socket: std::os::unix::net::UnixListener) {
@@ -67,7 +70,7 @@ pub(crate) async fn accept_each<F, S>(
                 });
             }
             // Out of descriptors, most likely: whoever wants in keeps waiting in the backlog.
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(_) => tokio::time::sleep(SHORTAGE).await,
         }
     }
 }
@@ -80,7 +83,12 @@ pub(crate) async fn dial(shared: Arc<Shared>, to: RuntimeId) {
 }
 
 async fn open(shared: &Shared, to: RuntimeId) -> Result<UnixStream, AuthError> {
-    let mut stream = UnixStream::connect(shared.directory.socket(to)).await?;
+    let mut stream = loop {
+        match UnixStream::connect(shared.directory.socket(to)).await {
+            Err(error) if descriptors::are_short(&error) => tokio::time::sleep(SHORTAGE).await,
+            connected => break connected?,
+        }
+    };
     auth::connect(&mut stream, shared.directory.secret(), shared.me).await?;
     Ok(stream)
 }

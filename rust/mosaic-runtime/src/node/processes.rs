@@ -25,6 +25,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use super::death::{AtStart, reap};
+use crate::descriptors;
 use crate::memory::{Group, KillCounts, own_peak};
 use crate::net::child_ended;
 use crate::printed::{Rounds, Stream};
@@ -241,6 +242,7 @@ fn spawn(program: &Program, start: &Start) -> io::Result<Child> {
         .envs(shared)
         .envs(own)
         .env(super::PARENT, std::process::id().to_string())
+        .envs(descriptors::given().map(|given| (descriptors::VARIABLE, given.to_string())))
         .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
