@@ -562,10 +562,12 @@ fn wire_5_stored_segments_that_cannot_be_had_cost_their_values() {
     let bytes = written(&[settled(1, payload.clone()), second.clone()]);
     let (mut reader, mut store) = (FrameReader::new(Limits::default()), Empty::default());
     reader.target().extend_from_slice(&bytes);
-    let messages: Vec<_> =
-        std::iter::from_fn(|| reader.next(&mut store).unwrap()).collect();
+    let messages: Vec<_> = std::iter::from_fn(|| reader.next(&mut store).unwrap()).collect();
     let lost = first_of(messages, &second);
-    assert_eq!(store.0, 2, "each is asked for, that their files are accounted for");
+    assert_eq!(
+        store.0, 2,
+        "each is asked for, that their files are accounted for"
+    );
     let (length, limit) = (5, 64);
     assert_eq!(lost.loss(), Some(&Loss::Descriptors { length, limit }));
     assert_eq!(lost.references, payload.references);

@@ -33,7 +33,9 @@ pub(crate) fn decode_value(py: Python<'_>, mut payload: Payload) -> PyResult<Bou
 
 /// Refuse a value of which part is not here.
 fn check(py: Python<'_>, payload: &Payload) -> PyResult<()> {
-    payload.loss().map_or(Ok(()), |loss| Err(loss_error(py, loss)))
+    payload
+        .loss()
+        .map_or(Ok(()), |loss| Err(loss_error(py, loss)))
 }
 
 /// A long body lies in the store: it is the last segment.

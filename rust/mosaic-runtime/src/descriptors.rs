@@ -142,7 +142,10 @@ fn open_files() -> Option<u64> {
 fn restore_in_forks() {
     static ONCE: Once = Once::new();
     extern "C" fn in_child() {
-        let (given, raised) = (GIVEN.swap(0, Ordering::AcqRel), RAISED.load(Ordering::Acquire));
+        let (given, raised) = (
+            GIVEN.swap(0, Ordering::AcqRel),
+            RAISED.load(Ordering::Acquire),
+        );
         USERS.store(0, Ordering::Release);
         // SAFETY: two system calls with plain data of this function's own.
         unsafe {

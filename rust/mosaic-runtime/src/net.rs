@@ -27,7 +27,7 @@ use crate::shared::Shared;
 /// Connections of an engine that may be in the handshake at a time; more wait in the listener's backlog.
 const HALF_OPEN: usize = 64;
 /// How long to wait before another try where there are no descriptors left: nothing tells when there are some again.
-const SHORTAGE: Duration = Duration::from_millis(50);
+pub(crate) const SHORTAGE: Duration = Duration::from_millis(50);
 
 /// Accept connections until the engine ends.
 pub(crate) async fn listen(shared: Arc<Shared>, socket: std::os::unix::net::UnixListener) {

@@ -324,8 +324,7 @@ impl FrameReader {
             let prefix = self.prefix()?;
             let head = PREFIX + 8 * prefix.segments + prefix.header;
             let fits = prefix.body <= self.limits.payload;
-            if fits
-                && prefix.segments == 0 && prefix.body < COPY_BELOW as u64 {
+            if fits && prefix.segments == 0 && prefix.body < COPY_BELOW as u64 {
                 return self.short(&prefix, head + prefix.body as usize);
             }
             if self.buffer.len() < head {
@@ -491,7 +490,13 @@ impl Partial {
                     // Before that much is skipped, as in `begin`.
                     let nothing = Body::Owned(Bytes::new());
                     let segments = Few::new();
-                    header::decode(self.kind, &self.header, nothing, segments, Some(loss.clone()))?;
+                    header::decode(
+                        self.kind,
+                        &self.header,
+                        nothing,
+                        segments,
+                        Some(loss.clone()),
+                    )?;
                 }
                 let front = header::references_of(self.kind, &self.header).min(length);
                 if is_there(front) { front } else { 0 }

@@ -45,8 +45,6 @@ impl Lender for NoStore {
 
 impl Borrower for NoStore {
     fn find(&mut self, _: &[u8]) -> Result<Arc<dyn Stored>, Loss> {
-        Err(Loss::Malformed(
-            "a stored segment where there is no store",
-        ))
+        Err(Loss::Malformed("a stored segment where there is no store"))
     }
 }

@@ -104,7 +104,14 @@ impl Lender for Lending<'_> {
                 Place::Disk(spilled) => {
                     let file = Passed::Disk(Arc::clone(&spilled.file));
                     let (number, range) = (spilled.file.number, spilled.range);
-                    (buffer.id, buffer.length, number, range.offset, Some(range), file)
+                    (
+                        buffer.id,
+                        buffer.length,
+                        number,
+                        range.offset,
+                        Some(range),
+                        file,
+                    )
                 }
             },
             Err(any) => {

@@ -40,7 +40,10 @@ impl Identity {
         Ok(Self::from_status(&rustix::fs::fstat(file)?))
     }
 
-    #[allow(clippy::unnecessary_cast, reason = "their types differ from system to system")]
+    #[allow(
+        clippy::unnecessary_cast,
+        reason = "their types differ from system to system"
+    )]
     fn from_status(status: &rustix::fs::Stat) -> Self {
         Self {
             device: status.st_dev as u64,

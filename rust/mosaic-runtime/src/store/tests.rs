@@ -241,7 +241,10 @@ fn lending_2_a_process_that_only_looks_keeps_one_descriptor_a_file() {
     // One that is here need not come again.
     arrived.truncated();
     let (descriptions, _) = lent(&owner, &buffers[..1]);
-    arrived.borrowing(&other).find(&descriptions[0]).expect("known");
+    arrived
+        .borrowing(&other)
+        .find(&descriptions[0])
+        .expect("known");
     for (found, buffer) in held.into_iter().zip(&buffers) {
         let found: Arc<dyn Stored> = found;
         assert_eq!(bytes(&view(&other, &found)), bytes(&view(&owner, buffer)));
@@ -274,7 +277,9 @@ fn lending_1_files_that_did_not_come_leave_the_others_where_they_belong() {
     let mut borrowing = arrived.borrowing(&other);
     let mut found = |descriptions: &[BytesMut]| -> Vec<_> {
         let found = descriptions.iter();
-        found.map(|description| borrowing.find(description)).collect()
+        found
+            .map(|description| borrowing.find(description))
+            .collect()
     };
     let [one, two] = <[_; 2]>::try_from(found(&first)).expect("two");
     let [three, four, five] = <[_; 3]>::try_from(found(&second)).expect("three");
