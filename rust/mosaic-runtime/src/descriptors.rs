@@ -7,14 +7,19 @@
 //! (`vfork`, `posix_spawn`) lowers the limit for the moment ([`lower`]). Where the program has set another limit
 //! meanwhile, that stays.
 //!
-//! The state is atomics: a process may be forked at any moment.
+//! The state that a forked process needs is atomics: it may be forked at any moment.
 
+use std::fs::File;
 use std::io;
-use std::sync::Once;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, Once};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::shared::lock;
+
+/// What the system says where a process may open no more.
+pub const EMFILE: i32 = libc::EMFILE;
 /// The soft limit is raised to this, or to the hard limit if that is less.
 const MOST: u64 = 65_536;
 /// So many more files may be opened while the limit is lowered.
@@ -28,6 +33,25 @@ static USERS: AtomicUsize = AtomicUsize::new(0);
 static GIVEN: AtomicU64 = AtomicU64::new(0);
 /// What it was raised to.
 static RAISED: AtomicU64 = AtomicU64::new(0);
+
+/// One that is kept open to be closed when it is needed: where the program has used up all, the error that says so may
+/// be the first to need a module that has not been read yet.
+static RESERVE: Mutex<Option<File>> = Mutex::new(None);
+
+/// Do something with the descriptor that is kept in reserve.
+pub fn with_reserve<T>(act: impl FnOnce() -> T) -> T {
+    drop(lock(&RESERVE).take());
+    let result = act();
+    keep_reserve();
+    result
+}
+
+fn keep_reserve() {
+    if USERS.load(Ordering::Acquire) > 0 && !crate::threads::forked() {
+        let file = File::open("/dev/null").ok();
+        *lock(&RESERVE) = file;
+    }
+}
 
 /// The soft limit at this moment.
 pub fn limit() -> u64 {
@@ -52,6 +76,7 @@ impl Descriptors {
     /// `started` says that this process was started by one that had raised its own limit.
     pub(crate) fn raise(started: bool) -> Self {
         raise(started);
+        keep_reserve();
         Self(())
     }
 }
@@ -94,6 +119,7 @@ fn no_more() {
     if USERS.fetch_sub(1, Ordering::AcqRel) > 1 {
         return;
     }
+    drop(lock(&RESERVE).take());
     if let Some(given) = given()
         && (open_files().is_none_or(|open| open >= given) || set(given).is_err())
     {
