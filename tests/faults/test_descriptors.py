@@ -208,6 +208,7 @@ def test_a_program_without_descriptors_is_refused_values_and_goes_on():
 CHILDREN = """
     import ctypes, multiprocessing, pty, resource, subprocess, sys
 
+    terminals = []
     SHOW = "import resource; print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
 
     def soft():
@@ -270,7 +271,8 @@ CHILDREN = """
         if child == 0:
             os.dup2(writing, 1)
             os.execvp("sh", ["sh", "-c", "ulimit -n"])
-        os.close(terminal)
+        # It is hung up on when this is closed.
+        terminals.append(terminal)
         return child
 
     async def by_asyncio():

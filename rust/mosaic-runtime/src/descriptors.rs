@@ -34,22 +34,34 @@ static GIVEN: AtomicU64 = AtomicU64::new(0);
 /// What it was raised to.
 static RAISED: AtomicU64 = AtomicU64::new(0);
 
-/// One that is kept open to be closed when it is needed: where the program has used up all, the error that says so may
-/// be the first to need a module that has not been read yet.
-static RESERVE: Mutex<Option<File>> = Mutex::new(None);
+/// Some that are kept open to be closed when they are needed: where the program has used up all, the error that says so
+/// may be the first to need a module that has not been read yet, and a connection has to be made all the same.
+static RESERVE: Mutex<Vec<File>> = Mutex::new(Vec::new());
+/// How many those are.
+const RESERVED: usize = 4;
 
-/// Do something with the descriptor that is kept in reserve.
+/// Do something with the descriptors that are kept in reserve.
 pub fn with_reserve<T>(act: impl FnOnce() -> T) -> T {
-    drop(lock(&RESERVE).take());
+    lock(&RESERVE).clear();
     let result = act();
     keep_reserve();
     result
 }
 
+/// Close one of the reserve for something that stays open. False if none is left.
+pub(crate) fn spend_reserve() -> bool {
+    lock(&RESERVE).pop().is_some()
+}
+
 fn keep_reserve() {
-    if USERS.load(Ordering::Acquire) > 0 && !crate::threads::forked() {
-        let file = File::open("/dev/null").ok();
-        *lock(&RESERVE) = file;
+    if USERS.load(Ordering::Acquire) == 0 || crate::threads::forked() {
+        return;
+    }
+    let mut reserve = lock(&RESERVE);
+    while reserve.len() < RESERVED
+        && let Ok(file) = File::open("/dev/null")
+    {
+        reserve.push(file);
     }
 }
 
@@ -119,7 +131,7 @@ fn no_more() {
     if USERS.fetch_sub(1, Ordering::AcqRel) > 1 {
         return;
     }
-    drop(lock(&RESERVE).take());
+    lock(&RESERVE).clear();
     if let Some(given) = given()
         && (open_files().is_none_or(|open| open >= given) || set(given).is_err())
     {

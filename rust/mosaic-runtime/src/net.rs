@@ -4,7 +4,7 @@ use std::io;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mosaic_core::event::Member;
 use mosaic_core::id::RuntimeId;
@@ -69,6 +69,7 @@ pub(crate) async fn accept_each<F, S>(
                     served(stream, peer).await;
                 });
             }
+            Err(error) if descriptors::are_short(&error) && descriptors::spend_reserve() => {}
             // Out of descriptors, most likely: whoever wants in keeps waiting in the backlog.
             Err(_) => tokio::time::sleep(SHORTAGE).await,
         }
@@ -83,9 +84,14 @@ pub(crate) async fn dial(shared: Arc<Shared>, to: RuntimeId) {
 }
 
 async fn open(shared: &Shared, to: RuntimeId) -> Result<UnixStream, AuthError> {
+    let given_up = Instant::now() + auth::HANDSHAKE_LIMIT;
     let mut stream = loop {
         match UnixStream::connect(shared.directory.socket(to)).await {
-            Err(error) if descriptors::are_short(&error) => tokio::time::sleep(SHORTAGE).await,
+            Err(error) if descriptors::are_short(&error) && Instant::now() < given_up => {
+                if !descriptors::spend_reserve() {
+                    tokio::time::sleep(SHORTAGE).await;
+                }
+            }
             connected => break connected?,
         }
     };
