@@ -26,6 +26,7 @@ __all__ = [
     "configure",
     "decompress",
     "engine",
+    "free_descriptors",
     "given_descriptors",
     "join_worker",
     "lower_descriptors",
@@ -69,8 +70,9 @@ def configure(
     encode_exception
         One line for people, and the exception with its traceback text as bytes.
     decode_failure
-        Kind (``raised``, ``cancelled``, ``timed_out``, ``disconnected``, ``stopped``, ``object_lost``,
-        ``rejected``, ``internal``, ``descriptors``, ``memory``), message, context lines and encoded exception to an exception to raise.
+        Kind (``raised``, ``cancelled``, ``timed_out``, ``disconnected``, ``stopped``, ``object_lost``, ``rejected``,
+        ``internal``, ``descriptors``, ``memory``), message, context lines and encoded exception to an exception to
+        raise.
     build
         Makes the living object of a tessera: its id, class, arguments and keyword arguments.
     """
@@ -411,6 +413,9 @@ def allocate(length: int) -> Segment:
 
     Raises `MemoryOverflowError` where there is no room.
     """
+
+def free_descriptors() -> bool:
+    """Close the files that are kept open in reserve, for something that stays open; tell whether there were any."""
 
 def given_descriptors() -> int | None:
     """Return the soft limit of open files for what this process starts; None where that is its own."""

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.launching import under_mrun
 from tests.support.scripts import run_script
 
 pytestmark = pytest.mark.faults
@@ -47,6 +48,9 @@ HEAD = """
         def total(self, array):
             return float(array.sum())
 
+        async def answer(self):
+            return 42
+
         async def put(self, length):
             return await mosaic.runtime().put(np.ones(length))
 
@@ -69,9 +73,11 @@ HEAD = """
 """
 
 
-def run(body: str, limit: str, env: dict[str, str] | None = None) -> str:
+def run(
+    body: str, limit: str, env: dict[str, str] | None = None, under: tuple[str, ...] = ()
+) -> None:
     shell = ["sh", "-c", f'ulimit {limit} && exec "$0" "$@"']
-    return run_script(HEAD + body, under=shell, env=env)[0]
+    run_script(HEAD + body, under=[*shell, *under], env=env)
 
 
 def test_many_results_take_few_descriptors():
@@ -141,6 +147,8 @@ def test_a_worker_without_descriptors_refuses_arguments_and_goes_on():
         stored = await runtime.put(array)
         made = other.make(100_000)
         await made
+        # What a worker imports for it is there then.
+        await full.put(10).result()
         await full.fill()
         # By value, from a store, from another worker, and a result of its own.
         await refused(full.total(array).result())
@@ -160,6 +168,9 @@ def test_a_worker_without_descriptors_refuses_arguments_and_goes_on():
         assert await full.total(made).result() == 100_000.0
         assert await full.total(stored).result() == 100_000.0
         assert (await full.make(100_000).result()).sum() == 100_000.0
+        # Not even what it takes to run a first coroutine is left, but for what is kept in reserve.
+        await other.fill()
+        assert await other.answer().result() == 42
         await same([full, other], pids)
 
     if __name__ == "__main__":
@@ -346,4 +357,27 @@ def test_programs_that_user_code_starts_have_the_limit_that_the_program_was_give
         assert soft() == 250, soft()
     """,
         "-Sn 300 && ulimit -Hn 2000",
+    )
+
+
+def test_under_mrun_too_programs_have_the_limit_that_was_given():
+    run(
+        CHILDREN
+        + """
+    def in_worker():
+        assert soft() == 2000, soft()
+        return int(subprocess.check_output([sys.executable, "-c", SHOW]))
+
+    async def main(runtime):
+        assert soft() == 2000, soft()
+        assert int(subprocess.check_output([sys.executable, "-c", SHOW])) == 300
+        assert await runtime.submit(in_worker).result() == 300
+
+    if __name__ == "__main__":
+        assert soft() == 300, soft()
+        mosaic.run(main)
+        assert soft() == 300, soft()
+    """,
+        "-Sn 300 && ulimit -Hn 2000",
+        under=under_mrun("-nw", "1"),
     )

@@ -28,7 +28,6 @@ def main() -> None:
 
     from mosaic import _core
     from mosaic.core import seam  # noqa: F401 - tells the core what to work with
-    from mosaic.runtime import children
     from mosaic.runtime.lanes import run_worker_loop, stop_worker_loop
 
     if os.environ.pop("MOSAIC_MARK_OUTPUT", None):
@@ -36,7 +35,10 @@ def main() -> None:
 
         printing.install()
     engine = _core.join_worker()
-    children.watch()
+    if _core.given_descriptors() is not None:
+        from mosaic.runtime import children
+
+        children.watch()
     loop = threading.Thread(target=run_worker_loop, args=(engine,), name="mosaic-loop", daemon=True)
     loop.start()
     try:

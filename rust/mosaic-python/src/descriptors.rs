@@ -18,6 +18,12 @@ pub(crate) fn given_descriptors() -> Option<u64> {
 
 /// See `_core.pyi`.
 #[pyfunction]
+pub(crate) fn free_descriptors() -> bool {
+    descriptors::free_reserve()
+}
+
+/// See `_core.pyi`.
+#[pyfunction]
 #[pyo3(signature = (*, insist))]
 pub(crate) fn lower_descriptors(insist: bool) -> bool {
     let Some(lowered) = descriptors::lower(insist) else {

@@ -66,7 +66,9 @@ mod _core {
     #[pymodule_export]
     use super::decode::select_output;
     #[pymodule_export]
-    use super::descriptors::{given_descriptors, lower_descriptors, raise_descriptors};
+    use super::descriptors::{
+        free_descriptors, given_descriptors, lower_descriptors, raise_descriptors,
+    };
     #[pymodule_export]
     use super::engine::{PyEngine, engine, join_worker, start_head};
     #[pymodule_export]

@@ -48,6 +48,12 @@ pub fn with_reserve<T>(act: impl FnOnce() -> T) -> T {
     result
 }
 
+/// Close all of the reserve, for something that stays open. False if none was left.
+pub fn free_reserve() -> bool {
+    let reserve = std::mem::take(&mut *lock(&RESERVE));
+    !reserve.is_empty()
+}
+
 /// Close one of the reserve for something that stays open. False if none is left.
 pub(crate) fn spend_reserve() -> bool {
     lock(&RESERVE).pop().is_some()
