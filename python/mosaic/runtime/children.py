@@ -28,7 +28,7 @@ def watch() -> None:
     """Have the limit restored in what is started from now on, if it was raised."""
     if _replaced or _core.given_descriptors() is None:
         return
-    import _posixsubprocess  # type: ignore[import-not-found]
+    import _posixsubprocess
 
     replacement = _fork_exec(_posixsubprocess.fork_exec)
     _replace(_posixsubprocess, "fork_exec", replacement)

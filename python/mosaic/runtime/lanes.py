@@ -55,14 +55,16 @@ def _first_loop() -> asyncio.AbstractEventLoop:
     """Make the loop; the calls wait for it as long as the methods of the worker hold every file that it may open."""
     from errno import EMFILE, ENFILE
 
+    short = False
     while True:
         try:
-            return _prepare_loop()
+            return _prepare_loop(short)
         except OSError as error:
             if error.errno not in {EMFILE, ENFILE}:
                 raise
         from mosaic import _core
 
+        short = True
         if not _core.free_descriptors():
             import time
 
@@ -70,12 +72,13 @@ def _first_loop() -> asyncio.AbstractEventLoop:
             time.sleep(_SHORTAGE)
 
 
-def _prepare_loop() -> asyncio.AbstractEventLoop:
+def _prepare_loop(short: bool) -> asyncio.AbstractEventLoop:
     import asyncio
 
     from mosaic.utils.threads import set_main_thread
 
-    loop = _new_loop()
+    # It takes three descriptors, uvloop's takes seven.
+    loop = asyncio.new_event_loop() if short else _new_loop()
     asyncio.set_event_loop(loop)
     # Compilers and plotting libraries ask in coroutine methods, too.
     set_main_thread()
