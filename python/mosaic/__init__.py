@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mosaic.errors import (
         AuthenticationError,
         BackpressureError,
+        DescriptorLimitError,
         MemoryOverflowError,
         MosaicError,
         ObjectLostError,
@@ -34,6 +35,7 @@ __version__ = "2.0.0.dev0"
 _HOMES = {
     "AuthenticationError": "mosaic.errors",
     "BackpressureError": "mosaic.errors",
+    "DescriptorLimitError": "mosaic.errors",
     "MemoryOverflowError": "mosaic.errors",
     "MosaicError": "mosaic.errors",
     "ObjectLostError": "mosaic.errors",
@@ -79,6 +81,7 @@ _MODULES_ELSEWHERE = {"h5": "mosaic.file_manipulation.h5", "subprocess": "mosaic
 __all__ = [
     "AuthenticationError",
     "BackpressureError",
+    "DescriptorLimitError",
     "MemoryOverflowError",
     "MosaicError",
     "ObjectLostError",

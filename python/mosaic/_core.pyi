@@ -26,8 +26,12 @@ __all__ = [
     "configure",
     "decompress",
     "engine",
+    "free_descriptors",
+    "given_descriptors",
     "join_worker",
+    "lower_descriptors",
     "quiet",
+    "raise_descriptors",
     "read_profile",
     "reduce",
     "run_agent",
@@ -66,8 +70,9 @@ def configure(
     encode_exception
         One line for people, and the exception with its traceback text as bytes.
     decode_failure
-        Kind (``raised``, ``cancelled``, ``timed_out``, ``disconnected``, ``stopped``, ``object_lost``,
-        ``rejected``, ``internal``), message, context lines and encoded exception to an exception to raise.
+        Kind (``raised``, ``cancelled``, ``timed_out``, ``disconnected``, ``stopped``, ``object_lost``, ``rejected``,
+        ``internal``, ``descriptors``, ``memory``), message, context lines and encoded exception to an exception to
+        raise.
     build
         Makes the living object of a tessera: its id, class, arguments and keyword arguments.
     """
@@ -411,6 +416,22 @@ def allocate(length: int) -> Segment:
 
     Raises `MemoryOverflowError` where there is no room.
     """
+
+def free_descriptors() -> bool:
+    """Close the files that are kept open in reserve, for something that stays open; tell whether there were any."""
+
+def given_descriptors() -> int | None:
+    """Return the soft limit of open files for what this process starts; None where that is its own."""
+
+def lower_descriptors(*, insist: bool) -> bool:
+    """Lower the soft limit of open files to `given_descriptors` for the start of a program; tell whether it is lowered.
+
+    Not where it was not raised; and only if the caller insists where more files are open than would fit, since nobody
+    in this process can open another until `raise_descriptors` is called, on the same thread.
+    """
+
+def raise_descriptors() -> None:
+    """Take `lower_descriptors` back."""
 
 def available_memory() -> int | None:
     """Return the bytes that this process may use: the machine's, or fewer by control group. None where untold."""

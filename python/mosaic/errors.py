@@ -5,9 +5,12 @@ Every class here pickles, so that an error may cross from process to process.
 
 from __future__ import annotations
 
+from errno import EMFILE
+
 __all__ = [
     "AuthenticationError",
     "BackpressureError",
+    "DescriptorLimitError",
     "MemoryOverflowError",
     "MosaicError",
     "ObjectLostError",
@@ -33,6 +36,24 @@ class ObjectLostError(MosaicError, LookupError):
 
 class MemoryOverflowError(MosaicError, MemoryError):
     """A process went over the memory that it may use."""
+
+
+class DescriptorLimitError(MosaicError, OSError):
+    """A process had no file descriptor left for a value; its `errno` is ``EMFILE``.
+
+    A large value lies in memory that processes share, which they hand to each other as an open file. The process that
+    has as many files open as it may (``RLIMIT_NOFILE``, ``ulimit -n``) can take no more: close some, or raise the limit
+    before the program starts. Nothing else is lost by it.
+
+    Parameters
+    ----------
+    message : str
+        What could not be had, and the limit.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message)
+        self.errno = EMFILE
 
 
 class AuthenticationError(MosaicError, PermissionError):

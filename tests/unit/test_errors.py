@@ -9,6 +9,7 @@ from mosaic import errors
 BASES = {
     "AuthenticationError": PermissionError,
     "BackpressureError": RuntimeError,
+    "DescriptorLimitError": OSError,
     "MemoryOverflowError": MemoryError,
     "ObjectLostError": LookupError,
     "RemoteError": RuntimeError,

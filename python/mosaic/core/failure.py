@@ -55,8 +55,8 @@ def decode_failure(
     Parameters
     ----------
     kind : str
-        ``raised``, ``cancelled``, ``timed_out``, ``disconnected``, ``stopped``, ``object_lost``, ``rejected`` or
-        ``internal``.
+        ``raised``, ``cancelled``, ``timed_out``, ``disconnected``, ``stopped``, ``object_lost``, ``rejected``,
+        ``internal``, ``descriptors`` or ``memory``.
     message : str
         One line for people.
     context : list of str
@@ -88,6 +88,8 @@ def _from_kind(kind: str, message: str) -> BaseException:
         "stopped": errors.TesseraStoppedError,
         "object_lost": errors.ObjectLostError,
         "raised": errors.RemoteError,
+        "descriptors": errors.DescriptorLimitError,
+        "memory": errors.MemoryOverflowError,
     }
     return made.get(kind, errors.MosaicError)(message)
 

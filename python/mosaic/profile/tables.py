@@ -82,6 +82,8 @@ STATUSES = (
     "object lost",
     "rejected",
     "internal error",
+    "no descriptors",
+    "no memory",
 )
 """How calls end, by the number of their status."""
 

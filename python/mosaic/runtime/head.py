@@ -12,7 +12,7 @@ from mosaic import _core
 from mosaic.core import network, placement
 from mosaic.core import seam as _seam  # noqa: F401 - tells the core what to work with
 from mosaic.errors import MosaicError, TooFewWorkersError
-from mosaic.runtime import display, lanes, notices, recording, surroundings
+from mosaic.runtime import children, display, lanes, notices, recording, surroundings
 from mosaic.runtime.current import set_current
 from mosaic.runtime.launched import VARIABLE, find
 from mosaic.runtime.roles import Head
@@ -224,6 +224,7 @@ def start(
                 recording.discard(recorded)
             raise
         placement.strategy = strategy.choose if foreign else None
+    children.watch()
     display.follow(cells, engine)
     notices.watch(engine)
     limit = START_TIMEOUT if timeout is None else timeout
@@ -287,6 +288,7 @@ def _stop_engine(engine: Engine, grace: float | None) -> None:
     finally:
         if recorded is not None:
             recording.tell_end(recorded)
+        children.release()
         lanes.release_lane()
         notices.join(5.0)
         display.leave()

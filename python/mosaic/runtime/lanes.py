@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 LOOP_FAILED = 70
 """Exit code of a worker whose event loop failed: an internal error, as `sysexits.h` numbers it."""
 
+_SHORTAGE = 0.05
+"""Seconds before another try to make a loop where no file descriptor is left."""
+
 _attached: tuple[Engine, asyncio.AbstractEventLoop] | None = None
 _thread: threading.Thread | None = None
 _worker_loop: asyncio.AbstractEventLoop | None = None
@@ -43,17 +46,43 @@ def _run_worker_loop(engine: Engine) -> None:
     global _worker_loop
     if not engine.wait_coroutine():
         return
+    loop = _worker_loop = _first_loop()
+    engine.attach_coroutine_lane(loop, False)
+    loop.run_forever()
+
+
+def _first_loop() -> asyncio.AbstractEventLoop:
+    """Make the loop; the calls wait for it as long as the methods of the worker hold every file that it may open."""
+    from errno import EMFILE, ENFILE
+
+    short = False
+    while True:
+        try:
+            return _prepare_loop(short)
+        except OSError as error:
+            if error.errno not in {EMFILE, ENFILE}:
+                raise
+        from mosaic import _core
+
+        short = True
+        if not _core.free_descriptors():
+            import time
+
+            # Nothing tells when they are closed.
+            time.sleep(_SHORTAGE)
+
+
+def _prepare_loop(short: bool) -> asyncio.AbstractEventLoop:
     import asyncio
 
     from mosaic.utils.threads import set_main_thread
 
-    loop = _new_loop()
+    # It takes three descriptors, uvloop's takes seven.
+    loop = asyncio.new_event_loop() if short else _new_loop()
     asyncio.set_event_loop(loop)
-    _worker_loop = loop
     # Compilers and plotting libraries ask in coroutine methods, too.
     set_main_thread()
-    engine.attach_coroutine_lane(loop, False)
-    loop.run_forever()
+    return loop
 
 
 def stop_worker_loop() -> None:

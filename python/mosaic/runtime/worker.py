@@ -42,6 +42,10 @@ def main() -> None:
 
         printing.install()
     engine = _core.join_worker()
+    if _core.given_descriptors() is not None:
+        from mosaic.runtime import children
+
+        children.watch()
     loop = threading.Thread(target=run_worker_loop, args=(engine,), name="mosaic-loop", daemon=True)
     loop.start()
     try:

@@ -145,6 +145,10 @@ pub enum FailureKind {
     Rejected,
     /// A fault of mosaic itself, to be reported.
     Internal,
+    /// A process had no file descriptor left for the value.
+    Descriptors,
+    /// A process had no memory for the value.
+    Memory,
 }
 
 impl FailureKind {
@@ -159,6 +163,8 @@ impl FailureKind {
             Self::ObjectLost => 5,
             Self::Rejected => 6,
             Self::Internal => 7,
+            Self::Descriptors => 8,
+            Self::Memory => 9,
         }
     }
 }

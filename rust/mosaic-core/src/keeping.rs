@@ -12,7 +12,7 @@ use crate::call::Outcome;
 use crate::event::Action;
 use crate::id::{ObjectId, RuntimeId, TaskId};
 use crate::machine::Machine;
-use crate::payload::Payload;
+use crate::payload::{Loss, Payload};
 use crate::refs::Registration;
 use crate::wire::Message;
 
@@ -93,11 +93,23 @@ impl<H: Clone> Machine<H> {
             return;
         }
         self.receive_references(from, &value.references, actions);
-        let size = value.size() as u64;
+        let (size, lost) = (value.size() as u64, value.loss().map(Loss::failure));
         self.insert_value(task, value, 0);
         self.references.add_holder(ObjectId::Task(task), from);
         let host = self.config.me;
-        let outcome = Outcome::Stored { host, size }.into();
+        let outcome = match lost {
+            None => Outcome::Stored { host, size }.into(),
+            Some(failure) => {
+                // Whoever asks for it hears why it is not here; its maker is the first.
+                let lost = Arc::new(Outcome::Failed(failure));
+                if let Some(owned) = self.tasks.get_mut(&task) {
+                    owned.outcome = Some(Arc::clone(&lost));
+                    let references = owned.take_references();
+                    self.drop_references(references);
+                }
+                lost
+            }
+        };
         self.send(from, Message::Settled { task, outcome }, actions);
         if self.keeping.dropped.remove(&task) {
             self.value_dropped(task, actions);

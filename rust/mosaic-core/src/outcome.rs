@@ -13,7 +13,7 @@ use crate::event::{Action, Want};
 use crate::id::{ObjectId, RuntimeId, TaskId};
 use crate::inbound::{Inbound, Progress, cancelled};
 use crate::machine::Machine;
-use crate::payload::Few;
+use crate::payload::{Few, Loss, Reference};
 use crate::wire::Message;
 
 /// Somebody who wants the end of a task.
@@ -285,6 +285,32 @@ impl<H: Clone> Machine<H> {
         }
     }
 
+    /// The end of a task as its owner believes it where part of the value that came with it is lost on its way: for want
+    /// of a descriptor the value is left where it is, until somebody asks for it.
+    pub(crate) fn without_loss(
+        &mut self,
+        from: RuntimeId,
+        outcome: Arc<Outcome>,
+        references: Few<Reference>,
+    ) -> (Arc<Outcome>, Few<Reference>) {
+        let end = match &*outcome {
+            Outcome::Value(value) => match value.loss() {
+                None => None,
+                Some(Loss::Descriptors { .. }) => Some(Outcome::Stored {
+                    host: from,
+                    size: value.size() as u64,
+                }),
+                Some(loss) => Some(Outcome::Failed(loss.failure())),
+            },
+            _ => None,
+        };
+        let Some(end) = end else {
+            return (outcome, references);
+        };
+        self.drop_references(references);
+        (end.into(), Few::new())
+    }
+
     /// The answer to a fetch.
     pub(crate) fn outcome_fetched(
         &mut self,
@@ -299,6 +325,12 @@ impl<H: Clone> Machine<H> {
             _ => Few::new(),
         };
         self.receive_references(from, &references, actions);
+        let lost = match &**outcome {
+            Outcome::Value(value) => value.loss(),
+            _ => None,
+        };
+        let lost = lost.map(|loss| Arc::new(Outcome::Failed(loss.failure())));
+        let outcome = lost.as_ref().unwrap_or(outcome);
         let Some(fetch) = self.fetches.remove(&(task, value)) else {
             return self.drop_references(references);
         };

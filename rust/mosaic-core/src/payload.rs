@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::call::{Failure, FailureKind};
 use crate::id::{ObjectId, RuntimeId};
 
 /// A list that is nearly always empty, and takes one word then: a million calls may wait with theirs.
@@ -32,6 +33,57 @@ pub trait Stored: Debug + Send + Sync {
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
+/// Why a part of a value is not here although its message came.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Loss {
+    /// The process had no file descriptor left for the buffer.
+    #[error(
+        "no file descriptor was left for a buffer of {length} bytes: the process has as many open as it may \
+         (RLIMIT_NOFILE = {limit}). Close files, or raise the limit (`ulimit -n`) before the program starts"
+    )]
+    Descriptors {
+        /// Length of the buffer in bytes.
+        length: u64,
+        /// How many the process may have open.
+        limit: u64,
+    },
+    /// There was no memory for it.
+    #[error("no memory for {0} bytes of a message")]
+    Memory(u64),
+    /// It is longer than a message may be.
+    #[error("{what} of {length}, at most {limit} allowed")]
+    TooLong {
+        /// Of what.
+        what: &'static str,
+        /// How much came.
+        length: u64,
+        /// What is allowed.
+        limit: u64,
+    },
+    /// It makes no sense.
+    #[error("a message that cannot be read: {0}")]
+    Malformed(&'static str),
+    /// The system refused.
+    #[error("{0}")]
+    System(String),
+}
+
+impl Loss {
+    /// The kind of failure that it is for those who wait for the value.
+    pub const fn kind(&self) -> FailureKind {
+        match self {
+            Self::Descriptors { .. } => FailureKind::Descriptors,
+            Self::Memory(_) => FailureKind::Memory,
+            Self::TooLong { .. } | Self::Malformed(_) | Self::System(_) => FailureKind::Rejected,
+        }
+    }
+
+    /// The failure for those who wait for the value.
+    pub fn failure(&self) -> Box<Failure> {
+        Failure::new(self.kind(), self.to_string())
+    }
+}
+
 /// A buffer beside the body.
 #[derive(Clone, Debug)]
 pub enum Segment {
@@ -39,6 +91,8 @@ pub enum Segment {
     Bytes(Bytes),
     /// Bytes in a store, which do not.
     Stored(Arc<dyn Stored>),
+    /// Bytes that could not be had: the value cannot be rebuilt. Never on the wire.
+    Lost(Arc<Loss>),
 }
 
 impl Segment {
@@ -47,6 +101,10 @@ impl Segment {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::Stored(stored) => stored.length(),
+            Self::Lost(loss) => match **loss {
+                Loss::Descriptors { length, .. } => length,
+                _ => 0,
+            },
         }
     }
 }
@@ -56,6 +114,7 @@ impl PartialEq for Segment {
         match (self, other) {
             (Self::Bytes(own), Self::Bytes(other)) => own == other,
             (Self::Stored(own), Self::Stored(other)) => own.reference() == other.reference(),
+            (Self::Lost(own), Self::Lost(other)) => own == other,
             _ => false,
         }
     }
@@ -81,6 +140,24 @@ pub struct Payload {
 }
 
 impl Payload {
+    /// One of which nothing is here but the references.
+    pub fn lost(format: u8, references: Few<Reference>, loss: Loss) -> Self {
+        Self {
+            format,
+            body: Bytes::new(),
+            segments: std::iter::once(Segment::Lost(loss.into())).collect(),
+            references,
+        }
+    }
+
+    /// Why it cannot be rebuilt, if part of it is not here.
+    pub fn loss(&self) -> Option<&Loss> {
+        self.segments.iter().find_map(|segment| match segment {
+            Segment::Lost(loss) => Some(&**loss),
+            _ => None,
+        })
+    }
+
     /// Length in bytes, wherever they lie.
     pub fn size(&self) -> usize {
         self.body.len() + self.segments.iter().map(Segment::length).sum::<u64>() as usize
@@ -90,7 +167,7 @@ impl Payload {
     pub fn moving(&self) -> usize {
         let moving = |segment: &Segment| match segment {
             Segment::Bytes(bytes) => bytes.len(),
-            Segment::Stored(_) => 0,
+            Segment::Stored(_) | Segment::Lost(_) => 0,
         };
         self.body.len() + self.segments.iter().map(moving).sum::<usize>()
     }

@@ -182,6 +182,7 @@ impl<H: Clone> Machine<H> {
             _ => Few::new(),
         };
         self.receive_references(from, &references, actions);
+        let (outcome, references) = self.without_loss(from, outcome, references);
         match self.tasks.get_mut(&task) {
             Some(owned) if owned.outcome.is_none() => {
                 owned.keep(references);

@@ -11,7 +11,7 @@ use mosaic_core::call::{
 };
 use mosaic_core::event::{Member, Role};
 use mosaic_core::id::{BufferId, ObjectId, RuntimeId, TaskId, TesseraId};
-use mosaic_core::payload::{Payload, Reference, Segment, Stored};
+use mosaic_core::payload::{Loss, Payload, Reference, Segment, Stored};
 use mosaic_core::wire::stored::{Borrower, Lender, NoStore};
 use mosaic_core::wire::{FrameReader, FrameWriter, Limits, Message, WireError};
 use proptest::prelude::*;
@@ -68,8 +68,8 @@ impl Lender for Numbers {
 }
 
 impl Borrower for Numbers {
-    fn find(&mut self, description: &[u8]) -> Result<Arc<dyn Stored>, WireError> {
-        let malformed = || WireError::Malformed("description");
+    fn find(&mut self, description: &[u8]) -> Result<Arc<dyn Stored>, Loss> {
+        let malformed = || Loss::Malformed("description");
         let (owner, rest) = description.split_first_chunk::<4>().ok_or_else(malformed)?;
         let (sequence, rest) = rest.split_first_chunk::<8>().ok_or_else(malformed)?;
         let (length, _) = rest.split_first_chunk::<8>().ok_or_else(malformed)?;
@@ -147,6 +147,8 @@ fn failure() -> impl Strategy<Value = Failure> {
         Just(FailureKind::ObjectLost),
         Just(FailureKind::Rejected),
         Just(FailureKind::Internal),
+        Just(FailureKind::Descriptors),
+        Just(FailureKind::Memory),
     ];
     (
         kind,
@@ -398,9 +400,9 @@ proptest! {
 /// WIRE-1
 #[test]
 fn wire_1_lengths_are_checked_before_anything_is_allocated() {
-    let frame = |segments: u16, header: u32, body: u64, lengths: &[u64]| {
+    let frame = |header: u32, body: u64, lengths: &[u64]| {
         let mut bytes = vec![1u8, 1];
-        bytes.extend_from_slice(&segments.to_le_bytes());
+        bytes.extend_from_slice(&(lengths.len() as u16).to_le_bytes());
         bytes.extend_from_slice(&header.to_le_bytes());
         bytes.extend_from_slice(&body.to_le_bytes());
         for length in lengths {
@@ -413,27 +415,224 @@ fn wire_1_lengths_are_checked_before_anything_is_allocated() {
         segments: 2,
         payload: 1000,
     };
+    assert!(matches!(
+        read(&frame(101, 0, &[]), 1000, limits),
+        Err(WireError::TooLong { .. })
+    ));
+    // Without a header that says whose they are, lengths beyond the limits are no frame's.
     for bytes in [
-        frame(3, 0, 0, &[]),
-        frame(0, 101, 0, &[]),
-        frame(0, 0, 1001, &[]),
-        frame(2, 0, 500, &[500, 1]),
-        frame(2, 0, 500, &[u64::MAX, u64::MAX]),
+        frame(0, 0, &[0, 0, 0]),
+        frame(0, 1001, &[]),
+        frame(0, 500, &[500, 1]),
+        frame(0, 500, &[u64::MAX, u64::MAX]),
     ] {
-        assert!(matches!(
+        assert_eq!(
             read(&bytes, 1000, limits),
-            Err(WireError::TooLong { .. })
-        ));
+            Err(WireError::Malformed("header"))
+        );
     }
-    let huge = frame(0, 0, 1 << 62, &[]);
     let unlimited = Limits {
         payload: u64::MAX,
         ..limits
     };
     assert_eq!(
-        read(&huge, 1000, unlimited),
-        Err(WireError::Memory(1 << 62))
+        read(&frame(0, 1 << 62, &[]), 1000, unlimited),
+        Err(WireError::Malformed("header"))
     );
+}
+
+fn settled(sequence: u64, payload: Payload) -> Message {
+    let owner = RuntimeId(1);
+    Message::Settled {
+        task: TaskId { owner, sequence },
+        outcome: Outcome::Value(payload).into(),
+    }
+}
+
+fn written(messages: &[Message]) -> Vec<u8> {
+    let mut writer = FrameWriter::new();
+    for message in messages {
+        writer.push(message, &mut Numbers).unwrap();
+    }
+    drain(&mut writer, 1 << 30)
+}
+
+fn reference(sequence: u64) -> Reference {
+    let owner = RuntimeId(3);
+    Reference {
+        object: ObjectId::Task(TaskId { owner, sequence }),
+        authority: owner,
+    }
+}
+
+/// The payload of the first of two messages, the second of which is to be whole.
+fn first_of(messages: Vec<Message>, second: &Message) -> Payload {
+    let [first, next] = <[_; 2]>::try_from(messages).unwrap();
+    assert_eq!(&next, second, "the next frame is not touched");
+    let Message::Settled { outcome, .. } = first else {
+        panic!("not what was sent")
+    };
+    let Outcome::Value(payload) = &*outcome else {
+        panic!("not what was sent")
+    };
+    payload.clone()
+}
+
+/// `WIRE-5`
+#[test]
+fn wire_5_what_is_too_long_is_skipped_and_keeps_its_references() {
+    let second = settled(2, Payload::default());
+    let long = |body: usize, segments: &[usize]| Payload {
+        format: 2,
+        body: vec![1; body].into(),
+        segments: segments
+            .iter()
+            .map(|length| Bytes::from(vec![2; *length]).into())
+            .collect(),
+        references: vec![reference(7), reference(8)].into(),
+    };
+    let limits = Limits {
+        segments: 2,
+        payload: 150_000,
+        ..Limits::default()
+    };
+    for payload in [
+        long(200_000, &[]),
+        long(10, &[100_000, 100_000]),
+        long(10, &[1, 1, 1]),
+    ] {
+        let bytes = written(&[settled(1, payload.clone()), second.clone()]);
+        for step in [1000, 1 << 20] {
+            let read = first_of(read(&bytes, step, limits).unwrap(), &second);
+            assert!(matches!(read.loss(), Some(Loss::TooLong { .. })));
+            assert_eq!(read.references, payload.references);
+            assert!(read.body.is_empty());
+        }
+    }
+}
+
+/// `WIRE-5`
+#[test]
+fn wire_5_a_segment_for_which_there_is_no_memory_costs_its_value() {
+    let payload = Payload {
+        references: vec![reference(7)].into(),
+        segments: [Bytes::from_static(b"abc").into()].into(),
+        ..Payload::default()
+    };
+    let bytes = written(&[settled(1, payload)]);
+    // The length of the segment, behind the prefix, as no machine has it.
+    let mut bytes = bytes[..bytes.len() - 3].to_vec();
+    bytes[16..24].copy_from_slice(&(1u64 << 62).to_le_bytes());
+    let unlimited = Limits {
+        payload: u64::MAX,
+        ..Limits::default()
+    };
+    // It goes on being skipped: the connection is not given up for it.
+    assert_eq!(read(&bytes, 1000, unlimited), Ok(vec![]));
+    bytes.extend_from_slice(&[0; 100_000]);
+    assert_eq!(read(&bytes, 1000, unlimited), Ok(vec![]));
+}
+
+/// A store that has none of what is described, and counts how often it is asked.
+#[derive(Default)]
+struct Empty(usize);
+
+impl Borrower for Empty {
+    fn find(&mut self, _: &[u8]) -> Result<Arc<dyn Stored>, Loss> {
+        self.0 += 1;
+        let (length, limit) = (5, 64);
+        Err(Loss::Descriptors { length, limit })
+    }
+}
+
+/// `WIRE-5`
+#[test]
+fn wire_5_stored_segments_that_cannot_be_had_cost_their_values() {
+    let buffer = BufferId {
+        owner: RuntimeId(3),
+        sequence: 9,
+    };
+    let stored = || Segment::Stored(Arc::new(Numbered { buffer, length: 5 }));
+    let payload = Payload {
+        segments: [stored(), Bytes::from_static(b"abc").into(), stored()].into(),
+        references: vec![reference(7)].into(),
+        ..Payload::default()
+    };
+    let second = settled(2, Payload::default());
+    let bytes = written(&[settled(1, payload.clone()), second.clone()]);
+    let (mut reader, mut store) = (FrameReader::new(Limits::default()), Empty::default());
+    reader.target().extend_from_slice(&bytes);
+    let messages: Vec<_> = std::iter::from_fn(|| reader.next(&mut store).unwrap()).collect();
+    let lost = first_of(messages, &second);
+    assert_eq!(
+        store.0, 2,
+        "each is asked for, that their files are accounted for"
+    );
+    let (length, limit) = (5, 64);
+    assert_eq!(lost.loss(), Some(&Loss::Descriptors { length, limit }));
+    assert_eq!(lost.references, payload.references);
+    // What is lost here cannot be passed on.
+    let mut writer = FrameWriter::new();
+    let error = writer.push(&settled(3, lost), &mut Numbers).unwrap_err();
+    assert!(matches!(error, WireError::Lost(_)));
+    assert!(writer.is_empty());
+}
+
+/// `WIRE-5`
+#[test]
+fn wire_5_a_body_that_makes_no_sense_costs_its_call() {
+    let call = Call {
+        task: TaskId {
+            owner: RuntimeId(1),
+            sequence: 1,
+        },
+        tessera: TesseraId {
+            owner: RuntimeId(1),
+            sequence: 2,
+        },
+        kind: CallKind::Method,
+        method: Arc::from("step"),
+        coroutine: false,
+        retries: 0,
+        construction: Construction::default(),
+        dependencies: [Dependency {
+            slot: Slot::Positional(0),
+            task: TaskId {
+                owner: RuntimeId(1),
+                sequence: 3,
+            },
+            part: Bytes::new(),
+            kept: false,
+            source: Source::At(RuntimeId(2)),
+        }]
+        .into(),
+        arguments: Payload {
+            references: vec![reference(7)].into(),
+            body: Bytes::from_static(b"arguments"),
+            ..Payload::default()
+        },
+    };
+    let second = settled(2, Payload::default());
+    let bytes = written(&[Message::Call(Box::new(call)), second.clone()]);
+    let header = u32::from_le_bytes(bytes[4..8].try_into().unwrap()) as usize;
+    let body = 16 + header;
+    // The kind of object of the reference; the block of dependencies behind it.
+    for (place, references) in [(body, 0), (body + 17, 1)] {
+        let mut bytes = bytes.clone();
+        bytes[place] = 0xc1;
+        let messages = read(&bytes, 1 << 20, Limits::default()).unwrap();
+        let [Message::Call(call), next] = <[_; 2]>::try_from(messages).unwrap() else {
+            panic!("not what was sent")
+        };
+        assert_eq!(next, second);
+        assert!(matches!(call.arguments.loss(), Some(Loss::Malformed(_))));
+        assert_eq!(call.arguments.references.len(), references);
+        assert!(call.dependencies.is_empty());
+    }
+    // A header that makes no sense is nobody's.
+    let mut bytes = bytes;
+    bytes[16] = 0xc1;
+    assert!(read(&bytes, 1 << 20, Limits::default()).is_err());
 }
 
 /// WIRE-3
@@ -544,5 +743,12 @@ fn wire_4_a_stored_segment_costs_its_description_whatever_its_length() {
     // Where nothing is known of a store, none is believed.
     let mut reader = FrameReader::new(Limits::default());
     reader.target().extend_from_slice(&long);
-    assert!(reader.next(&mut NoStore).is_err());
+    let message = reader.next(&mut NoStore).unwrap();
+    let Some(Message::Settled { outcome, .. }) = message else {
+        panic!("not what was sent")
+    };
+    let Outcome::Value(payload) = &*outcome else {
+        panic!("not what was sent")
+    };
+    assert!(matches!(payload.loss(), Some(Loss::Malformed(_))));
 }

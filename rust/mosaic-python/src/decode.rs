@@ -8,13 +8,14 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use crate::encode::{ARRAYS, BODY_IN_STORE, MSGPACK, NAMED, OPAQUE, PICKLE};
-use crate::hooks::{error, hooks};
+use crate::hooks::{error, hooks, loss_error};
 use crate::msgpack::{Reader, truncated};
 use crate::named;
 use crate::store::{Looked, Segment};
 
 /// Decode one value.
 pub(crate) fn decode_value(py: Python<'_>, mut payload: Payload) -> PyResult<Bound<'_, PyAny>> {
+    check(py, &payload)?;
     let looked = body_in_store(py, &mut payload)?;
     let body = looked.as_ref().map_or(&payload.body[..], Looked::bytes);
     match payload.format {
@@ -28,6 +29,13 @@ pub(crate) fn decode_value(py: Python<'_>, mut payload: Payload) -> PyResult<Bou
         0 => Ok(py.None().into_bound(py)),
         other => Err(PyValueError::new_err(format!("unknown encoding {other}"))),
     }
+}
+
+/// Refuse a value of which part is not here.
+fn check(py: Python<'_>, payload: &Payload) -> PyResult<()> {
+    payload
+        .loss()
+        .map_or(Ok(()), |loss| Err(loss_error(py, loss)))
 }
 
 /// A long body lies in the store: it is the last segment.
@@ -60,6 +68,7 @@ pub(crate) fn decode_arguments(
     mut payload: Payload,
     values: Vec<(Slot, Bytes, Payload)>,
 ) -> PyResult<Arguments<'_>> {
+    check(py, &payload)?;
     let looked = match payload.format & !BODY_IN_STORE {
         MSGPACK | NAMED => body_in_store(py, &mut payload)?,
         _ => None,

@@ -99,6 +99,7 @@ fn store_body(py: Python<'_>, mut payload: Payload) -> PyResult<Payload> {
                 payload.segments.push(stored);
                 payload.format |= BODY_IN_STORE;
             }
+            lost @ Part::Lost(_) => payload.segments.push(lost),
         }
     }
     Ok(payload)

@@ -32,6 +32,7 @@ pub(crate) fn engine_error(py: Python<'_>, refusal: &EngineError) -> PyErr {
             return pyo3::exceptions::PyTimeoutError::new_err(refusal.to_string());
         }
         EngineError::Store(StoreError::Full(_) | StoreError::TooLarge(_)) => "MemoryOverflowError",
+        EngineError::Store(StoreError::Descriptors(_)) => "DescriptorLimitError",
         EngineError::Stopped | EngineError::Forked => "RuntimeDisconnectedError",
         EngineError::Store(StoreError::System(_))
         | EngineError::Interrupted

@@ -34,6 +34,7 @@ use pyo3::prelude::*;
 mod compression;
 mod coroutine;
 mod decode;
+mod descriptors;
 mod encode;
 mod engine;
 mod executor;
@@ -65,6 +66,10 @@ mod _core {
     use super::compression::{compress, decompress};
     #[pymodule_export]
     use super::decode::select_output;
+    #[pymodule_export]
+    use super::descriptors::{
+        free_descriptors, given_descriptors, lower_descriptors, raise_descriptors,
+    };
     #[pymodule_export]
     use super::engine::{PyEngine, engine, join_worker, start_head};
     #[pymodule_export]

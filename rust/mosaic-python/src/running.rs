@@ -11,7 +11,7 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::decode::{decode_arguments, decode_value};
 use crate::encode::{MSGPACK, OPAQUE, encode_value};
 use crate::executor::PythonExecutor;
-use crate::hooks::{cached, hooks};
+use crate::hooks::{cached, hooks, is_shortage, with_reserve};
 use crate::origin;
 use crate::tracing;
 use crate::waiting::lock;
@@ -165,7 +165,10 @@ impl PythonExecutor {
         }
         let payload = match encode_value(&value) {
             Ok(payload) => payload,
-            Err(error) if error.is_instance_of::<pyo3::exceptions::PyMemoryError>(py) => {
+            Err(error)
+                if error.is_instance_of::<pyo3::exceptions::PyMemoryError>(py)
+                    || is_shortage(py, &error) =>
+            {
                 return failure(py, &error);
             }
             Err(error) => Payload {
@@ -208,7 +211,16 @@ pub(crate) fn failure(py: Python<'_>, error: &PyErr) -> Outcome {
             .setattr(pyo3::intern!(py, "__traceback__"), traceback);
     }
     let encoded = hooks(py)
-        .and_then(|hooks| hooks.encode_exception.bind(py).call1((error.value(py),)))
+        .and_then(|hooks| {
+            let encode = hooks.encode_exception.bind(py);
+            let encode = || encode.call1((error.value(py),));
+            // It tries what works, and would take what the shortage itself does for what does not.
+            if is_shortage(py, error) {
+                mosaic_runtime::descriptors::with_reserve(encode)
+            } else {
+                with_reserve(py, encode)
+            }
+        })
         .and_then(|encoded| encoded.extract::<(String, Vec<u8>)>());
     let mut failure = Failure::new(FailureKind::Raised, String::new());
     match encoded {

@@ -13,7 +13,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::encode::note;
-use crate::hooks::cached;
+use crate::hooks::{cached, loss_error};
 use crate::host::{Host, engine_error, host};
 use crate::waiting::{block, lock};
 
@@ -110,6 +110,7 @@ impl Segment {
                 Memory::Bytes(UnsafeCell::new(bytes))
             }
             Part::Stored(stored) => Memory::View(Looked::at(py, &stored)?),
+            Part::Lost(loss) => return Err(loss_error(py, &loss)),
         };
         Ok(Self { memory })
     }

@@ -17,7 +17,7 @@ use pyo3::types::{PyList, PyTuple, PyType, PyWeakrefReference};
 
 use crate::decode::decode_value;
 use crate::encode::MSGPACK;
-use crate::hooks::{cached, error, hooks};
+use crate::hooks::{cached, error, hooks, with_reserve};
 use crate::host::Host;
 use crate::loops::resolve;
 use crate::waiting::{Target, TaskResult, Waiting, block, deadline, lock};
@@ -182,14 +182,14 @@ impl Task {
             FailureKind::ObjectLost => "object_lost",
             FailureKind::Rejected => "rejected",
             FailureKind::Internal => "internal",
+            FailureKind::Descriptors => "descriptors",
+            FailureKind::Memory => "memory",
         };
         let detail = (!failure.detail.body.is_empty()).then_some(&failure.detail.body[..]);
-        let exception = hooks(py)?.decode_failure.bind(py).call1((
-            kind,
-            &failure.message,
-            &failure.context,
-            detail,
-        ))?;
+        let decode = hooks(py)?.decode_failure.bind(py);
+        let exception = with_reserve(py, || {
+            decode.call1((kind, &failure.message, &failure.context, detail))
+        })?;
         Ok(Some(Self::remember(slf, &exception)))
     }
 

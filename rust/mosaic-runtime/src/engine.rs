@@ -465,6 +465,7 @@ impl Engine {
         if shared.me == RuntimeId::HEAD {
             shared.directory.remove();
         }
+        drop(lock(&shared.descriptors).take());
     }
 }
 

@@ -106,7 +106,13 @@ impl Inlet {
                 brought = true;
             });
             let count = match received {
-                Ok(count) => count,
+                Ok(received) => {
+                    if received.truncated {
+                        brought = true;
+                        arrived.truncated();
+                    }
+                    received.count
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),

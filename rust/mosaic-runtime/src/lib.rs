@@ -27,6 +27,7 @@ mod blocking;
 pub mod cell;
 pub mod closures;
 pub mod compression;
+pub mod descriptors;
 pub mod directory;
 pub mod engine;
 mod error;

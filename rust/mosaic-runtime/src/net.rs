@@ -4,7 +4,7 @@ use std::io;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mosaic_core::event::Member;
 use mosaic_core::id::RuntimeId;
@@ -19,12 +19,15 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use crate::auth::{self, AuthError, Secret};
+use crate::descriptors;
 use crate::inlet::Inlet;
 use crate::peer::Stream;
 use crate::shared::Shared;
 
 /// Connections of an engine that may be in the handshake at a time; more wait in the listener's backlog.
 const HALF_OPEN: usize = 64;
+/// How long to wait before another try where there are no descriptors left: nothing tells when there are some again.
+pub(crate) const SHORTAGE: Duration = Duration::from_millis(50);
 
 /// Accept connections until the engine ends.
 pub(crate) async fn listen(shared: Arc<Shared>, socket: std::os::unix::net::UnixListener) {
@@ -66,8 +69,9 @@ pub(crate) async fn accept_each<F, S>(
                     served(stream, peer).await;
                 });
             }
+            Err(error) if descriptors::are_short(&error) && descriptors::spend_reserve() => {}
             // Out of descriptors, most likely: whoever wants in keeps waiting in the backlog.
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(_) => tokio::time::sleep(SHORTAGE).await,
         }
     }
 }
@@ -80,7 +84,17 @@ pub(crate) async fn dial(shared: Arc<Shared>, to: RuntimeId) {
 }
 
 async fn open(shared: &Shared, to: RuntimeId) -> Result<UnixStream, AuthError> {
-    let mut stream = UnixStream::connect(shared.directory.socket(to)).await?;
+    let given_up = Instant::now() + auth::HANDSHAKE_LIMIT;
+    let mut stream = loop {
+        match UnixStream::connect(shared.directory.socket(to)).await {
+            Err(error) if descriptors::are_short(&error) && Instant::now() < given_up => {
+                if !descriptors::spend_reserve() {
+                    tokio::time::sleep(SHORTAGE).await;
+                }
+            }
+            connected => break connected?,
+        }
+    };
     auth::connect(&mut stream, shared.directory.secret(), shared.me).await?;
     Ok(stream)
 }

@@ -1,7 +1,8 @@
 //! Bytes and open files over a Unix socket (`SCM_RIGHTS`, unix(7)).
 //!
 //! A file arrives no later than the first byte of the write that it went with. What a message says of its files
-//! stands behind its first bytes, so that they are always there before they are spoken of.
+//! stands behind its first bytes, so that they are always there before they are spoken of, unless this process has no
+//! descriptor left for them: then the bytes come without (`MSG_CTRUNC`).
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -9,8 +10,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
-/// Most files of one write: the kernel takes 253.
-pub(crate) const MOST_FILES: usize = 250;
+/// Most files of one write. The kernel takes 253; but they come all at once, and a process that may have 256 open is to
+/// find room for them.
+pub(crate) const MOST_FILES: usize = 32;
 
 /// Write without blocking.
 pub(crate) fn write(socket: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -53,13 +55,21 @@ const SIZE: usize = size_of::<libc::c_int>();
 #[repr(align(8))]
 struct Control([MaybeUninit<u8>; 1040]);
 
-/// Read into `buffer` without blocking; returns how many bytes were read, and hands over the files that came
-/// with them.
+/// What a read brought.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Received {
+    /// How many bytes.
+    pub(crate) count: usize,
+    /// Files that came along were lost: this process had no descriptors for them.
+    pub(crate) truncated: bool,
+}
+
+/// Read into `buffer` without blocking; hands over the files that came with what was read.
 pub(crate) fn receive(
     socket: BorrowedFd<'_>,
     buffer: &mut [MaybeUninit<u8>],
     mut file: impl FnMut(OwnedFd),
-) -> io::Result<usize> {
+) -> io::Result<Received> {
     let mut control = Control([const { MaybeUninit::uninit() }; 1040]);
     let mut slice = libc::iovec {
         iov_base: buffer.as_mut_ptr().cast(),
@@ -101,7 +111,10 @@ pub(crate) fn receive(
             message = libc::CMSG_NXTHDR(&raw const header, message);
         }
     }
-    Ok(count.cast_unsigned())
+    Ok(Received {
+        count: count.cast_unsigned(),
+        truncated: header.msg_flags & libc::MSG_CTRUNC != 0,
+    })
 }
 
 #[cfg(test)]
@@ -120,8 +133,13 @@ mod tests {
         let sent = send(near.as_fd(), &[IoSlice::new(b"hello")], &ends).expect("sent");
         assert_eq!(sent, 5);
         let (mut buffer, mut files) = ([MaybeUninit::uninit(); 16], Vec::new());
-        let count = receive(far.as_fd(), &mut buffer, |file| files.push(file)).expect("received");
-        assert_eq!((count, files.len()), (5, MOST_FILES));
+        let received =
+            receive(far.as_fd(), &mut buffer, |file| files.push(file)).expect("received");
+        let whole = Received {
+            count: 5,
+            truncated: false,
+        };
+        assert_eq!((received, files.len()), (whole, MOST_FILES));
         for (index, (_, write)) in pipes.iter().enumerate() {
             rustix::io::write(write, &[index as u8]).expect("written");
         }

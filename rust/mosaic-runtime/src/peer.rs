@@ -9,6 +9,8 @@ use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use mosaic_core::wire::{FrameWriter, Message, WireError};
 use tokio::io::Interest;
@@ -21,6 +23,17 @@ use crate::store::lending::{Lending, Passed};
 
 /// The most slices a single write is given.
 const SLICES: usize = 64;
+/// How long to wait before another try where the system was short of something.
+const SHORTAGE: Duration = Duration::from_millis(2);
+
+/// Whether a write was refused for want of something that comes back: memory, or files in flight, of which a user may
+/// have as many as a process may have open.
+fn is_shortage(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::ETOOMANYREFS | libc::ENOBUFS | libc::ENOMEM | libc::EMFILE | libc::ENFILE)
+    )
+}
 
 /// Where the frames to one runtime go.
 #[derive(Debug, Default)]
@@ -41,6 +54,8 @@ pub(crate) struct Peer {
 pub(crate) struct Stream {
     socket: Arc<UnixStream>,
     room_wanted: Notify,
+    /// It was not the socket that had no room, but the system.
+    short: AtomicBool,
 }
 
 impl Stream {
@@ -48,12 +63,18 @@ impl Stream {
         Arc::new(Self {
             socket,
             room_wanted: Notify::new(),
+            short: AtomicBool::new(false),
         })
     }
 
     /// Returns once somebody was refused for want of room and there is room again.
     pub(crate) async fn room(&self) -> io::Result<()> {
         self.room_wanted.notified().await;
+        if self.short.swap(false, Ordering::AcqRel) {
+            // Nothing tells when the system has room again: others' files in flight count too.
+            tokio::time::sleep(SHORTAGE).await;
+            return Ok(());
+        }
         // Only now: whoever is registered for room is woken whenever the peer reads.
         let socket = net::watch(Arc::clone(&self.socket), Interest::WRITABLE)?;
         socket.writable().await?.retain_ready();
@@ -117,6 +138,11 @@ impl Peer {
                     self.blocked = true;
                     stream.room_wanted.notify_one();
                 }
+                Err(error) if is_shortage(&error) => {
+                    self.blocked = true;
+                    stream.short.store(true, Ordering::Release);
+                    stream.room_wanted.notify_one();
+                }
                 Err(_) => return,
             }
         }
@@ -132,14 +158,14 @@ fn write_with_files(
 ) -> io::Result<usize> {
     let length: usize = slices.iter().map(|slice| slice.len()).sum();
     let due = |at: u64| at < start + length as u64;
-    let count = files.iter().take_while(|(at, _)| due(*at)).count();
-    // More files than one write takes: a byte goes with those that fit, before anything speaks of the others.
-    let first = slices.iter().find(|slice| !slice.is_empty());
-    let one = first.map(|slice| IoSlice::new(&slice[..1]));
-    let (now, slices) = match &one {
-        Some(one) if count > MOST_FILES => (MOST_FILES, std::slice::from_ref(one)),
-        _ => (count, slices),
-    };
+    let due = files.iter().take_while(|(at, _)| due(*at)).count();
+    let now = due.min(MOST_FILES);
+    // Of more files than one write takes, those that fit go with what is before the frame of the next; or with a byte
+    // of that frame, before it speaks of the others.
+    let next = files.get(now).filter(|_| due > now);
+    let room = next.map_or(length, |(at, _)| at.saturating_sub(start).max(1) as usize);
+    let mut short = [IoSlice::new(&[]); SLICES];
+    let slices = cut(slices, room, &mut short);
     let passed: Vec<_> = files
         .iter()
         .take(now)
@@ -148,4 +174,26 @@ fn write_with_files(
     let written = passing::send(stream.socket.as_fd(), slices, &passed)?;
     files.drain(..now);
     Ok(written)
+}
+
+/// The first `room` bytes of these slices, in `out`.
+fn cut<'a, 'b>(
+    slices: &'b [IoSlice<'a>],
+    room: usize,
+    out: &'b mut [IoSlice<'a>; SLICES],
+) -> &'b [IoSlice<'a>]
+where
+    'b: 'a,
+{
+    let (mut left, mut count) = (room, 0);
+    for (slice, place) in slices.iter().zip(out.iter_mut()) {
+        if left == 0 {
+            break;
+        }
+        let length = left.min(slice.len());
+        *place = IoSlice::new(&slice[..length]);
+        left -= length;
+        count += 1;
+    }
+    &out[..count]
 }

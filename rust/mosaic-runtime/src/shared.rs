@@ -16,6 +16,7 @@ use rustix::process;
 use tokio::sync::Notify;
 
 use crate::cell::TaskCell;
+use crate::descriptors::Descriptors;
 use crate::directory::Directory;
 use crate::executor::Executor;
 use crate::inlet::Inlets;
@@ -47,6 +48,8 @@ pub(crate) struct Shared {
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) max_pending: usize,
     pub(crate) state: Mutex<State>,
+    /// As long as it runs.
+    pub(crate) descriptors: Mutex<Option<Descriptors>>,
     pub(crate) inbox: Mutex<Vec<Event<Arc<TaskCell>>>>,
     /// Who takes part, by name: to be looked up without a wait for the state.
     pub(crate) names: Mutex<FxHashMap<String, RuntimeId>>,

@@ -9,6 +9,7 @@ use mosaic_core::machine::{Config as Rules, Machine};
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
+use crate::descriptors::Descriptors;
 use crate::directory::Directory;
 use crate::engine::Engine;
 use crate::error::EngineError;
@@ -89,6 +90,7 @@ impl Engine {
         node: Option<(Launch, Option<(Attached, Bound)>)>,
     ) -> Result<Self, EngineError> {
         let (me, uid) = (seat.runtime, seat.uid);
+        let descriptors = Descriptors::raise(seat.head.is_some());
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -124,6 +126,7 @@ impl Engine {
                 dirty: Vec::new(),
                 arrivals: Arrivals::default(),
             }),
+            descriptors: Mutex::new(Some(descriptors)),
             inbox: Mutex::default(),
             names: Mutex::default(),
             notes: Mutex::default(),

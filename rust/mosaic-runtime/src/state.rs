@@ -6,7 +6,7 @@ use mosaic_core::call::{Failure, FailureKind, Outcome, ReadyCall};
 use mosaic_core::event::{Action, Event};
 use mosaic_core::id::RuntimeId;
 use mosaic_core::machine::Machine;
-use mosaic_core::wire::Message;
+use mosaic_core::wire::{Message, WireError};
 use rustc_hash::FxHashMap;
 
 use crate::cell::TaskCell;
@@ -87,7 +87,7 @@ impl State {
             Peer::default()
         });
         if let Err(error) = peer.push(message, &shared.store) {
-            return self.unsendable(message, to, &error.to_string(), shared);
+            return self.unsendable(message, to, &error, shared);
         }
         if !peer.dirty {
             peer.dirty = true;
@@ -100,15 +100,16 @@ impl State {
         &mut self,
         message: &Message,
         to: RuntimeId,
-        reason: &str,
+        reason: &WireError,
         shared: &Shared,
     ) {
+        let kind = match reason {
+            WireError::Lost(loss) => loss.kind(),
+            _ => FailureKind::Rejected,
+        };
         let refused = || {
-            Outcome::Failed(Failure::new(
-                FailureKind::Rejected,
-                format!("it cannot be sent: {reason}"),
-            ))
-            .into()
+            let text = format!("it cannot be sent: {reason}");
+            Outcome::Failed(Failure::new(kind, text)).into()
         };
         match message {
             Message::Call(call) => {

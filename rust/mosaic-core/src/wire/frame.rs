@@ -7,9 +7,12 @@
 //! - WIRE-3: a large body or segment is never copied on its way out; on its way in it is read into an
 //!   allocation of its own, except for what had come with the bytes before it.
 //! - WIRE-4: of a segment in a store only a description travels, however large the segment.
+//! - WIRE-5: a frame whose header can be read costs nothing but its own value, whatever is wrong with the rest of it:
+//!   the bytes that cannot be had are skipped, and the message says why they are not there.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -17,7 +20,7 @@ use super::header::{self, Body, COPY_BELOW};
 use super::stored::{Borrower, LONGEST_DESCRIPTION, Lender, STORED};
 use super::{Limits, Message, PROTOCOL_VERSION, WireError};
 use crate::call::Source;
-use crate::payload::{Few, Segment};
+use crate::payload::{Few, Loss, Segment};
 
 const PREFIX: usize = 16;
 /// From this length on, a part is written by reference: below it, copying costs less than another slice
@@ -74,6 +77,12 @@ impl FrameWriter {
                 limit,
             });
         }
+        if let Some(loss) = segments.iter().find_map(|segment| match segment {
+            Segment::Lost(loss) => Some(loss),
+            _ => None,
+        }) {
+            return Err(WireError::Lost(Arc::clone(loss)));
+        }
         let block = match dependencies {
             [] => BytesMut::new(),
             dependencies => header::encode_dependencies(dependencies)?,
@@ -88,6 +97,7 @@ impl FrameWriter {
             self.tail.put_u64_le(match segment {
                 Segment::Bytes(bytes) => bytes.len() as u64,
                 Segment::Stored(_) => STORED | lengths.next().copied().unwrap_or_default(),
+                Segment::Lost(_) => 0,
             });
         }
         let header_start = self.tail.len();
@@ -138,6 +148,7 @@ impl FrameWriter {
                         let length = lengths.next().copied().unwrap_or_default() as usize;
                         self.append(&descriptions.split_to(length).freeze());
                     }
+                    Segment::Lost(_) => {}
                 }
             }
         }
@@ -210,10 +221,27 @@ struct Partial {
     header: Bytes,
     /// Lengths of the body and of the segments; of stored segments, those of their descriptions, marked.
     lengths: Vec<u64>,
-    /// Those that are complete.
-    parts: Vec<Bytes>,
-    /// The part that is being read into its own allocation.
+    /// Those that are complete, or are not to be had for that reason. Of a body that is not to be had the front is here.
+    parts: Vec<(Bytes, Option<Loss>)>,
+    /// Why nothing but the descriptions is to be had.
+    refused: Option<Loss>,
+    /// The part that is being read, once it is decided how.
+    current: Option<Part>,
+}
+
+/// A part of a frame on its way in.
+#[derive(Debug)]
+struct Part {
+    /// How many bytes of it are kept.
+    kept: usize,
+    /// How many of those behind are still to be skipped.
+    skipped: u64,
+    /// Why they are.
+    loss: Option<Loss>,
+    /// Its own allocation, if it is long.
     large: Option<BytesMut>,
+    /// What was kept, once that is here.
+    here: Option<Bytes>,
 }
 
 /// Bytes from one peer, on their way to messages.
@@ -254,7 +282,7 @@ impl FrameReader {
         let large = self
             .partial
             .as_mut()
-            .and_then(|partial| partial.large.as_mut());
+            .and_then(|partial| partial.current.as_mut()?.large.as_mut());
         match large {
             Some(large) if large.len() < large.capacity() => large,
             _ => {
@@ -295,7 +323,8 @@ impl FrameReader {
             }
             let prefix = self.prefix()?;
             let head = PREFIX + 8 * prefix.segments + prefix.header;
-            if prefix.segments == 0 && prefix.body < COPY_BELOW as u64 {
+            let fits = prefix.body <= self.limits.payload;
+            if fits && prefix.segments == 0 && prefix.body < COPY_BELOW as u64 {
                 return self.short(&prefix, head + prefix.body as usize);
             }
             if self.buffer.len() < head {
@@ -315,21 +344,14 @@ impl FrameReader {
         }
         let kind = bytes.get_u8();
         let (segments, header, body) = (bytes.get_u16_le(), bytes.get_u32_le(), bytes.get_u64_le());
-        let check = |what, length, limit| match length {
-            length if length > limit => Err(WireError::TooLong {
-                what,
-                length,
-                limit,
-            }),
-            _ => Ok(()),
-        };
-        check(
-            "number of segments",
-            u64::from(segments),
-            u64::from(self.limits.segments),
-        )?;
-        check("header", u64::from(header), u64::from(self.limits.header))?;
-        check("body", body, self.limits.payload)?;
+        // What is too long elsewhere is skipped: the header says whose it is.
+        if header > self.limits.header {
+            return Err(WireError::TooLong {
+                what: "header",
+                length: u64::from(header),
+                limit: u64::from(self.limits.header),
+            });
+        }
         Ok(Prefix {
             kind,
             segments: usize::from(segments),
@@ -345,7 +367,7 @@ impl FrameReader {
             return Ok(None);
         }
         let (header, body) = self.buffer[PREFIX..length].split_at(prefix.header);
-        let message = header::decode(prefix.kind, header, Body::Borrowed(body), Few::new())?;
+        let message = header::decode(prefix.kind, header, Body::Borrowed(body), Few::new(), None)?;
         self.buffer.advance(length);
         Ok(Some(message))
     }
@@ -358,22 +380,29 @@ impl FrameReader {
         let mut total = prefix.body;
         for _ in 0..prefix.segments {
             let length = bytes.get_u64_le();
-            if length & STORED != 0 && length & !STORED > LONGEST_DESCRIPTION {
-                return Err(WireError::TooLong {
-                    what: "description of a segment",
-                    length: length & !STORED,
-                    limit: LONGEST_DESCRIPTION,
-                });
-            }
             total = total.saturating_add(length & !STORED);
             lengths.push(length);
         }
-        if total > self.limits.payload {
-            return Err(WireError::TooLong {
-                what: "payload",
-                length: total,
-                limit: self.limits.payload,
+        let refused = [
+            (
+                "number of segments",
+                prefix.segments as u64,
+                u64::from(self.limits.segments),
+            ),
+            ("payload", total, self.limits.payload),
+        ];
+        let refused = refused
+            .into_iter()
+            .find(|(_, length, limit)| length > limit)
+            .map(|(what, length, limit)| Loss::TooLong {
+                what,
+                length,
+                limit,
             });
+        if refused.is_some() {
+            // Before that much is skipped: bytes that make no header are no frame.
+            let nothing = Body::Owned(Bytes::new());
+            header::decode(prefix.kind, &bytes, nothing, Few::new(), refused.clone())?;
         }
         let parts = Vec::with_capacity(lengths.len());
         Ok(Partial {
@@ -381,7 +410,8 @@ impl FrameReader {
             header: bytes,
             lengths,
             parts,
-            large: None,
+            refused,
+            current: None,
         })
     }
 
@@ -389,66 +419,129 @@ impl FrameReader {
         let Some(partial) = &mut self.partial else {
             return Ok(None);
         };
-        while let Some(&length) = partial.lengths.get(partial.parts.len()) {
-            let Some(wanted) = usize::try_from(length & !STORED).ok() else {
-                return Err(WireError::Memory(length));
+        while partial.parts.len() < partial.lengths.len() {
+            let part = match partial.current.take() {
+                Some(part) => part,
+                None => partial.next_part()?,
             };
-            if wanted < LARGE {
-                if self.buffer.len() < wanted {
-                    self.needed = wanted;
-                    return Ok(None);
+            let part = partial.current.insert(part);
+            if part.here.is_none() {
+                match part.read(&mut self.buffer) {
+                    Ok(here) => part.here = Some(here),
+                    Err(needed) => {
+                        self.needed = needed;
+                        return Ok(None);
+                    }
                 }
-                partial.parts.push(self.buffer.split_to(wanted).freeze());
-                continue;
             }
-            let large = match &mut partial.large {
-                Some(large) => large,
-                none => {
-                    probe(length)?;
-                    none.insert(BytesMut::with_capacity(wanted))
-                }
-            };
-            let missing = wanted.saturating_sub(large.len()).min(self.buffer.len());
-            large.extend_from_slice(&self.buffer[..missing]);
-            self.buffer.advance(missing);
-            if large.len() < wanted {
+            let skipped = (self.buffer.len() as u64).min(part.skipped);
+            self.buffer.advance(skipped as usize);
+            part.skipped -= skipped;
+            if part.skipped > 0 {
                 self.needed = 0;
                 return Ok(None);
             }
-            let Some(mut large) = partial.large.take() else {
-                return Ok(None);
-            };
-            if large.len() > wanted {
-                // The allocator gave more than was asked for, and the reader used it.
-                self.buffer.extend_from_slice(&large[wanted..]);
-                large.truncate(wanted);
+            if let Some(part) = partial.current.take() {
+                let here = part.here.unwrap_or_default();
+                partial.parts.push((here, part.loss));
             }
-            partial.parts.push(large.freeze());
         }
         let Some(partial) = self.partial.take() else {
             return Ok(None);
         };
         self.needed = PREFIX;
         let mut parts = partial.parts.into_iter();
-        let body = parts.next().unwrap_or_default();
+        let (body, loss) = parts.next().unwrap_or_default();
         let segments = parts.zip(&partial.lengths[1..]);
-        let segments = segments.map(|(part, length)| {
-            if length & STORED == 0 {
-                Ok(Segment::Bytes(part))
-            } else {
-                borrower.find(&part).map(Segment::Stored)
+        let segments = segments.map(|((part, loss), length)| {
+            let lost = |loss: Loss| Segment::Lost(loss.into());
+            match loss {
+                Some(loss) => lost(loss),
+                None if length & STORED == 0 => Segment::Bytes(part),
+                None => borrower.find(&part).map_or_else(lost, Segment::Stored),
             }
         });
-        let segments = segments.collect::<Result<_, _>>()?;
-        header::decode(partial.kind, &partial.header, Body::Owned(body), segments).map(Some)
+        let segments = segments.collect();
+        let body = Body::Owned(body);
+        header::decode(partial.kind, &partial.header, body, segments, loss).map(Some)
     }
 }
 
-/// A claim that cannot be met ends the connection, not the process.
-fn probe(length: u64) -> Result<(), WireError> {
-    let wanted = usize::try_from(length).map_err(|_| WireError::Memory(length))?;
-    if length >= PROBE && Vec::<u8>::new().try_reserve_exact(wanted).is_err() {
-        return Err(WireError::Memory(length));
+impl Partial {
+    /// How the next part is read: whole, if it is to be had.
+    fn next_part(&self) -> Result<Part, WireError> {
+        let place = self.parts.len();
+        let length = self.lengths.get(place).copied().unwrap_or_default();
+        let (stored, length) = (length & STORED != 0, length & !STORED);
+        let loss = match &self.refused {
+            _ if stored => (length > LONGEST_DESCRIPTION).then_some(Loss::TooLong {
+                what: "description of a segment",
+                length,
+                limit: LONGEST_DESCRIPTION,
+            }),
+            Some(refused) => Some(refused.clone()),
+            None => (!is_there(length)).then_some(Loss::Memory(length)),
+        };
+        let kept = match &loss {
+            None => length,
+            // The references at its front are counted.
+            Some(loss) if place == 0 => {
+                if self.refused.is_none() {
+                    // Before that much is skipped, as in `begin`.
+                    let nothing = Body::Owned(Bytes::new());
+                    let segments = Few::new();
+                    header::decode(
+                        self.kind,
+                        &self.header,
+                        nothing,
+                        segments,
+                        Some(loss.clone()),
+                    )?;
+                }
+                let front = header::references_of(self.kind, &self.header).min(length);
+                if is_there(front) { front } else { 0 }
+            }
+            Some(_) => 0,
+        };
+        let large = kept >= LARGE as u64;
+        Ok(Part {
+            kept: kept as usize,
+            skipped: length - kept,
+            loss,
+            large: large.then(|| BytesMut::with_capacity(kept as usize)),
+            here: None,
+        })
     }
-    Ok(())
+}
+
+impl Part {
+    /// What is kept of it, once all of that has come. Until then: how long the read buffer must be for the next step.
+    fn read(&mut self, buffer: &mut BytesMut) -> Result<Bytes, usize> {
+        let Some(large) = &mut self.large else {
+            if buffer.len() < self.kept {
+                return Err(self.kept);
+            }
+            return Ok(buffer.split_to(self.kept).freeze());
+        };
+        let missing = self.kept.saturating_sub(large.len()).min(buffer.len());
+        large.extend_from_slice(&buffer[..missing]);
+        buffer.advance(missing);
+        if large.len() < self.kept {
+            return Err(0);
+        }
+        if large.len() > self.kept {
+            // The allocator gave more than was asked for, and the reader used it.
+            buffer.extend_from_slice(&large[self.kept..]);
+            large.truncate(self.kept);
+        }
+        Ok(self.large.take().unwrap_or_default().freeze())
+    }
+}
+
+/// Whether memory for a part is to be had: a claim that cannot be met costs its value, not the process.
+fn is_there(length: u64) -> bool {
+    let Ok(wanted) = usize::try_from(length) else {
+        return false;
+    };
+    length < PROBE || Vec::<u8>::new().try_reserve_exact(wanted).is_ok()
 }

@@ -20,6 +20,9 @@
 //!
 //! What may grow long (references, dependencies, values) is in the body, so that a header stays short.
 //! All integers are little-endian. Lengths are checked against [`Limits`] before anything is allocated.
+//!
+//! A frame whose header can be read is always a message: of what cannot be had of its body and segments (too long, no
+//! memory, no descriptor, malformed) the message says why it is not there ([`crate::payload::Segment::Lost`]).
 
 mod frame;
 mod header;
@@ -34,7 +37,7 @@ use std::sync::Arc;
 use crate::call::{Call, Outcome};
 use crate::event::{Member, Role};
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
-use crate::payload::Payload;
+use crate::payload::{Loss, Payload};
 
 /// Version of everything in this module; peers of another version are refused in the handshake.
 pub const PROTOCOL_VERSION: u8 = 1;
@@ -166,8 +169,8 @@ pub enum Message {
     Pong,
 }
 
-/// Why bytes could not be turned into a message, or a message into bytes. A connection on which it
-/// happened cannot be used any more.
+/// Why bytes could not be turned into a message, or a message into bytes. A connection from which bytes came that
+/// make no message cannot be used any more: what a frame *contains* may be lost ([`Loss`]) without that.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum WireError {
     /// The peer speaks another version.
@@ -189,9 +192,9 @@ pub enum WireError {
     /// Not what the kind of message asks for.
     #[error("malformed frame: {0}")]
     Malformed(&'static str),
-    /// The memory for a large part could not be had.
-    #[error("no memory for a segment of {0} bytes")]
-    Memory(u64),
+    /// Part of what was to be sent is not here itself.
+    #[error("{0}")]
+    Lost(Arc<Loss>),
 }
 
 /// Bounds on what a frame may claim.

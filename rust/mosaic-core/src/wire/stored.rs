@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use super::WireError;
-use crate::payload::Stored;
+use crate::payload::{Loss, Stored};
 
 /// Longest description of a stored segment, in bytes.
 pub const LONGEST_DESCRIPTION: u64 = 256;
@@ -27,8 +27,8 @@ pub trait Borrower {
     /// The segment of a description, in the order in which they were written.
     ///
     /// # Errors
-    /// The description makes no sense; the connection is of no more use.
-    fn find(&mut self, description: &[u8]) -> Result<Arc<dyn Stored>, WireError>;
+    /// The segment cannot be had: the value that it belongs to is lost, and nothing else.
+    fn find(&mut self, description: &[u8]) -> Result<Arc<dyn Stored>, Loss>;
 }
 
 /// For connections over which no stored segment goes.
@@ -44,9 +44,7 @@ impl Lender for NoStore {
 }
 
 impl Borrower for NoStore {
-    fn find(&mut self, _: &[u8]) -> Result<Arc<dyn Stored>, WireError> {
-        Err(WireError::Malformed(
-            "a stored segment where there is no store",
-        ))
+    fn find(&mut self, _: &[u8]) -> Result<Arc<dyn Stored>, Loss> {
+        Err(Loss::Malformed("a stored segment where there is no store"))
     }
 }

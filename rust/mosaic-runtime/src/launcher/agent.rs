@@ -19,6 +19,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 
 use super::protocol::{FromAgent, ToAgent, ToChild, WINDOW, cost, read, write};
 use super::{AGENT_SOCKET, HALF_OPEN, guard};
+use crate::descriptors::Descriptors;
 use crate::directory::{self, Directory};
 use crate::engine::EngineError;
 use crate::net::{accept_each, peer_gone};
@@ -119,6 +120,8 @@ pub(crate) struct Heads {
     place: Directory,
     turn: Mutex<()>,
     closing: watch::Sender<bool>,
+    /// Pipes to many processes.
+    descriptors: Lock<Option<Descriptors>>,
 }
 
 impl Heads {
@@ -132,6 +135,7 @@ impl Heads {
             place,
             turn: Mutex::new(()),
             closing: watch::Sender::new(false),
+            descriptors: Lock::new(Some(Descriptors::raise(false))),
         });
         tokio::spawn(accept(Arc::clone(&heads), listener));
         Ok(heads)
@@ -141,6 +145,7 @@ impl Heads {
     pub(crate) async fn close(&self) {
         self.closing.send_replace(true);
         drop(self.turn.lock().await);
+        drop(lock(&self.descriptors).take());
     }
 }
 

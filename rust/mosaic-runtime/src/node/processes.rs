@@ -6,7 +6,7 @@
 //! The end of a process is what the kernel says of it (a pidfd). What it printed before is told first, and what its
 //! methods left running is ended before it is reaped, while its number is nobody else's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -25,8 +25,9 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use super::death::{AtStart, reap};
+use crate::descriptors;
 use crate::memory::{Group, KillCounts, own_peak};
-use crate::net::child_ended;
+use crate::net::{SHORTAGE, child_ended};
 use crate::printed::{Rounds, Stream};
 use crate::shared::lock;
 
@@ -102,6 +103,8 @@ pub(crate) trait Audience: Send + Sync + 'static {
 pub(crate) struct Processes<A> {
     audience: A,
     children: Mutex<BTreeMap<RuntimeId, Arc<Watched>>>,
+    /// Those that wait for descriptors.
+    unstarted: Mutex<BTreeSet<RuntimeId>>,
     all_gone: Notify,
     patient: AtomicBool,
     kills: Mutex<KillCounts>,
@@ -121,6 +124,7 @@ impl<A: Audience> Processes<A> {
         Arc::new(Self {
             audience,
             children: Mutex::default(),
+            unstarted: Mutex::default(),
             all_gone: Notify::new(),
             patient: AtomicBool::new(false),
             kills: Mutex::new(KillCounts::now()),
@@ -128,15 +132,27 @@ impl<A: Audience> Processes<A> {
         })
     }
 
-    /// Start one. The reason comes back if it cannot be.
+    /// Start one, once there are descriptors for it. The reason comes back if it cannot be.
     pub(crate) fn start(self: &Arc<Self>, program: &Program, start: &Start) -> Result<(), String> {
         let cannot = |error: io::Error| {
             let name = program.command.first().cloned().unwrap_or_default();
             format!("cannot start {} with {name:?}: {error}", start.uid)
         };
-        let mut child = spawn(program, start).map_err(cannot)?;
+        match spawn(program, start) {
+            Ok(child) => self.watch(child, start),
+            Err(error) if descriptors::are_short(&error) => {
+                lock(&self.unstarted).insert(RuntimeId(start.runtime));
+                let (program, start) = (program.clone(), start.clone());
+                tokio::spawn(start_later(Arc::clone(self), program, start));
+            }
+            Err(error) => return Err(cannot(error)),
+        }
+        Ok(())
+    }
+
+    fn watch(self: &Arc<Self>, mut child: Child, start: &Start) {
         let Some(pid) = Pid::from_raw(child.id().cast_signed()) else {
-            return Ok(());
+            return;
         };
         let watched = Arc::new(Watched {
             pid,
@@ -174,11 +190,11 @@ impl<A: Audience> Processes<A> {
             outputs,
             finish,
         ));
-        Ok(())
     }
 
     /// Kill one, if it still runs.
     pub(crate) fn kill(&self, runtime: RuntimeId) {
+        lock(&self.unstarted).remove(&runtime);
         if let Some(watched) = lock(&self.children).get(&runtime) {
             let _ = kill_process(watched.pid, Signal::KILL);
         }
@@ -186,6 +202,7 @@ impl<A: Audience> Processes<A> {
 
     /// Kill all.
     pub(crate) fn kill_all(&self) {
+        lock(&self.unstarted).clear();
         for watched in lock(&self.children).values() {
             let _ = kill_process(watched.pid, Signal::KILL);
         }
@@ -210,6 +227,33 @@ impl<A: Audience> Processes<A> {
             RUN_DRY
         }
     }
+}
+
+/// Try again to start a process, until it is not wanted any more: nothing tells when there are descriptors again.
+async fn start_later<A: Audience>(processes: Arc<Processes<A>>, program: Program, start: Start) {
+    let runtime = RuntimeId(start.runtime);
+    let how = loop {
+        tokio::time::sleep(SHORTAGE).await;
+        if !lock(&processes.unstarted).contains(&runtime) {
+            break "was not started".to_owned();
+        }
+        match spawn(&program, &start) {
+            Ok(child) => {
+                lock(&processes.unstarted).remove(&runtime);
+                return processes.watch(child, &start);
+            }
+            Err(error) if descriptors::are_short(&error) => {}
+            Err(error) => break format!("cannot be started: {error}"),
+        }
+    };
+    lock(&processes.unstarted).remove(&runtime);
+    let end = Ended {
+        how,
+        last_words: String::new(),
+        dried_ms: 0,
+    };
+    processes.audience.ended(runtime, end).await;
+    processes.all_gone.notify_one();
 }
 
 fn spawn(program: &Program, start: &Start) -> io::Result<Child> {
@@ -241,6 +285,7 @@ fn spawn(program: &Program, start: &Start) -> io::Result<Child> {
         .envs(shared)
         .envs(own)
         .env(super::PARENT, std::process::id().to_string())
+        .envs(descriptors::given().map(|given| (descriptors::VARIABLE, given.to_string())))
         .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

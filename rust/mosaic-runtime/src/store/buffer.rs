@@ -1,7 +1,6 @@
 //! Buffers: bytes that do not change, in memory or on disk, counted as long as anybody refers to them.
 
 use std::any::Any;
-use std::fs::File;
 use std::sync::{Arc, Mutex, Weak};
 
 use mosaic_core::id::{BufferId, ObjectId, RuntimeId};
@@ -10,7 +9,7 @@ use mosaic_core::payload::{Reference, Stored};
 use super::inner::Inner;
 use super::memory::MemoryFile;
 use super::pool::Extent;
-use super::spill::{Range, Spilled};
+use super::spill::{Range, SpillFile, Spilled};
 use crate::shared::lock;
 
 /// Where the bytes of an own buffer are.
@@ -109,7 +108,7 @@ pub(crate) enum BorrowedPlace {
         offset: usize,
     },
     Disk {
-        file: Arc<File>,
+        file: Arc<SpillFile>,
         range: Range,
     },
 }
@@ -128,5 +127,5 @@ impl Stored for Borrowed {
     }
 }
 
-/// Whose files the memory of a slab are, for what is imported.
+/// Whose the files are that buffers lie in, and which of them, for what is imported.
 pub(crate) type SlabName = (RuntimeId, u64);

@@ -14,16 +14,16 @@ use mosaic_core::id::{BufferId, RuntimeId};
 use mosaic_core::payload::Stored;
 use rustc_hash::FxHashMap;
 
-use super::buffer::{Borrowed, BorrowedPlace, Buffer, Pin, Place, SlabName};
+use super::buffer::{Borrowed, BorrowedPlace, Buffer, Pin, Place};
 use super::keeper::Keeper;
 use super::ledger::Seat;
-use super::memory::MemoryFile;
 use super::pool::{NoMemory, Pool};
 use super::report::{BufferReport, StoreReport};
 use super::settings::{self, bytes};
 use super::spill::Spill;
 use super::view::{Kept, Source, View, Views};
 use super::{Neighbours, StoreError, StoreSettings, memory, pool, spill};
+use crate::descriptors;
 use crate::shared::lock;
 use crate::threads;
 
@@ -37,7 +37,6 @@ pub(crate) struct Inner {
     pub(super) table: Mutex<Table>,
     /// Those that others may look at.
     pub(super) lent: Mutex<FxHashMap<BufferId, Pin>>,
-    pub(super) imports: Mutex<FxHashMap<SlabName, Weak<MemoryFile>>>,
     pub(super) sequence: AtomicU64,
     pub(super) views: Views,
     pub(super) kept: Kept,
@@ -85,7 +84,6 @@ impl Inner {
             spill: Arc::new(Spill::new(directory, limit)),
             table: Mutex::default(),
             lent: Mutex::default(),
-            imports: Mutex::default(),
             sequence: AtomicU64::new(1),
             views: Views::default(),
             kept: Kept::default(),
@@ -221,6 +219,12 @@ impl Inner {
     fn full(&self, length: usize, memory: &NoMemory, disk: Option<&spill::Refusal>) -> StoreError {
         let limit = self.settings.memory_limit;
         let what = bytes(length as u64);
+        if let NoMemory::System(error) = memory
+            && descriptors::are_short(error)
+        {
+            let text = format!("{what} do not fit into the store");
+            return StoreError::Descriptors(descriptors::shortage(&text));
+        }
         let mut text = match memory {
             NoMemory::Limit => format!(
                 "{what} do not fit into the store: its memory is limited to {} ({})",
@@ -370,5 +374,5 @@ fn closed() -> StoreError {
 }
 
 fn system(error: &io::Error) -> StoreError {
-    StoreError::System(format!("a buffer cannot be shown: {error}"))
+    StoreError::refused("a buffer cannot be shown", error)
 }

@@ -7,32 +7,37 @@
 //!      2     2  the file's place among those of the frame
 //!      4     4  owner
 //!      8     8  the buffer's number
-//!     16     8  the file's number, in memory
+//!     16     8  the file's number in its owner's store
 //!     24     8  offset in the file
 //!     32     8  length
 //!     40     8  length on disk
 //!     48     4  checksum, on disk
+//!     52     8  the file's device
+//!     60     8  the file's number on that
 //! ```
 //!
-//! Integers are little-endian. Files leave in the order of their descriptions, and arrive no later than these.
+//! Integers are little-endian. Files leave in the order of their descriptions, and arrive no later than these, unless the
+//! receiver has no descriptor left for them. What came is found by what it *is* (`LENDING-1`): a file that was lost
+//! leaves every other where it belongs, whichever frame spoke of it. A file that is here already need not have come
+//! (`LENDING-2`).
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use bytes::{Buf, BufMut, BytesMut};
 use mosaic_core::id::{BufferId, RuntimeId};
-use mosaic_core::payload::Stored;
+use mosaic_core::payload::{Loss, Stored};
 use mosaic_core::wire::WireError;
 use mosaic_core::wire::stored::{Borrower, Lender};
 
 use super::Store;
-use super::buffer::{Borrowed, BorrowedPlace, Buffer, Place};
-use super::memory::MemoryFile;
-use super::spill::Range;
+use super::buffer::{Borrowed, BorrowedPlace, Buffer, Place, SlabName};
+use super::memory::{Identity, MemoryFile};
+use super::spill::{Range, SpillFile};
+use crate::descriptors;
 
-const LENGTH: usize = 52;
+const LENGTH: usize = 68;
 const MEMORY: u8 = 0;
 const DISK: u8 = 1;
 
@@ -40,7 +45,7 @@ const DISK: u8 = 1;
 #[derive(Clone, Debug)]
 pub(crate) enum Passed {
     Memory(Arc<MemoryFile>),
-    Disk(Arc<File>),
+    Disk(Arc<SpillFile>),
 }
 
 impl Passed {
@@ -49,6 +54,13 @@ impl Passed {
             (Self::Memory(own), Self::Memory(other)) => Arc::ptr_eq(own, other),
             (Self::Disk(own), Self::Disk(other)) => Arc::ptr_eq(own, other),
             _ => false,
+        }
+    }
+
+    fn identity(&self) -> Identity {
+        match self {
+            Self::Memory(file) => file.identity(),
+            Self::Disk(file) => file.identity,
         }
     }
 }
@@ -91,8 +103,15 @@ impl Lender for Lending<'_> {
                 }
                 Place::Disk(spilled) => {
                     let file = Passed::Disk(Arc::clone(&spilled.file));
-                    let range = spilled.range;
-                    (buffer.id, buffer.length, 0, range.offset, Some(range), file)
+                    let (number, range) = (spilled.file.number, spilled.range);
+                    (
+                        buffer.id,
+                        buffer.length,
+                        number,
+                        range.offset,
+                        Some(range),
+                        file,
+                    )
                 }
             },
             Err(any) => {
@@ -104,12 +123,14 @@ impl Lender for Lending<'_> {
                         (id, length, *slab, *offset as u64, None, file)
                     }
                     BorrowedPlace::Disk { file, range } => {
+                        let number = file.number;
                         let file = Passed::Disk(Arc::clone(file));
-                        (id, length, 0, range.offset, Some(*range), file)
+                        (id, length, number, range.offset, Some(*range), file)
                     }
                 }
             }
         };
+        let identity = file.identity();
         let known = self.files.iter().position(|own| own.is(&file));
         let index = known.unwrap_or_else(|| {
             self.files.push(file);
@@ -125,6 +146,8 @@ impl Lender for Lending<'_> {
         out.put_u64_le(length as u64);
         out.put_u64_le(range.map_or(0, |range| range.stored));
         out.put_u32_le(range.map_or(0, |range| range.checksum));
+        out.put_u64_le(identity.device);
+        out.put_u64_le(identity.number);
         Ok(())
     }
 }
@@ -132,20 +155,35 @@ impl Lender for Lending<'_> {
 /// What came from one peer, and is not described yet.
 #[derive(Debug, Default)]
 pub(crate) struct Arrived {
-    files: VecDeque<OwnedFd>,
-    /// Those of the frame that is being read.
-    frame: Vec<Passed>,
+    files: VecDeque<(Identity, OwnedFd)>,
+    /// Those of the frame that is being read; nothing in the place of one that is not to be had.
+    frame: Vec<Option<Passed>>,
+    /// Files were lost on this connection for want of descriptors.
+    truncated: bool,
 }
 
 impl Arrived {
     /// A file came.
     pub(crate) fn push(&mut self, file: OwnedFd) {
-        self.files.push_back(file);
+        // The system refuses this for no open file.
+        if let Ok(identity) = Identity::of(&file) {
+            self.files.push_back((identity, file));
+        }
+    }
+
+    /// Some did not come: there were no descriptors for them.
+    pub(crate) fn truncated(&mut self) {
+        self.truncated = true;
     }
 
     /// No frame is half read: what was described is held by those who use it.
     pub(crate) fn frame_is_over(&mut self) {
         self.frame.clear();
+    }
+
+    fn take(&mut self, identity: Identity) -> Option<OwnedFd> {
+        let place = self.files.iter().position(|(own, _)| *own == identity)?;
+        self.files.remove(place).map(|(_, file)| file)
     }
 
     pub(crate) fn borrowing<'a>(&'a mut self, store: &'a Store) -> Borrowing<'a> {
@@ -162,35 +200,58 @@ pub(crate) struct Borrowing<'a> {
     arrived: &'a mut Arrived,
 }
 
+/// What a description says of the file.
+struct Named {
+    disk: bool,
+    /// It went with this description.
+    new: bool,
+    index: usize,
+    name: SlabName,
+    identity: Identity,
+}
+
 impl Borrowing<'_> {
-    /// The file of a description.
-    fn file(
-        &mut self,
-        disk: bool,
-        new: bool,
-        index: usize,
-        name: (RuntimeId, u64),
-    ) -> Option<Passed> {
-        if !new {
-            return self.arrived.frame.get(index).cloned();
+    /// The file of a description; nothing if it is not here.
+    fn file(&mut self, named: &Named) -> Result<Option<Passed>, Loss> {
+        let Named {
+            disk, index, name, ..
+        } = *named;
+        if !named.new {
+            let sent = self.arrived.frame.get(index).cloned().flatten();
+            return Ok(sent.or_else(|| self.store.known(disk, name)));
         }
         if index == 0 {
             self.arrived.frame.clear();
         }
-        let file = self.arrived.files.pop_front()?;
-        let file = if disk {
-            Passed::Disk(Arc::new(File::from(file)))
-        } else {
-            Passed::Memory(self.store.import(name, file).ok()?)
+        let came = self.arrived.take(named.identity);
+        let file = match (self.store.known(disk, name), came) {
+            (Some(known), _) => Ok(Some(known)),
+            (None, Some(came)) => self.store.import(disk, name, came).map(Some),
+            (None, None) => Ok(None),
         };
-        self.arrived.frame.push(file.clone());
-        Some(file)
+        let found = file.as_ref().ok().cloned().flatten();
+        self.arrived.frame.push(found);
+        file.map_err(|error| Loss::System(format!("a buffer cannot be shared: {error}")))
+    }
+
+    fn lost(&self, length: usize) -> Loss {
+        if self.arrived.truncated {
+            Loss::Descriptors {
+                length: length as u64,
+                limit: descriptors::limit(),
+            }
+        } else {
+            malformed()
+        }
     }
 }
 
+fn malformed() -> Loss {
+    Loss::Malformed("description of a buffer")
+}
+
 impl Borrower for Borrowing<'_> {
-    fn find(&mut self, description: &[u8]) -> Result<Arc<dyn Stored>, WireError> {
-        let malformed = || WireError::Malformed("description of a buffer");
+    fn find(&mut self, description: &[u8]) -> Result<Arc<dyn Stored>, Loss> {
         if description.len() != LENGTH {
             return Err(malformed());
         }
@@ -200,12 +261,25 @@ impl Borrower for Borrowing<'_> {
             owner: RuntimeId(bytes.get_u32_le()),
             sequence: bytes.get_u64_le(),
         };
-        let (slab, offset, length) = (bytes.get_u64_le(), bytes.get_u64_le(), bytes.get_u64_le());
+        let (number, offset, length) = (bytes.get_u64_le(), bytes.get_u64_le(), bytes.get_u64_le());
         let (stored, checksum) = (bytes.get_u64_le(), bytes.get_u32_le());
+        let identity = Identity {
+            device: bytes.get_u64_le(),
+            number: bytes.get_u64_le(),
+        };
+        // Before anything is refused: what came with this description is not to be left lying.
+        let file = self.file(&Named {
+            disk: kind == DISK,
+            new: new == 1,
+            index: usize::from(index),
+            name: (id.owner, number),
+            identity,
+        });
         let length = usize::try_from(length).map_err(|_| malformed())?;
-        let file = self
-            .file(kind == DISK, new == 1, usize::from(index), (id.owner, slab))
-            .ok_or_else(malformed)?;
+        if let Some(own) = self.store.own(id) {
+            return Ok(own);
+        }
+        let file = file?.ok_or_else(|| self.lost(length))?;
         let place = match (kind, file) {
             (MEMORY, Passed::Memory(file)) => {
                 let offset = usize::try_from(offset).map_err(|_| malformed())?;
@@ -213,7 +287,11 @@ impl Borrower for Borrowing<'_> {
                 if end.is_none_or(|end| end > file.length()) {
                     return Err(malformed());
                 }
-                BorrowedPlace::Memory { file, slab, offset }
+                BorrowedPlace::Memory {
+                    file,
+                    slab: number,
+                    offset,
+                }
             }
             (DISK, Passed::Disk(file)) => BorrowedPlace::Disk {
                 file,
@@ -225,9 +303,6 @@ impl Borrower for Borrowing<'_> {
             },
             _ => return Err(malformed()),
         };
-        if let Some(own) = self.store.own(id) {
-            return Ok(own);
-        }
         Ok(Arc::new(Borrowed { id, length, place }))
     }
 }

@@ -19,11 +19,37 @@ const TABLE: usize = 2 << 20;
 /// What a table of page tables spans.
 const DIRECTORY: usize = 1 << 30;
 /// From this length on, mappings are made of whole such tables: up to then moving page tables takes less than 15 us.
-const WHOLE_DIRECTORIES: usize = 64 << 20;
+pub(crate) const WHOLE_DIRECTORIES: usize = 64 << 20;
 
 /// Round up to whole pieces.
 pub(crate) const fn pieces(length: usize) -> usize {
     length.div_ceil(PIECE) * PIECE
+}
+
+/// What tells an open file from any other, in every process that has it: its device and number there. No other has the
+/// same as long as it is open anywhere. Zeros where the system does not tell.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Identity {
+    pub(crate) device: u64,
+    pub(crate) number: u64,
+}
+
+impl Identity {
+    /// That of an open file.
+    pub(crate) fn of(file: impl AsFd) -> io::Result<Self> {
+        Ok(Self::from_status(&rustix::fs::fstat(file)?))
+    }
+
+    #[allow(
+        clippy::unnecessary_cast,
+        reason = "their types differ from system to system"
+    )]
+    fn from_status(status: &rustix::fs::Stat) -> Self {
+        Self {
+            device: status.st_dev as u64,
+            number: status.st_ino as u64,
+        }
+    }
 }
 
 /// A file in memory, without a name.
@@ -31,6 +57,7 @@ pub(crate) const fn pieces(length: usize) -> usize {
 pub(crate) struct MemoryFile {
     file: OwnedFd,
     length: usize,
+    identity: Identity,
 }
 
 impl MemoryFile {
@@ -41,7 +68,12 @@ impl MemoryFile {
         let file = memfd_create("mosaic", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
         ftruncate(&file, length as u64)?;
         fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW)?;
-        Ok(Self { file, length })
+        let identity = Identity::of(&file)?;
+        Ok(Self {
+            file,
+            length,
+            identity,
+        })
     }
 
     /// A new one; no memory is taken until it is written to.
@@ -56,7 +88,12 @@ impl MemoryFile {
         let file = shm::open(&name, flags, Mode::RUSR | Mode::WUSR)?;
         shm::unlink(&name)?;
         ftruncate(&file, length as u64)?;
-        Ok(Self { file, length })
+        let identity = Identity::of(&file)?;
+        Ok(Self {
+            file,
+            length,
+            identity,
+        })
     }
 
     /// One that a peer sent. Refused where it could shrink under its readers.
@@ -71,9 +108,17 @@ impl MemoryFile {
                 ));
             }
         }
-        let length = rustix::fs::fstat(&file)?.st_size;
-        let length = usize::try_from(length).map_err(io::Error::other)?;
-        Ok(Self { file, length })
+        let status = rustix::fs::fstat(&file)?;
+        let length = usize::try_from(status.st_size).map_err(io::Error::other)?;
+        Ok(Self {
+            file,
+            length,
+            identity: Identity::from_status(&status),
+        })
+    }
+
+    pub(crate) fn identity(&self) -> Identity {
+        self.identity
     }
 
     pub(crate) fn length(&self) -> usize {

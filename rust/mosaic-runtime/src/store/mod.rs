@@ -43,14 +43,18 @@ use std::sync::{Arc, Mutex, Weak};
 
 use mosaic_core::id::{BufferId, RuntimeId};
 use mosaic_core::payload::Stored;
+use rustc_hash::FxHashMap;
 
+use crate::descriptors;
 use crate::shared::lock;
 use buffer::{Buffer, Pin, Place, SlabName};
 use inner::Inner;
 use ledger::Ledger;
+use lending::Passed;
 use memory::MemoryFile;
 pub use report::{BufferReport, StoreReport};
 pub use settings::{StoreSettings, bytes};
+use spill::SpillFile;
 pub use view::View;
 
 /// Buffers from this length on lie in a store. Of a call that looks at an array, the two ways cost the same at 64 KiB
@@ -67,9 +71,23 @@ pub enum StoreError {
     /// There never will be: it is larger than everything.
     #[error("{0}")]
     TooLarge(String),
+    /// There are no file descriptors left.
+    #[error("{0}")]
+    Descriptors(String),
     /// The system refused, or what came back from disk is damaged.
     #[error("{0}")]
     System(String),
+}
+
+impl StoreError {
+    /// What the system refused, and why.
+    fn refused(what: &str, error: &io::Error) -> Self {
+        if descriptors::are_short(error) {
+            Self::Descriptors(descriptors::shortage(what))
+        } else {
+            Self::System(format!("{what}: {error}"))
+        }
+    }
 }
 
 /// What is done outside of the store when it runs short.
@@ -87,6 +105,15 @@ pub(crate) struct Store {
     directory: PathBuf,
     settings: StoreSettings,
     open: Mutex<Opened>,
+    /// The files of others, from the first that comes: a process that only looks needs none of its own.
+    imports: Mutex<Imports>,
+}
+
+/// Files that peers sent and something here still uses.
+#[derive(Debug, Default)]
+struct Imports {
+    memory: FxHashMap<SlabName, Weak<MemoryFile>>,
+    disk: FxHashMap<SlabName, Weak<SpillFile>>,
 }
 
 #[derive(Debug)]
@@ -106,6 +133,7 @@ impl Store {
             directory,
             settings,
             open: Mutex::new(Opened::NotYet(Some(ledger))),
+            imports: Mutex::default(),
         })
     }
 
@@ -116,6 +144,7 @@ impl Store {
             directory,
             settings,
             open: Mutex::new(Opened::NotYet(None)),
+            imports: Mutex::default(),
         }
     }
 
@@ -128,9 +157,8 @@ impl Store {
             Opened::Open(inner) => return Ok(Arc::clone(inner)),
             Opened::Closed => return Err(StoreError::System("the runtime has stopped".into())),
             Opened::NotYet(Some(ledger)) => Arc::clone(ledger),
-            Opened::NotYet(None) => Ledger::open(&self.directory).map_err(|error| {
-                StoreError::System(format!("the store cannot be opened: {error}"))
-            })?,
+            Opened::NotYet(None) => Ledger::open(&self.directory)
+                .map_err(|error| StoreError::refused("the store cannot be opened", &error))?,
         };
         let seat = Arc::new(ledger.take_seat(self.me.0));
         let inner = Inner::new(self.me, self.settings.clone(), seat, neighbours());
@@ -210,28 +238,42 @@ impl Store {
         Some(found)
     }
 
-    /// The memory file of a peer, mapped once however often it is sent.
+    /// A file of a peer's that is here already, or this process's own.
+    pub(crate) fn known(&self, disk: bool, name: SlabName) -> Option<Passed> {
+        if disk {
+            let found = lock(&self.imports).disk.get(&name)?.upgrade()?;
+            return Some(Passed::Disk(found));
+        }
+        if name.0 == self.me {
+            let slab = self.opened()?.pool.slab(name.1)?;
+            return Some(Passed::Memory(Arc::clone(&slab.file)));
+        }
+        let found = lock(&self.imports).memory.get(&name)?.upgrade()?;
+        Some(Passed::Memory(found))
+    }
+
+    /// A file that a peer sent: one of it stays open, however often it is sent.
     pub(crate) fn import(
         &self,
+        disk: bool,
         name: SlabName,
         file: std::os::fd::OwnedFd,
-    ) -> io::Result<Arc<MemoryFile>> {
-        let Some(inner) = self.opened() else {
-            return MemoryFile::adopt(file).map(Arc::new);
-        };
-        if name.0 == self.me
-            && let Some(slab) = inner.pool.slab(name.1)
-        {
-            return Ok(Arc::clone(&slab.file));
-        }
-        let mut imports = lock(&inner.imports);
-        if let Some(known) = imports.get(&name).and_then(Weak::upgrade) {
+    ) -> io::Result<Passed> {
+        if let Some(known) = self.known(disk, name) {
             return Ok(known);
         }
+        if disk {
+            let file = Arc::new(SpillFile::new(file.into(), name.1)?);
+            let disk = &mut lock(&self.imports).disk;
+            disk.retain(|_, file| file.strong_count() > 0);
+            disk.insert(name, Arc::downgrade(&file));
+            return Ok(Passed::Disk(file));
+        }
         let file = Arc::new(MemoryFile::adopt(file)?);
-        imports.retain(|_, file| file.strong_count() > 0);
-        imports.insert(name, Arc::downgrade(&file));
-        Ok(file)
+        let memory = &mut lock(&self.imports).memory;
+        memory.retain(|_, file| file.strong_count() > 0);
+        memory.insert(name, Arc::downgrade(&file));
+        Ok(Passed::Memory(file))
     }
 
     /// Another process of the node needs memory.

@@ -12,14 +12,25 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use super::ledger::Seat;
-use super::memory::{Mapping, MemoryFile, PIECE, pieces};
+use super::memory::{Mapping, MemoryFile, PIECE, WHOLE_DIRECTORIES, pieces};
 use super::ranges::Ranges;
+use crate::descriptors;
 use crate::shared::lock;
 
 /// Buffers up to this length share slabs.
 const SMALL: usize = 8 << 20;
 /// Length of a shared slab.
 const SHARED_SLAB: usize = 32 << 20;
+/// Large buffers have slabs of their own up to this many slabs; then they share, for each slab is a descriptor here and
+/// in every process that looks at it.
+const MOST_OWN: usize = if cfg!(test) { 3 } else { 64 };
+/// Length of a slab that large buffers share: addresses, of which only what buffers lie in takes memory.
+const LARGE_SLAB: usize = 1 << 30;
+
+/// Whether a large buffer may share a slab: several of its length fit, and views of it map nothing beyond it.
+const fn shares(length: usize) -> bool {
+    length > SMALL && length < WHOLE_DIRECTORIES && cfg!(target_pointer_width = "64")
+}
 
 /// Why there is no memory for a buffer.
 #[derive(Debug)]
@@ -229,7 +240,8 @@ impl Pool {
                 size == SHARED_SLAB
             } else {
                 // A large one wastes at most a quarter of the slab that it takes over.
-                size >= length && size <= length + length / 4 && slab.is_unused()
+                let own = size >= length && size <= length + length / 4 && slab.is_unused();
+                own || size == LARGE_SLAB && shares(length)
             }
         };
         let all = lock(&self.slabs).all.clone();
@@ -240,10 +252,22 @@ impl Pool {
                 return Ok(extent);
             }
         }
-        let size = if length <= SMALL { SHARED_SLAB } else { length };
         let mut slabs = lock(&self.slabs);
+        let many = slabs.all.len() >= MOST_OWN && shares(length);
+        let size = match length {
+            ..=SMALL => SHARED_SLAB,
+            _ if many => LARGE_SLAB,
+            own => own,
+        };
         slabs.made += 1;
-        let slab = Slab::new(slabs.made, size, &self.seat).map_err(NoMemory::System)?;
+        let slab = match Slab::new(slabs.made, size, &self.seat) {
+            // A limit may be set on addresses (`ulimit -v`).
+            Err(error) if many && !descriptors::are_short(&error) => {
+                Slab::new(slabs.made, length, &self.seat)
+            }
+            slab => slab,
+        };
+        let slab = slab.map_err(NoMemory::System)?;
         slabs.all.push(Arc::clone(&slab));
         drop(slabs);
         slab.allocate(length)?.ok_or(NoMemory::Limit)
@@ -303,7 +327,32 @@ mod tests {
 
     /// `POOL-2`
     #[test]
-    fn pool_2_extents_do_not_overlap_and_ranges_grow_together_again() {
+    fn pool_2_many_large_buffers_share_slabs() {
+        let (_directory, pool, seat) = pool(1 << 30);
+        let length = SMALL + 1;
+        let mut extents: Vec<_> = (0..8)
+            .map(|_| pool.allocate(length).expect("memory"))
+            .collect();
+        let slabs: std::collections::BTreeSet<_> =
+            extents.iter().map(|extent| extent.slab.number).collect();
+        assert_eq!(slabs.len(), MOST_OWN + 1);
+        assert_eq!(seat.total(), 8 * pieces(length) as u64);
+        let shared: Vec<_> = extents.drain(MOST_OWN..).collect();
+        for pair in shared.windows(2) {
+            assert!(pair[0].offset + pair[0].length <= pair[1].offset);
+        }
+        // So long a one shares nothing: its views map more than their own bytes.
+        let own = pool.allocate(WHOLE_DIRECTORIES).expect("memory");
+        assert_eq!(own.slab.file.length(), WHOLE_DIRECTORIES);
+        drop((extents, shared, own));
+        pool.give_back();
+        assert_eq!(seat.total(), 0);
+        assert!(lock(&pool.slabs).all.is_empty(), "unused slabs go");
+    }
+
+    /// `POOL-2`
+    #[test]
+    fn pool_2_extents_extents_do_not_overlap_and_ranges_grow_together_again() {
         let (_directory, pool, _seat) = pool(1 << 30);
         let mut extents = Vec::new();
         for round in 0..200usize {

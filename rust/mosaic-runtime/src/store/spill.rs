@@ -10,6 +10,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use super::memory::Identity;
 use super::ranges::Ranges;
 use crate::shared::lock;
 
@@ -57,9 +58,38 @@ pub(crate) struct Spill {
     state: Mutex<State>,
 }
 
+/// A file of spilled buffers.
+#[derive(Debug)]
+pub(crate) struct SpillFile {
+    file: File,
+    /// Counts up within the process that writes it.
+    pub(crate) number: u64,
+    pub(crate) identity: Identity,
+}
+
+impl SpillFile {
+    pub(crate) fn new(file: File, number: u64) -> io::Result<Self> {
+        let identity = Identity::of(&file)?;
+        Ok(Self {
+            file,
+            number,
+            identity,
+        })
+    }
+}
+
+impl std::ops::Deref for SpillFile {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.file
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
-    file: Option<Arc<File>>,
+    file: Option<Arc<SpillFile>>,
+    made: u64,
     /// Below the end.
     free: Ranges,
     end: u64,
@@ -124,7 +154,7 @@ impl Spill {
         })
     }
 
-    fn reserve(&self, length: u64) -> Result<(Arc<File>, u64), Refusal> {
+    fn reserve(&self, length: u64) -> Result<(Arc<SpillFile>, u64), Refusal> {
         let length = length.next_multiple_of(UNIT);
         let mut state = lock(&self.state);
         if state.used + length > self.cap {
@@ -133,7 +163,11 @@ impl Spill {
         let file = if let Some(file) = &state.file {
             Arc::clone(file)
         } else {
-            let file = Arc::new(unnamed(&self.directory).map_err(Refusal::System)?);
+            state.made += 1;
+            let file = unnamed(&self.directory)
+                .and_then(|file| SpillFile::new(file, state.made))
+                .map_err(Refusal::System)?;
+            let file = Arc::new(file);
             state.file = Some(Arc::clone(&file));
             file
         };
@@ -194,7 +228,7 @@ impl Spill {
 #[derive(Debug)]
 pub(crate) struct Spilled {
     spill: Arc<Spill>,
-    pub(crate) file: Arc<File>,
+    pub(crate) file: Arc<SpillFile>,
     pub(crate) range: Range,
 }
 

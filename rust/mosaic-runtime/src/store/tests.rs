@@ -3,8 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use mosaic_core::payload::Stored;
+use bytes::BytesMut;
+use mosaic_core::payload::{Loss, Stored};
+use mosaic_core::wire::stored::{Borrower, Lender};
 
+use super::buffer::{Borrowed, BorrowedPlace};
+use super::lending::{Arrived, Lending, Passed};
 use super::{Neighbours, Store, StoreError, StoreSettings, View};
 use mosaic_core::id::RuntimeId;
 
@@ -174,4 +178,139 @@ fn view_2_an_allocated_view_goes_its_own_way_once_it_is_passed_on() {
     drop((made, passed, again));
     assert!(store.report().buffers.is_empty());
     store.close();
+}
+
+/// What a frame says of some buffers, and the files that go with it.
+fn lent(store: &Store, buffers: &[Arc<dyn Stored>]) -> (Vec<BytesMut>, Vec<Passed>) {
+    let mut lending = Lending::new(store);
+    let describe = |buffer| {
+        let mut out = BytesMut::new();
+        lending.describe(buffer, &mut out).expect("described");
+        out
+    };
+    (buffers.iter().map(describe).collect(), lending.files)
+}
+
+/// The files come to a peer.
+fn bring(files: &[Passed], arrived: &mut Arrived) {
+    use std::os::fd::AsFd;
+    for file in files {
+        arrived.push(file.as_fd().try_clone_to_owned().expect("a descriptor"));
+    }
+}
+
+fn borrowed(stored: Arc<dyn Stored>) -> Arc<Borrowed> {
+    let any = stored.into_any();
+    any.downcast().expect("another store's")
+}
+
+fn is_descriptors(loss: Result<Arc<dyn Stored>, Loss>) -> bool {
+    matches!(loss, Err(Loss::Descriptors { .. }))
+}
+
+/// `LENDING-2`
+#[test]
+fn lending_2_a_process_that_only_looks_keeps_one_descriptor_a_file() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let owner = store(directory.path(), 4, directory.path());
+    let worker = RuntimeId(1);
+    let other = Store::join(worker, directory.path().into(), owner.settings.clone());
+    // In memory while there is room, then on disk.
+    let buffers: Vec<_> = (0..20)
+        .map(|seed| keep(&owner, &noise(MEGABYTE, seed)).expect("room"))
+        .collect();
+    let (mut arrived, mut files) = (Arrived::default(), [vec![], vec![]]);
+    let mut held = Vec::new();
+    for buffer in &buffers {
+        let (descriptions, sent) = lent(&owner, std::slice::from_ref(buffer));
+        bring(&sent, &mut arrived);
+        let found = arrived.borrowing(&other).find(&descriptions[0]);
+        arrived.frame_is_over();
+        let found = borrowed(found.expect("it is here"));
+        match &found.place {
+            BorrowedPlace::Memory { file, .. } => files[0].push(Arc::as_ptr(file).addr()),
+            BorrowedPlace::Disk { file, .. } => files[1].push(Arc::as_ptr(file).addr()),
+        }
+        held.push(found);
+    }
+    for mut of_kind in files {
+        assert!(of_kind.len() > 1);
+        of_kind.dedup();
+        assert_eq!(of_kind.len(), 1);
+    }
+    // One that is here need not come again.
+    arrived.truncated();
+    let (descriptions, _) = lent(&owner, &buffers[..1]);
+    arrived
+        .borrowing(&other)
+        .find(&descriptions[0])
+        .expect("known");
+    for (found, buffer) in held.into_iter().zip(&buffers) {
+        let found: Arc<dyn Stored> = found;
+        assert_eq!(bytes(&view(&other, &found)), bytes(&view(&owner, buffer)));
+    }
+    other.close();
+    drop(buffers);
+    owner.close();
+}
+
+/// `LENDING-1`
+#[test]
+fn lending_1_files_that_did_not_come_leave_the_others_where_they_belong() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let owner = store(directory.path(), 256, directory.path());
+    let worker = RuntimeId(1);
+    let other = Store::join(worker, directory.path().into(), owner.settings.clone());
+    // Each in a file of its own, but for the last two.
+    let lengths = [9, 10, 11, 1, 1];
+    let buffers: Vec<_> = (0..5)
+        .map(|seed| keep(&owner, &noise(lengths[seed] * MEGABYTE, seed as u64)).expect("room"))
+        .collect();
+    let (first, its_files) = lent(&owner, &buffers[..2]);
+    let (second, other_files) = lent(&owner, &buffers[2..]);
+    assert_eq!((its_files.len(), other_files.len()), (2, 2));
+    let mut arrived = Arrived::default();
+    // In a read that was cut short the first of two came, in the next the second of two.
+    bring(&its_files[..1], &mut arrived);
+    arrived.truncated();
+    bring(&other_files[1..], &mut arrived);
+    let mut borrowing = arrived.borrowing(&other);
+    let mut found = |descriptions: &[BytesMut]| -> Vec<_> {
+        let found = descriptions.iter();
+        found
+            .map(|description| borrowing.find(description))
+            .collect()
+    };
+    let [one, two] = <[_; 2]>::try_from(found(&first)).expect("two");
+    let [three, four, five] = <[_; 3]>::try_from(found(&second)).expect("three");
+    assert!(is_descriptors(two) && is_descriptors(three));
+    for (found, buffer) in [(one, 0), (four, 3), (five, 4)] {
+        let found = found.expect("it is here");
+        let source = noise(lengths[buffer] * MEGABYTE, buffer as u64);
+        assert_eq!(bytes(&view(&other, &found)), source);
+    }
+    // Once there is room it comes as any other.
+    let (again, files) = lent(&owner, &buffers[1..2]);
+    bring(&files, &mut arrived);
+    let found = arrived.borrowing(&other).find(&again[0]);
+    found.expect("it is here");
+    other.close();
+    drop(buffers);
+    owner.close();
+}
+
+/// Files that nobody described cannot be told from lost ones only where some were lost.
+#[test]
+fn a_description_without_its_file_is_malformed_where_none_was_lost() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let owner = store(directory.path(), 64, directory.path());
+    let worker = RuntimeId(1);
+    let other = Store::join(worker, directory.path().into(), owner.settings.clone());
+    let buffers = [keep(&owner, &noise(MEGABYTE, 1)).expect("room")];
+    let (descriptions, _) = lent(&owner, &buffers);
+    let mut arrived = Arrived::default();
+    let found = arrived.borrowing(&other).find(&descriptions[0]);
+    assert!(matches!(found, Err(Loss::Malformed(_))));
+    drop(buffers);
+    owner.close();
 }

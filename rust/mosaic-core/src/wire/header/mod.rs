@@ -14,7 +14,7 @@ use crate::event::Role;
 use crate::id::{BufferId, ObjectId, RuntimeId, TaskId, TesseraId};
 use crate::payload::Payload;
 
-pub(super) use self::reading::{Body, COPY_BELOW, decode};
+pub(super) use self::reading::{Body, COPY_BELOW, decode, references_of};
 pub(super) use self::writing::{encode, encode_dependencies, encode_references, references_length};
 
 /// Bytes of one reference in the body.
@@ -172,6 +172,8 @@ fn join_failure(tag: u8) -> Result<FailureKind, WireError> {
         5 => FailureKind::ObjectLost,
         6 => FailureKind::Rejected,
         7 => FailureKind::Internal,
+        8 => FailureKind::Descriptors,
+        9 => FailureKind::Memory,
         _ => return Err(WireError::Malformed("kind of failure")),
     })
 }

@@ -18,7 +18,7 @@ use super::{
 use crate::call::{Call, Construction, Dependency, Failure, Outcome, Slot, Source};
 use crate::event::Role;
 use crate::id::{RuntimeId, TaskId, TesseraId};
-use crate::payload::{Few, Payload, Reference, Segment};
+use crate::payload::{Few, Loss, Payload, Reference, Segment};
 use crate::wire::{Message, WireError};
 
 /// Payloads shorter than this are copied out of the read buffer: a result that is kept for hours must
@@ -57,6 +57,8 @@ impl Body<'_> {
 struct Cursor<'a> {
     body: Body<'a>,
     at: usize,
+    /// Why the rest of the body is not there, if it is not.
+    loss: Option<Loss>,
 }
 
 impl Cursor<'_> {
@@ -135,17 +137,23 @@ impl Cursor<'_> {
         Ok(dependencies)
     }
 
-    fn payload(
-        mut self,
-        format: u8,
-        references: u32,
-        segments: Few<Segment>,
-    ) -> Result<Payload, WireError> {
-        let references = self.references(references)?;
-        Ok(self.rest(format, references, segments))
+    /// The references, and nothing where they cannot be read: then the rest is of no use either.
+    fn references_or_loss(&mut self, count: u32) -> Few<Reference> {
+        self.references(count).unwrap_or_else(|error| {
+            self.loss.get_or_insert_with(|| loss(&error));
+            Few::new()
+        })
     }
 
-    fn rest(&self, format: u8, references: Few<Reference>, segments: Few<Segment>) -> Payload {
+    fn payload(mut self, format: u8, references: u32, segments: Few<Segment>) -> Payload {
+        let references = self.references_or_loss(references);
+        self.rest(format, references, segments)
+    }
+
+    fn rest(self, format: u8, references: Few<Reference>, segments: Few<Segment>) -> Payload {
+        if let Some(loss) = self.loss {
+            return Payload::lost(format, references, loss);
+        }
         let body = self.body.take(self.at..self.body.bytes().len());
         Payload {
             format,
@@ -153,6 +161,13 @@ impl Cursor<'_> {
             segments,
             references,
         }
+    }
+}
+
+fn loss(error: &WireError) -> Loss {
+    match error {
+        WireError::Malformed(what) => Loss::Malformed(what),
+        _ => Loss::Malformed("body"),
     }
 }
 
@@ -169,7 +184,7 @@ fn decode_outcome(
     Ok(match variant {
         VALUE => {
             let (owner, sequence, value, format, references): ValueHeader = read(header)?;
-            let payload = cursor.payload(format, references, segments)?;
+            let payload = cursor.payload(format, references, segments);
             (task(owner, sequence), value, Outcome::Value(payload))
         }
         STORED => {
@@ -187,11 +202,19 @@ fn decode_outcome(
             let (owner, sequence, value, kind, message, context, format, references): FailedHeader<
                 '_,
             > = read(header)?;
+            let mut detail = cursor.payload(format, references, segments);
+            if detail.loss().is_some() {
+                // The kind and the message are here, and say what happened.
+                detail = Payload {
+                    references: detail.references,
+                    ..Payload::default()
+                };
+            }
             let failure = Failure {
                 kind: join_failure(kind)?,
                 message: message.to_owned(),
                 context: context.into_iter().map(str::to_owned).collect(),
-                detail: cursor.payload(format, references, segments)?,
+                detail,
             };
             (
                 task(owner, sequence),
@@ -224,8 +247,15 @@ fn decode_call(
         format,
         references,
     ) = row;
-    let references = cursor.references(references)?;
-    let dependencies = cursor.dependencies(block)?;
+    let references = cursor.references_or_loss(references);
+    let dependencies = if cursor.loss.is_some() {
+        Few::new()
+    } else {
+        cursor.dependencies(block).unwrap_or_else(|error| {
+            cursor.loss = Some(loss(&error));
+            Few::new()
+        })
+    };
     Ok(Message::Call(Box::new(Call {
         task: TaskId {
             owner: RuntimeId(owner),
@@ -253,15 +283,29 @@ fn decode_call(
     })))
 }
 
-/// Puts a message together.
+/// How many bytes of its body a frame needs at least: the references in it, whose counts have to stay right. None where
+/// the header says nothing of a payload.
+pub(in crate::wire) fn references_of(kind: u8, header: &[u8]) -> u64 {
+    let count = match (kind & !VARIANT, kind & VARIANT) {
+        (CALL, 0) => read::<CallHeader<'_>>(header).map(|row| row.12),
+        (KEEP, 0) => read::<KeepHeader>(header).map(|row| row.3),
+        (SETTLED | FETCHED, VALUE) => read::<ValueHeader>(header).map(|row| row.4),
+        (SETTLED | FETCHED, FAILED) => read::<FailedHeader<'_>>(header).map(|row| row.7),
+        _ => Ok(0),
+    };
+    count.map_or(0, |count| u64::from(count) * REFERENCE as u64)
+}
+
+/// Puts a message together. Where part of its body is not there, `loss` says why.
 pub(in crate::wire) fn decode(
     kind: u8,
     header: &[u8],
     body: Body<'_>,
     segments: Few<Segment>,
+    loss: Option<Loss>,
 ) -> Result<Message, WireError> {
     let variant = kind & VARIANT;
-    let cursor = Cursor { body, at: 0 };
+    let cursor = Cursor { body, at: 0, loss };
     match (kind & !VARIANT, variant) {
         (CALL, 0) => return decode_call(header, cursor, segments),
         (KEEP, 0) => {
@@ -270,7 +314,7 @@ pub(in crate::wire) fn decode(
                 owner: RuntimeId(owner),
                 sequence,
             };
-            let value = cursor.payload(format, references, segments)?;
+            let value = cursor.payload(format, references, segments);
             return Ok(Message::Keep { task, value });
         }
         (SETTLED, _) => {
