@@ -42,6 +42,7 @@ pub mod notice;
 mod passing;
 mod peer;
 mod printed;
+mod process;
 pub mod reduce;
 pub mod roles;
 mod shared;

@@ -18,6 +18,7 @@ use crate::launcher::guard::Bound;
 use crate::net;
 use crate::node::joining::Attached;
 use crate::node::{Launch, Node};
+use crate::process::Process;
 use crate::roles::WorkerSeat;
 use crate::shared::{Shared, lock};
 use crate::state::State;
@@ -139,8 +140,12 @@ impl Engine {
             io: Mutex::new(Some(runtime.handle().clone())),
             myself: Weak::clone(myself),
             io_thread: Mutex::default(),
-            head_process: seat.head,
-            parent_process: seat.parent,
+            head_process: seat.head.and_then(Process::open),
+            parent_process: seat
+                .parent
+                .filter(|parent| seat.head.is_some_and(|head| head != *parent))
+                .and_then(Process::open),
+            processes: Mutex::default(),
             monitor_process: seat.monitor,
             ended: Notify::new(),
         });

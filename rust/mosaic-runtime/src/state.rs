@@ -210,6 +210,7 @@ impl State {
                     shared.log(level, text);
                 }
                 Action::MemberJoined(member) => {
+                    shared.member_joined(&member);
                     lock(&shared.names).insert(member.uid.clone(), member.runtime);
                     if let Some(node) = &shared.node {
                         node.joined(member.role);
@@ -223,6 +224,7 @@ impl State {
                 Action::MemberDied { member, cause } => {
                     shared.store.process_died(member.runtime);
                     self.peers.remove(&member.runtime);
+                    lock(&shared.processes).remove(&member.runtime);
                     lock(&shared.names).remove(&member.uid);
                     if !shared.node.as_ref().is_some_and(Node::stopping) {
                         shared.tell(Notice::Died {
