@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mosaic.errors import (
         AuthenticationError,
         BackpressureError,
+        ConnectionLostError,
         MemoryOverflowError,
         MosaicError,
         ObjectLostError,
@@ -33,6 +34,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "AuthenticationError": "mosaic.errors",
     "BackpressureError": "mosaic.errors",
+    "ConnectionLostError": "mosaic.errors",
     "MemoryOverflowError": "mosaic.errors",
     "MosaicError": "mosaic.errors",
     "ObjectLostError": "mosaic.errors",
@@ -65,6 +67,7 @@ _MODULES_ELSEWHERE = {"h5": "mosaic.file_manipulation.h5", "subprocess": "mosaic
 __all__ = [
     "AuthenticationError",
     "BackpressureError",
+    "ConnectionLostError",
     "MemoryOverflowError",
     "MosaicError",
     "ObjectLostError",

@@ -8,6 +8,7 @@ from __future__ import annotations
 __all__ = [
     "AuthenticationError",
     "BackpressureError",
+    "ConnectionLostError",
     "MemoryOverflowError",
     "MosaicError",
     "ObjectLostError",
@@ -24,6 +25,14 @@ class MosaicError(Exception):
 
 class RuntimeDisconnectedError(MosaicError, ConnectionError):
     """The process that held a tessera, a task or a value died; the message says which and how."""
+
+
+class ConnectionLostError(RuntimeDisconnectedError):
+    """The connection to the process that had a call was lost, and both live; the message names both.
+
+    Whether the call had begun is not known. It is not made again by itself; the next call to that process makes a
+    new connection.
+    """
 
 
 class ObjectLostError(MosaicError, LookupError):

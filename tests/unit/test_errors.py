@@ -9,6 +9,7 @@ from mosaic import errors
 BASES = {
     "AuthenticationError": PermissionError,
     "BackpressureError": RuntimeError,
+    "ConnectionLostError": errors.RuntimeDisconnectedError,
     "MemoryOverflowError": MemoryError,
     "ObjectLostError": LookupError,
     "RemoteError": RuntimeError,

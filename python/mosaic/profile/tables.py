@@ -82,6 +82,7 @@ STATUSES = (
     "object lost",
     "rejected",
     "internal error",
+    "connection lost",
 )
 """How calls end, by the number of their status."""
 

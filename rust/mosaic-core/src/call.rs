@@ -145,6 +145,8 @@ pub enum FailureKind {
     Rejected,
     /// A fault of mosaic itself, to be reported.
     Internal,
+    /// The connection to the runtime that had the call was lost, and both live.
+    ConnectionLost,
 }
 
 impl FailureKind {
@@ -159,6 +161,7 @@ impl FailureKind {
             Self::ObjectLost => 5,
             Self::Rejected => 6,
             Self::Internal => 7,
+            Self::ConnectionLost => 8,
         }
     }
 }

@@ -175,6 +175,7 @@ impl Task {
             FailureKind::ObjectLost => "object_lost",
             FailureKind::Rejected => "rejected",
             FailureKind::Internal => "internal",
+            FailureKind::ConnectionLost => "connection_lost",
         };
         let detail = (!failure.detail.body.is_empty()).then_some(&failure.detail.body[..]);
         let exception = hooks(py)?.decode_failure.bind(py).call1((

@@ -468,6 +468,8 @@ impl Engine {
         shared.home_signal.close();
         shared.store.close();
         shared.inlets.clear();
+        shared.lines.clear();
+        lock(&shared.processes).clear();
         shared.directory.leave();
         if shared.me == RuntimeId::HEAD {
             shared.directory.remove();

@@ -34,6 +34,7 @@ pub mod executor;
 mod inlet;
 pub mod lane;
 pub mod launcher;
+mod lines;
 pub mod mailbox;
 pub mod memory;
 mod net;

@@ -42,7 +42,13 @@ pub(crate) async fn listen(shared: Arc<Shared>, socket: std::os::unix::net::Unix
         let shared = Arc::clone(&shared);
         async move {
             match peer {
-                Ok(from) => drop(serve(shared, stream, from).await),
+                Ok(from) if shared.is_life_line(from) || from > shared.me => {
+                    serve(shared, stream, from).await;
+                }
+                Ok(from) => {
+                    drop(stream);
+                    shared.knocked(from);
+                }
                 Err(error) => shared.refused(&error),
             }
         }
@@ -78,10 +84,21 @@ pub(crate) async fn accept_each<F, S>(
     }
 }
 
-/// Connect to a peer and serve the connection. When that fails the peer is dead, and the head will say so.
-pub(crate) async fn dial(shared: Arc<Shared>, to: RuntimeId) {
-    if let Ok(stream) = open(&shared, to).await {
-        serve(shared, stream, to).await;
+/// Have a connection to a peer: make it, or have the peer make it (`LINE-1`), and try again until there is one or the
+/// peer is dead (`LINE-3`).
+pub(crate) async fn dial(shared: Arc<Shared>, to: RuntimeId, attempt: u64) {
+    let mut pause = FIRST_PAUSE;
+    while shared.awaits(to, attempt) {
+        if let Ok(stream) = open(&shared, to).await
+            && shared.me > to
+        {
+            serve(Arc::clone(&shared), stream, to).await;
+        }
+        if !shared.awaits(to, attempt) {
+            return;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
@@ -251,15 +268,30 @@ async fn serve(shared: Arc<Shared>, stream: UnixStream, from: RuntimeId) -> Opti
         Ok(socket) => Arc::new(socket),
         Err(error) => return Some(error),
     };
-    let stream = Stream::new(Arc::clone(&socket));
-    let inlet = Inlet::new(Arc::clone(&socket), from);
+    if shared.is_life_line(from) {
+        return serve_socket(&shared, &socket, from).await;
+    }
+    let line = shared.lines.begin(from, &socket).await;
+    let error = serve_socket(&shared, &socket, from).await;
+    shared.line_ended(from, &line, error.as_ref()).await;
+    shared.lines.end(from, &line);
+    error
+}
+
+async fn serve_socket(
+    shared: &Arc<Shared>,
+    socket: &Arc<std::os::unix::net::UnixStream>,
+    from: RuntimeId,
+) -> Option<io::Error> {
+    let stream = Stream::new(Arc::clone(socket));
+    let inlet = Inlet::new(Arc::clone(socket), from);
     shared.connected(from, &stream);
     let writing = async {
         while stream.room().await.is_ok() {
             shared.room(from);
         }
     };
-    let error = match shared.inlets.add(&inlet, &shared) {
+    let error = match shared.inlets.add(&inlet, shared) {
         Ok(()) => tokio::select! {
             error = inlet.over() => error,
             () = writing => None,

@@ -19,6 +19,7 @@ use crate::cell::TaskCell;
 use crate::directory::Directory;
 use crate::executor::Executor;
 use crate::inlet::Inlets;
+use crate::lines::Lines;
 use crate::net;
 use crate::node::Node;
 use crate::notice::{Notice, Notices};
@@ -72,7 +73,9 @@ pub(crate) struct Shared {
     /// The process that started it, if that is not the head's but a node agent's: with it, it ends too.
     pub(crate) parent_process: Option<Process>,
     /// The processes of the others who take part, in a process that may have to end them.
-    pub(crate) processes: Mutex<FxHashMap<RuntimeId, Process>>,
+    pub(crate) processes: Mutex<FxHashMap<RuntimeId, Arc<Process>>>,
+    /// Connections to others than the head.
+    pub(crate) lines: Lines,
     /// For a worker process: that of the monitor.
     pub(crate) monitor_process: Option<u32>,
     pub(crate) ended: Notify,
@@ -329,6 +332,9 @@ impl Shared {
     /// A connection to send through is there.
     pub(crate) fn connected(&self, to: RuntimeId, stream: &Arc<crate::peer::Stream>) {
         let mut state = lock(&self.state);
+        if state.machine.is_dead(to) {
+            return;
+        }
         let peer = state.peers.entry(to).or_default();
         peer.connected(stream);
         peer.flush();
@@ -493,7 +499,7 @@ impl Shared {
             && member.role != Role::Head
             && let Some(process) = Process::open(member.pid)
         {
-            lock(&self.processes).insert(member.runtime, process);
+            lock(&self.processes).insert(member.runtime, Arc::new(process));
         }
     }
 

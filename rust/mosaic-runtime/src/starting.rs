@@ -15,6 +15,7 @@ use crate::error::EngineError;
 use crate::executor::Executor;
 use crate::inlet::Inlets;
 use crate::launcher::guard::Bound;
+use crate::lines::Lines;
 use crate::net;
 use crate::node::joining::Attached;
 use crate::node::{Launch, Node};
@@ -146,6 +147,7 @@ impl Engine {
                 .filter(|parent| seat.head.is_some_and(|head| head != *parent))
                 .and_then(Process::open),
             processes: Mutex::default(),
+            lines: Lines::default(),
             monitor_process: seat.monitor,
             ended: Notify::new(),
         });
