@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mosaic.errors import (
         AuthenticationError,
         BackpressureError,
+        ConnectionLostError,
         DescriptorLimitError,
         MemoryOverflowError,
         MosaicError,
@@ -35,6 +36,7 @@ __version__ = "2.0.0.dev0"
 _HOMES = {
     "AuthenticationError": "mosaic.errors",
     "BackpressureError": "mosaic.errors",
+    "ConnectionLostError": "mosaic.errors",
     "DescriptorLimitError": "mosaic.errors",
     "MemoryOverflowError": "mosaic.errors",
     "MosaicError": "mosaic.errors",
@@ -81,6 +83,7 @@ _MODULES_ELSEWHERE = {"h5": "mosaic.file_manipulation.h5", "subprocess": "mosaic
 __all__ = [
     "AuthenticationError",
     "BackpressureError",
+    "ConnectionLostError",
     "DescriptorLimitError",
     "MemoryOverflowError",
     "MosaicError",

@@ -10,6 +10,7 @@ from errno import EMFILE
 __all__ = [
     "AuthenticationError",
     "BackpressureError",
+    "ConnectionLostError",
     "DescriptorLimitError",
     "MemoryOverflowError",
     "MosaicError",
@@ -28,6 +29,14 @@ class MosaicError(Exception):
 
 class RuntimeDisconnectedError(MosaicError, ConnectionError):
     """The process that held a tessera, a task or a value died; the message says which and how."""
+
+
+class ConnectionLostError(RuntimeDisconnectedError):
+    """The connection to the process that had a call was lost, and both live; the message names both.
+
+    Whether the call had begun is not known. It is not made again by itself; the next call to that process makes a
+    new connection.
+    """
 
 
 class ObjectLostError(MosaicError, LookupError):

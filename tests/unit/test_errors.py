@@ -10,6 +10,7 @@ BASES = {
     "AuthenticationError": PermissionError,
     "BackpressureError": RuntimeError,
     "DescriptorLimitError": OSError,
+    "ConnectionLostError": errors.RuntimeDisconnectedError,
     "MemoryOverflowError": MemoryError,
     "ObjectLostError": LookupError,
     "RemoteError": RuntimeError,

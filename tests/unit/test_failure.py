@@ -122,6 +122,7 @@ def test_the_line_is_one_line():
         ("cancelled", asyncio.CancelledError),
         ("timed_out", TimeoutError),
         ("disconnected", errors.RuntimeDisconnectedError),
+        ("connection_lost", errors.ConnectionLostError),
         ("stopped", errors.TesseraStoppedError),
         ("object_lost", errors.ObjectLostError),
         ("rejected", errors.MosaicError),

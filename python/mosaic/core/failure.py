@@ -56,7 +56,7 @@ def decode_failure(
     ----------
     kind : str
         ``raised``, ``cancelled``, ``timed_out``, ``disconnected``, ``stopped``, ``object_lost``, ``rejected``,
-        ``internal``, ``descriptors`` or ``memory``.
+        ``internal``, ``descriptors``, ``memory`` or ``connection_lost``.
     message : str
         One line for people.
     context : list of str
@@ -85,6 +85,7 @@ def _from_kind(kind: str, message: str) -> BaseException:
         return errors.MosaicError(f"a fault of mosaic itself, please report it: {message}")
     made: dict[str, type[errors.MosaicError]] = {
         "disconnected": errors.RuntimeDisconnectedError,
+        "connection_lost": errors.ConnectionLostError,
         "stopped": errors.TesseraStoppedError,
         "object_lost": errors.ObjectLostError,
         "raised": errors.RemoteError,

@@ -84,6 +84,7 @@ STATUSES = (
     "internal error",
     "no descriptors",
     "no memory",
+    "connection lost",
 )
 """How calls end, by the number of their status."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mosaic.core import network
-from mosaic.errors import ObjectLostError, RuntimeDisconnectedError
+from mosaic.errors import ConnectionLostError, ObjectLostError, RuntimeDisconnectedError
 
 
 def alive(uid: str) -> bool:
@@ -33,6 +33,9 @@ def disconnection(
 def is_death_of(error: BaseException, uid: str) -> bool:
     """Tell whether an exception came of the death of this runtime."""
     found = disconnection(error)
+    if isinstance(found, ConnectionLostError):
+        # It names two that lived when their connection was lost.
+        return not alive(uid)
     return found is not None and (uid in str(found).replace(",", " ").split() or not alive(uid))
 
 

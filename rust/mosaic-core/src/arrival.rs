@@ -24,7 +24,10 @@ pub(crate) fn by_its_end(outcome: &Arc<Outcome>, sent: bool) -> Arc<Outcome> {
             if !sent
                 || matches!(
                     failure.kind,
-                    FailureKind::Disconnected | FailureKind::TimedOut | FailureKind::Stopped
+                    FailureKind::Disconnected
+                        | FailureKind::ConnectionLost
+                        | FailureKind::TimedOut
+                        | FailureKind::Stopped
                 ) =>
         {
             Arc::clone(outcome)

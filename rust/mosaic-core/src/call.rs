@@ -149,6 +149,8 @@ pub enum FailureKind {
     Descriptors,
     /// A process had no memory for the value.
     Memory,
+    /// The connection to the runtime that had the call was lost, and both live.
+    ConnectionLost,
 }
 
 impl FailureKind {
@@ -165,6 +167,7 @@ impl FailureKind {
             Self::Internal => 7,
             Self::Descriptors => 8,
             Self::Memory => 9,
+            Self::ConnectionLost => 10,
         }
     }
 }

@@ -84,6 +84,7 @@ impl<H: Clone> Machine<H> {
         }
         self.placement.died(dead);
         self.releases.remove(&dead);
+        self.recounts.remove(&dead);
         self.unplaced.retain(|(_, asker, _)| *asker != dead);
         self.keeping.died(dead);
         if self.is_head() {

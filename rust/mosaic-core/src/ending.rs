@@ -221,6 +221,31 @@ impl<H: Clone> Machine<H> {
         self.end_call(task, outcome, actions);
     }
 
+    /// `LINK-1`: calls of a peer whose connection was lost are not started any more, and whoever runs them tells nobody how
+    /// they end. The results of those that have ended stay until it says that it does not need them.
+    pub(crate) fn calls_abandoned(
+        &mut self,
+        peer: RuntimeId,
+        cause: &str,
+        actions: &mut Vec<Action<H>>,
+    ) {
+        let theirs = self.inbound.iter().filter(|(_, inbound)| {
+            inbound.caller == peer && !matches!(inbound.progress, Progress::Ended(_))
+        });
+        let mut theirs: Vec<_> = theirs.map(|(task, _)| *task).collect();
+        theirs.sort_unstable();
+        for task in theirs {
+            let Some(inbound) = self.inbound.get_mut(&task) else {
+                continue;
+            };
+            inbound.released = true;
+            if matches!(inbound.progress, Progress::Waiting(_)) {
+                let failure = Failure::new(FailureKind::ConnectionLost, cause);
+                self.end_unstarted(task, Outcome::Failed(failure).into(), actions);
+            }
+        }
+    }
+
     /// Calls from a dead runtime are not started any more; what they would have left is dropped.
     pub(crate) fn caller_died(
         &mut self,

@@ -114,6 +114,14 @@ pub enum Event<H> {
         /// "worker:0:1 was killed by signal 9 (SIGKILL)".
         cause: String,
     },
+    /// The connection to a peer was lost, and both live; neither is the head. What was received by it has been handled,
+    /// what is sent from now on goes by the next one.
+    LinkLost {
+        /// The peer.
+        peer: RuntimeId,
+        /// "the connection between worker:0:0 and worker:0:1 ended".
+        cause: String,
+    },
     /// The program's own placement strategy answered [`Action::ChooseWorker`] (head only).
     WorkerChosen {
         /// For which tessera.

@@ -103,8 +103,23 @@ impl<H: Clone> Machine<H> {
         self.send(asker, Message::Located { tessera, place }, actions);
     }
 
+    /// A peer does not wait to hear where tesserae of this runtime are: it will ask again.
+    pub(crate) fn forget_asker(&mut self, peer: RuntimeId) {
+        let asked = self
+            .routes
+            .iter()
+            .filter(|(_, route)| route.askers.contains(&peer));
+        let asked: Vec<_> = asked.map(|(tessera, _)| *tessera).collect();
+        for tessera in asked {
+            if let Some(route) = self.routes.get_mut(&tessera) {
+                route.askers.retain(|asker| *asker != peer);
+            }
+            self.forget_route_if_idle(tessera);
+        }
+    }
+
     /// Whether whatever is sent to the host now comes there after the construction.
-    fn construction_is_sent(&self, tessera: TesseraId) -> bool {
+    pub(crate) fn construction_is_sent(&self, tessera: TesseraId) -> bool {
         let construction = self
             .routes
             .get(&tessera)

@@ -12,6 +12,7 @@
 //! | [`call`] | what a call and its end look like |
 //! | [`wire`] | messages, frames, limits |
 //! | [`event`] | the interface: what happened, what to do |
+//! | [`link`] | what follows when a connection is lost and both ends live |
 //! | [`machine`] | the state machine of one runtime; its module names the rules beside it |
 //! | [`catalog`] | which buffers of a store lie in memory, and which go to disk |
 //! | [`placement`] | which worker a tessera goes to |
@@ -30,6 +31,7 @@ pub mod id;
 mod inbound;
 mod keeping;
 mod kept;
+pub mod link;
 pub mod machine;
 mod membership;
 mod outcome;

@@ -13,6 +13,7 @@
 //! | [`crate::outcome`] | ends of tasks: kept, wanted, fetched |
 //! | [`crate::holding`], [`crate::refs`] | who refers to what |
 //! | [`crate::death`], [`crate::membership`] | who takes part, and what follows when one dies |
+//! | [`crate::link`] | what follows when a connection is lost and both ends live |
 //! | [`crate::placement`] | which worker a tessera goes to |
 //! | [`crate::fence`] | when all that was submitted before has ended, and what a barrier has to do then |
 //! | [`crate::keeping`] | values that the head keeps for others |
@@ -31,6 +32,7 @@ use crate::fence::{Asker, Fences};
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use crate::inbound::Inbound;
 use crate::keeping::Keeping;
+use crate::link::Recounts;
 use crate::membership::Membership;
 use crate::outcome::{Argument, Fetch, Wanter};
 use crate::payload::{Few, Payload, Reference};
@@ -100,6 +102,7 @@ pub struct Machine<H> {
     pub(crate) keeping: Keeping<H>,
     pub(crate) warehouse: Warehouse<H>,
     pub(crate) releases: FxHashMap<RuntimeId, Vec<ObjectId>>,
+    pub(crate) recounts: Recounts,
     to_self: VecDeque<Message>,
     /// Routes to look at again before the event is done with: a queue rather than a recursion, which a long
     /// chain of tasks would take too deep.
@@ -142,6 +145,7 @@ impl<H: Clone> Machine<H> {
             keeping: Keeping::default(),
             warehouse: Warehouse::default(),
             releases: FxHashMap::default(),
+            recounts: Recounts::default(),
             to_self: VecDeque::new(),
             to_pump: VecDeque::new(),
             to_dispatch: VecDeque::new(),
@@ -163,6 +167,11 @@ impl<H: Clone> Machine<H> {
     /// The others who take part, as far as this runtime knows.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
         self.members.living.values()
+    }
+
+    /// Whether a runtime is known to have died.
+    pub fn is_dead(&self, runtime: RuntimeId) -> bool {
+        self.members.cause(runtime).is_some()
     }
 
     /// Tasks of this runtime that it still remembers, ended or not.
@@ -191,6 +200,7 @@ impl<H: Clone> Machine<H> {
             && self.fetches.is_empty()
             && self.borrowed.is_empty()
             && self.keeping.is_empty()
+            && self.recounts.is_empty()
             && self.references.holdings.is_empty()
             && self.references.holders.is_empty()
     }
@@ -248,6 +258,7 @@ impl<H: Clone> Machine<H> {
             }
             Event::RuntimeJoined(member) => self.runtime_joined(member, actions),
             Event::RuntimeDied { runtime, cause } => self.runtime_died(runtime, &cause, actions),
+            Event::LinkLost { peer, cause } => self.link_lost(peer, &cause, actions),
             Event::RuntimeStopped(cause) => self.runtime_stopped(&cause, actions),
             Event::WorkerChosen { tessera, place } => self.worker_chosen(tessera, place, actions),
             Event::WorkersExhausted(reason) => self.workers_exhausted(&reason, actions),
@@ -374,6 +385,7 @@ impl<H: Clone> Machine<H> {
                 self.check_fences(actions);
             }
             Message::Keep { task, value } => self.keep_received(from, task, value, actions),
+            Message::Recount(recount) => self.recounted(from, *recount, actions),
             Message::WarehouseWanted => self.start_warehouse(actions),
             Message::WarehouseFailed(reason) => self.settle_warehouse(Err(&reason), actions),
             Message::BarrierTask => {

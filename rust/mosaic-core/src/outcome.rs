@@ -400,21 +400,32 @@ impl<H: Clone> Machine<H> {
                 self.deliver(task, value, wanter, &lost, actions);
             }
         }
-        // The dead want nothing any more.
-        let is_dead = |wanter: &Wanter<H>| matches!(wanter, Wanter::Peer { to, .. } if *to == dead);
+        self.forget_wanter(dead);
+    }
+
+    /// What is being fetched from a runtime.
+    pub(crate) fn fetches_from(&self, runtime: RuntimeId) -> Vec<(TaskId, bool)> {
+        let fetches = self.fetches.iter();
+        let fetches = fetches.filter(|(_, fetch)| fetch.from == runtime);
+        fetches.map(|(key, _)| *key).collect()
+    }
+
+    /// A peer wants nothing of what it has asked for: it died, or will ask again.
+    pub(crate) fn forget_wanter(&mut self, peer: RuntimeId) {
+        let is_its = |wanter: &Wanter<H>| matches!(wanter, Wanter::Peer { to, .. } if *to == peer);
         for wanters in self.expected.values_mut() {
-            wanters.retain(|(_, wanter)| !is_dead(wanter));
+            wanters.retain(|(_, wanter)| !is_its(wanter));
         }
         self.expected.retain(|_, wanters| !wanters.is_empty());
         for aside in self.inbound.values_mut().filter_map(Inbound::aside_mut) {
-            aside.wanters.retain(|(_, wanter)| !is_dead(wanter));
+            aside.wanters.retain(|(_, wanter)| !is_its(wanter));
         }
         for aside in self
             .tasks
             .values_mut()
             .filter_map(|owned| owned.aside_mut())
         {
-            aside.wanters.retain(|(_, wanter)| !is_dead(wanter));
+            aside.wanters.retain(|(_, wanter)| !is_its(wanter));
         }
     }
 

@@ -9,6 +9,8 @@
 //! host of a tessera dies, holders register with the next one; until they have, its owner holds it (`REF-4`).
 //! The owner of a buffer keeps its bytes for others until nobody else can look at them (`REF-5`).
 
+use std::collections::HashMap;
+
 use rustc_hash::FxHashMap;
 
 use crate::id::{ObjectId, RuntimeId};
@@ -35,6 +37,8 @@ pub(crate) struct Holding {
     pub(crate) local: usize,
     /// Messages on their way, by receiver.
     pub(crate) pins: Vec<(RuntimeId, usize)>,
+    /// Receivers of messages that were on their way when the connection to them was lost, until they say what has come.
+    doubtful: Vec<RuntimeId>,
     /// Senders who wait to hear that this runtime is counted, once for each message.
     pub(crate) unpin: Vec<RuntimeId>,
     /// Hosts that counted this runtime, and died before another one did.
@@ -48,13 +52,19 @@ impl Holding {
             registration,
             local: 0,
             pins: Vec::new(),
+            doubtful: Vec::new(),
             unpin: Vec::new(),
             moved_from: Vec::new(),
         }
     }
 
     pub(crate) fn is_unused(&self) -> bool {
-        self.local == 0 && self.pins.is_empty()
+        self.local == 0 && !self.is_on_its_way()
+    }
+
+    /// Whether a message with the reference is on its way, or may be.
+    fn is_on_its_way(&self) -> bool {
+        !self.pins.is_empty() || !self.doubtful.is_empty()
     }
 }
 
@@ -212,8 +222,8 @@ impl References {
 
     /// Whether anybody but this runtime may use an object that it counts the holders of.
     pub(crate) fn is_shared(&self, object: ObjectId) -> bool {
-        let pinned = |holding: &Holding| !holding.pins.is_empty();
-        self.has_holders(object) || self.holdings.get(&object).is_some_and(pinned)
+        let holding = self.holdings.get(&object);
+        self.has_holders(object) || holding.is_some_and(Holding::is_on_its_way)
     }
 
     /// Whether anybody is counted, dead ones whose messages may still arrive included.
@@ -242,13 +252,78 @@ impl References {
         }
         let mut unpinned = Vec::new();
         for (object, holding) in &mut self.holdings {
-            let before = holding.pins.len();
+            let before = holding.pins.len() + holding.doubtful.len();
             holding.pins.retain(|(peer, _)| *peer != dead);
-            if holding.pins.len() < before {
+            holding.doubtful.retain(|peer| *peer != dead);
+            if holding.pins.len() + holding.doubtful.len() < before {
                 unpinned.push(*object);
             }
         }
         unpinned
+    }
+
+    /// The connection to a runtime was lost: which of the messages to it have come, only it can say.
+    pub(crate) fn link_lost(&mut self, peer: RuntimeId) {
+        for holding in self.holdings.values_mut() {
+            if let Some(place) = holding.pins.iter().position(|(to, _)| *to == peer) {
+                holding.pins.swap_remove(place);
+                if !holding.doubtful.contains(&peer) {
+                    holding.doubtful.push(peer);
+                }
+            }
+        }
+    }
+
+    /// A runtime has said what came of the messages to it that were in doubt: what it awaits stays pinned, as often as
+    /// it says. Returns the objects that were in doubt.
+    pub(crate) fn settle_doubts(
+        &mut self,
+        peer: RuntimeId,
+        awaited: &HashMap<ObjectId, u32>,
+    ) -> Vec<ObjectId> {
+        let mut settled = Vec::new();
+        for (object, holding) in &mut self.holdings {
+            let Some(place) = holding.doubtful.iter().position(|own| *own == peer) else {
+                continue;
+            };
+            holding.doubtful.swap_remove(place);
+            settled.push(*object);
+            let Some(count) = awaited.get(object).map(|count| *count as usize) else {
+                continue;
+            };
+            match holding.pins.iter_mut().find(|(to, _)| *to == peer) {
+                Some((_, pins)) => *pins += count,
+                None => holding.pins.push((peer, count)),
+            }
+        }
+        settled.sort_unstable();
+        settled
+    }
+
+    /// What came from a runtime, in how many messages, and is not registered yet.
+    pub(crate) fn awaited_from(&self, sender: RuntimeId) -> Vec<(ObjectId, u32)> {
+        let mut awaited: Vec<_> = self
+            .holdings
+            .iter()
+            .map(|(object, holding)| {
+                let times = holding.unpin.iter().filter(|own| **own == sender).count();
+                (*object, times as u32)
+            })
+            .filter(|(_, times)| *times > 0)
+            .collect();
+        awaited.sort_unstable();
+        awaited
+    }
+
+    /// The objects that a runtime is counted for here.
+    pub(crate) fn held_by(&self, holder: RuntimeId) -> Vec<ObjectId> {
+        let held = self
+            .holders
+            .iter()
+            .filter(|(_, holders)| holders.living.contains(&holder));
+        let mut objects: Vec<_> = held.map(|(object, _)| *object).collect();
+        objects.sort_unstable();
+        objects
     }
 
     /// Whether something received from the dead runtime, or counted by it, is still to be registered.

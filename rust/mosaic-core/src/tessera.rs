@@ -453,6 +453,12 @@ impl<H: Clone> Machine<H> {
         self.hosted.remove(&tessera);
     }
 
+    /// Whether a tessera lives here, or is about to.
+    pub(crate) fn is_hosted_and_not_stopped(&self, tessera: TesseraId) -> bool {
+        let hosted = self.hosted.get(&tessera);
+        hosted.is_some_and(|hosted| !matches!(hosted.state, State::Stopped))
+    }
+
     pub(crate) fn validate_tesserae(&self) {
         for (tessera, hosted) in &self.hosted {
             let running = self

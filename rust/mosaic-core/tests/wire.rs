@@ -11,6 +11,7 @@ use mosaic_core::call::{
 };
 use mosaic_core::event::{Member, Role};
 use mosaic_core::id::{BufferId, ObjectId, RuntimeId, TaskId, TesseraId};
+use mosaic_core::link::Recount;
 use mosaic_core::payload::{Loss, Payload, Reference, Segment, Stored};
 use mosaic_core::wire::stored::{Borrower, Lender, NoStore};
 use mosaic_core::wire::{FrameReader, FrameWriter, Limits, Message, WireError};
@@ -149,6 +150,7 @@ fn failure() -> impl Strategy<Value = Failure> {
         Just(FailureKind::Internal),
         Just(FailureKind::Descriptors),
         Just(FailureKind::Memory),
+        Just(FailureKind::ConnectionLost),
     ];
     (
         kind,
@@ -270,6 +272,21 @@ fn member() -> impl Strategy<Value = Member> {
     })
 }
 
+fn recount() -> impl Strategy<Value = Recount> {
+    let several = || proptest::collection::vec(object(), 0..30);
+    let awaited = proptest::collection::vec((object(), any::<u32>()), 0..30);
+    let restartable = proptest::collection::vec(tessera(), 0..30);
+    (several(), restartable, awaited, any::<bool>(), any::<bool>()).prop_map(
+        |(held, restartable, awaited, more, asks)| Recount {
+            held,
+            restartable,
+            awaited,
+            more,
+            asks,
+        },
+    )
+}
+
 fn message() -> impl Strategy<Value = Message> {
     let place = || prop_oneof![runtime().prop_map(Ok), ".{0,12}".prop_map(Err)];
     prop_oneof![
@@ -289,6 +306,7 @@ fn message() -> impl Strategy<Value = Message> {
         1 => (proptest::option::of(".{0,40}"), any::<bool>())
             .prop_map(|(path, traced)| Message::Profile { path, traced }),
         1 => proptest::collection::vec(object(), 0..30).prop_map(Message::Release),
+        1 => recount().prop_map(|recount| Message::Recount(Box::new(recount))),
         1 => tessera().prop_map(Message::Freed),
         1 => (tessera(), role()).prop_map(|(tessera, role)| Message::Place(tessera, role)),
         1 => (tessera(), place()).prop_map(|(tessera, place)| Message::Placed { tessera, place }),

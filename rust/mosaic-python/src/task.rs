@@ -184,6 +184,7 @@ impl Task {
             FailureKind::Internal => "internal",
             FailureKind::Descriptors => "descriptors",
             FailureKind::Memory => "memory",
+            FailureKind::ConnectionLost => "connection_lost",
         };
         let detail = (!failure.detail.body.is_empty()).then_some(&failure.detail.body[..]);
         let decode = hooks(py)?.decode_failure.bind(py);

@@ -24,6 +24,7 @@ use mosaic_core::placement::Strategy;
 use crate::cell::{Callee, LARGE, TaskCell};
 pub use crate::error::EngineError;
 use crate::node::Node;
+use crate::process::Process;
 use crate::notice::{Notice, Notices};
 use crate::shared::{Shared, lock};
 pub use crate::starting::EngineConfig;
@@ -71,7 +72,13 @@ impl Engine {
                 let (monitor, agent) = node.processes();
                 (Some(monitor), agent)
             }
-            None => (shared.monitor_process, shared.parent_process),
+            None => {
+                let parent = shared
+                    .parent_process
+                    .as_ref()
+                    .or(shared.head_process.as_ref());
+                (shared.monitor_process, parent.map(Process::number))
+            }
         }
     }
 
@@ -461,6 +468,8 @@ impl Engine {
         shared.home_signal.close();
         shared.store.close();
         shared.inlets.clear();
+        shared.lines.clear();
+        lock(&shared.processes).clear();
         shared.directory.leave();
         if shared.me == RuntimeId::HEAD {
             shared.directory.remove();

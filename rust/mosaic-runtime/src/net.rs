@@ -28,6 +28,12 @@ use crate::shared::Shared;
 const HALF_OPEN: usize = 64;
 /// How long to wait before another try where there are no descriptors left: nothing tells when there are some again.
 pub(crate) const SHORTAGE: Duration = Duration::from_millis(50);
+/// How long to wait before a connection that could not be made is tried again; twice as long each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// How long the kernel may take from closing the sockets of a process that ends to saying that it has ended.
+pub(crate) const CLOSING: Duration = Duration::from_millis(500);
 
 /// Accept connections until the engine ends.
 pub(crate) async fn listen(shared: Arc<Shared>, socket: std::os::unix::net::UnixListener) {
@@ -39,7 +45,13 @@ pub(crate) async fn listen(shared: Arc<Shared>, socket: std::os::unix::net::Unix
         let shared = Arc::clone(&shared);
         async move {
             match peer {
-                Ok(from) => serve(shared, stream, from).await,
+                Ok(from) if shared.is_life_line(from) || from > shared.me => {
+                    serve(shared, stream, from).await;
+                }
+                Ok(from) => {
+                    drop(stream);
+                    shared.knocked(from);
+                }
                 Err(error) => shared.refused(&error),
             }
         }
@@ -76,10 +88,21 @@ pub(crate) async fn accept_each<F, S>(
     }
 }
 
-/// Connect to a peer and serve the connection. When that fails the peer is dead, and the head will say so.
-pub(crate) async fn dial(shared: Arc<Shared>, to: RuntimeId) {
-    if let Ok(stream) = open(&shared, to).await {
-        serve(shared, stream, to).await;
+/// Have a connection to a peer: make it, or have the peer make it (`LINE-1`), and try again until there is one or the
+/// peer is dead (`LINE-3`).
+pub(crate) async fn dial(shared: Arc<Shared>, to: RuntimeId, attempt: u64) {
+    let mut pause = FIRST_PAUSE;
+    while shared.awaits(to, attempt) {
+        if let Ok(stream) = open(&shared, to).await
+            && shared.me > to
+        {
+            serve(Arc::clone(&shared), stream, to).await;
+        }
+        if !shared.awaits(to, attempt) {
+            return;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
@@ -101,38 +124,35 @@ async fn open(shared: &Shared, to: RuntimeId) -> Result<UnixStream, AuthError> {
 
 /// A worker's life line: connect to the head, say who this is, and end when the head does.
 pub(crate) async fn join(shared: Arc<Shared>) {
-    let stream = match open(&shared, RuntimeId::HEAD).await {
-        Ok(stream) => stream,
-        Err(error) => {
-            shared.refused(&error);
-            return shared.head_lost();
-        }
-    };
-    if let Some(head) = shared
-        .head_process
-        .and_then(|pid| Pid::from_raw(pid.cast_signed()))
-    {
+    if shared.head_process.is_some() {
         // The connection may outlive the head in a process that it forked.
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
-            if process_ended(head).await.is_ok() {
+            if let Some(head) = &shared.head_process {
+                head.end().await;
                 shared.head_lost();
             }
         });
     }
-    if let Some(parent) = shared
-        .parent_process
-        .filter(|parent| shared.head_process.is_some_and(|head| head != *parent))
-        .and_then(|pid| Pid::from_raw(pid.cast_signed()))
-    {
+    if shared.parent_process.is_some() {
         // It may have started this process through another one, so that it is not what the kernel calls its parent.
         // Where its end cannot be seen, the head sees to the end of this process, as it does in any case.
-        let for_task = Arc::clone(&shared);
+        let shared = Arc::clone(&shared);
         tokio::spawn(async move {
-            gone(parent).await;
-            for_task.parent_lost();
+            if let Some(parent) = &shared.parent_process {
+                parent.end().await;
+                shared.parent_lost();
+            }
         });
     }
+    let stream = match reach_head(&shared).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            shared.refused(&error);
+            let reason = format!("the connection to the head cannot be made: {error}");
+            return shared.head_disconnected(&reason).await;
+        }
+    };
     let me = Member {
         runtime: shared.me,
         uid: shared.uid.clone(),
@@ -140,13 +160,54 @@ pub(crate) async fn join(shared: Arc<Shared>) {
         role: shared.role,
     };
     shared.send_first(RuntimeId::HEAD, &Message::Join(me));
-    serve(Arc::clone(&shared), stream, RuntimeId::HEAD).await;
-    shared.head_lost();
+    let error = serve(Arc::clone(&shared), stream, RuntimeId::HEAD).await;
+    let reason = format!("the connection to the head ended{}", because(error.as_ref()));
+    shared.head_disconnected(&reason).await;
+}
+
+/// The rest of a sentence that tells of a connection's end.
+pub(crate) fn because(error: Option<&io::Error>) -> String {
+    error.map_or_else(String::new, |error| format!(": {error}"))
+}
+
+/// Connect to the head. One that lives and does not answer may be busy, stopped by a signal, or short of descriptors:
+/// it is tried again for as long as it lives.
+async fn reach_head(shared: &Shared) -> Result<UnixStream, AuthError> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let error = match open(shared, RuntimeId::HEAD).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => error,
+        };
+        let head_lives = shared
+            .head_process
+            .as_ref()
+            .is_some_and(|head| !head.has_ended());
+        if !head_lives || !may_pass(&error) {
+            return Err(error);
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Whether a connection that could not be made for this reason may be made later.
+fn may_pass(error: &AuthError) -> bool {
+    match error {
+        // The directory is gone, or was never this process's to use.
+        AuthError::Io(error) => !matches!(
+            error.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+        ),
+        AuthError::TimedOut => true,
+        _ => false,
+    }
 }
 
 /// Returns when that process has ended, or at once where that cannot be watched.
 async fn process_ended(pid: Pid) -> io::Result<()> {
-    watch_process(pid)?.readable().await?.retain_ready();
+    let watched = watch_handle(process_handle(pid)?)?;
+    watched.readable().await?.retain_ready();
     Ok(())
 }
 
@@ -179,21 +240,18 @@ pub(crate) async fn peer_gone(peer: Option<i32>) {
     }
 }
 
-/// Becomes readable when that process has ended.
-fn watch_process(pid: Pid) -> io::Result<AsyncFd<OwnedFd>> {
-    let watched = process_handle(pid)?;
+/// Have tokio watch a process: what it returns becomes readable when that has ended.
+pub(crate) fn watch_handle(process: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an owned descriptor stays open, and what it stands for the same, until `AsyncFd` closes it.
-    let watched = unsafe { AsyncFd::register(watched) }?;
+    let watched = unsafe { AsyncFd::register(process) }?;
     Ok(watched)
 }
 
-/// The same for the first of several, blocking.
-pub(crate) fn wait_for_end_of_one(processes: &[Pid]) -> io::Result<()> {
-    let watched: io::Result<Vec<_>> = processes.iter().map(|pid| process_handle(*pid)).collect();
-    let watched = watched?;
-    let mut watched: Vec<_> = watched
+/// Block until the first of several processes has ended.
+pub(crate) fn wait_for_end_of_one(processes: &[&OwnedFd]) -> io::Result<()> {
+    let mut watched: Vec<_> = processes
         .iter()
-        .map(|process| PollFd::new(process, PollFlags::IN))
+        .map(|process| PollFd::new(*process, PollFlags::IN))
         .collect();
     loop {
         match poll(&mut watched, None) {
@@ -203,33 +261,51 @@ pub(crate) fn wait_for_end_of_one(processes: &[Pid]) -> io::Result<()> {
     }
 }
 
+/// A descriptor that stands for a process.
 #[cfg(target_os = "linux")]
-fn process_handle(pid: Pid) -> io::Result<OwnedFd> {
+pub(crate) fn process_handle(pid: Pid) -> io::Result<OwnedFd> {
     Ok(rustix::process::pidfd_open(
         pid,
         rustix::process::PidfdFlags::NONBLOCK,
     )?)
 }
 
+/// See above.
 #[cfg(not(target_os = "linux"))]
-fn process_handle(_: Pid) -> io::Result<OwnedFd> {
+pub(crate) fn process_handle(_: Pid) -> io::Result<OwnedFd> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Serve an authenticated connection until it closes.
-async fn serve(shared: Arc<Shared>, stream: UnixStream, from: RuntimeId) {
-    let Ok(socket) = stream.into_std().map(Arc::new) else {
-        return;
+/// Serve an authenticated connection until it closes. Returns what was wrong with it, if anything was.
+async fn serve(shared: Arc<Shared>, stream: UnixStream, from: RuntimeId) -> Option<io::Error> {
+    let socket = match stream.into_std() {
+        Ok(socket) => Arc::new(socket),
+        Err(error) => return Some(error),
     };
-    let stream = Stream::new(Arc::clone(&socket));
-    let inlet = Inlet::new(Arc::clone(&socket), from);
+    if shared.is_life_line(from) {
+        return serve_socket(&shared, &socket, from).await;
+    }
+    let line = shared.lines.begin(from, &socket).await;
+    let error = serve_socket(&shared, &socket, from).await;
+    shared.line_ended(from, &line, error.as_ref()).await;
+    shared.lines.end(from, &line);
+    error
+}
+
+async fn serve_socket(
+    shared: &Arc<Shared>,
+    socket: &Arc<std::os::unix::net::UnixStream>,
+    from: RuntimeId,
+) -> Option<io::Error> {
+    let stream = Stream::new(Arc::clone(socket));
+    let inlet = Inlet::new(Arc::clone(socket), from);
     shared.connected(from, &stream);
     let writing = async {
         while stream.room().await.is_ok() {
             shared.room(from);
         }
     };
-    let error = match shared.inlets.add(&inlet, &shared) {
+    let error = match shared.inlets.add(&inlet, shared) {
         Ok(()) => tokio::select! {
             error = inlet.over() => error,
             () = writing => None,
@@ -239,7 +315,8 @@ async fn serve(shared: Arc<Shared>, stream: UnixStream, from: RuntimeId) {
     shared.inlets.remove(&inlet);
     // Whoever still polls it, or holds it in a forked process, sees the end as well.
     let _ = socket.shutdown(Shutdown::Both);
-    shared.disconnected(from, &stream, error);
+    shared.disconnected(from, &stream, error.as_ref());
+    error
 }
 
 /// Have tokio watch a socket for one thing.

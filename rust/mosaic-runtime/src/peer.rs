@@ -1,11 +1,12 @@
 //! One connection's sending side, as the engine holds it.
 //!
 //! Frames wait in a [`FrameWriter`]; whoever holds the engine's lock writes what the socket takes without
-//! blocking. Files go with the first write that reaches their frame. What is left is the writer task's: it waits until the socket has room. Frames to one peer
-//! always leave through the connection that was there first, so that they keep their order.
+//! blocking. Files go with the first write that reaches their frame. What is left is the writer task's: it waits until the socket has room. There is one
+//! connection at a time to a peer, so that frames keep their order; what waits for one goes by the next.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -23,17 +24,6 @@ use crate::store::lending::{Lending, Passed};
 
 /// The most slices a single write is given.
 const SLICES: usize = 64;
-/// How long to wait before another try where the system was short of something.
-const SHORTAGE: Duration = Duration::from_millis(2);
-
-/// Whether a write was refused for want of something that comes back: memory, or files in flight, of which a user may
-/// have as many as a process may have open.
-fn is_shortage(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::ETOOMANYREFS | libc::ENOBUFS | libc::ENOMEM | libc::EMFILE | libc::ENFILE)
-    )
-}
 
 /// Where the frames to one runtime go.
 #[derive(Debug, Default)]
@@ -43,10 +33,25 @@ pub(crate) struct Peer {
     written: u64,
     /// Files that go along, each with the place in the stream where its frame begins.
     files: VecDeque<(u64, Passed)>,
-    stream: Option<Arc<Stream>>,
+    link: Link,
+    /// Attempts to connect so far.
+    attempts: u64,
     blocked: bool,
     /// Listed among those to flush at the end of the batch.
     pub(crate) dirty: bool,
+}
+
+/// How the connection to a peer stands.
+#[derive(Debug, Default)]
+enum Link {
+    /// There is none, and nobody makes one.
+    #[default]
+    None,
+    /// It is being made, in the attempt of that number, or waited for.
+    Awaited(u64),
+    Up(Arc<Stream>),
+    /// It has ended, and what follows is not settled yet.
+    Ending,
 }
 
 /// The sending half of an authenticated connection.
@@ -54,25 +59,27 @@ pub(crate) struct Peer {
 pub(crate) struct Stream {
     socket: Arc<UnixStream>,
     room_wanted: Notify,
-    /// It was not the socket that had no room, but the system.
-    short: AtomicBool,
+    /// The kernel could not take what was written for want of something else than room in the socket.
+    crowded: AtomicBool,
 }
+
+/// How long to wait before something is written again that the kernel had no memory for.
+const CROWDED: Duration = Duration::from_millis(5);
 
 impl Stream {
     pub(crate) fn new(socket: Arc<UnixStream>) -> Arc<Self> {
         Arc::new(Self {
             socket,
             room_wanted: Notify::new(),
-            short: AtomicBool::new(false),
+            crowded: AtomicBool::new(false),
         })
     }
 
     /// Returns once somebody was refused for want of room and there is room again.
     pub(crate) async fn room(&self) -> io::Result<()> {
         self.room_wanted.notified().await;
-        if self.short.swap(false, Ordering::AcqRel) {
-            // Nothing tells when the system has room again: others' files in flight count too.
-            tokio::time::sleep(SHORTAGE).await;
+        if self.crowded.swap(false, Ordering::AcqRel) {
+            tokio::time::sleep(CROWDED).await;
             return Ok(());
         }
         // Only now: whoever is registered for room is woken whenever the peer reads.
@@ -85,20 +92,50 @@ impl Stream {
 impl Peer {
     /// Take this connection for sending, unless there is one already.
     pub(crate) fn connected(&mut self, stream: &Arc<Stream>) {
-        if self.stream.is_none() {
-            self.stream = Some(Arc::clone(stream));
+        if matches!(self.link, Link::None | Link::Awaited(_)) {
+            self.link = Link::Up(Arc::clone(stream));
         }
     }
 
     /// This connection is of no more use: the socket closes with the last who holds it.
     pub(crate) fn disconnected(&mut self, stream: &Arc<Stream>) {
-        if self
-            .stream
-            .as_ref()
-            .is_some_and(|own| Arc::ptr_eq(own, stream))
-        {
-            self.stream = None;
+        if matches!(&self.link, Link::Up(own) if Arc::ptr_eq(own, stream)) {
+            self.link = Link::Ending;
         }
+    }
+
+    /// The connection was lost with everything that was on its way, or waited to be.
+    pub(crate) fn lost(&mut self) {
+        self.writer = FrameWriter::default();
+        self.written = 0;
+        self.files.clear();
+        self.blocked = false;
+        self.link = Link::None;
+    }
+
+    /// Whether the connection has ended and what follows is not settled.
+    pub(crate) fn is_ending(&self) -> bool {
+        matches!(self.link, Link::Ending)
+    }
+
+    /// Whether there is no connection and nobody is at it.
+    pub(crate) fn is_idle(&self) -> bool {
+        matches!(self.link, Link::None)
+    }
+
+    /// If nobody is at it, begin to connect: returns the number of the attempt.
+    pub(crate) fn begin_attempt(&mut self) -> Option<u64> {
+        if !self.is_idle() {
+            return None;
+        }
+        self.attempts += 1;
+        self.link = Link::Awaited(self.attempts);
+        Some(self.attempts)
+    }
+
+    /// Whether that attempt to connect is to go on.
+    pub(crate) fn awaits(&self, attempt: u64) -> bool {
+        matches!(self.link, Link::Awaited(own) if own == attempt)
     }
 
     /// Queue a frame.
@@ -116,10 +153,10 @@ impl Peer {
         self.blocked = false;
     }
 
-    /// Write what the socket takes now. An error means that the connection is broken: its reader will see
-    /// that too and settle what follows from it.
+    /// Write what the socket takes now. A connection that is broken is shut down: its reader sees that and settles what
+    /// follows from it.
     pub(crate) fn flush(&mut self) {
-        let Some(stream) = &self.stream else { return };
+        let Link::Up(stream) = &self.link else { return };
         while !self.blocked && !self.writer.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let count = self.writer.slices(&mut slices);
@@ -138,15 +175,27 @@ impl Peer {
                     self.blocked = true;
                     stream.room_wanted.notify_one();
                 }
-                Err(error) if is_shortage(&error) => {
+                Err(error) if is_passing(&error) => {
                     self.blocked = true;
-                    stream.short.store(true, Ordering::Release);
+                    stream.crowded.store(true, Ordering::Release);
                     stream.room_wanted.notify_one();
                 }
-                Err(_) => return,
+                Err(_) => {
+                    let _ = stream.socket.shutdown(Shutdown::Both);
+                    return;
+                }
             }
         }
     }
+}
+
+/// Whether a write has failed for want of something that comes again: memory, or room among the files that are on their
+/// way between all processes of this user.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::ETOOMANYREFS | libc::ENOBUFS | libc::ENOMEM | libc::EMFILE | libc::ENFILE)
+    )
 }
 
 /// Write, with the files of the frames that begin within what is written.

@@ -20,9 +20,11 @@ use crate::descriptors::Descriptors;
 use crate::directory::Directory;
 use crate::executor::Executor;
 use crate::inlet::Inlets;
+use crate::lines::Lines;
 use crate::net;
 use crate::node::Node;
 use crate::notice::{Notice, Notices};
+use crate::process::Process;
 use crate::signal::Signal;
 use crate::state::State;
 use crate::store::{Neighbours, Store};
@@ -70,9 +72,13 @@ pub(crate) struct Shared {
     pub(crate) myself: Weak<Shared>,
     pub(crate) io_thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     /// For a worker process: the process of the head, with which it ends.
-    pub(crate) head_process: Option<u32>,
-    /// The process that started it, with which it ends too: the head, or a node agent.
-    pub(crate) parent_process: Option<u32>,
+    pub(crate) head_process: Option<Process>,
+    /// The process that started it, if that is not the head's but a node agent's: with it, it ends too.
+    pub(crate) parent_process: Option<Process>,
+    /// The processes of the others who take part, in a process that may have to end them.
+    pub(crate) processes: Mutex<FxHashMap<RuntimeId, Arc<Process>>>,
+    /// Connections to others than the head.
+    pub(crate) lines: Lines,
     /// For a worker process: that of the monitor.
     pub(crate) monitor_process: Option<u32>,
     pub(crate) ended: Notify,
@@ -329,6 +335,9 @@ impl Shared {
     /// A connection to send through is there.
     pub(crate) fn connected(&self, to: RuntimeId, stream: &Arc<crate::peer::Stream>) {
         let mut state = lock(&self.state);
+        if state.machine.is_dead(to) {
+            return;
+        }
         let peer = state.peers.entry(to).or_default();
         peer.connected(stream);
         peer.flush();
@@ -377,18 +386,18 @@ impl Shared {
         self: &Arc<Self>,
         from: RuntimeId,
         stream: &Arc<crate::peer::Stream>,
-        error: Option<std::io::Error>,
+        error: Option<&io::Error>,
     ) {
         if let Some(peer) = lock(&self.state).peers.get_mut(&from) {
             peer.disconnected(stream);
         }
-        if let Some(error) = error.filter(|error| error.kind() == std::io::ErrorKind::InvalidData) {
+        if let Some(error) = error.filter(|error| error.kind() == io::ErrorKind::InvalidData) {
             self.executor.warn(&format!(
                 "{from:?} sent what cannot be read ({error}); the connection was closed"
             ));
         }
         let Some(node) = &self.node else { return };
-        if !node.connection_closed(self, from)
+        if !node.connection_closed(self, from, error)
             && let Some(member) = self.member(from)
         {
             let cause = format!("{} closed its connection", member.uid);
@@ -407,15 +416,33 @@ impl Shared {
         let Some(_) = self.head_process else {
             return self.end("the head is gone");
         };
-        let siblings = self.members_of_this_machine();
         self.recorder.write_out();
         self.directory.remove();
-        for leader in siblings.into_iter().chain([process::getpid()]) {
-            // With what its methods started.
-            let _ = process::kill_process_group(leader, process::Signal::KILL);
-        }
+        // Those that a signal has stopped do not see by themselves that they have to end.
+        self.kill_members();
+        // With what its methods started.
+        let _ = process::kill_process_group(process::getpid(), process::Signal::KILL);
         // Started by hand, it may be in somebody else's group.
         let _ = process::kill_process(process::getpid(), process::Signal::KILL);
+    }
+
+    /// A worker has no connection to its head, for that reason. A head that has died takes the worker with it and
+    /// leaves the rest to tidy up; while it lives, this process alone ends, and the head starts another.
+    pub(crate) async fn head_disconnected(&self, reason: &str) {
+        let Some(head) = &self.head_process else {
+            return self.head_lost();
+        };
+        // The sockets of a process that ends are closed before its end can be seen.
+        let _ = tokio::time::timeout(net::CLOSING, head.end()).await;
+        if head.has_ended() {
+            return self.head_lost();
+        }
+        if self.stopped.load(Ordering::Acquire) {
+            return;
+        }
+        self.recorder.write_out();
+        self.directory.leave();
+        crate::node::death::leave_for(reason);
     }
 
     /// The node agent that started this worker is gone: so is the worker. The head, if it lives, has no use for the
@@ -433,23 +460,19 @@ impl Shared {
     /// This worker was told to stop, and its I/O thread is about to end; a method may go on. Should the head die before
     /// it has seen to that, or the agent that started the worker, this process ends nevertheless.
     pub(crate) fn end_with_head(&self) {
-        let elders = [self.head_process, self.parent_process];
-        let elders: Vec<_> = elders
-            .into_iter()
-            .flatten()
-            .filter_map(|pid| process::Pid::from_raw(pid.cast_signed()))
+        let elders = || self.head_process.iter().chain(&self.parent_process);
+        let handles: Vec<_> = elders()
+            .filter_map(|elder| elder.handle()?.try_clone().ok())
             .collect();
-        if elders.is_empty() {
+        let gone = elders().any(Process::has_ended);
+        if handles.is_empty() && !gone {
             return;
         }
         let directory = self.directory.path().to_path_buf();
         let recorder = Arc::clone(&self.recorder);
         let watch = move || {
-            let died = match net::wait_for_end_of_one(&elders) {
-                Ok(()) => true,
-                Err(error) => error.raw_os_error() == Some(libc::ESRCH),
-            };
-            if died {
+            let handles: Vec<_> = handles.iter().collect();
+            if gone || net::wait_for_end_of_one(&handles).is_ok() {
                 recorder.write_out();
                 crate::directory::remove(&directory);
                 let _ = process::kill_process_group(process::getpid(), process::Signal::KILL);
@@ -460,16 +483,27 @@ impl Shared {
         let _ = threads::spawn("mosaic-end", watch);
     }
 
-    /// The other workers and the warehouse, which would outlive the head only if they are stopped by a signal.
-    pub(crate) fn members_of_this_machine(&self) -> Vec<process::Pid> {
-        let state = lock(&self.state);
-        let others = state
-            .machine
-            .members()
-            .filter(|member| member.role != Role::Head && member.runtime != self.me);
-        others
-            .filter_map(|member| process::Pid::from_raw(member.pid.cast_signed()))
-            .collect()
+    /// Kill the workers and the warehouse, but for this process: those that this one has seen join and whose numbers are
+    /// still theirs.
+    pub(crate) fn kill_members(&self) {
+        for member in lock(&self.processes).values() {
+            member.kill_group();
+        }
+    }
+
+    /// A runtime takes part: keep hold of its process where this one may have to end it, its head or its agent having
+    /// died.
+    pub(crate) fn member_joined(&self, member: &Member) {
+        let may_end_it = match &self.node {
+            Some(node) => node.is_in_other_hands(),
+            None => self.head_process.is_some(),
+        };
+        if may_end_it
+            && member.role != Role::Head
+            && let Some(process) = Process::open(member.pid)
+        {
+            lock(&self.processes).insert(member.runtime, Arc::new(process));
+        }
     }
 
     pub(crate) fn member(&self, runtime: RuntimeId) -> Option<Member> {

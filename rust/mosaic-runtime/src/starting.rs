@@ -16,9 +16,11 @@ use crate::error::EngineError;
 use crate::executor::Executor;
 use crate::inlet::Inlets;
 use crate::launcher::guard::Bound;
+use crate::lines::Lines;
 use crate::net;
 use crate::node::joining::Attached;
 use crate::node::{Launch, Node};
+use crate::process::Process;
 use crate::roles::WorkerSeat;
 use crate::shared::{Shared, lock};
 use crate::state::State;
@@ -142,8 +144,13 @@ impl Engine {
             io: Mutex::new(Some(runtime.handle().clone())),
             myself: Weak::clone(myself),
             io_thread: Mutex::default(),
-            head_process: seat.head,
-            parent_process: seat.parent,
+            head_process: seat.head.and_then(Process::open),
+            parent_process: seat
+                .parent
+                .filter(|parent| seat.head.is_some_and(|head| head != *parent))
+                .and_then(Process::open),
+            processes: Mutex::default(),
+            lines: Lines::default(),
             monitor_process: seat.monitor,
             ended: Notify::new(),
         });

@@ -79,19 +79,29 @@ impl State {
     }
 
     pub(crate) fn send(&mut self, to: RuntimeId, message: &Message, shared: &Shared) {
-        let peer = self.peers.entry(to).or_insert_with(|| {
-            if let Some(shared) = shared.myself.upgrade() {
-                let dialling = net::dial(Arc::clone(&shared), to);
-                shared.spawn(dialling);
-            }
-            Peer::default()
-        });
+        let peer = self.peers.entry(to).or_default();
         if let Err(error) = peer.push(message, &shared.store) {
             return self.unsendable(message, to, &error, shared);
         }
         if !peer.dirty {
             peer.dirty = true;
             self.dirty.push(to);
+        }
+        if peer.is_idle() {
+            self.want_connection(to, shared);
+        }
+    }
+
+    /// Have a connection made to a peer, if there is none and nobody is at it.
+    pub(crate) fn want_connection(&mut self, to: RuntimeId, shared: &Shared) {
+        if shared.is_life_line(to) {
+            return;
+        }
+        if let Some(attempt) = self.peers.entry(to).or_default().begin_attempt()
+            && let Some(shared) = shared.myself.upgrade()
+        {
+            let dialling = net::dial(Arc::clone(&shared), to, attempt);
+            shared.spawn(dialling);
         }
     }
 
@@ -211,6 +221,7 @@ impl State {
                     shared.log(level, text);
                 }
                 Action::MemberJoined(member) => {
+                    shared.member_joined(&member);
                     lock(&shared.names).insert(member.uid.clone(), member.runtime);
                     if let Some(node) = &shared.node {
                         node.joined(member.role);
@@ -224,6 +235,7 @@ impl State {
                 Action::MemberDied { member, cause } => {
                     shared.store.process_died(member.runtime);
                     self.peers.remove(&member.runtime);
+                    lock(&shared.processes).remove(&member.runtime);
                     lock(&shared.names).remove(&member.uid);
                     if !shared.node.as_ref().is_some_and(Node::stopping) {
                         shared.tell(Notice::Died {

@@ -37,6 +37,7 @@ use std::sync::Arc;
 use crate::call::{Call, Outcome};
 use crate::event::{Member, Role};
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
+use crate::link::Recount;
 use crate::payload::{Loss, Payload};
 
 /// Version of everything in this module; peers of another version are refused in the handshake.
@@ -163,6 +164,8 @@ pub enum Message {
     Squeeze,
     /// To everyone on a machine: there is room in its stores again.
     Room,
+    /// To a peer, after the connection to it was lost: what the sender has and awaits of the receiver's.
+    Recount(Box<Recount>),
     /// Are you there?
     Ping,
     /// Yes.

@@ -1,4 +1,4 @@
-//! A network of machines under random programs, deliveries, crashes and joins, with a checker that sees
+//! A network of machines under random programs, deliveries, lost connections, crashes and joins, with a checker that sees
 //! everything. A failing seed is printed with its last events; to see it again:
 //! `MOSAIC_SEED=… cargo test -p mosaic-core --test simulation`. `MOSAIC_SEEDS=100000` runs more of them.
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mosaic_core::call::{CallKind, FailureKind, Outcome, ReadyCall};
+use mosaic_core::call::{Call, CallKind, FailureKind, Outcome, ReadyCall};
 use mosaic_core::event::Submission;
 use mosaic_core::id::{BufferId, ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::payload::Reference;
@@ -15,6 +15,10 @@ pub(crate) struct CallTruth {
     resends: u32,
     needs: Vec<ObjectId>,
     pub(crate) settled: bool,
+    /// Where it was sent.
+    host: Option<RuntimeId>,
+    /// Its host has seen that the connection was lost by which it was sent: its end goes nowhere.
+    abandoned: bool,
     /// Where it has ended, be its caller told or not.
     pub(crate) ended: Option<RuntimeId>,
 }
@@ -40,6 +44,8 @@ pub(crate) struct Truth {
     pub(crate) kept: BTreeSet<TaskId>,
     pub(crate) concurrent: BTreeSet<TesseraId>,
     stopped: BTreeSet<TesseraId>,
+    /// Tesserae that their owners have given up: whether they were built is lost with a connection.
+    pub(crate) given_up: BTreeSet<TesseraId>,
     /// Where each tessera was sent to be built: if one of those hosts died, and then its owner before the holders
     /// had found the next, it is lost to them.
     pub(crate) sent: BTreeSet<(TesseraId, RuntimeId)>,
@@ -80,11 +86,31 @@ impl Truth {
             resends: submission.resends + submission.restarts,
             needs,
             settled: false,
+            host: None,
+            abandoned: false,
             ended: None,
         };
         self.calls.insert(call.task, truth);
         if call.construction.concurrent {
             self.concurrent.insert(call.tessera);
+        }
+    }
+
+    pub(crate) fn call_sent(&mut self, call: &Call, to: RuntimeId) {
+        if call.kind == CallKind::Construct {
+            self.sent.insert((call.tessera, to));
+        }
+        if let Some(truth) = self.calls.get_mut(&call.task) {
+            truth.host = Some(to);
+        }
+    }
+
+    /// What that runtime had sent to that host, and is not settled, is lost to it.
+    pub(crate) fn abandon(&mut self, caller: RuntimeId, host: RuntimeId) {
+        for (task, call) in &mut self.calls {
+            if task.owner == caller && call.host == Some(host) && !call.settled {
+                call.abandoned = true;
+            }
         }
     }
 
@@ -108,7 +134,11 @@ impl Truth {
         references: &[Reference],
         inline: bool,
     ) {
-        if self.calls.get(&task).is_some_and(|call| call.settled) {
+        if self
+            .calls
+            .get(&task)
+            .is_some_and(|call| call.settled || call.abandoned)
+        {
             // It was given up before.
             return;
         }
@@ -221,7 +251,7 @@ impl Truth {
             .sent
             .iter()
             .any(|(sent, to)| *sent == tessera && self.dead.contains(to));
-        if stop || moved && self.dead.contains(&tessera.owner) {
+        if stop || self.given_up.contains(&tessera) || moved && self.dead.contains(&tessera.owner) {
             return;
         }
         let reached = self.reachable(roots);
@@ -245,7 +275,7 @@ impl Truth {
         for call in self
             .calls
             .values()
-            .filter(|call| !call.settled && call.ended.is_none())
+            .filter(|call| !call.settled && !call.abandoned && call.ended.is_none())
         {
             reached.extend(&call.needs);
         }

@@ -1,4 +1,4 @@
-//! The network: machines, links that keep their order each and no order among them, crashes.
+//! The network: machines, links that keep their order each and no order among them, links that are lost, crashes.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -27,11 +27,31 @@ pub(crate) struct Node {
     unflushed: bool,
 }
 
+/// What a link carries.
+enum Parcel {
+    Message(Message),
+    /// The connection was lost here; what comes behind it comes by the next one.
+    End,
+}
+
+impl Parcel {
+    fn message(&self) -> Option<&Message> {
+        match self {
+            Self::Message(message) => Some(message),
+            Self::End => None,
+        }
+    }
+}
+
 /// All of it.
 pub(crate) struct World {
     pub(crate) rng: Rng,
     pub(crate) nodes: BTreeMap<RuntimeId, Node>,
-    links: BTreeMap<(RuntimeId, RuntimeId), VecDeque<Message>>,
+    links: BTreeMap<(RuntimeId, RuntimeId), VecDeque<Parcel>>,
+    /// Runtimes that have lost the connection to a peer and have not seen it: what they send goes nowhere.
+    cut_off: BTreeSet<(RuntimeId, RuntimeId)>,
+    /// Pairs of which the first has sent to the second, or heard from it, by the connection that they have.
+    in_touch: BTreeSet<(RuntimeId, RuntimeId)>,
     pub(crate) truth: Truth,
     /// Deaths that the head has not seen.
     unseen: Vec<RuntimeId>,
@@ -47,6 +67,8 @@ impl World {
             rng: Rng::new(seed),
             nodes: BTreeMap::new(),
             links: BTreeMap::new(),
+            cut_off: BTreeSet::new(),
+            in_touch: BTreeSet::new(),
             truth: Truth::default(),
             unseen: Vec::new(),
             next_handle: 0,
@@ -116,7 +138,7 @@ impl World {
             self.links
                 .entry((runtime, RuntimeId::HEAD))
                 .or_default()
-                .push_back(Message::Join(member));
+                .push_back(Parcel::Message(Message::Join(member)));
         } else {
             self.happens(RuntimeId::HEAD, Event::RuntimeJoined(member));
         }
@@ -138,6 +160,40 @@ impl World {
         }
         self.truth.crashed(dead);
         self.unseen.push(dead);
+    }
+
+    /// A connection between two workers is lost, and both live. Of what is on its way a part still arrives. Each sees the
+    /// end behind that part; who has seen it uses the next connection, which the one with the higher number makes.
+    fn cut(&mut self) {
+        let workers = self.workers();
+        let (Some(one), Some(other)) = (self.rng.pick(&workers), self.rng.pick(&workers)) else {
+            return;
+        };
+        let (low, high) = (one.min(other), one.max(other));
+        if low == high || self.cut_off.contains(&(high, low)) {
+            // It has not made another.
+            return;
+        }
+        let unheard = !self.in_touch.contains(&(low, high)) && self.rng.chance(50);
+        self.note(|| format!("the connection of {low:?} and {high:?} is lost"));
+        if self.cut_off.contains(&(low, high)) || unheard {
+            // To the other it was never there.
+            let messages = self.links.entry((high, low)).or_default();
+            let next = messages.iter().rposition(|parcel| matches!(parcel, Parcel::End));
+            messages.truncate(next.map_or(0, |end| end + 1));
+        } else {
+            self.lose((high, low));
+        }
+        self.lose((low, high));
+    }
+
+    /// What goes by one direction of a connection is lost, but for the first part; the receiver will see that.
+    fn lose(&mut self, link: (RuntimeId, RuntimeId)) {
+        let (from, to) = link;
+        let messages = self.links.entry(link).or_default();
+        messages.truncate(self.rng.below(messages.len() + 1));
+        messages.push_back(Parcel::End);
+        self.cut_off.insert((to, from));
     }
 
     pub(crate) fn handle(&mut self) -> u64 {
@@ -196,10 +252,8 @@ impl World {
             self.note(|| format!("    {at:?} -> {action:?}"));
             match action {
                 Action::Send { to, message } => {
-                    if let Message::Call(call) = &message
-                        && call.kind == CallKind::Construct
-                    {
-                        self.truth.sent.insert((call.tessera, to));
+                    if let Message::Call(call) = &message {
+                        self.truth.call_sent(call, to);
                     }
                     if let Message::Settled { task, .. } = &message {
                         if task.owner == at {
@@ -209,8 +263,19 @@ impl World {
                     }
                     let own = buffers_in(&message).filter(|buffer| buffer.owner == at);
                     self.truth.lent.extend(own);
-                    if self.nodes.get(&to).is_some_and(|node| node.alive) {
-                        self.links.entry((at, to)).or_default().push_back(message);
+                    if let Message::Freed(tessera) = message
+                        && tessera.owner == at
+                    {
+                        self.truth.given_up.insert(tessera);
+                    }
+                    self.in_touch.insert((at, to));
+                    if self.nodes.get(&to).is_some_and(|node| node.alive)
+                        && !self.cut_off.contains(&(at, to))
+                    {
+                        let messages = self.links.entry((at, to)).or_default();
+                        messages.push_back(Parcel::Message(message));
+                    } else if self.cut_off.contains(&(at, to)) {
+                        self.truth.abandon(at, to);
                     }
                 }
                 Action::Run(ready) => {
@@ -302,7 +367,7 @@ impl World {
         let alive = |runtime: &RuntimeId| self.nodes.get(runtime).is_some_and(|node| node.alive);
         for ((from, _), messages) in &self.links {
             if alive(from) {
-                for message in messages {
+                for message in messages.iter().filter_map(Parcel::message) {
                     mentioned(message, &mut roots);
                 }
             }
@@ -321,14 +386,23 @@ impl World {
         let Some((from, to)) = self.rng.pick(&full) else {
             return false;
         };
-        let Some(message) = self
-            .links
-            .get_mut(&(from, to))
-            .and_then(VecDeque::pop_front)
-        else {
-            return false;
-        };
-        self.happens(to, Event::MessageReceived { from, message });
+        let parcel = self.links.get_mut(&(from, to));
+        match parcel.and_then(VecDeque::pop_front) {
+            Some(Parcel::Message(message)) => {
+                self.in_touch.insert((to, from));
+                self.happens(to, Event::MessageReceived { from, message });
+            }
+            Some(Parcel::End) => {
+                self.cut_off.remove(&(to, from));
+                self.in_touch.remove(&(to, from));
+                if self.cut_off.contains(&(from, to)) {
+                    self.truth.abandon(from, to);
+                }
+                let cause = format!("the connection between {from:?} and {to:?} was lost");
+                self.happens(to, Event::LinkLost { peer: from, cause });
+            }
+            None => return false,
+        }
         true
     }
 
@@ -362,13 +436,15 @@ impl World {
         true
     }
 
-    /// One random step of a run with programs and, if `faults`, crashes.
-    pub(crate) fn step(&mut self, faults: bool) {
+    /// One random step of a run with programs and, if there are such, crashes and lost connections.
+    pub(crate) fn step(&mut self, faults: bool, cuts: bool) {
         let living = self.living();
         let Some(at) = self.rng.pick(&living) else {
             return;
         };
-        match self.rng.below(100) {
+        match self.rng.below(103) {
+            100.. if cuts => self.cut(),
+            100.. => drop(self.deliver()),
             0..45 => drop(self.deliver()),
             45..67 => drop(self.execute(at)),
             67..95 => self.program(at),
@@ -408,10 +484,10 @@ impl World {
 
     /// The whole life of a network.
     pub(crate) fn run(&mut self) {
-        let faults = self.rng.chance(70);
+        let (faults, cuts) = (self.rng.chance(70), self.rng.chance(60));
         let steps = 60 + self.rng.below(500);
         for _ in 0..steps {
-            self.step(faults);
+            self.step(faults, cuts);
         }
         if self.rng.chance(10) {
             let living = self.living();

@@ -5,11 +5,37 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::Mutex;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Pid;
 
 use crate::memory::{Group, KillCounts, Verdict};
 use crate::shared::lock;
 use crate::store::bytes;
+
+/// Exit code of a worker that has ended because it had no connection to its head any more.
+const DISCONNECTED: i32 = 113;
+/// What comes before the reason in its last line on standard error.
+const REASON: &str = "mosaic: this process ends: ";
+
+/// End this process alone, as one that has no connection to its head, for that reason. What its methods have started is
+/// ended by who holds this process, before it is reaped.
+pub(crate) fn leave_for(reason: &str) -> ! {
+    let stderr = rustix::stdio::stderr();
+    let mut polled = [PollFd::new(&stderr, PollFlags::OUT)];
+    // Nobody may be reading: what does not fit is not told.
+    if matches!(poll(&mut polled, Some(&Timespec::default())), Ok(1..)) {
+        let line: String = reason.chars().filter(|c| *c != '\n').take(512).collect();
+        let _ = rustix::io::write(stderr, format!("{REASON}{line}\n").as_bytes());
+    }
+    // SAFETY: it ends the process, whatever its other threads are at.
+    unsafe { libc::_exit(DISCONNECTED) }
+}
+
+/// The reason that such a process gave, if its last words have one.
+fn reason_in(last_words: &str) -> Option<&str> {
+    let (_, reason) = last_words.rsplit_once(REASON)?;
+    reason.lines().next()
+}
 
 /// What is known of a process from its start.
 #[derive(Debug)]
@@ -22,7 +48,12 @@ pub(crate) struct AtStart {
 }
 
 /// Reap a process that has ended, and say how it did.
-pub(crate) fn reap(pid: Pid, at_start: &AtStart, kills: &Mutex<KillCounts>) -> String {
+pub(crate) fn reap(
+    pid: Pid,
+    at_start: &AtStart,
+    kills: &Mutex<KillCounts>,
+    last_words: &str,
+) -> String {
     let pid = pid.as_raw_nonzero().get();
     // Before it is reaped: it may be in another group than at its start.
     let group = Group::of_ended(pid.cast_unsigned()).or_else(|| at_start.group.clone());
@@ -34,6 +65,11 @@ pub(crate) fn reap(pid: Pid, at_start: &AtStart, kills: &Mutex<KillCounts>) -> S
         return describe(Err(io::Error::last_os_error()));
     }
     let status = ExitStatus::from_raw(status);
+    if status.code() == Some(DISCONNECTED)
+        && let Some(reason) = reason_in(last_words)
+    {
+        return format!("ended by itself: {reason}");
+    }
     if status.signal() != Some(libc::SIGKILL) {
         return describe(Ok(status));
     }

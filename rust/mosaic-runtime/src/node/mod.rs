@@ -16,6 +16,7 @@ mod launch;
 pub(crate) mod processes;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -25,7 +26,6 @@ use bytes::Bytes;
 use mosaic_core::event::{Event, Role};
 use mosaic_core::id::RuntimeId;
 use mosaic_core::wire::Message;
-use rustix::process::{Signal, kill_process_group};
 use tokio::sync::Notify;
 
 use self::attached::Agent;
@@ -34,6 +34,7 @@ use self::joining::Attached;
 pub use self::launch::{DIRECTORY, HEAD, Launch, MONITOR, PARENT, ROLE, RUNTIME, UID, WAREHOUSE};
 use self::processes::{Ended, Processes, Program, RUN_DRY, RUN_DRY_AT_STOP, Start};
 use crate::launcher::guard::Bound;
+use crate::net::because;
 use crate::notice::Notice;
 use crate::shared::{Shared, lock};
 
@@ -80,6 +81,8 @@ struct Worker {
     role: Role,
     connection_closed: Notify,
     ended: Notify,
+    /// Why it was killed, if it was: its connection ended while its process lived.
+    cut_off: OnceLock<String>,
 }
 
 impl Node {
@@ -208,6 +211,7 @@ impl Node {
             role,
             connection_closed: Notify::new(),
             ended: Notify::new(),
+            cut_off: OnceLock::new(),
         };
         lock(&self.workers).insert(runtime, Arc::new(worker));
         match &self.hands {
@@ -251,8 +255,19 @@ impl Node {
         }
     }
 
-    /// The connection to a worker closed. Returns whether the node watches that runtime's process.
-    pub(crate) fn connection_closed(&self, shared: &Arc<Shared>, runtime: RuntimeId) -> bool {
+    /// Whether somebody else holds the processes.
+    pub(crate) fn is_in_other_hands(&self) -> bool {
+        matches!(self.hands, Hands::Agent { .. })
+    }
+
+    /// The connection to a worker closed. Its process is dying, or will be ended: without a connection it is of no use.
+    /// Returns whether the node watches that runtime's process.
+    pub(crate) fn connection_closed(
+        &self,
+        shared: &Arc<Shared>,
+        runtime: RuntimeId,
+        error: Option<&io::Error>,
+    ) -> bool {
         let Some(worker) = lock(&self.workers).get(&runtime).cloned() else {
             return false;
         };
@@ -262,13 +277,16 @@ impl Node {
             return true;
         }
         let shared = Arc::clone(shared);
+        let reason = format!("its connection to the head ended{}", because(error));
         tokio::spawn(async move {
-            // A process that hangs while it exits must not keep those waiting who called it.
+            // It ends by itself when it finds that the head lives. One that cannot, or hangs while it exits, must not
+            // keep those waiting who called it.
             if tokio::time::timeout(LINGER, worker.ended.notified())
                 .await
                 .is_err()
                 && let Some(node) = &shared.node
             {
+                let _ = worker.cut_off.set(reason);
                 node.kill(runtime);
             }
         });
@@ -293,7 +311,10 @@ impl Node {
         };
         worker.ended.notify_one();
         let joined = shared.member(runtime).is_some();
-        let cause = format!("{} {}", worker.uid, end.how);
+        let cause = match worker.cut_off.get() {
+            Some(reason) => format!("{} was ended by the head: {reason}", worker.uid),
+            None => format!("{} {}", worker.uid, end.how),
+        };
         if joined {
             // What it sent is read first; a process that it left behind may hold its connection open.
             let patience = if self.stopping() {
@@ -339,9 +360,7 @@ impl Node {
             *lock(&self.gave_up) = Some(reason.to_owned());
         }
         // One that was stopped by a signal does not see by itself that it has to end.
-        for leader in shared.members_of_this_machine() {
-            let _ = kill_process_group(leader, Signal::KILL);
-        }
+        shared.kill_members();
         let workers = std::mem::take(&mut *lock(&self.workers));
         for (runtime, worker) in workers {
             worker.ended.notify_one();

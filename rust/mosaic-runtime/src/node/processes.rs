@@ -308,11 +308,11 @@ async fn see_through<A: Audience>(
     let dried_ms = since.elapsed().as_millis() as u64;
     // What the methods started and left running. Before the worker is reaped.
     let _ = kill_process_group(pid, Signal::KILL);
-    let how = reap(pid, &watched.at_start, &processes.kills);
-    lock(&processes.children).remove(&runtime);
     let last_words = String::from_utf8_lossy(&lock(&watched.last_words))
         .trim()
         .to_owned();
+    let how = reap(pid, &watched.at_start, &processes.kills, &last_words);
+    lock(&processes.children).remove(&runtime);
     let end = Ended {
         how,
         last_words,

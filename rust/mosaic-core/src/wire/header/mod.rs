@@ -62,6 +62,7 @@ const WAREHOUSE_WANTED: u8 = 33;
 const WAREHOUSE_FAILED: u8 = 34;
 const BARRIER_TASK: u8 = 35;
 const PROFILE: u8 = 36;
+const RECOUNT: u8 = 37;
 
 const VALUE: u8 = 0x40;
 const STORED: u8 = 0x80;
@@ -174,6 +175,7 @@ fn join_failure(tag: u8) -> Result<FailureKind, WireError> {
         7 => FailureKind::Internal,
         8 => FailureKind::Descriptors,
         9 => FailureKind::Memory,
+        10 => FailureKind::ConnectionLost,
         _ => return Err(WireError::Malformed("kind of failure")),
     })
 }
@@ -205,6 +207,15 @@ type StoredHeader = (u32, u64, bool, u32, u64);
 type FailedHeader<'a> = (u32, u64, bool, u8, &'a str, Vec<&'a str>, u8, u32);
 /// slot (tag and whether the value was put, index, name), task, part, source (tag, host or format, length of its value).
 type DependencyRow<'a> = (u8, u16, &'a str, u32, u64, Bytes, u8, u32, u64);
+
+/// objects held, restartable tesserae, objects awaited and how often, whether more follows, whether it asks.
+type RecountHeader = (
+    Vec<(u8, u32, u64)>,
+    Vec<(u32, u64)>,
+    Vec<((u8, u32, u64), u32)>,
+    bool,
+    bool,
+);
 
 /// Beside the tag of a dependency's slot: the value was put.
 const KEPT: u8 = 0x80;

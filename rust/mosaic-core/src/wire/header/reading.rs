@@ -10,14 +10,15 @@ use super::{
     ARRIVED, BARRIER_TASK, CALL, CANCEL, CONCURRENT, COROUTINE, CallHeader, DEATH_SETTLED, DISCARD,
     DRAINED, DependencyRow, FAILED, FENCE, FENCE_PASSED, FETCH, FETCHED, FREED, FailedHeader, HOLD,
     HOLD_ACKNOWLEDGED, IN_WAREHOUSE, JOIN, KEEP, KEPT, KeepHeader, LOCATE, LOCATED, MEMBER_DIED,
-    MEMBER_JOINED, NOTE, PING, PLACE, PLACED, PONG, PROBE, PROFILE, Place, RECEIVED, REFERENCE,
-    RELEASE, RESTARTABLE, ROOM, SETTLED, SHUTDOWN, SQUEEZE, STORED, StoredHeader, UNPIN, VALUE,
+    MEMBER_JOINED, NOTE, PING, PLACE, PLACED, PONG, PROBE, PROFILE, Place, RECEIVED, RECOUNT, REFERENCE,
+    RELEASE, RESTARTABLE, ROOM, RecountHeader, SETTLED, SHUTDOWN, SQUEEZE, STORED, StoredHeader, UNPIN, VALUE,
     VARIANT, ValueHeader, WAREHOUSE_FAILED, WAREHOUSE_WANTED, join_failure, join_kind, join_object,
     join_place, join_role,
 };
 use crate::call::{Call, Construction, Dependency, Failure, Outcome, Slot, Source};
 use crate::event::Role;
 use crate::id::{RuntimeId, TaskId, TesseraId};
+use crate::link::Recount;
 use crate::payload::{Few, Loss, Payload, Reference, Segment};
 use crate::wire::{Message, WireError};
 
@@ -412,6 +413,21 @@ pub(in crate::wire) fn decode(
         WAREHOUSE_WANTED => Message::WarehouseWanted,
         WAREHOUSE_FAILED => Message::WarehouseFailed(read(header)?),
         BARRIER_TASK => Message::BarrierTask,
+        RECOUNT => {
+            let (held, restartable, awaited, more, asks): RecountHeader = read(header)?;
+            let held: Result<_, _> = held.into_iter().map(join_object).collect();
+            let awaited = awaited.into_iter();
+            let awaited: Result<_, _> = awaited
+                .map(|(object, times)| Ok::<_, WireError>((join_object(object)?, times)))
+                .collect();
+            Message::Recount(Box::new(Recount {
+                held: held?,
+                restartable: restartable.into_iter().map(tessera).collect(),
+                awaited: awaited?,
+                more,
+                asks,
+            }))
+        }
         PROFILE => {
             let (path, traced): (Option<String>, bool) = read(header)?;
             Message::Profile { path, traced }

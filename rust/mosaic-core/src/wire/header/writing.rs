@@ -8,7 +8,7 @@ use super::{
     DRAINED, DependencyRow, FAILED, FENCE, FENCE_PASSED, FETCH, FETCHED, FREED, FailedHeader, HOLD,
     HOLD_ACKNOWLEDGED, IN_WAREHOUSE, JOIN, KEEP, KEPT, KeepHeader, LOCATE, LOCATED,
     LONGEST_CONTEXT, LONGEST_TEXT, MEMBER_DIED, MEMBER_JOINED, MOST_CONTEXT, NOTE, PING, PLACE,
-    PLACED, PONG, PROBE, PROFILE, RECEIVED, REFERENCE, RELEASE, RESTARTABLE, ROOM, SETTLED,
+    PLACED, PONG, PROBE, PROFILE, RECEIVED, RECOUNT, REFERENCE, RecountHeader, RELEASE, RESTARTABLE, ROOM, SETTLED,
     SHUTDOWN, SQUEEZE, STORED, StoredHeader, UNPIN, VALUE, ValueHeader, WAREHOUSE_FAILED,
     WAREHOUSE_WANTED, cut, split_kind, split_object, split_place, split_role,
 };
@@ -124,6 +124,17 @@ pub(in crate::wire) fn encode(
         Message::BarrierTask => BARRIER_TASK,
         Message::Profile { path, traced } => {
             write(out, &(path.as_deref(), traced)).map(|()| PROFILE)?
+        }
+        Message::Recount(recount) => {
+            let held: Vec<_> = recount.held.iter().copied().map(split_object).collect();
+            let restartable = recount.restartable.iter();
+            let restartable: Vec<_> = restartable.map(|id| (id.owner.0, id.sequence)).collect();
+            let awaited = recount.awaited.iter();
+            let awaited: Vec<_> = awaited
+                .map(|(object, times)| (split_object(*object), *times))
+                .collect();
+            let row: RecountHeader = (held, restartable, awaited, recount.more, recount.asks);
+            write(out, &row).map(|()| RECOUNT)?
         }
         Message::Ping => PING,
         Message::Pong => PONG,

@@ -1,0 +1,166 @@
+//! Other processes of this runtime, by pidfd.
+//!
+//! A process number is given out again once its process has been reaped. A pidfd stands for one process for good, so
+//! that whatever is asked of it, or sent to it, concerns that process (`PROC-1`).
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process};
+
+use crate::net::{process_handle, watch_handle};
+
+/// A process that this one knows, not necessarily a child.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pid: Pid,
+    handle: Handle,
+}
+
+#[derive(Debug)]
+enum Handle {
+    Watched(OwnedFd),
+    /// It had ended and been reaped before it could be watched.
+    Gone,
+    /// There are no descriptors left, or the system has no pidfds.
+    Unwatched,
+}
+
+impl Process {
+    /// The process that has this number now. `None` for what is no number of a process.
+    pub(crate) fn open(number: u32) -> Option<Self> {
+        let pid = Pid::from_raw(number.cast_signed())?;
+        let handle = match process_handle(pid) {
+            Ok(handle) => Handle::Watched(handle),
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Handle::Gone,
+            Err(_) => Handle::Unwatched,
+        };
+        Some(Self { pid, handle })
+    }
+
+    /// Its number.
+    pub(crate) fn number(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().cast_unsigned()
+    }
+
+    /// Whether it is known to have ended. One that cannot be watched has ended when its number is free.
+    pub(crate) fn has_ended(&self) -> bool {
+        match &self.handle {
+            Handle::Watched(handle) => {
+                let mut polled = [PollFd::new(handle, PollFlags::IN)];
+                let now = Timespec {
+                    tv_sec: 0,
+                    tv_nsec: 0,
+                };
+                matches!(poll(&mut polled, Some(&now)), Ok(1..))
+            }
+            Handle::Gone => true,
+            Handle::Unwatched => test_kill_process(self.pid) == Err(rustix::io::Errno::SRCH),
+        }
+    }
+
+    /// Returns when it has ended; never where that cannot be watched.
+    pub(crate) async fn end(&self) {
+        match &self.handle {
+            Handle::Watched(handle) => {
+                let watched = handle.try_clone().and_then(watch_handle);
+                if let Ok(watched) = watched
+                    && let Ok(mut ended) = watched.readable().await
+                {
+                    return ended.retain_ready();
+                }
+            }
+            Handle::Gone => return,
+            Handle::Unwatched => {}
+        }
+        std::future::pending().await
+    }
+
+    /// The descriptor to poll, which becomes readable with its end.
+    pub(crate) fn handle(&self) -> Option<&OwnedFd> {
+        match &self.handle {
+            Handle::Watched(handle) => Some(handle),
+            Handle::Gone | Handle::Unwatched => None,
+        }
+    }
+
+    /// Kill it with everything in the process group that it leads, unless it has been reaped: then the number may be
+    /// another's, and nothing is done.
+    pub(crate) fn kill_group(&self) {
+        if self.is_unreaped() {
+            let _ = kill_process_group(self.pid, Signal::KILL);
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn is_unreaped(&self) -> bool {
+        let Handle::Watched(handle) = &self.handle else {
+            return false;
+        };
+        let no_information = std::ptr::null::<libc::siginfo_t>();
+        // SAFETY: signal 0 delivers nothing; the descriptor lives through the call, and no memory is passed.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                handle.as_raw_fd(),
+                0,
+                no_information,
+                0,
+            )
+        };
+        result == 0
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn is_unreaped(&self) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A process that leads a group of its own and waits for the end of its standard input.
+    fn waiting() -> std::process::Child {
+        Command::new("cat")
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("a process")
+    }
+
+    /// `PROC-1`
+    #[tokio::test]
+    async fn proc_1_its_end_is_seen_and_its_number_is_left_alone_after_it() {
+        let mut child = waiting();
+        let process = Process::open(child.id()).expect("a number");
+        assert!(!process.has_ended());
+        assert!(process.is_unreaped());
+        process.kill_group();
+        tokio::time::timeout(Duration::from_secs(20), process.end())
+            .await
+            .expect("its end");
+        assert!(process.has_ended());
+        // A zombie keeps its number; what is reaped does not.
+        assert!(process.is_unreaped());
+        child.wait().expect("reaped");
+        assert!(!process.is_unreaped());
+        assert!(process.has_ended());
+    }
+
+    #[test]
+    fn one_that_is_gone_has_ended() {
+        let mut child = waiting();
+        child.kill().expect("killed");
+        child.wait().expect("reaped");
+        let process = Process::open(child.id()).expect("a number");
+        assert!(process.has_ended());
+        assert!(Process::open(0).is_none());
+    }
+}
