@@ -3,6 +3,7 @@
 mod arrivals;
 mod deaths;
 mod keeping;
+mod links;
 mod net;
 mod references;
 mod routes;
