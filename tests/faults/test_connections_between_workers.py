@@ -3,14 +3,14 @@
 import asyncio
 import os
 import pickle
-import threading
+import signal
 
 import numpy as np
 import pytest
 
 import mosaic
 from tests.support.actors import Mortal
-from tests.support.connections import cut
+from tests.support.connections import cut, sockets_of
 from tests.support.deaths import freeze
 from tests.support.launching import Mrun
 from tests.support.rendezvous import eventually_async, soon
@@ -180,12 +180,12 @@ async def test_arrays_on_their_way(fresh):
     sums = [one.ask(two, "total", np.ones(50_000)) for _ in range(20)]
     back = [one.ask(two, "make", 50_000) for _ in range(20)]
     await one.cut(pids[1]).result()
-    for task in sums + back:
-        try:
-            value = await soon(task.result())
-        except mosaic.ConnectionLostError:
-            continue
-        assert float(np.sum(value)) == 50_000
+    async with asyncio.timeout(20):
+        for task in sums + back:
+            try:
+                assert float(np.sum(await task.result())) == 50_000
+            except mosaic.ConnectionLostError:
+                continue
     assert await soon(one.ask(two, "total", np.ones(50_000)).result()) == 50_000
     await all_live(fresh, one, two, pids)
 
@@ -239,7 +239,7 @@ async def test_worker_and_warehouse(fresh, flag, by):
     assert await client.execute("count", add).result() == 1
     assert await client.root(parameter, "add", 1).result() == 2
     warehouse = fresh.get_warehouse()
-    worker = (await fresh.submit(os.getpid, runtime=client.runtime_id).result())
+    worker = await fresh.submit(os.getpid, runtime=client.runtime_id).result()
     release = flag("release")
     waiting = [
         client.root(parameter, "until", flag("root"), release),
@@ -268,13 +268,18 @@ async def test_worker_and_warehouse(fresh, flag, by):
 
 
 @pytest.mark.slow
-async def test_a_worker_that_is_stopped_for_longer_than_a_handshake_takes(fresh):
+@pytest.mark.parametrize("caller", ["one", "two"])
+async def test_a_worker_that_is_stopped_for_longer_than_a_handshake_takes(fresh, caller):
     one, two = [await Peer.remote(runtime=worker) for worker in fresh.workers]
-    pid = await two.pid().result()
+    if caller == "two":
+        one, two = two, one
+    asking, pid = await one.pid().result(), await two.pid().result()
     freeze(pid)
+    had = sockets_of(asking)
     asked = one.ask(two, "pid")
-    threading.Event().wait(6)
-    os.kill(pid, 18)
+    for many in (had + 1, had, had + 1):
+        await eventually_async(lambda many=many: sockets_of(asking) == many)
+    os.kill(pid, signal.SIGCONT)
     assert await soon(asked.result()) == pid
 
 

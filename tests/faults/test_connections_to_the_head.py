@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 import mosaic
-from tests.support.connections import cut
+from tests.support.connections import cut, sockets_of
 from tests.support.deaths import freeze
 from tests.support.launching import Mrun
 from tests.support.rendezvous import Flag, eventually, soon
@@ -146,7 +146,7 @@ def test_under_mrun():
     import os
     import signal
     import mosaic
-    from tests.support.connections import cut
+    from tests.support.connections import cut, sockets_of
 
     def expose(head):
         assert cut(head) == 1
@@ -196,18 +196,18 @@ def test_a_head_that_is_stopped_while_a_worker_joins():
         script.wait_for_flag("starting")
         freeze(script.pid)
         (worker,) = psutil.Process(script.pid).children()
+        had = sockets_of(worker.pid)
         Flag(script.home / "stopped").set()
+
+        def tries(count):
+            return sockets_of(worker.pid) == had + 1 + count
+
         # Its handshake takes too long, and it tries again.
-        eventually(lambda: _connections_made(worker) > 0, "the first try")
-        eventually(lambda: _connections_made(worker) == 0, "it gives up")
-        eventually(lambda: _connections_made(worker) > 0, "the second try")
+        eventually(lambda: tries(1), "the first try")
+        eventually(lambda: tries(0), "it gives up")
+        eventually(lambda: tries(1), "the second try")
         script.send(signal.SIGCONT)
         assert script.wait() == 0
         assert script.stdout.splitlines() == ["['worker:0:0'] 3"]
         script.assert_nothing_left()
 
-
-def _connections_made(process):
-    """Return how many connections a process has, or is making, to sockets that somebody listens on."""
-    made = [end for end in process.net_connections("unix") if not end.laddr]
-    return len(made)

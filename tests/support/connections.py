@@ -45,3 +45,14 @@ def cut(pid: int) -> int:
         finally:
             end.close()
     return len(ends)
+
+
+def sockets_of(pid: int) -> int:
+    """Return how many sockets a process has open."""
+    count = 0
+    for entry in list(Path(f"/proc/{pid}/fd").iterdir()):
+        try:
+            count += os.readlink(entry).startswith("socket:")
+        except OSError:
+            continue
+    return count

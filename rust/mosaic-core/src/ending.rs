@@ -242,6 +242,8 @@ impl<H: Clone> Machine<H> {
             if matches!(inbound.progress, Progress::Waiting(_)) {
                 let failure = Failure::new(FailureKind::ConnectionLost, cause);
                 self.end_unstarted(task, Outcome::Failed(failure).into(), actions);
+            } else {
+                actions.push(Action::Prevent(task));
             }
         }
     }

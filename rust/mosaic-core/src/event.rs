@@ -178,6 +178,9 @@ pub enum Action<H> {
     /// Whichever it is, say now: [`Event::CallFinished`] if it will never run, [`Event::CallRunsOn`] if it
     /// runs, whose end is still to be reported.
     Revoke(TaskId),
+    /// A call that was handed over is of no use to its caller any more: do not start it. If it never will,
+    /// [`Event::CallFinished`] follows; one that has begun goes on.
+    Prevent(TaskId),
     /// It is decided where a tessera of this runtime's goes, or that it goes nowhere.
     TesseraPlaced(TesseraId),
     /// Drop the living object of a tessera.

@@ -508,6 +508,10 @@ impl Executor for PythonExecutor {
         revoked
     }
 
+    fn prevent(&self, task: TaskId) -> Revoked {
+        self.main.revoke(task)
+    }
+
     fn drop_tessera(&self, tessera: TesseraId) {
         self.main.push([Job::DropTessera(tessera)]);
         if self.both.load(Ordering::Acquire) {

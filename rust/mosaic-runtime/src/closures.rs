@@ -149,6 +149,9 @@ impl Executor for Closures {
     fn revoke(&self, task: TaskId) -> Revoked {
         self.lane.revoke(task)
     }
+    fn prevent(&self, task: TaskId) -> Revoked {
+        self.lane.revoke(task)
+    }
     fn drop_tessera(&self, tessera: TesseraId) {
         self.lane.push([Job::DropTessera(tessera)]);
     }

@@ -21,6 +21,8 @@ pub trait Executor: Send + Sync + 'static {
     fn run(&self, calls: &mut Vec<ReadyCall>);
     /// Do not start this call; cancel it if it is a running coroutine.
     fn revoke(&self, task: TaskId) -> Revoked;
+    /// Do not start this call; one that runs goes on.
+    fn prevent(&self, task: TaskId) -> Revoked;
     /// Drop the living object of a tessera.
     fn drop_tessera(&self, tessera: TesseraId);
     /// Drop the living result of a task.

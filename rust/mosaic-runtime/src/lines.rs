@@ -119,17 +119,19 @@ impl Shared {
         error: Option<&std::io::Error>,
     ) {
         let process = lock(&self.processes).get(&peer).cloned();
-        let died = async {
+        let lives_on = async {
             match process {
-                Some(process) => process.end().await,
-                None => std::future::pending().await,
+                Some(process) => process.lives_on().await,
+                // If it has died, the head will have said so.
+                None => {
+                    tokio::time::sleep(net::CLOSING).await;
+                    true
+                }
             }
         };
-        // The sockets of a process that ends are closed before its end can be seen.
         let lives = tokio::select! {
-            () = died => false,
             () = line.superseded.notified() => true,
-            () = tokio::time::sleep(net::CLOSING) => true,
+            lives = lives_on => lives,
         };
         if lives {
             self.line_lost(peer, error);

@@ -8,7 +8,12 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process};
 
-use crate::net::{process_handle, watch_handle};
+use crate::net::{CLOSING, process_handle, watch_handle};
+
+/// Place of the kernel's flags among the fields of `/proc/PID/stat` that come behind the name.
+const FLAGS: usize = 6;
+/// The kernel's `PF_EXITING`.
+const EXITING: u32 = 4;
 
 /// A process that this one knows, not necessarily a child.
 #[derive(Debug)]
@@ -76,6 +81,24 @@ impl Process {
         std::future::pending().await
     }
 
+    /// Whether it lives on, of a process that has closed a socket: the kernel closes the sockets of one that ends shortly
+    /// before its end can be seen.
+    pub(crate) async fn lives_on(&self) -> bool {
+        if self.is_ending() != Some(false) {
+            let _ = tokio::time::timeout(CLOSING, self.end()).await;
+        }
+        !self.has_ended()
+    }
+
+    /// Whether the kernel is about to end it, where that is known. It is before a socket is closed for that.
+    fn is_ending(&self) -> Option<bool> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.number())).ok()?;
+        // Behind the name, which may contain anything.
+        let mut rest = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+        let flags: u32 = rest.nth(FLAGS)?.parse().ok()?;
+        Some(flags & EXITING != 0)
+    }
+
     /// The descriptor to poll, which becomes readable with its end.
     pub(crate) fn handle(&self) -> Option<&OwnedFd> {
         match &self.handle {
@@ -141,12 +164,16 @@ mod tests {
         let mut child = waiting();
         let process = Process::open(child.id()).expect("a number");
         assert!(!process.has_ended());
+        assert_eq!(process.is_ending(), Some(false));
+        assert!(process.lives_on().await);
         assert!(process.is_unreaped());
         process.kill_group();
+        assert!(!process.lives_on().await);
         tokio::time::timeout(Duration::from_secs(20), process.end())
             .await
             .expect("its end");
         assert!(process.has_ended());
+        assert_eq!(process.is_ending(), Some(true));
         // A zombie keeps its number; what is reaped does not.
         assert!(process.is_unreaped());
         child.wait().expect("reaped");

@@ -432,9 +432,7 @@ impl Shared {
         let Some(head) = &self.head_process else {
             return self.head_lost();
         };
-        // The sockets of a process that ends are closed before its end can be seen.
-        let _ = tokio::time::timeout(net::CLOSING, head.end()).await;
-        if head.has_ended() {
+        if !head.lives_on().await {
             return self.head_lost();
         }
         if self.stopped.load(Ordering::Acquire) {

@@ -198,6 +198,18 @@ impl State {
                     lock(&shared.inbox).push(event);
                     shared.inbox_filled.notify_one();
                 }
+                Action::Prevent(task) => {
+                    self.hand_over(shared);
+                    if shared.executor.prevent(task) == Revoked::Prevented {
+                        let failure = Failure::new(
+                            FailureKind::ConnectionLost,
+                            "the connection to its caller was lost before it ran",
+                        );
+                        let outcome = Outcome::Failed(failure).into();
+                        lock(&shared.inbox).push(Event::CallFinished { task, outcome });
+                        shared.inbox_filled.notify_one();
+                    }
+                }
                 Action::TesseraPlaced(_) => shared.wake_watchers(),
                 Action::DropTessera(tessera) => {
                     self.hand_over(shared);

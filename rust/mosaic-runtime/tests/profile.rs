@@ -131,6 +131,9 @@ impl Executor for Recording {
     fn revoke(&self, _: TaskId) -> Revoked {
         Revoked::Prevented
     }
+    fn prevent(&self, _: TaskId) -> Revoked {
+        Revoked::Prevented
+    }
     fn drop_tessera(&self, _: TesseraId) {}
     fn drop_result(&self, _: TaskId) {}
     fn warn(&self, _: &str) {}

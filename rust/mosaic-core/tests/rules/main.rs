@@ -3,6 +3,7 @@
 mod arrivals;
 mod deaths;
 mod keeping;
+mod links;
 mod losses;
 mod net;
 mod references;

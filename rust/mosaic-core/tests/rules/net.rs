@@ -9,7 +9,7 @@ use mosaic_core::call::{
     Source,
 };
 use mosaic_core::event::{Action, Event, Member, Role, Submission, Want};
-use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
+use mosaic_core::id::{BufferId, ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::machine::{Config, Machine};
 use mosaic_core::payload::{Few, Payload, Reference};
 use mosaic_core::wire::Message;
@@ -27,6 +27,8 @@ pub(crate) struct Net {
     pub(crate) running: Vec<(RuntimeId, ReadyCall)>,
     pub(crate) settled: BTreeMap<u64, Outcome>,
     pub(crate) revoked: Vec<TaskId>,
+    pub(crate) prevented: Vec<TaskId>,
+    pub(crate) returned: Vec<BufferId>,
     pub(crate) dropped: Vec<(RuntimeId, TesseraId)>,
     /// Tesserae that the program's strategy is to place.
     pub(crate) unplaced: Vec<TesseraId>,
@@ -85,6 +87,8 @@ impl Net {
             running: Vec::new(),
             settled: BTreeMap::new(),
             revoked: Vec::new(),
+            prevented: Vec::new(),
+            returned: Vec::new(),
             dropped: Vec::new(),
             unplaced: Vec::new(),
             warehouses_started: 0,
@@ -168,6 +172,8 @@ impl Net {
                     );
                 }
                 Action::Revoke(task) => self.revoked.push(task),
+                Action::Prevent(task) => self.prevented.push(task),
+                Action::BufferReturned(buffer) => self.returned.push(buffer),
                 Action::DropTessera(tessera) => self.dropped.push((at, tessera)),
                 Action::ChooseWorker(tessera) => self.unplaced.push(tessera),
                 Action::StartWarehouse => self.warehouses_started += 1,
@@ -198,6 +204,23 @@ impl Net {
             };
             self.feed(to, Event::MessageReceived { from, message });
         }
+    }
+
+    /// What is on that link is lost.
+    pub(crate) fn lose(&mut self, from: RuntimeId, to: RuntimeId) {
+        self.links.retain(|link| (link.0, link.1) != (from, to));
+    }
+
+    /// The connection between two is lost with what is on it, and both live.
+    pub(crate) fn cut(&mut self, one: RuntimeId, other: RuntimeId) {
+        for (at, peer) in [(one, other), (other, one)] {
+            self.lose(at, peer);
+        }
+        for (at, peer) in [(one, other), (other, one)] {
+            let cause = format!("the connection between {one:?} and {other:?} was lost");
+            self.feed(at, Event::LinkLost { peer, cause });
+        }
+        self.deliver();
     }
 
     /// A runtime dies, and the head sees it.

@@ -28,8 +28,8 @@ impl Lanes {
         }
     }
 
-    /// Take out a call that has not started; of one that runs, remember that it is not wanted.
-    pub(crate) fn revoke(&mut self, task: TaskId) -> Option<ReadyCall> {
+    /// Take out a call that has not started.
+    pub(crate) fn take_out(&mut self, task: TaskId) -> Option<ReadyCall> {
         let skip = usize::from(self.main_runs);
         let place = self
             .main
@@ -46,8 +46,12 @@ impl Lanes {
         {
             return self.coroutines.remove(place);
         }
-        self.revoked.insert(task);
         None
+    }
+
+    /// Remember of a call that runs that it is not wanted.
+    pub(crate) fn revoke(&mut self, task: TaskId) {
+        self.revoked.insert(task);
     }
 
     pub(crate) fn is_busy(&self) -> bool {

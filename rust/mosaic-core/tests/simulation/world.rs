@@ -284,7 +284,8 @@ impl World {
                     };
                     node.lanes.handed_over(ready);
                 }
-                Action::Revoke(task) => revoked.push(task),
+                Action::Revoke(task) => revoked.push((task, true)),
+                Action::Prevent(task) => revoked.push((task, false)),
                 Action::DropTessera(tessera) => dropped.push(tessera),
                 Action::BufferReturned(buffer) => {
                     self.truth.lent.remove(&buffer);
@@ -324,20 +325,26 @@ impl World {
                 .any(|call| call.kind == CallKind::Stop && call.tessera == tessera);
             self.truth.tessera_dropped(tessera, at, stop, &roots);
         }
-        for task in revoked {
-            self.revoke(at, task);
+        for (task, told) in revoked {
+            self.revoke(at, task, told);
         }
     }
 
-    /// The executor says at once whether a call that was handed over will run.
-    fn revoke(&mut self, at: RuntimeId, task: TaskId) {
+    /// The executor says at once whether a call that was handed over will run. One that runs is told, or left alone.
+    fn revoke(&mut self, at: RuntimeId, task: TaskId, told: bool) {
         let refused = self
             .nodes
             .get_mut(&at)
-            .and_then(|node| node.lanes.revoke(task));
+            .and_then(|node| node.lanes.take_out(task));
         match refused {
             Some(ready) => self.refuse(at, &ready),
-            None => self.happens(at, Event::CallRunsOn(task)),
+            None if told => {
+                if let Some(node) = self.nodes.get_mut(&at) {
+                    node.lanes.revoke(task);
+                }
+                self.happens(at, Event::CallRunsOn(task));
+            }
+            None => {}
         }
     }
 

@@ -166,6 +166,9 @@ mod tests {
         fn revoke(&self, _: TaskId) -> Revoked {
             Revoked::Prevented
         }
+        fn prevent(&self, _: TaskId) -> Revoked {
+            Revoked::Prevented
+        }
         fn drop_tessera(&self, _: TesseraId) {}
         fn drop_result(&self, _: TaskId) {}
         fn warn(&self, message: &str) {
