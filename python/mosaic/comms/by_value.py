@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import sys
 
+from mosaic.comms import preload
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 _function_type = type(lambda: None)
 _module_type = type(sys)
 _builtin_type = type(len)
+_named_types = frozenset({_function_type, _builtin_type})
 _slot_types = (
     type(_function_type.__dict__["__code__"]),
     type(_function_type.__dict__["__globals__"]),
@@ -116,8 +119,10 @@ def reduce_class(cls: type) -> tuple[Any, ...] | None:
         from _io import BytesIO
 
         stream = BytesIO()
-        class_pickler()(stream, 5).dump(cls)
-        entry = _Entry(parts, _new_token(), stream.getvalue())
+        pickler = class_pickler()(stream, 5)
+        pickler.dump(cls)
+        payload = stream.getvalue() + preload.trailer(pickler)
+        entry = _Entry(parts, _new_token(), payload)
         _entries[cls] = entry
         _received[entry.token] = cls
     return load_class, (entry.token, entry.payload)
@@ -140,6 +145,12 @@ def class_pickler() -> type[Any]:
 
             def reducer_override(self, obj: Any) -> Any:
                 reduced = super().reducer_override(obj)
+                if reduced is NotImplemented:
+                    # What goes by reference, and much else.
+                    kind = type(obj)
+                    if kind in _named_types or issubclass(kind, (type, _module_type)):
+                        preload.note(self, obj)
+                    return reduced
                 if not (
                     isinstance(obj, type)
                     and "__slots__" in obj.__dict__
@@ -161,6 +172,8 @@ def load_class(token: str, payload: bytes) -> type:
     if cls is None:
         from _pickle import loads
 
+        if payload[-1:] != preload.STOP:
+            preload.preload(payload)
         cls = loads(payload)
         _received[token] = cls
         if cls not in _entries or _entries[cls].parts is None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from _io import BytesIO
 from _pickle import Pickler, PicklingError, loads
 
-from mosaic.comms import by_value
+from mosaic.comms import by_value, preload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,10 +39,12 @@ class _FastPickler(Pickler):
         kind = type(obj)
         if kind is _function_type:
             if by_value.importable(obj):
+                preload.note(self, obj)
                 return NotImplemented
             raise _RefusedError
         if kind is type or issubclass(kind, type):
             if by_value.importable(obj):
+                preload.note(self, obj)
                 return NotImplemented
             reduced = by_value.reduce_class(obj)
             if reduced is None:
@@ -74,13 +76,21 @@ def _make_value_pickler() -> type[Any]:
 
 def _dump(obj: object, buffer_callback: Callable[[PickleBuffer], Any] | None) -> bytes:
     stream = BytesIO()
+    pickler = _FastPickler(stream, PROTOCOL, buffer_callback=buffer_callback)
     try:
-        _FastPickler(stream, PROTOCOL, buffer_callback=buffer_callback).dump(obj)
+        pickler.dump(obj)
     except (_RefusedError, PicklingError, TypeError, AttributeError):
         pass
     else:
-        return stream.getvalue()
+        return stream.getvalue() + preload.trailer(pickler)
     return b""
+
+
+def _dump_by_value(obj: object, buffer_callback: Callable[[PickleBuffer], Any] | None) -> bytes:
+    stream = BytesIO()
+    pickler = _make_value_pickler()(stream, PROTOCOL, buffer_callback=buffer_callback)
+    pickler.dump(obj)
+    return stream.getvalue() + preload.trailer(pickler)
 
 
 def serialise(obj: object) -> tuple[bytes, list[Any]]:
@@ -122,9 +132,7 @@ def serialise(obj: object) -> tuple[bytes, list[Any]]:
     body = _dump(obj, keep)
     if not body:
         buffers.clear()
-        stream = BytesIO()
-        _make_value_pickler()(stream, PROTOCOL, buffer_callback=keep).dump(obj)
-        body = stream.getvalue()
+        body = _dump_by_value(obj, keep)
     return body, buffers
 
 
@@ -138,6 +146,8 @@ def deserialise(in_band: Any, buffers: Sequence[Any] = ()) -> Any:
     buffers : sequence of bytes-like
         Its buffers, in order. Arrays are built upon them without a copy.
     """
+    if in_band[-1:] != preload.STOP:
+        preload.preload(in_band)
     return loads(in_band, buffers=buffers)
 
 
@@ -145,7 +155,5 @@ def dumps(obj: object) -> bytes:
     """Turn any value into one piece of bytes, buffers included."""
     body = _dump(obj, None)
     if not body:
-        stream = BytesIO()
-        _make_value_pickler()(stream, PROTOCOL).dump(obj)
-        body = stream.getvalue()
+        body = _dump_by_value(obj, None)
     return body

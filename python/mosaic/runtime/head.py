@@ -9,6 +9,7 @@ import threading
 from typing import NamedTuple
 
 from mosaic import _core
+from mosaic.comms import import_locks, preload
 from mosaic.core import network, placement
 from mosaic.core import seam as _seam  # noqa: F401 - tells the core what to work with
 from mosaic.errors import MosaicError
@@ -186,6 +187,8 @@ def start(
                 recording.discard(recorded)
             raise
         placement.strategy = strategy.choose if foreign else None
+    import_locks.install()
+    preload.publish_in(engine.directory)
     display.follow(cells, engine)
     notices.watch(engine)
     try:
@@ -215,6 +218,7 @@ def stop(grace: float | None = None) -> None:
 
 def _stop_engine(engine: Engine, grace: float | None) -> None:
     notices.expect_deaths()
+    preload.publish_nowhere()
     recorded = engine.profile
     try:
         engine.stop(grace)

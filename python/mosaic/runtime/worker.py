@@ -27,6 +27,7 @@ def main() -> None:
             stream.reconfigure(line_buffering=True)
 
     from mosaic import _core
+    from mosaic.comms import import_locks, preload
     from mosaic.core import seam  # noqa: F401 - tells the core what to work with
     from mosaic.runtime.lanes import run_worker_loop, stop_worker_loop
 
@@ -34,7 +35,9 @@ def main() -> None:
         from mosaic.runtime import printing
 
         printing.install()
+    import_locks.install()
     engine = _core.join_worker()
+    preload.preload_from(engine.directory)
     loop = threading.Thread(target=run_worker_loop, args=(engine,), name="mosaic-loop", daemon=True)
     loop.start()
     try:
