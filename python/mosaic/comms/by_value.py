@@ -52,6 +52,8 @@ _fixed_types = frozenset(
 _PARTS_LIMIT = 4096
 
 _importable: dict[int, object] = {}
+packages: dict[int, str] = {}
+"""The packages of the objects in `_importable` that have one; see `mosaic.comms.preload`."""
 
 
 def importable(obj: Any) -> bool:
@@ -77,6 +79,9 @@ def importable(obj: Any) -> bool:
     if found is not obj:
         return False
     _importable[id(obj)] = obj
+    package = preload.package_of(module)
+    if package is not None:
+        packages[id(obj)] = package
     return True
 
 
@@ -121,7 +126,9 @@ def reduce_class(cls: type) -> tuple[Any, ...] | None:
         stream = BytesIO()
         pickler = class_pickler()(stream, 5)
         pickler.dump(cls)
-        payload = stream.getvalue() + preload.trailer(pickler)
+        payload = stream.getvalue()
+        if pickler.packages:
+            payload += preload.trailer(pickler.packages)
         entry = _Entry(parts, _new_token(), payload)
         _entries[cls] = entry
         _received[entry.token] = cls
@@ -142,6 +149,8 @@ def class_pickler() -> type[Any]:
 
         class ClassPickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]
             """See `class_pickler`."""
+
+            packages: frozenset[str] = frozenset()
 
             def reducer_override(self, obj: Any) -> Any:
                 reduced = super().reducer_override(obj)

@@ -99,30 +99,31 @@ def note(pickler: Any, obj: Any) -> None:
     Parameters
     ----------
     pickler : Pickler
-        One that can have attributes.
+        One whose class has ``packages``, an empty frozenset.
     obj : function, type or module
         What the pickle names.
     """
     named = "__name__" if issubclass(type(obj), _module_type) else "__module__"
     module = getattr(obj, named, None)
-    if type(module) is not str:
-        return
-    package = package_of(module)
-    if package is not None:
-        try:
-            pickler.packages.add(package)
-        except AttributeError:
-            pickler.packages = {package}
+    if type(module) is str:
+        package = package_of(module)
+        if package is not None and package not in pickler.packages:
+            pickler.packages |= {package}
 
 
-def trailer(pickler: Any) -> bytes:
-    """Return what to write after the pickle that a pickler has made: nothing where no package is needed."""
-    packages = getattr(pickler, "packages", None)
-    if not packages:
-        return b""
+_trailers: dict[frozenset[str], bytes] = {}
+
+
+def trailer(packages: frozenset[str]) -> bytes:
+    """Return what to write after a pickle that needs these packages, and list them where this process is the driver."""
     publish(packages)
-    names = "\0".join(sorted(packages)).encode()
-    return names + len(names).to_bytes(2, "little") + _MARK if len(names) < 1 << 16 else b""
+    try:
+        return _trailers[packages]
+    except KeyError:
+        names = "\0".join(sorted(packages)).encode()
+        made = names + len(names).to_bytes(2, "little") + _MARK if len(names) < 1 << 16 else b""
+        _trailers[packages] = made
+        return made
 
 
 class _Published:
@@ -153,7 +154,7 @@ _named: set[str] = set()
 _published: _Published | None = None
 
 
-def publish(packages: set[str]) -> None:
+def publish(packages: frozenset[str]) -> None:
     """List, where this process is the driver, what is imported of these packages."""
     if not packages <= _named:
         _named.update(packages)

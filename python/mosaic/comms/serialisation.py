@@ -35,16 +35,20 @@ class _RefusedError(Exception):
 class _FastPickler(Pickler):
     """The C pickler, which stops at functions that must go by value."""
 
+    packages: frozenset[str] = frozenset()
+
     def reducer_override(self, obj: Any) -> Any:
         kind = type(obj)
         if kind is _function_type:
             if by_value.importable(obj):
-                preload.note(self, obj)
+                if (package := by_value.packages.get(id(obj))) is not None:
+                    self.packages |= {package}
                 return NotImplemented
             raise _RefusedError
         if kind is type or issubclass(kind, type):
             if by_value.importable(obj):
-                preload.note(self, obj)
+                if (package := by_value.packages.get(id(obj))) is not None:
+                    self.packages |= {package}
                 return NotImplemented
             reduced = by_value.reduce_class(obj)
             if reduced is None:
@@ -82,7 +86,7 @@ def _dump(obj: object, buffer_callback: Callable[[PickleBuffer], Any] | None) ->
     except (_RefusedError, PicklingError, TypeError, AttributeError):
         pass
     else:
-        return stream.getvalue() + preload.trailer(pickler)
+        return _with_trailer(stream, pickler)
     return b""
 
 
@@ -90,7 +94,13 @@ def _dump_by_value(obj: object, buffer_callback: Callable[[PickleBuffer], Any] |
     stream = BytesIO()
     pickler = _make_value_pickler()(stream, PROTOCOL, buffer_callback=buffer_callback)
     pickler.dump(obj)
-    return stream.getvalue() + preload.trailer(pickler)
+    return _with_trailer(stream, pickler)
+
+
+def _with_trailer(stream: BytesIO, pickler: Any) -> bytes:
+    if pickler.packages:
+        stream.write(preload.trailer(pickler.packages))
+    return stream.getvalue()
 
 
 def serialise(obj: object) -> tuple[bytes, list[Any]]:
