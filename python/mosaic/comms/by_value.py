@@ -52,8 +52,8 @@ _fixed_types = frozenset(
 _PARTS_LIMIT = 4096
 
 _importable: dict[int, object] = {}
-packages: dict[int, str] = {}
-"""The packages of the objects in `_importable` that have one; see `mosaic.comms.preload`."""
+packages: dict[int, str | None] = {}
+"""The packages of the objects in `_importable`, None where they have none; see `mosaic.comms.preload`."""
 
 
 def importable(obj: Any) -> bool:
@@ -79,9 +79,7 @@ def importable(obj: Any) -> bool:
     if found is not obj:
         return False
     _importable[id(obj)] = obj
-    package = preload.package_of(module)
-    if package is not None:
-        packages[id(obj)] = package
+    packages[id(obj)] = preload.package_of(module)
     return True
 
 

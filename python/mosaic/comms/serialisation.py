@@ -28,6 +28,10 @@ IN_BAND_LIMIT = 2048
 _function_type = type(lambda: None)
 
 
+_UNKNOWN = object()
+_package_of_named = by_value.packages.get
+
+
 class _RefusedError(Exception):
     """The value has a part that only cloudpickle can pickle."""
 
@@ -38,17 +42,20 @@ class _FastPickler(Pickler):
     packages: frozenset[str] = frozenset()
 
     def reducer_override(self, obj: Any) -> Any:
+        package = _package_of_named(id(obj), _UNKNOWN)
+        if package is not _UNKNOWN:
+            if package is not None and package not in self.packages:
+                self.packages |= {package}
+            return NotImplemented
         kind = type(obj)
         if kind is _function_type:
             if by_value.importable(obj):
-                if (package := by_value.packages.get(id(obj))) is not None:
-                    self.packages |= {package}
+                preload.note(self, obj)
                 return NotImplemented
             raise _RefusedError
         if kind is type or issubclass(kind, type):
             if by_value.importable(obj):
-                if (package := by_value.packages.get(id(obj))) is not None:
-                    self.packages |= {package}
+                preload.note(self, obj)
                 return NotImplemented
             reduced = by_value.reduce_class(obj)
             if reduced is None:
@@ -86,7 +93,9 @@ def _dump(obj: object, buffer_callback: Callable[[PickleBuffer], Any] | None) ->
     except (_RefusedError, PicklingError, TypeError, AttributeError):
         pass
     else:
-        return _with_trailer(stream, pickler)
+        if pickler.packages:
+            stream.write(preload.trailer(pickler.packages))
+        return stream.getvalue()
     return b""
 
 
@@ -94,10 +103,6 @@ def _dump_by_value(obj: object, buffer_callback: Callable[[PickleBuffer], Any] |
     stream = BytesIO()
     pickler = _make_value_pickler()(stream, PROTOCOL, buffer_callback=buffer_callback)
     pickler.dump(obj)
-    return _with_trailer(stream, pickler)
-
-
-def _with_trailer(stream: BytesIO, pickler: Any) -> bytes:
     if pickler.packages:
         stream.write(preload.trailer(pickler.packages))
     return stream.getvalue()
