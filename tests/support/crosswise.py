@@ -25,7 +25,7 @@ def waited_for(name):
 PACKAGE = """
 import meet
 meet.waited_for(__name__)
-from {name} import child
+from {name}.child import Inner
 
 class Outer:
     def ready(self):

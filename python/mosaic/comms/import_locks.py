@@ -22,7 +22,7 @@ else here belongs to one thread each. This module imports nothing of mosaic.
 
 from __future__ import annotations
 
-import _imp  # type: ignore[import-not-found]
+import _imp
 import sys
 from _thread import get_ident
 
@@ -227,7 +227,9 @@ def _complete(own: _Importing) -> None:
             own.incomplete.append(name)
 
 
-def _start_thread(start: Callable[..., Any], function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+def _start_thread(
+    start: Callable[..., Any], function: Callable[..., Any], /, *args: Any, **kwargs: Any
+) -> Any:
     """Start a thread as `threading` does, which knows by which imports it was started (IMP-4)."""
     me = get_ident()
     starters = _starters.get(me, ())
@@ -249,7 +251,14 @@ def _start_thread(start: Callable[..., Any], function: Callable[..., Any], /, *a
 
 
 # The import statement removes the frames of the import system from tracebacks: these are of it.
-for _function in (_find_and_load, _lock_unlock_module, import_packages, _wait_until_complete, _complete, _wait):
+for _function in (
+    _find_and_load,
+    _lock_unlock_module,
+    import_packages,
+    _wait_until_complete,
+    _complete,
+    _wait,
+):
     _function.__code__ = _function.__code__.replace(co_filename="<frozen importlib._bootstrap>")
 
 _STARTS = ("_start_new_thread", "_start_joinable_thread")

@@ -171,7 +171,7 @@ def publish_in(directory: str | os.PathLike[str]) -> None:
     """Keep the list in this directory from now on: this process is the driver of the runtime that has it."""
     global _published
     published = _Published(os.path.join(directory, LIST_NAME))
-    try:
+    try:  # noqa: SIM105 - cheaper than contextlib
         # Left by another program, under the same `mrun`.
         os.unlink(published.path)
     except OSError:
@@ -273,10 +273,9 @@ def _preload_package(package: str) -> None:
 
 
 def _import(name: str) -> None:
-    try:
+    try:  # noqa: SIM105 - cheaper than contextlib
         import_locks.import_complete(name)
-    except (Exception, SystemExit):
-        # PRE-3
+    except (Exception, SystemExit):  # noqa: S110 - PRE-3: user code that needs the module gets the error
         pass
 
 

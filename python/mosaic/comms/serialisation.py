@@ -29,7 +29,7 @@ _function_type = type(lambda: None)
 
 
 _UNKNOWN = object()
-_package_of_named = by_value.packages.get
+_package_of_named: Any = by_value.packages.get
 
 
 class _RefusedError(Exception):
