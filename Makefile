@@ -22,6 +22,14 @@ PYTHON := $(shell for python in python3.11 python3 python; do \
 	then echo $$python; break; fi; done)
 endif
 
+# The newest versions that pyproject.toml allows, and the tests that depend on cloudpickle, NumPy or h5py.
+NEWEST := .venv-newest
+NEWEST_TESTS := \
+	tests/unit/test_by_value.py tests/unit/test_failure.py tests/unit/test_serialisation.py \
+	tests/unit/test_h5_files.py tests/cluster/test_exceptions.py tests/cluster/test_main_scripts.py \
+	tests/cluster/test_numpy_arrays.py tests/cluster/test_script_classes.py tests/cluster/test_tracebacks.py \
+	tests/notebooks/test_definitions.py
+
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 DEMO_OUTPUT ?= demo-output
@@ -50,6 +58,10 @@ $(shell rm -f .bench/xoscar/.made-in)
 endif
 ifneq ($(CURDIR),$(shell cat .bench/ray/.made-in 2>/dev/null))
 $(shell rm -f .bench/ray/.made-in)
+endif
+# What is newest is asked again after a week.
+ifneq ($(IDENTITY),$(shell find $(NEWEST)/.made-in -mtime -7 -exec cat {} + 2>/dev/null))
+$(shell rm -f $(NEWEST)/.made-in)
 endif
 
 # Folders are listed too: their time changes when a file is added or removed.
@@ -88,6 +100,11 @@ loom: $(STAMPS)/installed ## try every order of events in what is nearly lock-fr
 test-python: build ## run the tests of behaviour through the public interface
 	$(call say,test: pytest)
 	@$(PY) -m pytest $(PYTEST_ARGS)
+
+.PHONY: test-newest
+test-newest: build $(NEWEST)/.made-in ## test with the newest versions that pyproject.toml allows, where those matter
+	$(call say,test-newest: $(shell $(NEWEST)/bin/python -m pip freeze 2>/dev/null | grep -E '^(cloudpickle|h5py|numpy)=' | tr '\n' ' '))
+	@VIRTUAL_ENV='$(CURDIR)/$(NEWEST)' $(NEWEST)/bin/python -m pytest $(NEWEST_TESTS) $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: build ## check formatting, lints and types, Rust and Python
@@ -143,8 +160,8 @@ pins: ## resolve constraints.txt and those of benches/peers again
 
 .PHONY: clean
 clean: ## remove everything that make made
-	$(call say,clean: removing .venv and target and .bench and caches and demo output)
-	@rm -rf $(VENV) target .bench $(DEMO_OUTPUT) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	$(call say,clean: removing .venv and $(NEWEST) and target and .bench and caches and demo output)
+	@rm -rf $(VENV) $(NEWEST) target .bench $(DEMO_OUTPUT) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@rm -f python/mosaic/_core*.so python/mosaic/_core*.pyd
 	@find python tests benches examples -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
@@ -173,6 +190,12 @@ $(STAMPS)/built: $(RUST_SOURCES) pyproject.toml $(STAMPS)/installed
 	@$(PY) -m pip check --quiet
 	@$(PY) -c 'import mosaic._core'
 	@touch $@
+
+# It imports the extension from the tree: the interpreter must be the one of .venv.
+$(NEWEST)/.made-in: pyproject.toml tools/newest.sh | $(STAMPS)/built
+	$(call say,newest: installing what pip finds newest for pyproject.toml into $(NEWEST))
+	@bash tools/newest.sh $(PY) $(NEWEST)
+	@echo '$(IDENTITY)' > $@
 
 .bench/xoscar/.made-in: benches/peers/constraints.txt $(STAMPS)/identity
 	$(call say,bench: installing what benches/peers/constraints.txt pins into .bench/xoscar)

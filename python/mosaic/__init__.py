@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mosaic.core.arrays import asarray, empty, zeros
     from mosaic.core.decorator import tessera
     from mosaic.core.gather import gather
+    from mosaic.core.proxy import stop_tessera
     from mosaic.errors import (
         AuthenticationError,
         BackpressureError,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from mosaic.runtime.driver import clear_runtime, init, interactive, run, session, stop
     from mosaic.utils.logger import logger
 
-__version__ = "0.1.0"
+__version__ = "2.0.0.dev0"
 
 _HOMES = {
     "AuthenticationError": "mosaic.errors",
@@ -51,9 +52,22 @@ _HOMES = {
     "run": "mosaic.runtime.driver",
     "session": "mosaic.runtime.driver",
     "stop": "mosaic.runtime.driver",
+    "stop_tessera": "mosaic.core.proxy",
     "tessera": "mosaic.core.decorator",
     "zeros": "mosaic.core.arrays",
 }
+
+_OLD_HOMES = {
+    "Head": "mosaic.runtime.roles",
+    "Monitor": "mosaic.runtime.roles",
+    "Node": "mosaic.runtime.roles",
+    "Runtime": "mosaic.runtime.runtime",
+    "RuntimeProxy": "mosaic.runtime.proxies",
+    "Warehouse": "mosaic.runtime.roles",
+    "Worker": "mosaic.runtime.roles",
+    "default_logger": "mosaic.utils.logger",
+}
+"""Names that programs of mosaic 1.2 import from here."""
 
 _MODULES = frozenset(
     {"comms", "core", "errors", "file_manipulation", "profile", "runtime", "types", "utils"}
@@ -84,13 +98,14 @@ __all__ = [
     "run",
     "session",
     "stop",
+    "stop_tessera",
     "tessera",
     "zeros",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
+    home = _HOMES.get(name) or _OLD_HOMES.get(name)
     if home is not None:
         from importlib import import_module
 

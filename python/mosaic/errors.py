@@ -15,6 +15,7 @@ __all__ = [
     "RuntimeDisconnectedError",
     "SerialisationError",
     "TesseraStoppedError",
+    "TooFewWorkersError",
 ]
 
 
@@ -44,6 +45,10 @@ class BackpressureError(MosaicError, RuntimeError):
 
 class TesseraStoppedError(MosaicError, RuntimeError):
     """The tessera that was called had been stopped or freed before."""
+
+
+class TooFewWorkersError(MosaicError, TimeoutError, RuntimeError):
+    """The workers that were asked for did not take part in time; the message says how many did."""
 
 
 class SerialisationError(MosaicError, TypeError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mosaic import _core
 from mosaic.core import network
-from mosaic.core.base import ProxyBase
+from mosaic.core.injected import INJECTED
 from mosaic.errors import ObjectLostError, RuntimeDisconnectedError
 
 TYPE_CHECKING = False
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
 
-class WarehouseObject(_core.Output, ProxyBase):
+class WarehouseObject(_core.Output):
     """A reference to a value in the warehouse; as an argument of a call it is replaced by the value, at the callee.
 
     Examples
@@ -24,6 +24,23 @@ class WarehouseObject(_core.Output, ProxyBase):
     __slots__ = ("_dropped",)
 
     _dropped: bool
+
+    runtime, logger, loop = INJECTED["runtime"], INJECTED["logger"], INJECTED["loop"]
+    head, monitor, comms = INJECTED["head"], INJECTED["monitor"], INJECTED["comms"]
+
+    def __new__(cls, obj: Any, *, whole: bool = False) -> Self:
+        """Store a value, and return a reference to it; or (``whole``) refer to the value of a task.
+
+        Parameters
+        ----------
+        obj : object
+            The value; or the task.
+        whole : bool
+            Whether a task is given.
+        """
+        if not whole and cls is WarehouseObject:
+            obj, whole = network.engine().put(obj, type(obj).__name__), True
+        return super().__new__(cls, obj, whole=whole)
 
     @classmethod
     def named(cls, uid: str) -> Self | None:
@@ -54,9 +71,25 @@ class WarehouseObject(_core.Output, ProxyBase):
         return network.uid_of(self.task.id[0] if host is None else host)
 
     @property
-    def runtime_id(self) -> str | None:
-        """The uid of the runtime that holds the value."""
-        return self.warehouse_id
+    def is_proxy(self) -> bool:
+        """Whether this stands for something that lives elsewhere: yes."""
+        return True
+
+    @property
+    def is_tessera(self) -> bool:
+        """Whether this is the hosting side of a tessera: no."""
+        return False
+
+    @property
+    def has_tessera(self) -> bool:
+        """Whether a tessera stands behind this object: no."""
+        return False
+
+    @property
+    def node_id(self) -> str:
+        """The uid of the node that holds the value."""
+        indices = network.indices_of(self.warehouse_id or "")
+        return f"node:{indices[0] if indices else 0}"
 
     @property
     def state(self) -> str:
@@ -109,17 +142,31 @@ class WarehouseObject(_core.Output, ProxyBase):
         except (ObjectLostError, RuntimeDisconnectedError) as error:
             raise self._lost(error) from error
 
-    async def size(self) -> int:
-        """Return the encoded size of the value in bytes."""
+    async def size(self, pending: bool = False) -> int:
+        """Return the encoded size of the value in bytes.
+
+        Parameters
+        ----------
+        pending : bool
+            Accepted and not needed: a value that is not stored yet is waited for.
+        """
         await self
         return self.task.nbytes or 0
 
-    def drop(self, propagate: bool = True) -> Awaitable[None]:
-        """Free the value now, wherever it is; need not be awaited. Dropping twice is no error."""
-        if not getattr(self, "_dropped", False):
+    def drop(self, propagate: bool = True, *, cache_only: bool = False) -> Awaitable[None]:
+        """Free the value now, wherever it is; need not be awaited. Dropping twice is no error.
+
+        Parameters
+        ----------
+        propagate : bool
+            Accepted and not needed.
+        cache_only : bool
+            Free only what this process has of it, which is nothing: the value stays.
+        """
+        if not cache_only and not getattr(self, "_dropped", False):
             self._dropped = True
             network.engine().discard(self.task.id)
-        return _Done()
+        return Done()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (self.task,)
@@ -146,7 +193,7 @@ def _rebuild(task: _core.Task) -> WarehouseObject:
     return WarehouseObject(task, whole=True)
 
 
-class _Done:
+class Done:
     """An awaitable that is done."""
 
     __slots__ = ()
@@ -154,6 +201,9 @@ class _Done:
     def __await__(self) -> Generator[Any, None, None]:
         yield from ()
 
+
+# Where a module of mosaic 1.2 lies: this one is a package for it.
+__path__ = [f"{__file__.rpartition('/')[0]}/compat/homes/types"]
 
 _TUPLES = {"awaitable_types", "remote_types", "proxy_types"}
 
@@ -164,6 +214,10 @@ def __getattr__(name: str) -> Any:
 
         globals()["Struct"] = Struct
         return Struct
+    if name == "struct":
+        from importlib import import_module
+
+        return import_module(f"{__name__}.struct")
     if name not in _TUPLES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
     from mosaic.core import (
@@ -178,6 +232,7 @@ def __getattr__(name: str) -> Any:
     )
     from mosaic.core.handmade import HandMadeTask
     from mosaic.core.living import LivingObject
+    from mosaic.core.parameter_reference import ParameterReference
 
     space = globals()
     space["awaitable_types"] = (
@@ -187,6 +242,7 @@ def __getattr__(name: str) -> Any:
         TaskDone,
         WarehouseObject,
         LivingObject,
+        ParameterReference,
         HandMadeTask,
     )
     space["remote_types"] = (Tessera, Task)

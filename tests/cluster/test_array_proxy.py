@@ -44,7 +44,7 @@ async def test_calls_go_to_every_element(runtime):
 
 async def test_len_does_not_reach_init(runtime):
     array = Element.remote(1, len=2, size=3)
-    assert await array.kwargs == [{"size": 3}] * 2
+    assert await array.get_attr("kwargs") == [{"size": 3}] * 2
 
 
 async def test_elements_are_spread_over_the_workers(runtime):

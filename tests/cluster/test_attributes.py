@@ -194,7 +194,7 @@ def test_special_names_are_not_forwarded(runtime):
     with pytest.raises(AttributeError):
         _ = body.__array_interface__
     assert not hasattr(body, "_repr_latex_")
-    assert not hasattr(body, "__deepcopy__")
+    assert not hasattr(body, "__setstate__")
 
 
 async def test_static_and_class_methods(runtime):

@@ -116,7 +116,7 @@ async def test_parameters(runtime, warehouse):
     await parameter
     table = shown(parameter)
     assert table.row() == {
-        "root": parameter.uid,
+        "root": parameter._tessera.uid,
         "class": "Angle",
         "state": "listening",
         "runtime": "warehouse:0",

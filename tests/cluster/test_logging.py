@@ -1,6 +1,9 @@
 """`mosaic.logger()`: with a runtime and without, in the driver and in workers."""
 
 import logging
+import sys
+
+import pytest
 
 import mosaic
 from tests.support.rendezvous import eventually_async
@@ -26,7 +29,7 @@ async def test_levels_in_the_driver(runtime, caplog):
     by_name = {name.rpartition(" ")[2]: number for name, number in levels.items()}
     assert by_name == {
         "debug": 10,
-        "perf": 15,
+        "perf": 19,
         "info": 20,
         "warning": 30,
         "warn": 30,
@@ -71,6 +74,47 @@ def test_messages_carry_the_uid_of_their_process():
     assert "worker:0:0" in worker
     (head,) = [line for line in lines if "from the head" in line]
     assert "head" in head.replace("from the head", "").lower()
+
+
+BY_DEFAULT = """
+import logging
+import mosaic
+from mosaic.utils import logger as module
+
+@mosaic.tessera
+class Solver:
+    def run(self, shot):
+        mosaic.logger().perf(f"shot {shot}")
+        mosaic.logger().debug("too quiet")
+        logging.getLogger("library").info("of a library")
+
+async def main(runtime):
+    await Solver.remote().run(3)
+    mosaic.logger().info("loss 0.5")
+    logging.getLogger("library").info("of the driver's library")
+    print(module.log_level)
+
+if __name__ == "__main__":
+    mosaic.run(main, num_workers=1)
+"""
+
+
+@pytest.mark.parametrize("mrun", [False, True], ids=["alone", "mrun"])
+def test_programs_report_at_perf_and_mosaic_stays_quiet(mrun):
+    under = (sys.executable, "-m", "mosaic.cli.mrun", "-nw", "1") if mrun else ()
+    out, err = run_script(BY_DEFAULT, under=under)
+    shown = sorted(line.split(" ", 3)[-1] for line in (out + err).splitlines() if ":" in line)
+    assert len(shown) == 4, (out, err)
+    assert [line for line in (out + err).splitlines() if line == "perf"]
+    said = out + err
+    for text in (
+        "PERF    shot 3",
+        "[head] loss 0.5",
+        "INFO    of a library",
+        "of the driver's library",
+    ):
+        assert text in said
+    assert "too quiet" not in said
 
 
 def test_log_level():

@@ -51,7 +51,7 @@ async def test_sizes_of_what_lies_elsewhere(runtime):
     task = reader.make(1000)
     ref = await runtime.put(np.zeros(2000))
     everything = [task, {"ref": ref}, (np.zeros(100),), task.done]
-    sizes = remote_sizeof(everything)
+    sizes = remote_sizeof(everything, pending=True)
     assert isinstance(sizes, int)
     total = await sizes
     assert 3100 * 8 <= total < 3100 * 8 + 2000

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 import mosaic
-from mosaic.core import ParameterMixin, TesseraProxy
-from mosaic.core.base import CMDBase
+from mosaic.core import ParameterMixin, TesseraProxy, base
 from tests.support.actors import Echo
 from tests.support.fields import Field, User
 
@@ -82,20 +81,19 @@ async def test_it_is_an_instance_of_its_class_and_a_parameter(runtime):
     p = Field.parameter(5, name="p")
     assert isinstance(p, Field)
     assert isinstance(p, ParameterMixin)
-    assert isinstance(p, CMDBase)
+    assert not isinstance(p, base.Base)
     assert p.__class__ is Field
     assert (p.value, p.name) == (5, "p")
     assert p.has_tessera is True
     assert p.is_proxy is True
     assert p.is_tessera is False
-    assert p.is_parameter is True
     assert p.cached is False
     assert hasattr(p, "_tessera")
-    assert isinstance(p.ref, TesseraProxy)
-    assert p.ref.is_parameter is True
-    assert p.uid == p.ref.uid
+    assert isinstance(p._tessera, TesseraProxy)
+    assert p._tessera.is_parameter is True
+    assert p.ref.uid == p._tessera.uid
     assert (await p) is p
-    assert p.runtime_id == "warehouse:0"
+    assert p._tessera.runtime_id == "warehouse:0"
 
 
 async def test_plain_instances_and_tesserae_answer_too(runtime):
@@ -104,14 +102,14 @@ async def test_plain_instances_and_tesserae_answer_too(runtime):
     assert not hasattr(plain, "_tessera")
     assert not isinstance(plain, ParameterMixin)
     proxy = Field.remote(1)
-    assert (proxy.has_tessera, proxy.is_tessera, proxy.is_proxy) == (True, False, True)
+    assert (hasattr(proxy, "has_tessera"), proxy.is_proxy) == (False, True)
     about = await proxy.about_itself().result()
-    assert about["has"] is about["tessera"] is about["hosted"] is True
-    assert about["proxy"] is about["mixin"] is False
+    assert about["hosted"] is True
+    assert about["has"] is about["tessera"] is about["proxy"] is about["mixin"] is False
 
 
 async def test_the_root_knows_where_and_what_it_is(runtime):
-    about = await Field.parameter().ref.about_itself().result()
+    about = await Field.parameter()._tessera.about_itself().result()
     assert about == {
         "uid": "warehouse:0",
         "runtime": "warehouse:0",
@@ -126,9 +124,9 @@ async def test_the_root_knows_where_and_what_it_is(runtime):
 async def test_the_root_is_made_from_the_same_arguments(runtime):
     p = Derived.parameter(own=3, base=4, uid="chosen", max_retries=1)
     assert (p.own, p.base) == (3, 4)
-    assert await p.ref.own == 3
-    assert await p.ref.base == 4
-    assert p.uid == "chosen"
+    assert await p._tessera.own == 3
+    assert await p._tessera.base == 4
+    assert p._tessera.uid == "chosen"
 
 
 async def test_local_work_is_local(runtime):
@@ -136,7 +134,7 @@ async def test_local_work_is_local(runtime):
     assert p.add(4) == 5
     p.value = 7
     assert p(8) is p
-    assert await p.ref.value == 1
+    assert await p._tessera.value == 1
 
 
 async def test_the_class_goes_on_working(runtime):
@@ -156,11 +154,11 @@ async def test_slots(runtime):
         p.c = 3
     p.a = 5
     await p.push()
-    assert await p.ref.both().result() == (5, 2)
-    await p.ref.set_attr("b", 9)
+    assert await p._tessera.both().result() == (5, 2)
+    await p._tessera.set_attr("b", 9)
     await p.pull()
     assert p.both() == (5, 9)
-    assert await Echo.remote().call(p.ref, "both").result() == (5, 9)
+    assert await Echo.remote().call(p._tessera, "both").result() == (5, 9)
 
 
 async def test_subclasses(runtime):
@@ -182,9 +180,9 @@ async def test_copies_and_pickles_are_tied_to_the_same_root(runtime):
         assert isinstance(made, Field)
         assert made is not p
         assert made.value == [1, 2]
-        assert made.uid == p.uid
+        assert made._tessera.uid == p._tessera.uid
         await made.push("value")
-        assert await p.ref.value == [1, 2]
+        assert await p._tessera.value == [1, 2]
     assert copy.copy(p).value is p.value
     assert copy.deepcopy(p).value is not p.value
 
@@ -196,17 +194,17 @@ async def test_classes_that_pickle_in_their_own_way(runtime, cls):
     back = await Echo.remote().back(p).result()
     assert isinstance(back, cls)
     assert isinstance(back, ParameterMixin)
-    assert (back.n, back.uid) == (4, p.uid)
+    assert (back.n, back._tessera.uid) == (4, p._tessera.uid)
     await p.push("n")
-    assert await p.ref.n == 4
+    assert await p._tessera.n == 4
 
 
 async def test_a_state_of_the_classs_own_is_pushed_and_pulled(runtime):
     p = Stateful.parameter(3)
     p.n = 5
     await p.push()
-    assert await p.ref.n == 5
-    assert await p.ref.cache == "rebuilt"
+    assert await p._tessera.n == 5
+    assert await p._tessera.cache == "rebuilt"
     assert p.cache == "local"
     await p.pull()
     assert p.cache == "rebuilt"
@@ -215,7 +213,7 @@ async def test_a_state_of_the_classs_own_is_pushed_and_pulled(runtime):
 async def test_a_list_of_them(runtime):
     made = Field.parameter(3, len=4, uid="many")
     assert [type(p) for p in made] == [type(made[0])] * 4
-    assert [p.uid for p in made] == [f"many-{i}" for i in range(4)]
+    assert [p._tessera.uid for p in made] == [f"many-{i}" for i in range(4)]
     made[1].add(1, propagate=True)
     assert [await p.pull("value") for p in made] == [3, 4, 3, 3]
 
@@ -240,10 +238,8 @@ async def test_a_class_of_main_or_a_closure(runtime):
 
 
 async def test_names_of_mosaics_own_win(runtime):
-    @mosaic.tessera
     class Clash:
         def __init__(self):
-            self.uid = "mine"
             self.cached = "mine"
             self.log = "mine"
 
@@ -253,8 +249,10 @@ async def test_names_of_mosaics_own_win(runtime):
         def get(self):
             return "my own get"
 
+    with pytest.warns(UserWarning, match=r"hide _send.*proxy\['_send'\]"):
+        mosaic.tessera(Clash)
     p = Clash.parameter()
-    assert p.uid.startswith("tess-clash-")
+    assert await p._tessera["_send"]().result() == "my own helper"
     assert p.cached is False
     assert p._send() == "my own helper"
     assert await p.get("log") == "mine"
@@ -264,11 +262,11 @@ async def test_where_the_root_lives_can_be_said(runtime):
     worker = runtime.workers[1]
     p = Field.parameter(1, runtime=worker)
     await p
-    assert p.runtime_id == worker.uid
+    assert p._tessera.runtime_id == worker.uid
     assert p.add(1, propagate=True) == 2
     assert await p.pull("value") == 2
     there = Field.parameter(1, runtime="warehouse:0")
-    assert (await there).runtime_id == "warehouse:0"
+    assert (await there)._tessera.runtime_id == "warehouse:0"
 
 
 async def test_a_constructor_that_fails_here_raises_here(runtime):
@@ -289,21 +287,21 @@ async def test_propagate_runs_in_both_places(runtime):
     p = Field.parameter(1)
     assert p.add(2, propagate=True) == 3
     assert p.add(2, propagate=False) == 5
-    assert await p.ref.value == 3
+    assert await p._tessera.value == 3
 
 
 async def test_propagate_a_coroutine(runtime):
     p = Field.parameter()
     assert await p.accumulate_async(2, propagate=True) == 2
-    assert await p.ref.grad == 2
+    assert await p._tessera.grad == 2
     assert await p.accumulate_async(2) == 4
-    assert await p.ref.grad == 2
+    assert await p._tessera.grad == 2
 
 
 async def test_propagate_a_call_of_the_object(runtime):
     p = Field.parameter()
     p(7, propagate=True)
-    assert await p.ref.value == 7
+    assert await p._tessera.value == 7
 
 
 async def test_propagated_calls_keep_their_order(runtime):
@@ -322,9 +320,9 @@ async def test_tasks_are_values_at_the_root(runtime):
 def test_in_synchronous_code_the_root_has_changed_when_the_call_returns(runtime):
     p = Field.parameter(1)
     p.add(2, propagate=True)
-    assert p.ref.get_attr("value", immediate=True).wait() == 3
+    assert p._tessera.get_attr("value", immediate=True).wait() == 3
     p.set("value", 9).wait()
-    assert p.ref.get_attr("value", immediate=True).wait() == 9
+    assert p._tessera.get_attr("value", immediate=True).wait() == 9
 
 
 def test_in_synchronous_code_a_failure_of_the_root_is_raised(runtime):
@@ -338,10 +336,10 @@ async def test_what_fails_here_is_not_propagated(runtime):
     p = Field.parameter(1)
     with pytest.raises(TypeError):
         p.add("text", propagate=True)
-    await p.ref.set_attr("_value", "text")
+    await p._tessera.set_attr("_value", "text")
     with pytest.raises(TypeError):
         p.add("text", propagate=True)
-    assert await p.ref.value == "text"
+    assert await p._tessera.value == "text"
 
 
 async def test_a_method_may_have_a_propagate_of_its_own(runtime):
@@ -361,10 +359,10 @@ async def test_set_and_get(runtime):
     p = Field.parameter(1)
     assert await p.set("value", 5) is None
     assert p.value == 5
-    assert await p.ref.value == 5
+    assert await p._tessera.value == 5
     p.set("value", 6)  # need not be awaited
-    assert await p.ref.value == 6
-    await p.ref.set_attr("value", 7)
+    assert await p._tessera.value == 6
+    await p._tessera.set_attr("value", 7)
     assert await p.get("value") == 7
     assert p.value == 7
     with pytest.raises(AttributeError, match="nonsense"):
@@ -376,15 +374,15 @@ async def test_push(runtime, attr):
     p = Field.parameter(1)
     p.name, p.grad, p.value = "new", 3, 2
     assert await p.push(attr=attr) is None
-    assert await p.ref.name == "new"
-    assert await p.ref.grad == (None if attr == "name" else 3)
-    assert await p.ref.value == (2 if attr is None else 1)
+    assert await p._tessera.name == "new"
+    assert await p._tessera.grad == (None if attr == "name" else 3)
+    assert await p._tessera.value == (2 if attr is None else 1)
 
 
 async def test_pull(runtime):
     p = Field.parameter(1)
     for name, value in (("name", "new"), ("grad", 3), ("value", 2)):
-        await p.ref.set_attr(name, value)
+        await p._tessera.set_attr(name, value)
     assert await p.pull(attr="name") == "new"
     assert (p.name, p.grad, p.value) == ("new", None, 1)
     assert await p.pull(["name", "grad"]) == ["new", 3]
@@ -396,11 +394,11 @@ async def test_pull(runtime):
 async def test_what_only_one_side_has_stays(runtime):
     p = Field.parameter(1)
     p.local = "here"
-    await p.ref.set_attr("far", "there")
+    await p._tessera.set_attr("far", "there")
     await p.pull()
     assert (p.local, p.far) == ("here", "there")
     await p.push()
-    assert await p.ref.far == "there"
+    assert await p._tessera.far == "there"
 
 
 async def test_arrays(runtime):
@@ -412,7 +410,7 @@ async def test_arrays(runtime):
     assert array[3, 4] == 5
     assert p.value is array
     array[0, 0] = 1  # writable, and nobody else's
-    assert (await p.ref.value)[0, 0] == 0
+    assert (await p._tessera.value)[0, 0] == 0
 
 
 async def test_pushes_of_different_attributes_all_arrive(runtime):

@@ -24,13 +24,13 @@ async def test_sent_it_carries_its_local_state(runtime):
     p = Field.parameter(1)
     p.value = 5
     assert await User.remote().value(p).result() == 5
-    assert await p.ref.value == 1
+    assert await p._tessera.value == 1
 
 
 async def test_param_3_sent_it_is_tied_to_the_same_root(runtime):
     p = Field.parameter(1)
     described = await User.remote().describe(p).result()
-    assert described == (True, True, True, p.uid, "warehouse:0", True)
+    assert described == (True, True, True, p._tessera.uid, "warehouse:0", True)
     assert await User.remote().change(p, 2).result() == 3
     assert p.value == 1
     assert await p.pull("value") == 3
@@ -38,19 +38,19 @@ async def test_param_3_sent_it_is_tied_to_the_same_root(runtime):
 
 async def test_inside_other_objects(runtime):
     p = Field.parameter(1)
-    assert await User.remote().in_a_box({"field": p}).result() == (p.uid, 2)
+    assert await User.remote().in_a_box({"field": p}).result() == (p._tessera.uid, 2)
     assert await p.pull("value") == 2
     stored = await runtime.put([p])
     (back,) = await stored.value()
-    assert back.uid == p.uid
+    assert back._tessera.uid == p._tessera.uid
     outer = Field.parameter(p)
-    assert (await outer.ref.value).uid == p.uid
+    assert (await outer._tessera.value)._tessera.uid == p._tessera.uid
 
 
 async def test_made_by_a_worker(runtime):
     (p,) = await User.remote().make(4).result()
     assert p.value == 4
-    assert p.runtime_id == "warehouse:0"
+    assert p._tessera.runtime_id == "warehouse:0"
     p.add(1, propagate=True)
     assert await p.pull("value") == 5
 
@@ -58,9 +58,9 @@ async def test_made_by_a_worker(runtime):
 async def test_the_root_gives_itself_away(runtime):
     p = Field.parameter(1)
     p.add(1, propagate=True)
-    back = await p.ref.itself().result()
+    back = await p._tessera.itself().result()
     assert isinstance(back, ParameterMixin)
-    assert (back.uid, back.value) == (p.uid, 2)
+    assert (back._tessera.uid, back.value) == (p._tessera.uid, 2)
 
 
 async def test_gradients_of_many_workers(runtime):
@@ -83,7 +83,7 @@ async def test_a_root_that_waits_for_a_method_which_changes_it(runtime):
             return self.grad
 
     p = Asking.parameter()
-    assert await asyncio.wait_for(p.ref.ask(User.remote(), 3).result(), 20) is None
+    assert await asyncio.wait_for(p._tessera.ask(User.remote(), 3).result(), 20) is None
     assert await p.pull("grad") == 3
 
 
@@ -117,13 +117,13 @@ async def test_param_1_the_root_lives_as_long_as_somebody_refers_to_it(runtime, 
     user = User.remote()
     p = Mortal.parameter(log)
     await user.keep(p)
-    root = p.ref
+    root = p._tessera
     del p
     gc.collect()
     assert await root.hello().result() == "hello"
     del root
     gc.collect()
-    assert (await user.kept)[0].uid
+    assert (await user.kept)[0]._tessera.uid
     await user.forget()
     await eventually_async(lambda: "root gone" in log.lines(), "the root is freed")
 
@@ -131,14 +131,14 @@ async def test_param_1_the_root_lives_as_long_as_somebody_refers_to_it(runtime, 
 async def test_a_value_at_the_warehouse_as_an_argument(runtime):
     living = await runtime.exec("for a root", lambda _: [1])
     p = Field.parameter()
-    for take in (p.ref.take, lambda x: p.take(x, propagate=True)):
+    for take in (p._tessera.take, lambda x: p.take(x, propagate=True)):
         take(living)
         await runtime.exec("for a root", lambda old: [*old, 2] if len(old) > 2 else old)
-        await p.ref.value
-    await p.ref.value
+        await p._tessera.value
+    await p._tessera.value
     append = await runtime.exec("append", lambda _, living: living.append("same"), (living,))
     await append
-    assert (await p.ref.value)[-1] == "same", "the root has the living value"
+    assert (await p._tessera.value)[-1] == "same", "the root has the living value"
     user = User.remote()
     assert await user.value(Field.parameter(3)).result() == 3
 
@@ -176,10 +176,10 @@ async def test_cached_ones_are_tied_and_their_own(runtime):
     assert await user.change(p, [2]).result() == [1, 2]
     assert await p.pull("value") == [1, 2]
     described = await user.describe(p).result()
-    assert described == (True, True, True, p.uid, "warehouse:0", True)
+    assert described == (True, True, True, p._tessera.uid, "warehouse:0", True)
     back = await Echo.remote().back(p).result()
     assert back.cached is True
-    assert (await Echo.remote().back([p]).result())[0].uid == p.uid
+    assert (await Echo.remote().back([p]).result())[0]._tessera.uid == p._tessera.uid
     # A copy made here is one of the local state.
     assert copy.copy(p).value == [1, 2]
 
@@ -188,7 +188,7 @@ async def test_a_cached_one_that_comes_to_the_warehouse(runtime):
     p = Field.parameter(3, cached=True)
     q = Field.parameter()
     q.take(p, propagate=True)
-    assert (await q.ref.value).uid == p.uid
+    assert (await q._tessera.value)._tessera.uid == p._tessera.uid
     value = await runtime.exec("cached", lambda _, field: field.value, (p,))
     assert await value.value() == 3
 
@@ -209,12 +209,12 @@ async def test_a_cached_one_while_the_root_is_busy(runtime, flag):
     p = Busy.parameter(cached=True)
     user = User.remote()
     started, release = flag("started"), flag("release")
-    running = p.ref.until(started, release)
+    running = p._tessera.until(started, release)
     await started.wait_async()
     assert await asyncio.wait_for(user.value(p).result(), 20) == 1
     release.set()
     await running
-    assert await asyncio.wait_for(p.ref.pass_on(user).result(), 20) == 1
+    assert await asyncio.wait_for(p._tessera.pass_on(user).result(), 20) == 1
 
 
 # make_parameter
@@ -225,7 +225,7 @@ async def test_of_a_proxy(runtime):
     p = await counter.make_parameter()
     assert isinstance(p, Counter)
     assert isinstance(p, ParameterMixin)
-    assert p.uid == counter.uid
+    assert p._tessera.uid == counter.uid
     assert p.count == 5
     assert p.add(2, propagate=True) == 7
     assert await counter.value().result() == 7
@@ -287,7 +287,7 @@ async def test_a_local_root(runtime):
     assert isinstance(p, Field)
     assert isinstance(p, ParameterMixin)
     assert (p.is_tessera, p.is_proxy, p.has_tessera) == (True, False, True)
-    assert p.runtime_id == "head"
+    assert p._tessera.runtime_id == "head"
     assert p.add(1, propagate=True) == 5, "once"
     await p.push()
     assert await p.pull("value") == 5
@@ -299,7 +299,7 @@ async def test_a_local_root(runtime):
     assert p.value == 8, "others change this very object"
     back = await Echo.remote().back(p).result()
     assert back.is_proxy
-    assert back.uid == p.uid
+    assert back._tessera.uid == p._tessera.uid
 
 
 async def test_a_local_root_in_a_worker(runtime):
@@ -314,7 +314,7 @@ async def test_a_local_root_in_a_worker(runtime):
 
     maker = Maker.remote()
     (p,) = await maker.make().result()
-    assert p.runtime_id == maker.runtime_id
+    assert p._tessera.runtime_id == maker.runtime_id
     p.add(4, propagate=True)
     await p.pull()
     assert await maker.value().result() == 5
@@ -333,7 +333,7 @@ async def test_a_local_root_outlives_its_maker_and_is_freed(runtime, log, cycle)
 
     p = Mortal.local_parameter(log)
     user = User.remote()
-    await user.keep(p.ref.make_parameter(Log(os.devnull)))
+    await user.keep(p._tessera.make_parameter(Log(os.devnull)))
     if cycle:
         p.itself = p
     del p

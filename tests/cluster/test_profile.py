@@ -345,15 +345,34 @@ def test_a_part_of_a_run_is_recorded(runner, tmp_path):
     assert not rows(profile, "Stage()")
 
 
-def test_without_a_runtime_the_profiler_says_what_to_do():
+def test_started_without_a_runtime_the_profiler_records_the_next_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file, profiler = tmp_path / "run.mprof", mosaic.profiler
     assert mosaic.runtime() is None
-    with pytest.raises(mosaic.MosaicError, match="profile=True"):
-        mosaic.profiler.start()
-    mosaic.profiler.stop()
-    mosaic.profiler.start_trace()
-    mosaic.profiler.stop_trace()
-    assert not mosaic.profiler.recording
-    assert "off" in repr(mosaic.profiler)
+    assert profiler.start(file) == ""
+    profiler.start_trace()
+    profiler.stop_trace()
+    assert not profiler.recording
+    assert "off" in repr(profiler)
+    with mosaic.session(num_workers=1) as runtime:
+        assert profiler.recording
+        assert profiler.path == str(file)
+        assert runtime.submit(max, 1, 2).wait() == 2
+    assert len(rows(model.build(tables.read(file)), "max")) == 1
+    # That one alone, and none after a stop.
+    for ask in (lambda: None, lambda: (profiler.start(), profiler.stop())):
+        ask()
+        with mosaic.session(num_workers=1):
+            assert not profiler.recording
+    assert os.listdir(tmp_path) == ["run.mprof"]
+    profiler.start()
+    with mosaic.session(num_workers=1):
+        assert profiler.path.startswith(str(tmp_path / "mosaic-workspace" / "profile_"))
+    # The variable has the last word.
+    profiler.start()
+    monkeypatch.setenv("MOSAIC_PROFILE", "0")
+    with mosaic.session(num_workers=1):
+        assert not profiler.recording
 
 
 def test_a_worker_that_joins_later_records_too(runner, tmp_path):

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import inspect
 import os
 import sys
 import weakref
@@ -303,6 +304,65 @@ def test_tracing_is_switched(runner, tmp_path):
         runner.run(drive())
     profile = model.build(tables.read(file))
     assert counts(profile)["branch"] == 2
+
+
+def test_traces_by_name(runner, tmp_path):
+    async def drive():
+        tree = Tree.remote()
+        profiler.start_trace("outer")
+        with use_trace("inner"):
+            await tree.grow()
+        assert profiler.tracing
+        profiler.start_trace("other")
+        profiler.stop_trace("outer")
+        profiler.stop_trace("never begun")
+        assert profiler.tracing
+        await tree.grow()
+        profiler.stop_trace("other")
+        assert not profiler.tracing
+        with use_trace("alone"):
+            assert profiler.tracing
+        assert not profiler.tracing
+        profiler.start_trace("left")
+        profiler.stop_trace()
+        assert not profiler.tracing
+        await tree.grow()
+        profiler.start_trace("left")
+
+    file = tmp_path / "run.mprof"
+    with mosaic.session(num_workers=1, profile=file):
+        runner.run(drive())
+    assert counts(model.build(tables.read(file)))["branch"] == 2
+
+    async def again():
+        profiler.start_trace()
+        # What another network had begun does not count here.
+        profiler.stop_trace("something")
+        assert not profiler.tracing
+
+    with mosaic.session(num_workers=1, profile=tmp_path / "again.mprof"):
+        runner.run(again())
+
+
+def test_marks_with_brackets():
+    @skip_profile()
+    def one():
+        return 1
+
+    @skip_profile(stop_trace=True)
+    async def two():
+        return 2
+
+    @use_trace("three")
+    def three():
+        return 3
+
+    for function in (one, two):
+        assert _core.NOT_TRACED in inspect.unwrap(function).__code__.co_consts
+    assert (one(), asyncio.run(two()), three()) == (1, 2, 3)
+    with use_trace("id"), no_profiler("id"):
+        assert leaf(3) == 3
+    assert "'id'" in repr(use_trace("id"))
 
 
 def test_without_a_recording_a_trace_is_nothing(runner, tmp_path, monkeypatch):

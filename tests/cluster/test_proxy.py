@@ -87,8 +87,11 @@ async def test_keywords_that_the_method_declares_are_its_own(runtime):
 
 
 async def test_keywords_are_consumed_before_variable_ones(runtime):
-    # `**kwargs` declares no parameter of that name.
-    assert await Chooser.remote().none(timeout=20, x=1).result() == {"x": 1}
+    # `**kwargs` declares a limit of the method's own, and no other of mosaic's keywords.
+    task = Chooser.remote().none(
+        timeout=20, x=1, runtime=None, max_retries=1, eager=True, is_async=True
+    )
+    assert await task.result() == {"timeout": 20, "x": 1}
 
 
 async def test_equality_and_hash(runtime):

@@ -158,7 +158,7 @@ def test_getters():
         assert mosaic.get_head().uid == "head"
         assert mosaic.get_monitor().uid == "monitor"
         assert mosaic.get_event_loop() is not None
-        assert {w.uid for w in mosaic.get_workers()} == {w.uid for w in runtime.workers}
+        assert list(mosaic.get_workers().values()) == list(runtime.workers)
 
 
 def test_unknown_names_of_the_module():

@@ -211,8 +211,8 @@ async def test_callbacks(runtime):
     called = asyncio.Event()
     seen = []
 
-    def callback(task):
-        seen.append(task)
+    def callback(future):
+        seen.append(future.task)
         called.set()
 
     task = Echo.remote().back(1)

@@ -150,7 +150,7 @@ async def test_the_names_of_old_programs(runtime):
 
 async def test_a_barrier_task_of_a_root_is_awaited_once(runtime, log):
     field = Field.parameter()
-    await field.ref.at_the_barrier(log, "root")
+    await field._tessera.at_the_barrier(log, "root")
     assert log.lines() == []
     await runtime.barrier()
     assert log.lines() == ["root"]
@@ -190,7 +190,7 @@ async def test_a_loop_ends_with_a_barrier(runtime, log):
 
     @runtime.async_for(range(3))
     async def loop(worker, i):
-        await field.ref.at_the_barrier(log, i)
+        await field._tessera.at_the_barrier(log, i)
 
     await loop
     assert sorted(log.lines()) == ["0", "1", "2"]

@@ -36,7 +36,7 @@ class Needy:
     def make(self):
         field = Field.parameter(1)
         field.add(1, propagate=True)
-        return field.ref.pid().wait()
+        return field._tessera.pid().wait()
 
 
 def children():
@@ -66,7 +66,7 @@ async def test_a_worker_may_need_it_first(fresh, need):
 def test_synchronous_code_may_need_it_first(fresh):
     field = Field.parameter(1)
     assert field.add(1, propagate=True) == 2
-    assert field.ref.pid().wait() == fresh.get_warehouse().pid
+    assert field._tessera.pid().wait() == fresh.get_warehouse().pid
 
 
 async def test_concurrent_first_needs_start_one(fresh):
@@ -75,7 +75,7 @@ async def test_concurrent_first_needs_start_one(fresh):
     fields = [Field.parameter(i) for i in range(5)]
     mine = asyncio.gather(*(fresh.exec("needed", lambda old: (old or 0) + 1) for _ in range(5)))
     answers = await mosaic.gather(calls).result()
-    pids = {*answers[4:], *await mosaic.gather([field.ref.pid() for field in fields]).result()}
+    pids = {*answers[4:], *await mosaic.gather([field._tessera.pid() for field in fields]).result()}
     assert pids == {fresh.get_warehouse().pid}
     assert await (await mine)[0].value() == 9
     assert len(children()) == 3
@@ -128,7 +128,7 @@ async def test_what_a_stopped_runtime_left_does_no_harm():
     with mosaic.session(num_workers=1) as runtime:
         kept = [Field.parameter(), Field.local_parameter()]
         reference = await runtime.exec("left", lambda _: 1)
-        proxy = kept[0].ref
+        proxy = kept[0]._tessera
         assert isinstance(proxy, TesseraProxy)
     with mosaic.session(num_workers=1):
         del kept, proxy

@@ -30,11 +30,8 @@ class Thing:
     def about_itself(self):
         hosted = self._tessera
         return {
-            "has_tessera": self.has_tessera,
-            "is_tessera": self.is_tessera,
-            "is_proxy": self.is_proxy,
-            "uid": self.uid,
-            "runtime_id": self.runtime_id,
+            "flags": (self.has_tessera, self.is_tessera, self.is_proxy),
+            "own": [name for name in ("uid", "runtime_id") if hasattr(self, name)],
             "hosted": (hosted.uid, hosted.runtime_id, hosted.state),
             "kinds": (isinstance(hosted, CMDBase), type(hosted) in types.remote_types),
         }
@@ -73,7 +70,7 @@ def ask(value):
         bool(getattr(value, "has_tessera", False)),
         bool(getattr(value, "is_proxy", False)),
         bool(getattr(value, "is_tessera", False)),
-        bool(getattr(value, "is_parameter", False)),
+        hasattr(value, "is_parameter"),
         hasattr(value, "_tessera"),
         hasattr(value, "runtime_id"),
         hasattr(value, "uid"),
@@ -100,20 +97,21 @@ async def test_asked_here(runtime, warehouse):
     proxy = Thing.remote(name="a")
     task = proxy(3)
     reference = await runtime.put(1)
-    assert ask(proxy) == (True, True, False, False, True, True, True, True, False)
+    assert ask(proxy) == (False, True, False, True, True, True, True, True, False)
     assert ask(task) == (False, True, False, False, False, True, True, True, True)
-    assert ask(task.outputs[0]) == (False, True, False, False, False, True, True, True, True)
-    assert ask(reference) == (False, True, False, False, False, True, True, True, True)
+    assert ask(task.outputs[0]) == (False, False, False, False, False, True, True, False, True)
+    assert ask(reference) == (False, True, False, False, False, False, True, False, True)
     array = Thing.remote(len=2)
-    assert ask(array)[:4] == (True, True, False, False)
+    assert ask(array)[:4] == (True, True, False, True)
     assert isinstance(array, (ArrayProxy, CMDBase))
     assert isinstance(array, types.proxy_types)
     parameter = Thing.parameter(needs_grad=True)
-    assert ask(parameter) == (True, True, False, True, True, True, True, True, False)
+    assert ask(parameter) == (True, True, False, False, True, False, False, False, False)
+    assert ask(parameter.ref) == ask(reference)
     assert isinstance(parameter, (Thing, ParameterMixin))
     view = Thing.local()
     assert isinstance(view, (Tessera, RemoteBase, Base))
-    assert ask(view)[:3] == (True, False, True)
+    assert ask(view)[:4] == (False, False, False, True)
 
 
 async def test_asked_there(runtime, warehouse):
@@ -134,11 +132,8 @@ async def test_a_hosted_object_knows_what_it_is(runtime):
     told = await proxy.about_itself().result()
     where = runtime.workers[1].uid
     assert told == {
-        "has_tessera": True,
-        "is_tessera": True,
-        "is_proxy": False,
-        "uid": "known",
-        "runtime_id": where,
+        "flags": (False, False, False),
+        "own": [],
         "hosted": ("known", where, "listening"),
         "kinds": (True, True),
     }

@@ -54,7 +54,7 @@ class Variable:
         if not (hasattr(self, "is_proxy") and self.is_proxy):
             self.grad = grad if self.grad is None else self.grad + grad
             return
-        variable, uid = self, f"{self.uid}-sum"
+        variable, uid = self, f"{self._tessera.uid}-sum"
 
         async def hand_over():
             async def the_same(held):
@@ -234,19 +234,19 @@ async def test_the_fields_may_be_cached(runtime, warehouse, operators):
 async def test_a_published_parameter_is_one_where_it_arrives(runtime, medium):
     reference = await runtime.put(medium.vp, publish=True)
     told = await runtime.submit(told_of, reference).result()
-    assert told == (medium.vp.uid, True, True, True, 3.0)
+    assert told == (medium.vp._tessera.uid, True, True, True, 3.0)
     again = await reference.value()
-    assert again.uid == medium.vp.uid
+    assert again._tessera.uid == medium.vp._tessera.uid
 
 
 def told_of(field):
-    return field.uid, field.is_proxy, field.has_tessera, field.needs_grad, field.data[0]
+    return field._tessera.uid, field.is_proxy, field.has_tessera, field.needs_grad, field.data[0]
 
 
 async def test_copies_of_a_problem_keep_its_ties(runtime, medium, operators):
     problem = Struct({"medium": medium, "operators": operators, "shots": [1, 2]})
     for twin in (copy.copy(problem), copy.deepcopy(problem)):
         assert twin.operators.sum.uid == operators.sum.uid
-        assert twin.medium.vp.uid == medium.vp.uid
+        assert twin.medium.vp._tessera.uid == medium.vp._tessera.uid
         await twin.medium.vp.add_at_root(np.ones(NUM), propagate=True)
     np.testing.assert_array_equal(await medium.vp.pull(attr="grad"), np.full(NUM, 2.0))

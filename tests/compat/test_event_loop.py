@@ -26,9 +26,14 @@ async def test_run_within_a_loop_gives_what_can_be_awaited(runtime):
     loop = mosaic.get_event_loop()
     assert isinstance(loop, EventLoop)
     assert await loop.run(add, 1, second=2) == 3
-    assert loop.run(plain, 1, second=2) == 3
+    ran = loop.run(plain, 1, second=2)
+    assert isinstance(ran, asyncio.Task)
+    assert await ran == 3
     counter = Counter.remote()
-    assert await loop.run(counter.add, 4).result() == 4
+    task = await loop.run(counter.add, 4)
+    assert await task.result() == 4
+    with pytest.raises(TypeError):
+        await loop.run(plain)
 
 
 @keeps_threads
@@ -38,19 +43,20 @@ async def test_run_from_another_thread(runtime):
 
     def elsewhere():
         ends.append(loop.run(add, 1, second=2).result(10))
+        ends.append(loop.run(plain, 1).result(10))
 
     await asyncio.to_thread(elsewhere)
-    assert ends == [3]
+    assert ends == [3, 1]
 
 
 async def test_run_from_a_callback(runtime):
     loop, counter = mosaic.get_event_loop(), Counter.remote()
     seen = asyncio.Queue()
 
-    async def note(task):
-        await seen.put(await task.result())
+    async def note(future):
+        await seen.put(await future.task.result())
 
-    counter.add(3).add_done_callback(lambda task: loop.run(note, task))
+    counter.add(3).add_done_callback(lambda future: loop.run(note, future))
     assert await asyncio.wait_for(seen.get(), 10) == 3
 
 
@@ -69,7 +75,29 @@ def test_run_from_synchronous_code(runtime):
 async def test_run_in_an_executor(runtime):
     loop = mosaic.get_event_loop()
     assert await loop.run_in_executor(plain, 1, 2) == 3
+    assert await loop.run_in_executor(plain, 1, second=3) == 4
     assert await loop.run_in_executor(threading.get_ident) != threading.get_ident()
+
+
+@keeps_threads
+async def test_the_executor_runs_one_function_after_the_other(runtime):
+    loop = mosaic.get_event_loop()
+    order, first_is_over = [], threading.Event()
+
+    def first():
+        # The second would set it while this waits, if they ran side by side.
+        order.append(first_is_over.wait(0.05))
+        return threading.get_ident()
+
+    def second():
+        first_is_over.set()
+        order.append("second")
+        return threading.get_ident()
+
+    threads = await asyncio.gather(loop.run_in_executor(first), loop.run_in_executor(second))
+    assert order == [False, "second"]
+    # Another object of the same runtime has the same thread.
+    assert {*threads, await runtime.loop.run_in_executor(threading.get_ident)} == {threads[0]}
 
 
 async def test_timeout_and_interval(runtime):
@@ -81,6 +109,44 @@ async def test_timeout_and_interval(runtime):
     again.cancel()
     with pytest.raises(asyncio.CancelledError):
         await again
+
+
+async def test_timers_give_futures_of_concurrent_futures(runtime):
+    loop = mosaic.get_event_loop()
+    later, again = loop.timeout(plain, 0.01, 5), loop.interval(plain, 30, 1)
+    assert isinstance(later, concurrent.futures.Future)
+    assert isinstance(again, concurrent.futures.Future)
+    assert await loop.wrap_future(later) == 5
+    assert (later.result(), later.state) == (5, "done")
+    assert again.cancel()
+    failing = loop.timeout(plain, 0.01)
+    with pytest.raises(TypeError):
+        await asyncio.wrap_future(failing)
+    assert isinstance(failing.exception(), TypeError)
+
+
+def test_a_timer_ends_with_its_loop():
+    async def main():
+        return EventLoop().interval(plain, 30, 1)
+
+    assert asyncio.run(main()).cancelled()
+
+
+async def test_the_running_loop_is_given(runtime):
+    assert mosaic.get_event_loop().get_event_loop() is asyncio.get_running_loop()
+    assert mosaic.get_event_loop() is mosaic.get_event_loop()
+
+
+def test_the_thread_of_a_loop_is_taken_for_the_main_one():
+    async def main():
+        EventLoop().set_main_thread()
+        return threading.main_thread() is threading.current_thread()
+
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(asyncio.run(main())))
+    thread.start()
+    thread.join()
+    assert seen == [True]
 
 
 async def test_in_a_method(runtime):

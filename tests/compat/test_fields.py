@@ -98,17 +98,17 @@ async def test_copies_of_a_parameter(field, duplicate):
     assert field[0, 0] == 1500.0
     again = pickle.loads(pickle.dumps(field))
     np.testing.assert_array_equal(again.data, field.data)
-    assert again.uid == field.uid
+    assert again._tessera.uid == field._tessera.uid
 
 
 async def test_propagate(field):
     field.fill(3.0, propagate=True)
-    assert await field.ref.data is not None
-    np.testing.assert_array_equal(await field.ref.data, np.full((2, 3), 3.0))
+    assert await field._tessera.data is not None
+    np.testing.assert_array_equal(await field._tessera.data, np.full((2, 3), 3.0))
     field.fill(4.0)
-    np.testing.assert_array_equal(await field.ref.data, np.full((2, 3), 3.0))
+    np.testing.assert_array_equal(await field._tessera.data, np.full((2, 3), 3.0))
     await field.add_grad_later(1.0, propagate=True)
-    assert (field.grad, await field.ref.grad) == (1.0, 1.0)
+    assert (field.grad, await field._tessera.grad) == (1.0, 1.0)
 
 
 async def test_a_reference_is_its_value_here_and_at_the_root(runtime, field):
@@ -151,13 +151,13 @@ async def test_the_gradient_gathers_at_the_root(runtime, field, adds):
 async def test_push_and_pull_by_name(runtime, field):
     field.needs_grad = False
     await field.push(attr="needs_grad")
-    assert await field.ref.needs_grad is False
+    assert await field._tessera.needs_grad is False
     await field.push(attr=["_data", "name"], publish=True)
     field.fill(0.0)
     assert (await field.pull(attr=["_data", "name"]))[1] == "vp"
     assert field[0, 0] == 1500.0
     field.set("name", "density")
-    assert (await field.get("name"), await field.ref.name) == ("density", "density")
+    assert (await field.get("name"), await field._tessera.name) == ("density", "density")
     assert await field.pull() is field
 
 
@@ -171,7 +171,7 @@ class Problem:
 def of_problem(problem):
     problem.medium["vp"].add_grad(1.0, propagate=True)
     return (
-        problem.medium["vp"].uid,
+        problem.medium["vp"]._tessera.uid,
         problem.medium["vp"][0, 0],
         problem.solver.uid,
         [one.uid for one in problem.solvers],
@@ -182,11 +182,11 @@ async def test_inside_other_objects_they_are_references(runtime, field):
     solver, solvers = Base.remote(name="solver"), Base.remote(len=2)
     problem = Problem(medium={"vp": field}, solver=solver, solvers=solvers)
     there = await runtime.submit(of_problem, problem).result()
-    assert there == (field.uid, 1500.0, solver.uid, [one.uid for one in solvers])
+    assert there == (field._tessera.uid, 1500.0, solver.uid, [one.uid for one in solvers])
     assert await field.pull(attr="grad") == 1.0
     reference = await runtime.put(problem)
     again = await reference.value()
-    assert (again.medium["vp"].uid, again.solver.uid) == (field.uid, solver.uid)
+    assert (again.medium["vp"]._tessera.uid, again.solver.uid) == (field._tessera.uid, solver.uid)
     assert await again.solver.kind().result() == "Base"
 
 
@@ -216,7 +216,7 @@ async def test_slots(runtime, warehouse):
     assert (field.grad, await field.pull(attr="grad")) == (2.0, 3.0)
     field.name = "rho"
     await field.push()
-    assert await field.ref.name == "rho"
+    assert await field._tessera.name == "rho"
     assert (copy.copy(field).name, field.alike().needs_grad) == ("rho", True)
     found = await Slotted.remote(name="there").alike().result()
     assert (type(found), found.name) == (Slotted, "there")

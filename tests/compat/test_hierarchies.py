@@ -81,7 +81,7 @@ async def test_a_subclass_is_built_as_itself(runtime, warehouse, cls, expected):
     assert await array.described().result() == [expected] * 2
     parameter = cls.parameter(1, **KEYWORDS)
     assert parameter.described() == expected
-    assert await parameter.ref.described().result() == expected
+    assert await parameter._tessera.described().result() == expected
     assert isinstance(parameter, cls)
 
 
@@ -110,7 +110,6 @@ class Run:
         return kwargs
 
 
-@mosaic.tessera
 class Clashing:
     """Has methods by the names of proxies' own."""
 
@@ -127,10 +126,15 @@ class Clashing:
         return "changed", value
 
 
+with pytest.warns(UserWarning, match=r"own stop.*mosaic\.stop_tessera\(proxy\)"):
+    mosaic.tessera(Clashing)
+
+
 async def test_a_class_with_the_names_of_proxies(runtime):
     proxy = Clashing.remote()
     assert await proxy["init"](1).result() == ("init", 1)
     assert await proxy["stop"]().result() == "stop"
+    assert await proxy.stop().result() == "stop"
     assert await proxy["state"]().result() == "state"
     assert await proxy["state_changed"](1).result() == ("changed", 1)
     assert proxy.state == "listening"

@@ -173,7 +173,7 @@ async def test_a_loop_runs_again_after_an_error(runtime):
 async def test_propagate_changes_the_root(runtime, warehouse):
     parameter = Counter.parameter(1)
     parameter.add(2, propagate=True)
-    assert (parameter.count, await soon(parameter.ref.value().result())) == (3, 3)
+    assert (parameter.count, await soon(parameter._tessera.value().result())) == (3, 3)
     there = await soon(runtime.submit(add_there, parameter).result())
     assert (there, await soon(parameter.pull(attr="count"))) == (13, 13)
 

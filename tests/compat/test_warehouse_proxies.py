@@ -123,7 +123,7 @@ async def register_and_add(held, parameter, part):
     if held is None:
 
         async def at_barrier():
-            reference = await mosaic.runtime().exec(f"parts-of-{parameter.uid}", keep)
+            reference = await mosaic.runtime().exec(f"parts-of-{parameter._tessera.uid}", keep)
             await parameter.add(reference, propagate=True)
             await reference.drop(propagate=True)
 
@@ -138,7 +138,9 @@ async def keep(held):
 
 
 async def add_from_worker(parameter, part):
-    await mosaic.runtime().exec(f"parts-of-{parameter.uid}", register_and_add, (parameter, part))
+    await mosaic.runtime().exec(
+        f"parts-of-{parameter._tessera.uid}", register_and_add, (parameter, part)
+    )
 
 
 async def test_gradients_meet_at_the_barrier_of_a_loop(runtime, warehouse):

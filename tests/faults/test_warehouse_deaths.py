@@ -62,10 +62,10 @@ async def test_calls_in_flight_are_told_the_name_and_the_cause(fresh, how):
 async def test_a_root_that_kills_it(fresh, how):
     p = Field.parameter(1)
     with pytest.raises(LOST, match=WAYS[how]):
-        await asyncio.wait_for(p.ref.die(how).result(), BOUND)
+        await asyncio.wait_for(p._tessera.die(how).result(), BOUND)
     with pytest.raises(mosaic.ObjectLostError, match=WAYS[how]) as info:
         await asyncio.wait_for(p.pull(), BOUND)
-    assert p.uid in str(info.value)
+    assert p._tessera.uid in str(info.value)
     assert "Field" in str(info.value)
 
 
@@ -78,7 +78,7 @@ async def test_every_waiter_is_told(fresh, flag):
     never.set()  # for the local half, which does not wait
     await running
     os.remove(never.path)
-    root = p.ref.until(started, never)
+    root = p._tessera.until(started, never)
     await started.wait_async()
     waiting = [
         root.result(),
@@ -88,7 +88,7 @@ async def test_every_waiter_is_told(fresh, flag):
         p.publish(),
         p.set("value", 3),
         p.add(1, propagate=True) and p.pull(),
-        Echo.remote().back(p.ref.add(1)).result(),
+        Echo.remote().back(p._tessera.add(1)).result(),
     ]
     waiting = [asyncio.ensure_future(_awaited(one)) for one in waiting]
     await asyncio.sleep(0)
@@ -101,7 +101,7 @@ async def test_every_waiter_is_told(fresh, flag):
     for one in later:
         with pytest.raises(mosaic.ObjectLostError, match="SIGKILL") as info:
             await asyncio.wait_for(one, BOUND)
-        assert p.uid in str(info.value) or q.uid in str(info.value)
+        assert p._tessera.uid in str(info.value) or q._tessera.uid in str(info.value)
     for one in (reference.value(), reference, reference.size()):
         with pytest.raises(mosaic.ObjectLostError, match="SIGKILL") as info:
             await asyncio.wait_for(one, BOUND)
@@ -194,7 +194,7 @@ async def test_a_workers_death_does_no_harm(fresh):
         await doomed.die()
     assert await p.pull("value") == 2
     assert p.add(1, propagate=True) == 3
-    assert await p.ref.value == 3
+    assert await p._tessera.value == 3
     assert await reference.value() == 7
 
 
@@ -275,7 +275,7 @@ def test_one_that_does_not_start_is_named_with_its_last_words():
 
         async def main(runtime):
             field = Field.parameter(1)
-            for waiting in (runtime.exec("value", add), field.ref, field.pull()):
+            for waiting in (runtime.exec("value", add), field._tessera, field.pull()):
                 try:
                     await asyncio.wait_for(waiting, 20)
                 except mosaic.MosaicError as error:

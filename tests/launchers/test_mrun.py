@@ -3,6 +3,7 @@
 import os
 import select
 import signal
+import subprocess
 import sys
 
 import pytest
@@ -35,7 +36,7 @@ print(mosaic.run(main))
 def test_a_program_joins_what_mrun_has_started():
     out, _ = run_script(FACTS, under=under_mrun("-nw", "3", "-nth", "2"))
     assert out.splitlines() == [
-        "cluster 3 ['node:0']",
+        "local 3 ['node:0']",
         "monitor is mrun: True True",
         "node is another: True True",
         "workers know: True",
@@ -246,7 +247,7 @@ import mosaic
 async def main(runtime):
     print(runtime.num_workers, runtime.num_threads)
     print(await runtime.submit(os.getenv, "MOSAIC_LOG_LEVEL").result())
-    print(os.environ.get("MOSAIC_PROFILE"), mosaic.logger().is_enabled_for(15))
+    print(os.environ.get("MOSAIC_PROFILE"), mosaic.logger().is_enabled_for(19))
 
 mosaic.run(main, num_workers={workers})
 """
@@ -258,6 +259,78 @@ def test_what_mrun_was_given_counts_for_more_than_what_the_program_asks_for():
     )
     assert out.split() == ["1", "1", "perf", "1", "True"]
     assert "num_workers=3, but mrun was given 1" in err
+
+
+MODE = """
+import mosaic
+
+async def main(runtime):
+    print(runtime.mode)
+
+mosaic.run(main, num_workers=1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "mode"),
+    [
+        ([], {}, "local"),
+        (["-c"], {}, "cluster"),
+        ([], {"SLURM_JOB_NODELIST": "localhost"}, "cluster"),
+        (["-l"], {"SLURM_JOB_NODELIST": "localhost"}, "local"),
+    ],
+    ids=["alone", "asked", "job", "local-job"],
+)
+def test_the_mode_tells_a_schedulers_job_from_ones_own_machine(options, environment, mode):
+    out, _ = run_script(MODE, under=under_mrun(*options), env=environment)
+    assert out == f"{mode}\n"
+
+
+def run_line(*command):
+    return subprocess.run(
+        [*MRUN, "-nw", "1", *command], capture_output=True, text=True, timeout=40, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "out"),
+    [
+        (["echo a  b && echo $((1 + 1)) | cat"], "a b\n2\n"),
+        (["SOME_NUMBER=7", "sh", "-c", "echo $SOME_NUMBER"], "7\n"),
+        (["SOME_NUMBER=7 sh -c 'echo $SOME_NUMBER'"], "7\n"),
+        (["SOME_NUMBER=7", "echo $SOME_NUMBER > /dev/stdout"], "7\n"),
+        (["echo", "a  b", "&&", "c"], "a  b && c\n"),
+    ],
+    ids=["line", "variable", "both", "variable-and-line", "arguments"],
+)
+def test_a_line_for_a_shell_is_run_by_one(command, out, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = run_line(*command)
+    assert (done.returncode, done.stdout) == (0, out), done.stderr
+
+
+def test_a_missing_program_is_named_and_a_shells_code_is_mruns(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = run_line("no-such-program")
+    assert done.returncode == 127
+    assert "cannot run no-such-program: there is no such program" in done.stderr
+    assert run_line("exit 3; echo").returncode == 3
+    done = run_line("A=1", "B=2")
+    assert done.returncode == 127
+    assert "a command is needed after A=… B=…" in done.stderr
+
+
+def test_the_openmp_library_that_a_variable_leads_to_is_preloaded(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    library = tmp_path / "sdk" / "compilers" / "lib" / "libgomp.so"
+    library.parent.mkdir(parents=True)
+    library.touch()
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path / "sdk" / "cuda" / "12.3"))
+    monkeypatch.setenv("LD_PRELOAD", "")
+    # The loader says on standard error that the empty file is no library.
+    assert run_line("echo $LD_PRELOAD").stdout == f"{library}\n"
+    monkeypatch.delenv("CUDA_HOME")
+    assert run_line("echo $LD_PRELOAD").stdout == "\n"
 
 
 def test_where_mrun_was_given_nothing_the_program_is_free():

@@ -102,6 +102,54 @@ def test_what_is_asked_of_the_scheduler(scheduler, tmp_path, monkeypatch):
     assert os.access(path, os.X_OK)
 
 
+def test_memory_without_a_unit_is_in_gigabytes_and_the_shell_is_a_login_shell(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    for scheduler, line in (
+        ("slurm", "--mem=50G"),
+        ("sge", "h_vmem=52428800K"),
+        ("pbs", "mem=52428800kb"),
+    ):
+        assert mscript.main([scheduler, "job", "-m", "50"]) == 0
+        lines = (tmp_path / f"{scheduler}_run.sh").read_text().splitlines()
+        assert lines[0] == "#!/bin/bash -l"
+        assert [one for one in lines if line in one]
+
+
+def test_a_name_without_a_program_runs_forward(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there.py").touch()
+    for name, program in (("job", "forward.py"), ("there", "there.py"), ("given.py", "given.py")):
+        assert mscript.main(["slurm", name]) == 0
+        text = (tmp_path / "slurm_run.sh").read_text()
+        assert text.endswith(f" python {program}\n")
+        assert f"--job-name={name.removesuffix('.py')}\n" in text
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("CUDA_HOME", "sdk/cuda/12.3"),
+        ("NVHPC_CUDA_HOME", "sdk/cuda"),
+        ("CUDA_ROOT", "sdk/cuda/12.3"),
+        ("HPCSDK_HOME", "sdk"),
+        ("LD_LIBRARY_PATH", "elsewhere/lib:{}/sdk/cuda/12.3/lib64"),
+        ("LD_LIBRARY_PATH", "sdk/compilers/lib"),
+    ],
+    ids=["cuda-home", "nvhpc", "cuda-root", "hpcsdk", "cuda-libraries", "libraries"],
+)
+def test_findomp_goes_by_variables(variable, value, tmp_path):
+    folder = tmp_path / "sdk" / "compilers" / "lib"
+    folder.mkdir(parents=True)
+    environment = {variable: f"{tmp_path}/{value.format(tmp_path)}"}
+    assert findomp.find("", environment) is None
+    for name in ("libomp.so", "libiomp5.so", "libgomp.so"):
+        (folder / name).touch()
+        assert findomp.find("", environment) == str(folder / name)
+    assert findomp.find("", {variable: "sdk"}) is None
+
+
 def test_names_are_made_fit_for_the_scheduler_and_the_shell(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert mscript.main(["sge", "3 shots; rm -rf x.py"]) == 0

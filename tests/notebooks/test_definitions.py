@@ -142,3 +142,19 @@ async def test_a_cell_that_fails_leaves_the_runtime_alone(kernel):
     cell = await kernel.finish(kernel.start("task = Echo.remote().fail(KeyError('x')); await task"))
     assert cell.error.startswith("KeyError")
     assert value(await kernel.run("await Echo.remote().back('fine').result()")) == "'fine'"
+
+
+async def test_the_lines_of_a_cell_that_failed_in_a_worker(kernel):
+    await kernel.run("""
+        def divide(x):
+            return 1 // x  # in a cell
+    """)
+    cell = await kernel.run("""
+        try:
+            await runtime.submit(divide, 0).result()
+        except ZeroDivisionError as error:
+            print(error.__notes__[-1])
+    """)
+    where, source = cell.text().splitlines()[3:5]
+    assert where.endswith("line 2, in divide")
+    assert source == "    return 1 // x  # in a cell"

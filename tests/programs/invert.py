@@ -56,7 +56,7 @@ async def main(runtime):
     accident = Accident(when, 3, Flag("killed")) if when else None
     found = await invert(runtime, accident=accident)
     # Away from the runtime, in a process of its own.
-    print("largest", mosaic.subprocess(largest)(found.vp).result() == np.max(found.vp))
+    print("largest", mosaic.subprocess(largest, start=True)(found.vp).result() == np.max(found.vp))
     np.save("result.npy", found.vp)
     print("mode", runtime.mode)
     print("workers", runtime.num_workers)

@@ -97,8 +97,8 @@ class User:
             isinstance(field, Field),
             isinstance(field, ParameterMixin),
             field.is_proxy,
-            field.uid,
-            field.runtime_id,
+            field._tessera.uid,
+            field._tessera.runtime_id,
             field.__class__ is Field,
         )
 
@@ -125,4 +125,4 @@ class User:
         return [field]
 
     def in_a_box(self, box):
-        return box["field"].uid, box["field"].add(1, propagate=True)
+        return box["field"]._tessera.uid, box["field"].add(1, propagate=True)

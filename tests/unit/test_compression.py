@@ -71,11 +71,37 @@ def test_the_buffers_of_a_value():
         np.testing.assert_array_equal(back[name], value[name])
 
 
-def test_what_is_no_buffer_or_not_contiguous_says_so():
-    with pytest.raises(TypeError, match="str"):
-        maybe_compress("text" * 10_000)
-    with pytest.raises(BufferError, match="contiguous"):
-        maybe_compress(np.zeros((1000, 100))[:, ::2])
+@pytest.mark.parametrize("dtype", ["f8", "M8[s]", [("a", "i4"), ("b", "f8")]], ids=str)
+def test_arrays_that_are_not_contiguous(dtype):
+    strided = np.arange(100_000).reshape(1000, 100).astype("i8").astype(dtype)[:, ::2]
+    for array in (strided, strided[::-1], strided.T, np.broadcast_to(np.zeros((), dtype), 99_999)):
+        name, packed = maybe_compress(array)
+        assert name == "lz4"
+        assert decompress(name, packed) == array.tobytes()
+    name, same = maybe_compress(strided, min_size=1e9)
+    assert name is None
+    assert same is strided
+    assert maybe_compress(memoryview(bytes(100_000))[::2])[0] == "lz4"
+
+
+def test_texts():
+    text = "größe" * 10_000
+    name, packed = maybe_compress(text)
+    assert (name, decompress(name, packed).decode()) == ("lz4", text)
+    assert maybe_compress("short") == (None, "short")
+
+
+def test_what_is_no_buffer_says_so():
+    for payload in (5, None, [1, 2]):
+        with pytest.raises(TypeError, match=r"buffer|bytes-like"):
+            maybe_compress(payload)
+
+
+def test_what_was_compressed_can_be_written_to():
+    name, packed = maybe_compress(np.zeros(30_000))
+    array = np.frombuffer(decompress(name, packed))
+    array[:] = 1
+    assert array.all()
 
 
 def test_samples_decide(monkeypatch):
@@ -111,10 +137,11 @@ def test_samples_decide(monkeypatch):
 
 
 def test_a_name_that_is_not_known():
-    with pytest.raises(
-        ValueError, match="no compression called 'blosc' here; what is known is 'lz4'"
-    ):
-        decompress("blosc", b"")
+    for name in ("gzip", True, 5):
+        with pytest.raises(
+            ValueError, match=f"no compression called {name!r} here; .* 'lz4', 'zlib'"
+        ):
+            decompress(name, b"")
 
 
 @pytest.mark.parametrize("damage", [b"", b"abc", b"\xff\xff\xff\xff" + bytes(100)], ids=len)

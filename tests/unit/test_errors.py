@@ -15,6 +15,7 @@ BASES = {
     "RuntimeDisconnectedError": ConnectionError,
     "SerialisationError": TypeError,
     "TesseraStoppedError": RuntimeError,
+    "TooFewWorkersError": TimeoutError,
 }
 
 
@@ -31,6 +32,19 @@ def test_each_pickles(name):
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is type(error)
     assert str(again) == str(error) == "what happened"
+
+
+def test_errors_that_programs_catch_as_runtime_errors():
+    from mosaic.core.array import NoElementError
+
+    for cls, other in (
+        (errors.TooFewWorkersError, TimeoutError),
+        (NoElementError, ConnectionError),
+    ):
+        assert issubclass(cls, RuntimeError)
+        assert issubclass(cls, other)
+        error = pickle.loads(pickle.dumps(cls("what happened")))
+        assert (type(error), str(error)) == (cls, "what happened")
 
 
 def test_a_remote_error_shows_the_type():

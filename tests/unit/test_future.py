@@ -79,6 +79,17 @@ def test_a_waiter_that_gives_up_leaves_it_to_others():
     assert asyncio.run(main()) == 1
 
 
+def test_state_and_uid():
+    futures = [Future(name="answer") for _ in range(4)]
+    assert {future.state for future in futures} == {"pending"}
+    assert len({future.uid for future in futures}) == 4
+    assert "answer" in futures[0].uid
+    futures[1].set_result(None)
+    futures[2].set_exception(ValueError("no"))
+    futures[3].cancel()
+    assert [future.state for future in futures] == ["pending", "done", "failed", "cancelled"]
+
+
 def test_async_property():
     class Field:
         def __init__(self):

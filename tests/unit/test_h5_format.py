@@ -66,7 +66,7 @@ def test_groups_and_lists_of_dictionaries(plain):
 
 DATASETS = {
     "data": ({"is_ndarray"}, "f4", [[0, 1, 2], [3, 4, 5]]),
-    "names": ({"is_ndarray", "is_str"}, "O", [b"a", "bé".encode()]),
+    "names": ({"is_ndarray"}, "O", [b"a", "bé".encode()]),
     "space/shape": ({"is_tuple"}, "i8", [3, 4]),
     "space/spacing": ({"is_tuple"}, "f8", [0.5, 0.5]),
     "shots/shots_00000001/at": ({"is_list"}, "f8", [1.0]),

@@ -1,5 +1,7 @@
 """How much memory there is, and what values take of it."""
 
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -15,6 +17,25 @@ def test_the_memory_of_this_process():
     before = memory_used()
     array = np.ones(8_000_000)
     assert memory_used() - before > 0.9 * array.nbytes
+
+
+def test_the_memory_of_another_process():
+    with subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "data = bytearray(b'x' * 50_000_000); print('made', flush=True); input()",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as child:
+        assert child.stdout.readline() == b"made\n"
+        assert 50_000_000 < memory_used(child.pid) < 150_000_000
+        child.communicate(b"\n")
+    # It has been waited for.
+    with pytest.raises(ProcessLookupError, match=f"no process {child.pid}"):
+        memory_used(child.pid)
+    assert memory_used(os.getpid()) > 1_000_000
 
 
 class Slotted:
@@ -45,6 +66,24 @@ class Plain(Slotted):
 def test_values_count_with_what_they_hold(wrap):
     data = np.zeros(100_000)
     assert data.nbytes <= sizeof(wrap(data)) < data.nbytes + 5000
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros(1000),
+        np.zeros((10, 20), "f4")[::2],
+        np.array(1.0),
+        np.zeros(0),
+        np.zeros(3, "M8[s]"),
+    ],
+    ids=lambda array: f"{array.dtype} {array.shape}",
+)
+def test_an_array_counts_its_elements(array):
+    assert sizeof(array) == array.nbytes
+    assert remote_sizeof(array) == array.nbytes
+    assert sizeof(array, pending=True) == remote_sizeof(array, pending=True) == array.nbytes
+    assert sizeof([array]) == array.nbytes + sys.getsizeof([1])
 
 
 def test_what_is_shared_or_circular_counts_once():

@@ -55,6 +55,9 @@ class Thing(Base):
 
     partial = functools.partialmethod(plain, 3)
 
+    def anything(self, **kwargs):
+        return kwargs
+
     def _private(self):
         return 1
 
@@ -96,15 +99,12 @@ def test_coroutine_functions_are_known():
 
 
 def test_declared_keywords_are_the_methods_own():
-    assert describe(Thing, "plain").reserved == {"eager", "max_retries"}
-    assert describe(Thing, "static").reserved == {"runtime", "timeout", "max_retries"}
-    assert describe(Thing, "wrapped").reserved == {"runtime", "timeout", "eager"}
+    assert describe(Thing, "plain").reserved == {"eager", "is_async", "max_retries"}
+    assert describe(Thing, "static").reserved == methods.RESERVED - {"eager"}
+    assert describe(Thing, "wrapped").reserved == methods.RESERVED - {"max_retries"}
     assert describe(Thing, "coroutine").reserved == methods.RESERVED
-
-
-def test_closed_classes_are_known():
-    assert methods.is_closed(Closed)
-    assert not methods.is_closed(Thing)
+    # The wrapper's own `**kwargs` are none of the method's.
+    assert describe(Thing, "anything").reserved == methods.RESERVED - {"timeout"}
 
 
 def test_operators_that_are_forwarded():
@@ -130,16 +130,24 @@ def test_the_names_of_proxies_own_are_these():
     assert {
         "collectable",
         "get_attr",
-        "has_tessera",
+        "args",
+        "comms",
+        "head",
         "init",
         "init_future",
         "is_parameter",
+        "is_async",
         "is_proxy",
-        "is_tessera",
+        "kwargs",
+        "logger",
+        "loop",
         "make_parameter",
+        "max_retries",
+        "monitor",
         "remote_cls",
         "remote_runtime",
         "remote_type",
+        "runtime",
         "runtime_id",
         "select_worker",
         "set_attr",

@@ -37,7 +37,8 @@ def test_it_collects_and_is_raised():
 
 def test_its_text_shows_all_tracebacks():
     text = str(MultiError(caught(ValueError("one")), caught(ZeroDivisionError("two"))))
-    assert text.startswith("2 errors\n")
+    assert text.startswith("ZeroDivisionError: two\n")
+    assert text.index("--- 2 of 2 ---") < text.index("--- 1 of 2 ---")
     assert "ValueError: one" in text
     assert "ZeroDivisionError: two" in text
     assert text.count("in fail_with") == 2
@@ -70,8 +71,35 @@ def test_ways_to_make_one():
     errors.extend([one])
     errors.add(MultiError(two))
     assert errors.exceptions == [one, two]
-    with pytest.raises(TypeError, match="collects exceptions, not 'text'"):
-        errors.add("text")
+
+
+def test_as_it_was_in_mosaic_1_2():
+    first = caught(ValueError("one"))
+    error = MultiError(first)
+    assert error.args == (first,)
+    ((cls, value, text),) = error.errors
+    assert (cls, value) == (ValueError, first)
+    assert text.endswith("ValueError: one")
+    assert "in fail_with" in text
+    error.add(KeyError("two"))
+    assert error.args == (first,)
+    assert [cls for cls, _, _ in error.errors] == [ValueError, KeyError]
+    assert str(error).startswith("KeyError: 'two'")
+    again = pickle.loads(pickle.dumps(error))
+    assert [cls for cls, _, _ in again.errors] == [ValueError, KeyError]
+    assert "in fail_with" in again.errors[0][2]
+    assert str(again.args[0]) == "one"
+
+
+def test_it_takes_what_is_no_exception():
+    error = MultiError("no answer")
+    assert error.errors == [(str, "no answer", "no answer")]
+    assert error.args == ("no answer",)
+    assert str(error).startswith("no answer")
+    error.add(5)
+    assert error.errors[1] == (int, 5, "5")
+    assert pickle.loads(pickle.dumps(error)).errors == error.errors
+    assert [str(one) for one in error.group().exceptions] == ["no answer", "5"]
 
 
 def test_as_a_group_for_new_programs():

@@ -19,7 +19,7 @@ def test_a_function_runs_elsewhere():
         print("from the function")
         return os.getpid(), value * scale
 
-    process = mosaic.subprocess(describe)(3, scale=4)
+    process = mosaic.subprocess(describe, start=True)(3, scale=4)
     pid, value = process.result()
     assert pid == process.pid != os.getpid()
     assert value == process.result()[1] == 12
@@ -33,11 +33,13 @@ def test_as_a_decorator_and_by_the_utilities_name():
     def big():
         return bytes(1_000_000)
 
-    assert len(big().result()) == 1_000_000
+    process = big()
+    process.start_process()
+    assert len(process.result()) == 1_000_000
 
 
 def test_a_failure_arrives():
-    process = mosaic.subprocess(int)("three")
+    process = mosaic.subprocess(int, start=True)("three")
     with pytest.raises(ValueError, match="three") as raised:
         process.result()
     assert "Remote traceback" in "".join(raised.value.__notes__)
@@ -47,8 +49,8 @@ def test_a_process_that_ends_without_a_result_says_how():
     with pytest.raises(
         RuntimeError, match=r"_exit, process \d+, ended with code 3, without a result"
     ):
-        mosaic.subprocess(os._exit)(3).result()
-    process = mosaic.subprocess(time.sleep, name="sleeper")(1000)
+        mosaic.subprocess(os._exit, start=True)(3).result()
+    process = mosaic.subprocess(time.sleep, name="sleeper", start=True)(1000)
     with pytest.raises(TimeoutError, match="sleeper still runs after"):
         process.join(0.01)
     assert process.is_alive()
@@ -58,14 +60,14 @@ def test_a_process_that_ends_without_a_result_says_how():
 
 
 def test_it_is_terminated():
-    process = mosaic.subprocess(time.sleep)(1000)
+    process = mosaic.subprocess(time.sleep, start=True)(1000)
     process.terminate()
     assert process.join() == -signal.SIGTERM
 
 
 def test_one_that_is_forgotten_goes_on(tmp_path):
     done = Flag(tmp_path / "done")
-    mosaic.subprocess(done.set)()
+    mosaic.subprocess(done.set, start=True)()
     gc.collect()
     done.wait()
     for process in list(mosaic.utils.subprocess._running):
@@ -73,20 +75,20 @@ def test_one_that_is_forgotten_goes_on(tmp_path):
 
 
 def test_a_large_result_needs_no_reader():
-    process = mosaic.subprocess(bytes)(1_000_000)
+    process = mosaic.subprocess(bytes, start=True)(1_000_000)
     assert process.join(20) == 0
     assert len(process.result()) == 1_000_000
 
 
 def test_sys_exit_is_its_end():
-    process = mosaic.subprocess(sys.exit)(5)
+    process = mosaic.subprocess(sys.exit, start=True)(5)
     with pytest.raises(RuntimeError, match=r"exit, process .* ended with code 5"):
         process.result()
 
 
 def test_a_result_that_cannot_be_pickled_says_so():
     with pytest.raises(TypeError, match="frame"):
-        mosaic.subprocess(sys._getframe)().result()
+        mosaic.subprocess(sys._getframe, start=True)().result()
 
 
 def test_only_functions():
@@ -109,7 +111,7 @@ def test_it_ends_with_who_started_it():
             open(path, "w").close()
             time.sleep(1000)
 
-        process = mosaic.subprocess(wait)(os.path.abspath("waits"))
+        process = mosaic.subprocess(wait, start=True)(os.path.abspath("waits"))
         print(process.pid, flush=True)
         time.sleep(1000)
         """
@@ -122,6 +124,10 @@ def test_it_ends_with_who_started_it():
 
 
 def test_starting_one_imports_neither_a_pool_nor_numpy():
-    code = "import sys, mosaic; print(mosaic.subprocess(lambda: 'numpy' in __import__('sys').modules)().result())"
+    code = (
+        "import sys, mosaic\n"
+        "seen = lambda: 'numpy' in __import__('sys').modules\n"
+        "print(mosaic.subprocess(seen, start=True)().result())"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import shutil
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -36,6 +38,33 @@ GRACE = 1.0
 
 NOT_FOUND = 127
 NOT_RUNNABLE = 126
+
+
+_ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
+
+
+def split_command(command: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Return the variables that are assigned before a program, and the program with its arguments.
+
+    A single argument that is no program but could be a line for a shell (``"python x.py > out"``) is run by one. Of
+    several arguments none is touched: blanks in them stay.
+
+    Examples
+    --------
+    >>> split_command(["OMP_NUM_THREADS=2", "python", "a script.py"])
+    ({'OMP_NUM_THREADS': '2'}, ['python', 'a script.py'])
+    >>> split_command(["python x.py > out && echo done"])
+    ({}, ['/bin/sh', '-c', 'python x.py > out && echo done'])
+    """
+    rest = list(command)
+    assignments: dict[str, str] = {}
+    if len(rest) > 1:
+        while rest and (match := _ASSIGNMENT.fullmatch(rest[0])):
+            assignments[match[1]] = match[2]
+            del rest[0]
+    if len(rest) == 1 and re.search(r"[\s|&;<>()$`*?]", rest[0]) and shutil.which(rest[0]) is None:
+        rest = ["/bin/sh", "-c", rest[0]]
+    return assignments, rest
 
 
 class Signals:

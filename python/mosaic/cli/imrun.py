@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from mosaic.cli.command import NOT_FOUND, NOT_RUNNABLE
-from mosaic.cli.findomp import find
+from mosaic.cli.findomp import find, preload
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,8 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     environment = dict(os.environ)
     library = find()
     if library is not None:
-        before = environment.get("LD_PRELOAD")
-        environment["LD_PRELOAD"] = f"{library}:{before}" if before else library
+        environment["LD_PRELOAD"] = preload(environment, library)
     jupyter = shutil.which("jupyter")
     if jupyter is None:
         print("imrun: there is no jupyter here: pip install jupyterlab", file=sys.stderr)

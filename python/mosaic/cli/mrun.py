@@ -13,7 +13,8 @@ from pathlib import Path
 
 from mosaic import __version__, _core
 from mosaic.cli import hosts
-from mosaic.cli.command import NOT_FOUND, NOT_RUNNABLE, Command, Signals
+from mosaic.cli.command import NOT_FOUND, NOT_RUNNABLE, Command, Signals, split_command
+from mosaic.cli.findomp import find_by_variables, preload
 from mosaic.cli.options import LATER, fail, parse
 from mosaic.errors import MosaicError
 from mosaic.runtime import key
@@ -141,7 +142,7 @@ def _make_key(options: argparse.Namespace, directory: str, *, commanded: bool) -
         num_threads=threads,
         allocated_workers=options.workers is not None,
         allocated_threads=options.threads is not None,
-        mode=options.mode or "cluster",
+        mode=options.mode or ("local" if hosts.given(os.environ) is None else "cluster"),
         log_level=options.log_level,
         profile=bool(options.profile),
     )
@@ -204,6 +205,10 @@ def _environment(path: Path, options: argparse.Namespace) -> dict[str, str]:
         told["MOSAIC_LOG_LEVEL"] = options.log_level
     if options.profile and not os.environ.get("MOSAIC_PROFILE"):
         told["MOSAIC_PROFILE"] = "1"
+    library = find_by_variables(os.environ)
+    if library is not None:
+        # Only here: a compiler that happens to be on the path says nothing about the program.
+        told["LD_PRELOAD"] = preload(os.environ, library)
     return told
 
 
@@ -222,8 +227,12 @@ def _run_command(
     signals: Signals,
     place: _Place | None = None,
 ) -> int:
+    assignments, arguments = split_command(arguments)
+    if not arguments:
+        say(f"a command is needed after {' '.join(f'{name}=…' for name in assignments)}")
+        return NOT_FOUND
     try:
-        command = Command(arguments, environment, signals)
+        command = Command(arguments, {**environment, **assignments}, signals)
     except FileNotFoundError:
         say(f"cannot run {arguments[0]}: there is no such program")
         return NOT_FOUND

@@ -27,7 +27,7 @@ class Job:
     workers, threads : int
         Workers, and threads of each.
     memory : str or None
-        Of the machine, in mebibytes or with a unit: ``16G``.
+        Of the machine, with its unit: ``16G``, ``512M``.
     """
 
     name: str
@@ -132,7 +132,7 @@ def script(scheduler: str, job: Job) -> str:
         threads=job.threads,
         program=job.program,
     )
-    return "\n".join(["#!/bin/bash", *SCHEDULERS[scheduler](job), "", body])
+    return "\n".join(["#!/bin/bash -l", *SCHEDULERS[scheduler](job), "", body])
 
 
 def _memory(text: str) -> str:
@@ -141,7 +141,7 @@ def _memory(text: str) -> str:
         raise argparse.ArgumentTypeError(
             f"an amount of memory is needed, such as 16G, not {text!r}"
         )
-    return match[1] + (match[2].upper() or "M")
+    return match[1] + (match[2].upper() or "G")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -155,7 +155,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "name",
         metavar="NAME",
-        help="the name of the job, which runs NAME.py; or the program, NAME.py",
+        help="the program, NAME.py; or the name of a job, which runs NAME.py if it is there, else forward.py",
     )
     made.add_argument(
         "-n", dest="nodes", type=count, default=1, metavar="NODES", help="machines: 1"
@@ -171,7 +171,7 @@ def parser() -> argparse.ArgumentParser:
         dest="memory",
         type=_memory,
         metavar="MEMORY",
-        help="memory in MiB, or with a unit: 16G",
+        help="memory in GB, or with a unit: 512M",
     )
     return made
 
@@ -195,6 +195,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         made.error(f"-n {options.nodes}: {LATER}")
     program = options.name if options.name.endswith(".py") else f"{options.name}.py"
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(program).stem).strip("-") or "mosaic"
+    if program != options.name and not Path(program).is_file():
+        program = "forward.py"
     if not name[0].isalpha():
         # Grid Engine and PBS take no other.
         name = f"m{name}"

@@ -126,7 +126,12 @@ OPTIONS = (
     Option("monitor_port", ("--monitor-port",), _UNUSED, "P", convert=_port),
     Option("pubsub_port", ("--pubsub-port",), _UNUSED, "P", convert=_port),
     Option("mode", ("-l", "--local"), "runtime.mode is 'local'", value="local"),
-    Option("mode", ("-c", "--cluster"), "runtime.mode is 'cluster' (the default)", value="cluster"),
+    Option(
+        "mode",
+        ("-c", "--cluster"),
+        "runtime.mode is 'cluster'; by default it is in a scheduler's job, else 'local'",
+        value="cluster",
+    ),
     Option("reuse_head", ("-rh", "--reuse-head"), "the head's machine has workers (it does)"),
     Option("reuse_head", ("-fh", "--free-head"), f"it has none {_NODES}", value=False),
     Option("dynamic", ("--dynamic",), f"nodes may come and go {_NODES}"),

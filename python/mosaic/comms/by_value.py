@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 _function_type = type(lambda: None)
 _module_type = type(sys)
 _builtin_type = type(len)
-_named_types = frozenset({_function_type, _builtin_type})
 _slot_types = (
     type(_function_type.__dict__["__code__"]),
     type(_function_type.__dict__["__globals__"]),
@@ -43,11 +42,40 @@ _fixed_types = frozenset(
     {
         ("types", "GenericAlias"),
         ("types", "UnionType"),
-        ("functools", "cached_property"),
-        ("functools", "partialmethod"),
-        ("functools", "singledispatchmethod"),
+        # The fields of named tuples; in Python 3.11 the first.
+        ("_collections", "_tuplegetter"),
+        ("collections", "_tuplegetter"),
+        # These arrive as fresh ones.
+        ("_thread", "lock"),
+        ("_thread", "RLock"),
+        ("_thread", "_local"),
+        ("threading", "Condition"),
+        ("threading", "Semaphore"),
+        ("threading", "BoundedSemaphore"),
+        ("threading", "Barrier"),
+        ("_contextvars", "ContextVar"),
     }
 )
+_function_holders = {
+    ("functools", "_lru_cache_wrapper"): ("__wrapped__",),
+    ("functools", "cached_property"): ("func",),
+    ("functools", "partial"): ("func", "args", "keywords"),
+    ("functools", "partialmethod"): ("func", "args", "keywords"),
+    ("functools", "singledispatchmethod"): ("func", "dispatcher"),
+}
+"""What is pickled of objects that are made around functions, and do not change but for that."""
+
+KINDS_BY_NAME = frozenset(
+    {
+        "_lru_cache_wrapper",
+        "NewType",
+        "ParamSpec",
+        "TypeAliasType",
+        "TypeVar",
+        "TypeVarTuple",
+    }
+)
+"""Types of `functools` and `typing` whose objects pickle sends by name, as it does functions and classes."""
 
 _PARTS_LIMIT = 4096
 
@@ -121,8 +149,10 @@ def reduce_class(cls: type) -> tuple[Any, ...] | None:
     if entry is None or not _same(entry.parts, parts):
         from _io import BytesIO
 
+        from mosaic.comms.reducers import ClassPickler
+
         stream = BytesIO()
-        pickler = class_pickler()(stream, 5)
+        pickler = ClassPickler(stream, 5)
         pickler.dump(cls)
         payload = stream.getvalue()
         if pickler.packages:
@@ -131,46 +161,6 @@ def reduce_class(cls: type) -> tuple[Any, ...] | None:
         _entries[cls] = entry
         _received[entry.token] = cls
     return load_class, (entry.token, entry.payload)
-
-
-_class_pickler: type[Any] | None = None
-
-
-def class_pickler() -> type[Any]:
-    """Return cloudpickle's pickler, made to keep the slots of classes that it pickles by value.
-
-    Without them the class at the other end has instances with a dictionary, whose state those at this end do not take.
-    """
-    global _class_pickler
-    if _class_pickler is None:
-        import cloudpickle
-
-        class ClassPickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]
-            """See `class_pickler`."""
-
-            packages: frozenset[str] = frozenset()
-
-            def reducer_override(self, obj: Any) -> Any:
-                reduced = super().reducer_override(obj)
-                if reduced is NotImplemented:
-                    # What goes by reference, and much else.
-                    kind = type(obj)
-                    if kind in _named_types or issubclass(kind, (type, _module_type)):
-                        preload.note(self, obj)
-                    return reduced
-                if not (
-                    isinstance(obj, type)
-                    and "__slots__" in obj.__dict__
-                    and isinstance(reduced, tuple)
-                    and reduced[0].__name__ == "_make_skeleton_class"
-                ):
-                    return reduced
-                make, (metaclass, name, bases, space, *more), *rest = reduced
-                space = {**space, "__slots__": obj.__dict__["__slots__"]}
-                return make, (metaclass, name, bases, space, *more), *rest
-
-        _class_pickler = ClassPickler
-    return _class_pickler
 
 
 def load_class(token: str, payload: bytes) -> type:
@@ -259,9 +249,19 @@ def _collect(value: Any, parts: list[object], seen: set[int]) -> bool:
         or getattr(kind, "_mosaic_injected", False)
     ):
         parts.append(value)
-        inner = getattr(value, "func", None)  # cached_property, partialmethod
-        return inner is None or _collect(inner, parts, seen)
-    return False
+        return True
+    if kind.__name__ == "Event" and kind.__module__ == "threading":
+        # Arrives as a fresh one that is set or not.
+        parts += (value, value.is_set())
+        return True
+    names = _function_holders.get((kind.__module__, kind.__name__))
+    if names is None:
+        return False
+    parts.append(value)
+    if id(value) in seen or importable(value):
+        return True
+    seen.add(id(value))
+    return all(_collect(getattr(value, name, None), parts, seen) for name in names)
 
 
 def _collect_function(function: Any, parts: list[object], seen: set[int]) -> bool:
@@ -271,6 +271,11 @@ def _collect_function(function: Any, parts: list[object], seen: set[int]) -> boo
     seen.add(id(function))
     code = function.__code__
     parts.append(code)
+    if code.co_name == "wrapper" and function.__globals__.get("__name__") == "functools":
+        registry = getattr(function, "registry", None)
+        if registry is not None:
+            # singledispatch, which keeps what it has found in a weak dictionary.
+            return _collect(registry, parts, seen)
     for held in (
         function.__defaults__,
         function.__kwdefaults__,
@@ -288,20 +293,20 @@ def _collect_function(function: Any, parts: list[object], seen: set[int]) -> boo
         if not _collect(content, parts, seen):
             return False
     space = function.__globals__
-    named = (space[name] for name in _global_names(code) if name in space)
+    named = (space[name] for name in global_names(code) if name in space)
     return all(_collect(value, parts, seen) for value in named)
 
 
 _names_of: dict[Any, tuple[str, ...]] = {}
 
 
-def _global_names(code: Any) -> tuple[str, ...]:
+def global_names(code: Any) -> tuple[str, ...]:
     """Return the names that a function's code, and the functions nested in it, may look up as globals."""
     names = _names_of.get(code)
     if names is None:
         found = set(code.co_names)
         for constant in code.co_consts:
             if isinstance(constant, type(code)):
-                found.update(_global_names(constant))
+                found.update(global_names(constant))
         names = _names_of[code] = tuple(sorted(found))
     return names

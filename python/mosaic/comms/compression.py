@@ -1,4 +1,8 @@
-"""Payloads made smaller where a sample says that it pays: by LZ4, in the Rust core, without the interpreter's lock."""
+"""Payloads made smaller where a sample says that it pays: by LZ4, in the Rust core, without the interpreter's lock.
+
+What is written is LZ4 or nothing. What programs of mosaic 1.2 have stored is read too: its other codecs are imported
+when a payload names one.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +31,8 @@ def maybe_compress(
 
     Parameters
     ----------
-    payload : bytes-like or ndarray
-        Any contiguous buffer.
+    payload : bytes-like, ndarray or str
+        Any buffer; of one that is not contiguous a copy is compressed, of a text its UTF-8.
     min_size : float
         Payloads of fewer bytes are left alone.
     sample_size : float
@@ -47,8 +51,6 @@ def maybe_compress(
     ------
     TypeError
         The payload is no buffer.
-    BufferError
-        It is not contiguous.
 
     Examples
     --------
@@ -68,43 +70,55 @@ def maybe_compress(
     return (NAME, packed) if len(packed) <= WORTH * length else (None, payload)
 
 
-def decompress(name: str | None, payload: Any) -> Any:
-    """Give back what `maybe_compress` was given.
+def decompress(name: str | bool | None, payload: Any) -> Any:
+    """Give back what `maybe_compress` was given, or its counterpart in mosaic 1.2.
 
     Parameters
     ----------
-    name : str or None
-        How it was compressed; None if it was not.
+    name : str, None or False
+        How it was compressed: ``lz4``, ``zlib``, ``blosc``, ``zstd`` or ``snappy``; None or False if it was not.
     payload : bytes-like
         The compressed bytes.
 
     Returns
     -------
-    bytes or object
-        The payload; as it is where the name is None.
+    bytearray or object
+        The payload, which may be written to; as it is where it was not compressed.
 
     Raises
     ------
     ValueError
         Nothing is known by that name, or the bytes are damaged.
+    ImportError
+        The package that reads it is not installed; the message names it.
     """
-    if name is None:
+    if name is None or name is False:
         return payload
-    if name != NAME:
-        raise ValueError(
-            f"there is no compression called {name!r} here; what is known is {NAME!r}, and None for none"
-        )
     with _bytes_of(payload) as view:
-        return _core.decompress(view)
+        if name == NAME:
+            return bytearray(_core.decompress(view))
+        from mosaic.compat import codecs
+
+        if name in codecs.READERS:
+            return codecs.decompress(name, view)
+    known = ", ".join(map(repr, (NAME, *codecs.READERS)))
+    raise ValueError(
+        f"there is no compression called {name!r} here; what is known is {known}, and None or False for none"
+    )
 
 
 def _bytes_of(payload: Any) -> memoryview:
-    """Return the bytes of a buffer, in the order of memory."""
+    """Return the bytes of a buffer, in the order of memory where it is contiguous."""
+    if isinstance(payload, str):
+        return memoryview(payload.encode())
     try:
         return PickleBuffer(payload).raw()
+    except BufferError:
+        return memoryview(memoryview(payload).tobytes())
     except ValueError:
         # Arrays of a type that the buffer protocol has no format for: times.
-        return memoryview(payload.view("B")).cast("B")
+        contiguous = payload if payload.flags.forc else payload.copy()
+        return memoryview(contiguous.ravel("K").view("B"))
 
 
 def _shrinks(view: memoryview, size: int, count: int) -> bool:

@@ -31,6 +31,9 @@ _function_type = type(lambda: None)
 _UNKNOWN = object()
 _package_of_named: Any = by_value.packages.get
 
+_plain_kinds: set[type] = set()
+"""Types whose objects are neither functions nor classes, nor named: 0.1 us of 0.4 an object."""
+
 
 class _RefusedError(Exception):
     """The value has a part that only cloudpickle can pickle."""
@@ -42,12 +45,14 @@ class _FastPickler(Pickler):
     packages: frozenset[str] = frozenset()
 
     def reducer_override(self, obj: Any) -> Any:
+        kind = type(obj)
+        if kind in _plain_kinds:
+            return NotImplemented
         package = _package_of_named(id(obj), _UNKNOWN)
         if package is not _UNKNOWN:
             if package is not None and package not in self.packages:
                 self.packages |= {package}
             return NotImplemented
-        kind = type(obj)
         if kind is _function_type:
             if by_value.importable(obj):
                 preload.note(self, obj)
@@ -61,18 +66,26 @@ class _FastPickler(Pickler):
             if reduced is None:
                 raise _RefusedError
             return reduced
+        if kind.__name__ in by_value.KINDS_BY_NAME and kind.__module__ in {"functools", "typing"}:
+            if not by_value.importable(obj):
+                raise _RefusedError
+            preload.note(self, obj)
+        elif by_value.importable(kind):
+            _plain_kinds.add(kind)
         return NotImplemented
 
 
 _value_pickler: type[Any] | None = None
 
 
-def _make_value_pickler() -> type[Any]:
+def value_pickler() -> type[Any]:
+    """Return cloudpickle's pickler with remembered classes."""
     global _value_pickler
     if _value_pickler is None:
+        from mosaic.comms.reducers import ClassPickler
 
-        class ValuePickler(by_value.class_pickler()):  # type: ignore[misc]
-            """cloudpickle's pickler with remembered classes."""
+        class ValuePickler(ClassPickler):
+            """See `value_pickler`."""
 
             def reducer_override(self, obj: Any) -> Any:
                 if isinstance(obj, type) and not by_value.importable(obj):
@@ -101,7 +114,7 @@ def _dump(obj: object, buffer_callback: Callable[[PickleBuffer], Any] | None) ->
 
 def _dump_by_value(obj: object, buffer_callback: Callable[[PickleBuffer], Any] | None) -> bytes:
     stream = BytesIO()
-    pickler = _make_value_pickler()(stream, PROTOCOL, buffer_callback=buffer_callback)
+    pickler = value_pickler()(stream, PROTOCOL, buffer_callback=buffer_callback)
     pickler.dump(obj)
     if pickler.packages:
         stream.write(preload.trailer(pickler.packages))
@@ -163,7 +176,13 @@ def deserialise(in_band: Any, buffers: Sequence[Any] = ()) -> Any:
     """
     if in_band[-1:] != preload.STOP:
         preload.preload(in_band)
-    return loads(in_band, buffers=buffers)
+    try:
+        return loads(in_band, buffers=buffers)
+    except RecursionError as error:
+        from mosaic.comms.refusals import explain_recursion
+
+        explain_recursion(error)
+        raise
 
 
 def dumps(obj: object) -> bytes:

@@ -25,17 +25,25 @@ _HOMES = {
     "TesseraProxy": "proxy",
 }
 
-__all__ = ["RuntimeDisconnectedError"]
+_MODULES = frozenset({"base", "task", "tessera"})
+
+__all__ = ["MemoryOverflowError", "RuntimeDisconnectedError", "tessera"]
 __all__ += list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
-    if name == "RuntimeDisconnectedError":
-        from mosaic.errors import RuntimeDisconnectedError
-
-        return RuntimeDisconnectedError
     home = _HOMES.get(name)
+    if name in _MODULES:
+        from importlib import import_module
+
+        return import_module(f"{__name__}.{name}")
     if home is None:
+        from mosaic.core.base import ERRORS
+
+        if name in ERRORS:
+            import mosaic.errors
+
+            return getattr(mosaic.errors, name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
     from importlib import import_module
 

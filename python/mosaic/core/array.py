@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from mosaic.core import methods, network
 from mosaic.core.attribute import ArrayAttribute, RemoteAttribute
-from mosaic.core.base import PROBES, ProxyBase
+from mosaic.core.base import CMDBase
+from mosaic.core.pickle_class import PickleClass
 from mosaic.core.stages import AllReady
 from mosaic.core.task import TaskArrayProxy
 from mosaic.errors import RuntimeDisconnectedError
@@ -15,13 +16,17 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
     from mosaic.core.proxy import TesseraProxy
+    from mosaic.core.stages import Stop
+
+_ASKED_OF_ARRAYS = frozenset({"obj", "outputs", "result"})
+"""Names that programs for mosaic 1.2 find on arrays of any class: read, they are attributes of the elements."""
 
 
-class NoElementError(RuntimeDisconnectedError):
+class NoElementError(RuntimeDisconnectedError, RuntimeError):
     """No element of an array lives on the runtime that was asked for."""
 
 
-class ArrayProxy(ProxyBase):
+class ArrayProxy(CMDBase):
     """The proxies of an array of tesserae.
 
     A call goes to every living element and returns one awaitable; ``runtime=worker`` picks the element that lives
@@ -35,11 +40,14 @@ class ArrayProxy(ProxyBase):
         The elements.
     safe : bool
         A worker that dies while the array is being built is left out with a warning, instead of failing the array.
+    timeout : float, optional
+        Seconds that awaiting the array waits for its elements.
     """
 
-    _cls: type
+    _user_class: type
     _proxies: list[TesseraProxy]
     _safe: bool
+    _timeout: float | None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Make an array that forwards the operators of the user's class."""
@@ -48,10 +56,17 @@ class ArrayProxy(ProxyBase):
             methods.forwarding_class(cls, user) if isinstance(user, type) else cls
         )
 
-    def __init__(self, cls: type, proxies: list[TesseraProxy], safe: bool = True) -> None:
-        self._cls = cls
+    def __init__(
+        self,
+        cls: type,
+        proxies: list[TesseraProxy],
+        safe: bool = True,
+        timeout: float | None = None,
+    ) -> None:
+        self._user_class = cls
         self._proxies = proxies
         self._safe = safe
+        self._timeout = timeout
 
     def _living(self) -> list[TesseraProxy]:
         """Return the elements whose runtime lives.
@@ -65,19 +80,16 @@ class ArrayProxy(ProxyBase):
         if not living:
             names = ", ".join(str(proxy.runtime_id) for proxy in self._proxies)
             raise RuntimeDisconnectedError(
-                f"every element of this array of {self._cls.__name__} is dead (they were on {names})"
+                f"every element of this array of {self._user_class.__name__} is dead (they were on {names})"
             )
         return living
 
     def __getattr__(self, name: str) -> Any:
-        cls = self.__dict__.get("_cls")
-        if cls is None or name.startswith(PROBES):
+        cls = self.__dict__.get("_user_class")
+        if cls is None:
             raise AttributeError(f"an array of tesserae has no attribute {name!r}", name=name)
-        found = methods.describe(cls, name)
-        if isinstance(found, methods.Method):
+        if name not in _ASKED_OF_ARRAYS and isinstance(methods.find(cls, name), methods.Method):
             return self._send(name)
-        if found is None and (name.startswith("_") or methods.is_closed(cls)):
-            raise methods.missing(cls, name)
         return ArrayAttribute([RemoteAttribute(proxy, name) for proxy in self._living()])
 
     def _send(self, name: str) -> ArrayMethod:
@@ -112,7 +124,7 @@ class ArrayProxy(ProxyBase):
                 return proxy
         there = ", ".join(str(proxy.runtime_id) for proxy in self._proxies)
         raise NoElementError(
-            f"no element of this array of {self._cls.__name__} lives on {uid} (they live on {there})"
+            f"no element of this array of {self._user_class.__name__} lives on {uid} (they live on {there})"
         )
 
     @property
@@ -141,9 +153,49 @@ class ArrayProxy(ProxyBase):
         return "array_proxy"
 
     @property
+    def is_proxy(self) -> bool:
+        """Whether this stands for objects that live elsewhere: yes."""
+        return True
+
+    @property
+    def _cls(self) -> PickleClass:
+        """The user's class, wrapped (for old programs)."""
+        return PickleClass(self._user_class)
+
+    @property
+    def _tessera(self) -> Self:
+        """The array itself: it stands for the tesserae (for old programs)."""
+        return self
+
+    @property
+    def max_retries(self) -> int:
+        """How often a call that raised is run again."""
+        return self._proxies[0].max_retries
+
+    @property
+    def is_async(self) -> bool:
+        """Whether calls run as soon as their arguments are ready, as far as the proxies know."""
+        return self._proxies[0].is_async
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """Empty: the arguments of the construction are sent and not kept (for old programs)."""
+        return ()
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """Empty, as `args` (for old programs)."""
+        return {}
+
+    @property
     def has_tessera(self) -> bool:
         """Whether tesserae stand behind this object: yes."""
         return True
+
+    @property
+    def is_tessera(self) -> bool:
+        """Whether this is the hosting side of a tessera: no."""
+        return False
 
     @property
     def is_parameter(self) -> bool:
@@ -164,7 +216,24 @@ class ArrayProxy(ProxyBase):
 
     def __await__(self) -> Generator[Any, None, Self]:
         """Wait until the elements exist; gives the array."""
-        return self._ready().__await__()
+        if self._timeout is None:
+            return self._ready().__await__()
+        return self._ready_in_time(self._timeout).__await__()
+
+    async def _ready_in_time(self, seconds: float) -> Self:
+        import asyncio
+
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                return await self._ready()
+        except TimeoutError:
+            if limit.expired():
+                raise TimeoutError(
+                    f"elements of this array of {self._user_class.__name__} are not there after {seconds} s: "
+                    f"their states are {', '.join(self.state)}"
+                ) from None
+            raise
 
     async def _ready(self) -> Self:
         for proxy in self._proxies:
@@ -181,10 +250,11 @@ class ArrayProxy(ProxyBase):
         self._living()
         return self
 
-    async def stop(self) -> None:
-        """Free every element."""
-        for stopping in [proxy.stop() for proxy in self._living()]:
-            await stopping
+    def stop(self) -> Stop:
+        """Free every element; a method ``stop`` of the user's class wins. See `mosaic.stop_tessera`."""
+        from mosaic.core.proxy import stop_tessera
+
+        return stop_tessera(self)
 
     def __getitem__(self, index: Any) -> Any:
         """Return an element by its index, or a method of all by its name."""
@@ -205,12 +275,16 @@ class ArrayProxy(ProxyBase):
         return iter(self._living())
 
     def __dir__(self) -> list[str]:
-        return sorted(
-            {*object.__dir__(self), *(name for name in dir(self._cls) if not name.startswith("_"))}
-        )
+        return sorted({*object.__dir__(self), *methods.listed(self._user_class)})
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild_array, (self._cls, self._proxies, self._safe)
+        return _rebuild_array, (self._user_class, self._proxies, self._safe, self._timeout)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
 
     def _repr_html_(self) -> str:
         from mosaic.core.summary import of_tesserae
@@ -219,29 +293,40 @@ class ArrayProxy(ProxyBase):
 
     def __repr__(self) -> str:
         places = ", ".join(str(proxy.runtime_id) for proxy in self._proxies)
-        kind = f"{len(self._proxies)} of {self._cls.__name__}"
+        kind = f"{len(self._proxies)} of {self._user_class.__name__}"
         return f"<ArrayProxy object at {id(self):#x}, {kind}, runtimes=[{places}]>"
 
 
-def _rebuild_array(cls: type, proxies: list[TesseraProxy], safe: bool) -> ArrayProxy:
-    return ArrayProxy(cls, proxies, safe)
+def _rebuild_array(
+    cls: type, proxies: list[TesseraProxy], safe: bool, timeout: float | None
+) -> ArrayProxy:
+    return ArrayProxy(cls, proxies, safe, timeout)
 
 
 class ArrayMethod:
     """Calls a method of every living element, or of the one on ``runtime``."""
 
-    __slots__ = ("_array", "_name", "_picks")
+    __slots__ = ("_array", "_name")
+
+    __doc__ = property(lambda self: self._array._proxies[0]._send(self._name).__doc__)
 
     def __init__(self, array: ArrayProxy, name: str) -> None:
         self._array = array
         self._name = name
-        found = methods.describe(array._cls, name)
-        self._picks = not isinstance(found, methods.Method) or "runtime" in found.reserved
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call; returns a `TaskArrayProxy`, or with ``runtime`` the task of one element."""
-        if self._picks and kwargs.get("runtime") is not None:
-            return self._array._on(kwargs.pop("runtime"))._send(self._name)(*args, **kwargs)
         name = self._name
+        if kwargs and kwargs.get("runtime") is not None:
+            return self._array._on(kwargs.pop("runtime"))._send(name)(*args, **kwargs)
         tasks: list[Any] = [proxy._send(name)(*args, **kwargs) for proxy in self._array._living()]
         return TaskArrayProxy(tasks)
+
+    def __getattr__(self, name: str) -> Any:
+        # What the method is called, and what it takes: as its own function says.
+        if name not in _OF_FUNCTIONS:
+            raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}", name=name)
+        return getattr(self._array._proxies[0]._send(self._name), name)
+
+
+_OF_FUNCTIONS = frozenset({"__name__", "__qualname__", "__wrapped__"})

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Registered: TypeAlias = list[tuple[Callable[[Any], object], Any]]
 
-_tokens: dict[int, tuple[Any, Any]] = {}
+_tokens: dict[int, tuple[Any, Any, Any]] = {}
 _count = 0
 
 watch_notices: Callable[[], None] | None = None
@@ -25,32 +25,54 @@ watch_notices: Callable[[], None] | None = None
 
 
 def add(
-    task: TaskProxy, registered: Registered, function: Callable[[Any], object], context: Any = None
+    task: TaskProxy,
+    registered: Registered,
+    function: Callable[[Any], object],
+    future: object,
+    context: Any = None,
 ) -> None:
-    """Have a function called with the task once the task has ended."""
+    """Have a function called with a future that stands for the task, once the task has ended."""
     if network.on_event_loop():
         import asyncio
 
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def ended(_: object) -> None:
-            _discard(registered, future)
-            if not future.cancelled():
-                function(task)
+            _discard(registered, end)
+            if not end.cancelled():
+                function(future)
 
-        registered.append((function, future))
+        registered.append((function, end))
         if context is None:
-            future.add_done_callback(ended)
+            end.add_done_callback(ended)
         else:
-            future.add_done_callback(ended, context=context)
-        task.subscribe(future)
+            end.add_done_callback(ended, context=context)
+        task.subscribe(end)
     elif task.ended:
-        function(task)
+        call_soon(function, future, context)
     else:
-        _add_notice(task, registered, function)
+        _add_notice(task, registered, function, future, context)
 
 
-def _add_notice(task: TaskProxy, registered: Registered, function: Callable[[Any], object]) -> None:
+def call_soon(function: Callable[[Any], object], future: object, context: Any = None) -> None:
+    """Have a function called with a future that is done: by the running loop, or here without one."""
+    if network.on_event_loop():
+        import asyncio
+
+        asyncio.get_running_loop().call_soon(function, future, context=context)
+    elif context is None:
+        function(future)
+    else:
+        context.run(function, future)
+
+
+def _add_notice(
+    task: TaskProxy,
+    registered: Registered,
+    function: Callable[[Any], object],
+    future: object,
+    context: Any,
+) -> None:
     global _count
     if watch_notices is None:
         import mosaic.runtime.notices  # noqa: F401 - sets `watch_notices`
@@ -58,7 +80,7 @@ def _add_notice(task: TaskProxy, registered: Registered, function: Callable[[Any
         watch_notices()
     _count += 1
     token = _count
-    _tokens[token] = (function, task)
+    _tokens[token] = (function, future, context)
     registered.append((function, token))
     task.subscribe_notice(token)
 
@@ -79,8 +101,7 @@ def fire(token: int) -> None:
     """Call what was registered under a token, on this thread."""
     found = _tokens.pop(token, None)
     if found is not None:
-        function, task = found
-        function(task)
+        call_soon(*found)
 
 
 def _discard(registered: Registered, handle: object) -> None:

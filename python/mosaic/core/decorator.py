@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from mosaic.core import network
 from mosaic.core import options as _options
-from mosaic.core.injected import COMMON, INJECTED, is_injected
+from mosaic.core.injected import INJECTED, is_injected
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ def tessera(*args: Any, **options: Any) -> Any:
     -------
     type
         The same class, with ``remote``, ``local``, ``parameter``, ``local_parameter`` and ``select_worker``. The
-        options can also be given to ``remote``, where they win.
+        options can also be given to ``remote``, where they win. A warning names what the class has itself by a name
+        of mosaic's, and which of the two wins.
 
     Raises
     ------
@@ -115,7 +116,7 @@ def _enrich(cls: Any, options: dict[str, Any]) -> Any:
             setattr(cls, name, classmethod(function))
     for name, descriptor in INJECTED.items():
         if _is_own(cls, name):
-            if not name.startswith("_") and name not in COMMON:
+            if not name.startswith("_"):
                 clashes.append(name)
         elif name not in cls.__dict__:
             setattr(cls, name, descriptor)
@@ -128,7 +129,57 @@ def _enrich(cls: Any, options: dict[str, Any]) -> Any:
             UserWarning,
             stacklevel=3,
         )
+    _warn_of_proxies(cls)
     return cls
+
+
+HIDDEN = frozenset(
+    {
+        *(
+            "_built",
+            "_host",
+            "_init_task",
+            "_is_lost",
+            "_living",
+            "_on",
+            "_options",
+            "_place",
+            "_proxies",
+            "_ready",
+        ),
+        *(
+            "_ready_in_time",
+            "_ref",
+            "_remote_method",
+            "_safe",
+            "_send",
+            "_stopping",
+            "_timeout",
+            "_user_class",
+        ),
+    }
+)
+"""Private names of proxies and arrays, which hide what the user's class has by them."""
+
+
+def _warn_of_proxies(cls: type) -> None:
+    """Warn of names of the class that proxies of it have, too, and mosaic 1.2's had not."""
+    messages = []
+    if _is_own(cls, "stop"):
+        messages.append(
+            f"{cls.__name__} has its own stop: on proxies it wins over mosaic's; mosaic.stop_tessera(proxy) frees a "
+            "tessera"
+        )
+    hidden = sorted(name for name in HIDDEN if _is_own(cls, name))
+    if hidden:
+        messages.append(
+            f"proxies hide {', '.join(hidden)} of {cls.__name__}: proxy[{hidden[0]!r}] reaches it"
+        )
+    if messages:
+        import warnings
+
+        for message in messages:
+            warnings.warn(message, UserWarning, stacklevel=4)
 
 
 def _is_own(cls: type, name: str) -> bool:
@@ -156,7 +207,12 @@ def _remote(cls: type, /, *args: Any, **kwargs: Any) -> Any:
         Build that many, spread over the workers; gives an `ArrayProxy`.
     runtime : str or RuntimeProxy, optional
         The worker to build on.
-    max_retries, max_restarts, is_async, uid, safe
+    safe : bool, optional
+        With ``len``: an element whose worker dies while the array is being built is left out, with a warning.
+        Default True.
+    timeout : float, optional
+        With ``len``: seconds that awaiting the array waits for its elements; without, it is for ``__init__``.
+    max_retries, max_restarts, is_async, uid
         See `mosaic.tessera`.
 
     Returns
@@ -191,7 +247,7 @@ def _remote_array(
     for index, place in enumerate(places):
         own = options if options["uid"] is None else {**options, "uid": f"{options['uid']}-{index}"}
         proxies.append(_construct(cls, args, kwargs, own, place))
-    return ArrayProxy(cls, proxies, options["safe"])
+    return ArrayProxy(cls, proxies, options["safe"], options["timeout"])
 
 
 def _construct(
@@ -261,7 +317,7 @@ def _parameter(cls: type, /, *args: Any, **kwargs: Any) -> Any:
     ...     field = Field.parameter(1)
     ...     field.value = 5
     ...     await field.push("value")
-    ...     return await field.ref.value
+    ...     return (await field.ref.value()).value
     >>> mosaic.run(main, num_workers=1)
     5
     """

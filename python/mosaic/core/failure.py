@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _PACKAGE = __file__.rpartition("core")[0]
 
+_NOTE = "\nRemote traceback ("
+
 _TEXT_LIMIT = 100_000
 """Longest remote traceback that travels, in characters."""
 
@@ -95,6 +97,7 @@ def _decode_detail(line: str, detail: bytes) -> BaseException:
         body, name, message, text, where = loads(bytes(detail))
     except Exception as reason:
         return errors.RemoteError(f"{line} (its details cannot be read: {reason!r})", "", "")
+    text = _with_sources(text)
     error: BaseException | None = None
     if body:
         try:
@@ -103,8 +106,15 @@ def _decode_detail(line: str, detail: bytes) -> BaseException:
             error = None
     if not isinstance(error, BaseException) or not _may_travel(error):
         error = errors.RemoteError(message, name, text)
+    # Of the workers that the exception has come through.
+    earlier = getattr(error, "__notes__", None)
+    if isinstance(earlier, list):
+        error.__notes__ = [
+            _with_sources(note) if isinstance(note, str) and note.startswith(_NOTE) else note
+            for note in earlier
+        ]
     if text:
-        error.add_note(f"\nRemote traceback ({where}):\n{text}".rstrip())
+        error.add_note(f"{_NOTE}{where}):\n{text}".rstrip())
     return error
 
 
@@ -202,6 +212,39 @@ def _traceback_text(error: BaseException) -> str:
     if len(text) > _TEXT_LIMIT:
         text = f"{text[: _TEXT_LIMIT // 2]}\n...\n{text[-_TEXT_LIMIT // 2 :]}"
     return text
+
+
+def _with_sources(text: str) -> str:
+    """Add the lines of source that the sender did not have to the text of its traceback.
+
+    The cells of a notebook, and what a console runs, are in no file: only the process that ran them knows their lines.
+    """
+    lines = text.splitlines()
+    frames = [
+        number
+        for number, line in enumerate(lines)
+        if line.lstrip(" |").startswith('File "') and not _is_followed_by_source(lines, number)
+    ]
+    if not frames:
+        return text
+    import linecache
+
+    for number in reversed(frames):
+        margin, _, rest = lines[number].partition('File "')
+        name, _, rest = rest.partition('", line ')
+        line_number = rest.partition(",")[0]
+        if not line_number.isdigit():
+            continue
+        linecache.checkcache(name)
+        source = linecache.getline(name, int(line_number)).strip()
+        if source:
+            lines.insert(number + 1, f"{margin}  {source}")
+    return "\n".join(lines) + "\n" * text.endswith("\n")
+
+
+def _is_followed_by_source(lines: list[str], number: int) -> bool:
+    margin = lines[number].partition('File "')[0]
+    return number + 1 < len(lines) and lines[number + 1].startswith(f"{margin}  ")
 
 
 def _skip_own(frames: TracebackType | None) -> TracebackType | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from _collections_abc import Iterator, Sequence, Set, ValuesView
+
 from mosaic import _core
 from mosaic.core.output import TaskDone, TaskOutput
-from mosaic.core.task import TaskArrayProxy, TaskProxy
+from mosaic.core.task import TaskArrayProxy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Generator
     from typing import Any
 
 
@@ -18,7 +20,7 @@ class GatherProxy:
     Parameters
     ----------
     items : list
-        Tasks, or anything that can be awaited.
+        Tasks, anything else that can be awaited, and values, which are given as they are.
     return_exceptions : bool
         Exceptions take the place of what failed, as in `asyncio.gather`.
     """
@@ -33,18 +35,18 @@ class GatherProxy:
             issubclass(type(item), _core.Task) for item in items
         )
 
-    def __await__(self) -> Generator[Any, None, list[Any]]:
+    def __await__(self) -> Generator[Any, None, Any]:
         if self._plain:
             return _core.Gather(self._items, False).__await__()
         return self._collect(False).__await__()
 
-    async def result(self) -> list[Any]:
+    async def result(self) -> Any:
         """Wait for all, and return the list of their values."""
         if self._plain:
             return await _core.Gather(self._items, True)
         return await self._collect(True)
 
-    def wait(self, timeout: float | None = None) -> list[Any]:
+    def wait(self, timeout: float | None = None) -> Any:
         """Block until all values are here, and return them.
 
         Parameters
@@ -67,6 +69,9 @@ class GatherProxy:
         end = None if timeout is None else monotonic() + timeout
         values: list[Any] = []
         for item in self._items:
+            if not _can_be_awaited(item):
+                values.append(item)
+                continue
             if not hasattr(item, "wait"):
                 raise TypeError(f"{item!r} cannot be waited for in synchronous code")
             try:
@@ -92,10 +97,51 @@ class GatherProxy:
         return len(self._items)
 
 
+class GatherOne(GatherProxy):
+    """What `gather` returns of one thing that is no list: awaited it gives the task, or the value as it is.
+
+    Parameters
+    ----------
+    item : object
+        A task, anything else that can be awaited, or a value.
+    return_exceptions : bool
+        An exception takes the place of what failed.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, item: Any, return_exceptions: bool) -> None:
+        super().__init__([item], return_exceptions)
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        (one,) = yield from super().__await__()
+        return one
+
+    async def result(self) -> Any:
+        """Wait for it, and return its value."""
+        (value,) = await super().result()
+        return value
+
+    def wait(self, timeout: float | None = None) -> Any:
+        """Block until its value is here, and return it; see `GatherProxy.wait`."""
+        (value,) = super().wait(timeout)
+        return value
+
+    __len__ = None  # type: ignore[assignment]
+
+
+_FLAT = (str, bytes, bytearray, memoryview, range)
+"""Sequences in which there is nothing to wait for."""
+
+
+def _can_be_awaited(item: Any) -> bool:
+    return hasattr(type(item), "__await__")
+
+
 async def _one(item: Any, values: bool) -> Any:
     if values and isinstance(item, (_core.Task, TaskOutput, TaskDone, TaskArrayProxy, GatherProxy)):
         return await item.result()
-    return await item
+    return await item if _can_be_awaited(item) else item
 
 
 def gather(*tasks: Any, return_exceptions: bool = False) -> GatherProxy:
@@ -104,7 +150,7 @@ def gather(*tasks: Any, return_exceptions: bool = False) -> GatherProxy:
     Parameters
     ----------
     *tasks : TaskProxy, awaitable, or one iterable of them
-        What to wait for.
+        What to wait for. Values that cannot be awaited are given as they are.
     return_exceptions : bool
         Give exceptions in place of what failed, instead of raising the first.
 
@@ -112,17 +158,24 @@ def gather(*tasks: Any, return_exceptions: bool = False) -> GatherProxy:
     -------
     GatherProxy
         ``await`` gives what `asyncio.gather` would (tasks for tasks), ``await ….result()`` the values,
-        ``….wait(timeout)`` the values in synchronous code.
+        ``….wait(timeout)`` the values in synchronous code. Of one argument that is no iterable of tasks it is the
+        task itself, its value, or the argument as it is.
 
     Examples
     --------
     ``values = await mosaic.gather(solver.run(shot) for shot in shots).result()``
     """
-    items: Iterable[Any] = tasks
-    if (
-        len(tasks) == 1
-        and not isinstance(tasks[0], TaskProxy)
-        and not hasattr(tasks[0], "__await__")
-    ):
-        items = tasks[0]
-    return GatherProxy(list(items), return_exceptions)
+    if len(tasks) != 1:
+        return GatherProxy(list(tasks), return_exceptions)
+    (only,) = tasks
+    if isinstance(only, list):
+        return GatherProxy(list(only), return_exceptions)
+    if not _can_be_awaited(only):
+        # Iterating takes nothing away from these.
+        if isinstance(only, (Sequence, Set, ValuesView)) and not isinstance(only, _FLAT):
+            items = list(only)
+            if any(_can_be_awaited(item) for item in items):
+                return GatherProxy(items, return_exceptions)
+        elif isinstance(only, Iterator):
+            return GatherProxy(list(only), return_exceptions)
+    return GatherOne(only, return_exceptions)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from mosaic import _core
 from mosaic.core import network
 from mosaic.core.base import ProxyBase
+from mosaic.core.injected import INJECTED
 from mosaic.errors import TesseraStoppedError
 
 TYPE_CHECKING = False
@@ -177,6 +178,9 @@ class HandMadeTask(_core.Output, ProxyBase):
     _proxy: Any
     _task: TaskProxy | None
 
+    runtime, logger, loop = INJECTED["runtime"], INJECTED["logger"], INJECTED["loop"]
+    head, monitor, comms = INJECTED["head"], INJECTED["monitor"], INJECTED["comms"]
+
     def __new__(cls, proxy: Any, method: str, *args: Any, **kwargs: Any) -> Self:
         """Make a task that has not started."""
         called = _called(proxy)
@@ -230,6 +234,32 @@ class HandMadeTask(_core.Output, ProxyBase):
         return self._method
 
     @property
+    def args(self) -> tuple[Any, ...]:
+        """The arguments of the call."""
+        return self._args
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """The keyword arguments of the call."""
+        return self._kwargs
+
+    @property
+    def tessera_id(self) -> str:
+        """The uid of the tessera that is called."""
+        uid: str = self._proxy.uid
+        return uid
+
+    @property
+    def type(self) -> str:
+        """What this is: ``task_proxy``."""
+        return "task_proxy"
+
+    @property
+    def collectable(self) -> bool:
+        """Whether the result is freed when the last reference to it goes."""
+        return True
+
+    @property
     def _eager(self) -> bool:
         return True
 
@@ -248,8 +278,10 @@ class HandMadeTask(_core.Output, ProxyBase):
         return self
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            # Other libraries probe for such: that starts nothing.
+        from mosaic.core.task import TaskProxy
+
+        if name.startswith("_") or not hasattr(TaskProxy, name):
+            # Programs and libraries probe for such: that starts nothing.
             raise AttributeError(f"'TaskProxy' object has no attribute {name!r}", name=name)
         return getattr(self.start(), name)
 
@@ -278,7 +310,7 @@ def _called(proxy: Any) -> Any:
     if isinstance(proxy, Tessera):
         return proxy.proxy
     if isinstance(proxy, ParameterMixin):
-        return proxy.ref
+        return _called(proxy._tessera)
     raise TypeError(
         f"TaskProxy(proxy, method, *args) takes the proxy of a tessera, not {proxy!r}; "
         "proxy.method(*args) makes a task, too"

@@ -52,20 +52,9 @@ def look_up(name: str, instance: object) -> Any:
                 name=name,
             )
         return found
-    if name in _ABOUT_HOSTING:
-        from mosaic.core.tessera import hosted
-
-        return name != "is_proxy" and hosted(instance) is not None
-    if name in _OF_HOSTED:
-        from mosaic.core.tessera import hosted
-
-        found = hosted(instance)
-        if found is None:
-            raise AttributeError(
-                f"{type(instance).__name__!r} object has no attribute {name!r}: it is not hosted",
-                name=name,
-            )
-        return getattr(found, name)
+    if name in _FLAGS:
+        # The object is the user's own, wherever it lives: `_tessera` tells whether it is hosted.
+        return False
     if name in _OF_ROOTS:
         from mosaic.core import root
 
@@ -89,11 +78,8 @@ def look_up(name: str, instance: object) -> Any:
         raise AttributeError(str(error), name=name) from error
 
 
-_ABOUT_HOSTING = frozenset({"has_tessera", "is_tessera", "is_proxy"})
-"""What programs ask of anything: whether a tessera stands behind it."""
-
-_OF_HOSTED = frozenset({"uid", "runtime_id"})
-"""What programs ask of anything, too: the name of the tessera, and where it lives."""
+_FLAGS = frozenset({"has_tessera", "is_tessera", "is_proxy"})
+"""What programs ask of anything; only parameters and proxies have more to answer than no."""
 
 _OF_ROOTS = frozenset({"_mosaic_root", "_mosaic_copy"})
 """What parameters ask of the object that is their root."""
@@ -110,15 +96,10 @@ INJECTED: dict[str, Injected] = {
         "worker",
         "logger",
         "_tessera",
-        *sorted(_ABOUT_HOSTING),
-        *sorted(_OF_HOSTED),
+        *sorted(_FLAGS),
         *sorted(_OF_ROOTS),
     )
 }
-
-
-COMMON = _OF_HOSTED
-"""Those that classes often define themselves: no warning says that theirs win."""
 
 
 def _injected(name: str) -> Injected:

@@ -130,19 +130,19 @@ class LivingObject(WarehouseObject):
         except RuntimeDisconnectedError as error:
             raise self._lost(error) from error
 
-    async def size(self) -> int:
-        """Return about how many bytes the value has: its arrays, and the rest."""
+    async def size(self, pending: bool = False) -> int:
+        """Return about how many bytes the value has: its arrays, and the rest; ``pending`` is not needed."""
         from mosaic.runtime import vault
 
         size: int = await self._ask("size", vault.size)
         self._nbytes = size
         return size
 
-    def drop(self, propagate: bool = True) -> Dropping:
-        """Free the value now; need not be awaited. Dropping twice is no error."""
+    def drop(self, propagate: bool = True, *, cache_only: bool = False) -> Dropping:
+        """Free the value now; need not be awaited. Dropping twice is no error. See `WarehouseObject.drop`."""
         from mosaic.runtime import vault
 
-        if getattr(self, "_dropped", False):
+        if cache_only or getattr(self, "_dropped", False):
             return Dropping(None)
         self._dropped = True
         return Dropping(self._call("drop")(vault.drop, self._uid, self._generation))

@@ -62,9 +62,10 @@ def split(own: dict[str, Any], kwargs: dict[str, Any]) -> tuple[dict[str, Any], 
             given[name] = value
         else:
             rest[name] = value
-    options["safe"] = True
-    if given.get("len") is not None and "safe" in rest:
-        options["safe"] = bool(rest.pop("safe"))
+    options["safe"], options["timeout"] = True, None
+    if given.get("len") is not None:
+        options["safe"] = bool(rest.pop("safe", True))
+        options["timeout"] = rest.pop("timeout", None)
     if given:
         check(given)
         options.update(given)

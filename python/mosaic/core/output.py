@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from mosaic import _core
-from mosaic.core.base import ProxyBase
+from mosaic.core.base import Base
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import Any, Self
 
+    from mosaic.core.stages import Arrival
     from mosaic.core.task import TaskProxy
 
 
-class TaskOutput(_core.Output, ProxyBase):
+class TaskOutput(_core.Output, Base):
     """A reference to one output of a task: as an argument it is replaced by its value, at the callee.
 
     A tuple result has positions, a dict result has keys, anything else is output 0.
@@ -32,14 +33,34 @@ class TaskOutput(_core.Output, ProxyBase):
         return _task(self).runtime_id
 
     @property
+    def remote_runtime(self) -> Any:
+        """A proxy of the runtime where the task runs; None while that is not decided."""
+        return _task(self).remote_runtime
+
+    @property
     def state(self) -> str:
         """The state of the task."""
         return self.task.state
 
     @property
+    def init_future(self) -> Arrival:
+        """Awaited, it waits until the call has reached its worker."""
+        return _task(self).init_future
+
+    @property
     def done(self) -> TaskDone:
         """A reference to the end of the task."""
         return TaskDone(self.task, done=True)
+
+    async def size(self, pending: bool = False) -> int:
+        """Wait for the end of the task, and return the encoded size in bytes of its whole result, which comes along.
+
+        Parameters
+        ----------
+        pending : bool
+            Accepted and not needed: what is still being made is waited for.
+        """
+        return await _task(self).size(pending)
 
     def __await__(self) -> Generator[Any, None, Self]:
         """Wait until the task is done; gives this reference."""
@@ -76,7 +97,7 @@ class TaskOutput(_core.Output, ProxyBase):
         )
 
 
-class TaskDone(_core.Output, ProxyBase):
+class TaskDone(_core.Output, Base):
     """A reference to the end of a task: as an argument a pure dependency, awaited it waits, called it tells.
 
     Examples
@@ -92,6 +113,31 @@ class TaskDone(_core.Output, ProxyBase):
         """The task's uid."""
         return _task(self).uid
 
+    @property
+    def runtime_id(self) -> str | None:
+        """The uid of the runtime where the task runs."""
+        return _task(self).runtime_id
+
+    @property
+    def init_future(self) -> Arrival:
+        """Awaited, it waits until the call has reached its worker."""
+        return _task(self).init_future
+
+    @property
+    def remote_runtime(self) -> Any:
+        """A proxy of the runtime where the task runs; None while that is not decided."""
+        return _task(self).remote_runtime
+
+    @property
+    def state(self) -> str:
+        """The state of the task."""
+        return self.task.state
+
+    async def size(self, pending: bool = False) -> int:
+        """Wait for the end of the task, and return 0: there is no value."""
+        await self.task
+        return 0
+
     def __call__(self) -> bool:
         """Tell whether the task has ended, well or not."""
         return self.task.ended
@@ -103,13 +149,15 @@ class TaskDone(_core.Output, ProxyBase):
         yield from self.task.__await__()
         return self
 
-    async def result(self) -> None:
-        """Wait until the task is done; there is no value."""
+    async def result(self) -> bool:
+        """Wait until the task is done; gives True, or raises its failure."""
         await self.task
+        return True
 
-    def wait(self, timeout: float | None = None) -> None:
-        """Block until the task is done; raises its failure."""
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until the task is done; gives True, or raises its failure."""
         _task(self).wait_done(timeout)
+        return True
 
     def cancelled(self) -> bool:
         """Tell whether the task was cancelled."""
@@ -120,7 +168,7 @@ class TaskDone(_core.Output, ProxyBase):
         return _task(self).exception()
 
     def add_done_callback(self, function: Callable[[Any], object], *, context: Any = None) -> None:
-        """Have a function called with the task once it has ended."""
+        """Have a function called with `TaskProxy.done_future` once the task has ended."""
         _task(self).add_done_callback(function, context=context)
 
     def remove_done_callback(self, function: Callable[[Any], object]) -> int:

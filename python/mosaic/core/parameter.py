@@ -10,8 +10,7 @@ of the same derived class, served by `mosaic.core.root`. Invariants:
 
 from __future__ import annotations
 
-from mosaic.core import tie
-from mosaic.core.base import CMDBase
+from mosaic.core import methods, tie
 from mosaic.core.state import apply_state, state_of
 from mosaic.core.tessera import hosted
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any, Self, SupportsIndex
 
     from mosaic._core import Task
+    from mosaic.core.parameter_reference import ParameterReference
     from mosaic.core.proxy import TesseraProxy
     from mosaic.core.tessera import Tessera
 
@@ -34,7 +34,7 @@ class _Own(property):
         vars(instance)[self.fget.__name__] = value  # type: ignore[union-attr]
 
 
-class ParameterMixin(CMDBase):
+class ParameterMixin:
     """What instances made by ``Klass.parameter()`` are, besides being a ``Klass``.
 
     Attributes and methods are local. ``method(..., propagate=True)``, `set` and `push` change the root too; `get` and
@@ -54,22 +54,11 @@ class ParameterMixin(CMDBase):
         return root
 
     @_Own
-    def ref(self) -> TesseraProxy:
-        """Return a proxy of the root."""
-        root: Any = self._tessera
-        return root if root.is_proxy else root.proxy  # type: ignore[no-any-return]
+    def ref(self) -> ParameterReference:
+        """Return a reference to the root: its value is a parameter that is tied to it, with its state."""
+        from mosaic.core.parameter_reference import reference
 
-    @_Own
-    def uid(self) -> str:
-        """Return the name of the root on the network."""
-        uid: str = self._tessera.uid
-        return uid
-
-    @_Own
-    def runtime_id(self) -> str | None:
-        """Return the uid of the runtime where the root lives; None while that is not decided."""
-        runtime_id: str | None = self._tessera.runtime_id
-        return runtime_id
+        return reference(self)
 
     @_Own
     def has_tessera(self) -> bool:
@@ -87,11 +76,6 @@ class ParameterMixin(CMDBase):
         return hosted(self) is not None
 
     @_Own
-    def is_parameter(self) -> bool:
-        """Whether this is a parameter: yes."""
-        return True
-
-    @_Own
     def cached(self) -> bool:
         """Whether it is sent without its state, so that receivers use their node's copy."""
         found = tie.tie_of(self)
@@ -106,6 +90,7 @@ class ParameterMixin(CMDBase):
     def set(self, name: str, value: object) -> Change:
         """Set an attribute here and on the root; need not be awaited."""
         setattr(self, name, value)
+        methods.give(tie.plain_class(type(self)), (name,))
         return Change(self, tie.send(self, "set", name, value))
 
     async def get(self, name: str) -> Any:

@@ -10,6 +10,7 @@ from functools import wraps
 
 from mosaic import _core
 from mosaic.core import methods, network, tie
+from mosaic.core.injected import is_injected
 from mosaic.core.output import TaskDone
 from mosaic.core.parameter import ParameterMixin
 from mosaic.core.tie import PLAIN
@@ -93,28 +94,44 @@ def _repr_html(self: ParameterMixin) -> str:
 
 
 def _methods_of(cls: type) -> Iterable[tuple[str, Any]]:
-    """Give the methods that can be propagated: those that programs call by name, and ``__call__``."""
+    """Give the methods that can be propagated: all but those that Python calls by their special names.
+
+    Operators and ``__call__`` can be, and so can the class's own methods with double underscores.
+    """
     seen = set(dir(ParameterMixin))
     for base in cls.__mro__[:-1]:
         for name, found in base.__dict__.items():
             if name in seen:
                 continue
             seen.add(name)
-            dunder = name.startswith("__") and name != "__call__"
-            if isinstance(found, _function_type) and not dunder and not _declares(found):
+            if name in methods.SPECIAL and name not in methods.OPERATORS:
+                continue
+            if _is_mosaics(found) or not isinstance(methods.describe(cls, name), methods.Method):
+                continue
+            # A class attribute that happens to be callable stays what it is.
+            if hasattr(type(found), "__get__") and not methods.takes(found, "propagate"):
                 yield name, found
 
 
-def _declares(function: Any) -> bool:
-    code = function.__code__
-    return "propagate" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+def _is_mosaics(found: Any) -> bool:
+    return is_injected(found) or (
+        isinstance(found, classmethod) and found.__func__.__module__ == "mosaic.core.decorator"
+    )
 
 
-def _propagating(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def _propagating(name: str, function: Any) -> Any:
     """Make a method that runs on the root too, if it is told to."""
-    if methods.is_coroutine_function(function):
+    if not isinstance(function, _function_type):
+        return _Propagating(name, function)
+    call = _propagating_call(name, function, methods.is_coroutine_function(function))
+    return wraps(function)(call)
 
-        @wraps(function)
+
+def _propagating_call(
+    name: str, function: Callable[..., Any], coroutine: bool
+) -> Callable[..., Any]:
+    if coroutine:
+
         async def run_async(
             self: ParameterMixin, /, *args: Any, propagate: bool = False, **kwargs: Any
         ) -> Any:
@@ -130,7 +147,6 @@ def _propagating(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
         return run_async
 
-    @wraps(function)
     def run(self: ParameterMixin, /, *args: Any, propagate: bool = False, **kwargs: Any) -> Any:
         result = function(self, *args, **kwargs)
         if propagate:
@@ -140,6 +156,50 @@ def _propagating(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         return result
 
     return run
+
+
+class _Propagating:
+    """A method that is no plain function, on a class of parameters: static, of the class, made by a decorator.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+    found : object
+        What the user's class has by that name: a descriptor.
+    """
+
+    __slots__ = ("_call", "_found")
+
+    def __init__(self, name: str, found: Any) -> None:
+        def call(self: ParameterMixin, /, *args: Any, **kwargs: Any) -> Any:
+            return found.__get__(self, type(self))(*args, **kwargs)
+
+        self._found = found
+        self._call = _propagating_call(name, call, methods.is_coroutine_function(found))
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        bound = self._found.__get__(instance, owner)
+        if instance is None:
+            return bound
+        return _Bound(self._call, instance, bound)
+
+
+class _Bound:
+    """Such a method of one parameter; whatever else is asked of it, the method itself answers."""
+
+    __slots__ = ("_bound", "_call", "_parameter")
+
+    def __init__(self, call: Callable[..., Any], parameter: ParameterMixin, bound: Any) -> None:
+        self._call = call
+        self._parameter = parameter
+        self._bound = bound
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._call(self._parameter, *args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._bound, name)
 
 
 async def _values(

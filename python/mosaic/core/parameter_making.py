@@ -104,11 +104,10 @@ def of_proxy(
     """
     from mosaic.core.proxy import TesseraProxy
 
-    derived = parameter_class(proxy._cls)
+    cls = proxy._user_class
+    derived = parameter_class(cls)
     options = {**proxy._options, "is_parameter": True}
-    tied = tie.Tie(
-        TesseraProxy(proxy._cls, proxy._ref, options, proxy._built, proxy._place), cached
-    )
+    tied = tie.Tie(TesseraProxy(cls, proxy._ref, options, proxy._built, proxy._place), cached)
     if args or kwargs:
         obj = derived(*args, **kwargs)
         tie.tie(obj, tied)

@@ -74,27 +74,33 @@ def _rebuild(
 
 
 class Snapshot:
-    """An object's whole state on its way: arrives as an instance that is tied to nothing.
+    """An object's whole state on its way: arrives as an instance that is tied to nothing, or to a given root.
 
     Parameters
     ----------
     obj : object
         An instance of a tessera class.
+    proxy : TesseraProxy, optional
+        The root.
+    cached : bool
+        The instance is sent on without its state.
     """
 
-    __slots__ = ("_obj",)
+    __slots__ = ("_cached", "_obj", "_proxy")
 
-    def __init__(self, obj: Any) -> None:
+    def __init__(self, obj: Any, proxy: TesseraProxy | None = None, cached: bool = False) -> None:
         self._obj = obj
+        self._proxy = proxy
+        self._cached = cached
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
         obj = self._obj
         if isinstance(obj, ParameterMixin):
-            return _reduce_with_state(obj, protocol, None, False)
+            return _reduce_with_state(obj, protocol, self._proxy, self._cached)
         how = obj.__reduce_ex__(protocol)
         if isinstance(how, str):
             raise MosaicError(f"{obj!r} pickles by reference: it has no state to send")
-        return (_rebuild, (type(obj), how[0], how[1], None, False), *how[2:])
+        return (_rebuild, (type(obj), how[0], how[1], self._proxy, self._cached), *how[2:])
 
 
 def _rebuild_cached(plain: type, proxy: TesseraProxy) -> Any:

@@ -39,15 +39,25 @@ class PickleClass:
 
         module = sys.modules.get(getattr(self.cls, "__module__", ""))
         if module is None or module.__name__ in {"__main__", "builtins"}:
-            return _rebuild, (cloudpickle.dumps(self.cls, protocol=5),)
+            return _rebuild, (_dumps(self.cls),)
         known = module.__name__ in cloudpickle.list_registry_pickle_by_value()
         if not known:
             cloudpickle.register_pickle_by_value(module)
         try:
-            return _rebuild, (cloudpickle.dumps(self.cls, protocol=5),)
+            return _rebuild, (_dumps(self.cls),)
         finally:
             if not known:
                 cloudpickle.unregister_pickle_by_value(module)
+
+
+def _dumps(cls: Any) -> bytes:
+    from _io import BytesIO
+
+    from mosaic.comms.reducers import ClassPickler
+
+    stream = BytesIO()
+    ClassPickler(stream, 5).dump(cls)
+    return stream.getvalue()
 
 
 def _rebuild(payload: bytes) -> PickleClass:

@@ -3,7 +3,8 @@
 The first look-up of a method asks the user's class what it is and keeps a `mosaic._core.RemoteMethod` in the
 instance's dictionary, so that later look-ups are a plain dictionary hit and a call goes straight to the core.
 
-Mosaic's own names, listed in `OWN_NAMES`, win over the class's; ``proxy["name"]`` reaches those.
+Names that the class does not show are refused; see `mosaic.core.methods`. Mosaic's own names, listed in `OWN_NAMES`,
+win over the class's, and ``proxy["name"]`` reaches those; only `mosaic.core.methods.YIELDING` give way.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from __future__ import annotations
 from mosaic import _core
 from mosaic.core import methods, network
 from mosaic.core.attribute import RemoteAttribute
-from mosaic.core.base import PROBES, ProxyBase
+from mosaic.core.base import ProxyBase
+from mosaic.core.pickle_class import PickleClass
 from mosaic.core.stages import Readiness, Stop
 from mosaic.errors import MosaicError
 
@@ -22,18 +24,22 @@ if TYPE_CHECKING:
 
     from mosaic._core import TesseraRef
     from mosaic._core import _RawId as RawId
+    from mosaic.core.array import ArrayProxy
+    from mosaic.core.parameter import ParameterMixin
+    from mosaic.core.tessera import Tessera
 
 
 class TesseraProxy(ProxyBase):
     """A reference to a tessera: calls of its methods are sent to the worker where it lives.
 
     Made by ``Klass.remote(...)``; pickled and sent elsewhere it is a working proxy there. The tessera lives as long
-    as any process, message in flight or stored object refers to it. Old programs make one by hand for a tessera that
+    as any process, message in flight or stored object refers to it. It has the names that the class shows; `get_attr`
+    reads any other. Old programs make one by hand for a tessera that
     is there, ``TesseraProxy(cls, runtime=runtime_uid, uid=uid)``; see `mosaic.core.handmade`.
     """
 
     _ref: TesseraRef
-    _cls: type
+    _user_class: type
     _options: dict[str, Any]
     _uid: str | None
     _built: _core.Task | None
@@ -42,14 +48,14 @@ class TesseraProxy(ProxyBase):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Make a proxy that forwards the operators of the user's class, where the class is given."""
-        user = args[0] if args else kwargs.get("cls")
+        user = user_class(args[0] if args else kwargs.get("cls"))
         if isinstance(user, type):
             return object.__new__(methods.forwarding_class(cls, user))
         return object.__new__(cls)
 
     def __init__(
         self,
-        cls: type,
+        cls: type | PickleClass,
         ref: TesseraRef | None = None,
         options: dict[str, Any] | None = None,
         built: _core.Task | None = None,
@@ -58,19 +64,20 @@ class TesseraProxy(ProxyBase):
         runtime: object = None,
         uid: str | None = None,
     ) -> None:
+        plain: type = user_class(cls)
         if ref is None:
             if uid is None:
                 raise MosaicError(
-                    f"a proxy is made by {cls.__name__}.remote(...), "
+                    f"a proxy is made by {plain.__name__}.remote(...), "
                     "or by TesseraProxy(cls, runtime=..., uid=...) for a tessera that is there"
                 )
             from mosaic.core.handmade import reference
 
-            ref = reference(cls, runtime, uid)
+            ref = reference(plain, runtime, uid)
             options = {"uid": uid}
         space = self.__dict__
         space["_ref"] = ref
-        space["_cls"] = cls
+        space["_user_class"] = plain
         space["_options"] = options or {}
         space["_built"] = built
         space["_place"] = place
@@ -81,34 +88,24 @@ class TesseraProxy(ProxyBase):
     # Looking up methods and attributes of the remote object.
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith(PROBES):
-            raise methods.missing(self._user_class(name), name)
-        cls = self._user_class(name)
-        found = methods.describe(cls, name)
-        if isinstance(found, methods.Method):
-            method = self.__dict__[name] = self._remote_method(name, found)
-            return method
-        if found is None and (name.startswith("_") or methods.is_closed(cls)):
-            raise methods.missing(cls, name)
-        return RemoteAttribute(self, name)
-
-    def _user_class(self, name: str) -> type:
-        cls = self.__dict__.get("_cls")
+        cls = self.__dict__.get("_user_class")
         if cls is None:
             # Half made: a copier or unpickler looks at it.
             raise AttributeError(name)
-        return cls  # type: ignore[no-any-return]
+        found = methods.find(cls, name)
+        if isinstance(found, methods.Method):
+            method = self.__dict__[name] = self._remote_method(name, found)
+            return method
+        return RemoteAttribute(self, name)
 
     def __getitem__(self, name: str) -> Any:
         """Look up a method or attribute of the remote object, also one that mosaic's own names hide."""
         if not isinstance(name, str):
             raise TypeError(f'proxy["name"] takes the name of a method or attribute, not {name!r}')
-        found = methods.describe(self._cls, name)
-        if isinstance(found, methods.Method):
-            return self._send(name)
-        if found is None and methods.is_closed(self._cls):
-            raise methods.missing(self._cls, name)
-        return RemoteAttribute(self, name)
+        found = methods.describe(self._user_class, name)
+        return (
+            self._send(name) if isinstance(found, methods.Method) else RemoteAttribute(self, name)
+        )
 
     __iter__ = None
     __contains__ = None
@@ -122,16 +119,14 @@ class TesseraProxy(ProxyBase):
             )
 
     def __dir__(self) -> list[str]:
-        return sorted(
-            {*object.__dir__(self), *(name for name in dir(self._cls) if not name.startswith("_"))}
-        )
+        return sorted({*object.__dir__(self), *methods.listed(self._user_class)})
 
     def _send(self, name: str) -> Any:
         """Return what calls a method, whatever its name."""
         key = f"[{name}]"
         method = self.__dict__.get(key)
         if method is None:
-            found = methods.describe(self._cls, name)
+            found = methods.describe(self._user_class, name)
             method = self._remote_method(name, found if isinstance(found, methods.Method) else None)
             self.__dict__[key] = method
         return method
@@ -139,7 +134,7 @@ class TesseraProxy(ProxyBase):
     def _remote_method(self, name: str, found: methods.Method | None) -> Any:
         options = self._options
         retries = options.get("max_retries", 0)
-        method = self._ref.method(
+        method: Any = self._ref.method(
             name,
             coroutine=found is not None and found.coroutine,
             reserved=methods.RESERVED if found is None else found.reserved,
@@ -149,8 +144,8 @@ class TesseraProxy(ProxyBase):
         if options.get("in_warehouse"):
             from mosaic.core.living import WarehouseMethod
 
-            return WarehouseMethod(method)
-        return method
+            method = WarehouseMethod(method)
+        return method if found is None else found.described(method)
 
     def get_attr(self, name: str, *, immediate: bool = False) -> RemoteAttribute:
         """Read an attribute of the remote object; the read is sent now.
@@ -171,9 +166,41 @@ class TesseraProxy(ProxyBase):
 
     def set_attr(self, name: str, value: object) -> _core.Task:
         """Set an attribute of the remote object, ordered after the calls made before; need not be awaited."""
+        methods.give(self._user_class, (name,))
         return self._ref.method(name, kind="set")(value)
 
     # The tessera itself.
+
+    @property
+    def _cls(self) -> PickleClass:
+        """The user's class, wrapped (for old programs)."""
+        return PickleClass(self._user_class)
+
+    @property
+    def _tessera(self) -> Self:
+        """The proxy itself: it stands for the tessera (for old programs)."""
+        return self
+
+    @property
+    def max_retries(self) -> int:
+        """How often a call that raised is run again."""
+        retries: int = self._options.get("max_retries", 0)
+        return retries
+
+    @property
+    def is_async(self) -> bool:
+        """Whether calls run as soon as their arguments are ready, as far as this proxy knows."""
+        return bool(self._options.get("is_async"))
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """Empty: the arguments of the construction are sent and not kept (for old programs)."""
+        return ()
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """Empty, as `args` (for old programs)."""
+        return {}
 
     @property
     def uid(self) -> str:
@@ -236,11 +263,6 @@ class TesseraProxy(ProxyBase):
     def type(self) -> str:
         """What this is: ``tessera_proxy``."""
         return "tessera_proxy"
-
-    @property
-    def has_tessera(self) -> bool:
-        """Whether a tessera stands behind this object: yes."""
-        return True
 
     @property
     def is_parameter(self) -> bool:
@@ -331,28 +353,33 @@ class TesseraProxy(ProxyBase):
     def stop(self) -> Any:
         """Free the remote object now, after the calls made before; calls made later fail.
 
+        A method ``stop`` of the user's class wins over this one; `stop_tessera` does the same.
+
         Returns
         -------
         Stop
             Need not be awaited; ``wait`` is for synchronous code.
         """
-        stopping = self._stopping
-        if stopping is None:
-            stopping = self.__dict__["_stopping"] = self._ref.method("stop", kind="stop")()
-        return Stop(stopping)
+        return stop_tessera(self)
 
     # Being a reference.
 
     def __reduce__(self) -> tuple[Any, ...]:
         ref: Any = self._ref
         if not isinstance(ref, _core.TesseraRef):
-            return TesseraProxy, (self._cls, ref, self._options)
+            return TesseraProxy, (self._user_class, ref, self._options)
         host = ref.wait_placed()
         ref.note()
         options = {name: self._options[name] for name in _TRAVELLING if self._options.get(name)}
-        return _rebuild_proxy, (self._cls, ref.id, host, ref.name, options)
+        given = methods.given(self._user_class)
+        if given:
+            options["given"] = given
+        return _rebuild_proxy, (self._user_class, ref.id, host, ref.name, options)
 
     def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
         return self
 
     def __eq__(self, other: object) -> bool:
@@ -377,11 +404,75 @@ OWN_NAMES = frozenset(
 )
 """Names on proxies that are mosaic's own; ``proxy["name"]`` reaches the user's."""
 
-_TRAVELLING = ("max_retries", "max_restarts", "uid", "is_parameter", "in_warehouse")
+_TRAVELLING = ("max_retries", "max_restarts", "uid", "is_async", "is_parameter", "in_warehouse")
 
 
 def _rebuild_proxy(
     cls: type, raw: RawId, host: int, name: str, options: dict[str, Any]
 ) -> TesseraProxy:
     ref = network.engine().borrow_tessera(raw, host, name)
+    given = options.pop("given", None)
+    if given:
+        methods.give(cls, given)
     return TesseraProxy(cls, ref, options)
+
+
+def user_class(cls: Any) -> Any:
+    """Return the user's class itself: of a `PickleClass`, or of the class of a root, which is derived from it."""
+    if isinstance(cls, PickleClass):
+        cls = cls.cls
+    return getattr(cls, "_mosaic_plain", cls)
+
+
+def stop_tessera(tessera: TesseraProxy | ArrayProxy | Tessera | ParameterMixin) -> Stop:
+    """Free a remote object now, after the calls made before; calls made later fail.
+
+    The same as the method ``stop`` of proxies and arrays, which gives way to one of the user's class.
+
+    Parameters
+    ----------
+    tessera : TesseraProxy, ArrayProxy, Tessera or ParameterMixin
+        What to stop: of an array every living element, of a parameter its root.
+
+    Returns
+    -------
+    Stop
+        Need not be awaited; ``wait`` is for synchronous code.
+
+    Raises
+    ------
+    TypeError
+        It is none of these.
+
+    Examples
+    --------
+    >>> import mosaic
+    >>> @mosaic.tessera
+    ... class Counter:
+    ...     def count(self):
+    ...         return 1
+    >>> with mosaic.session(num_workers=1) as runtime:
+    ...     counter = Counter.remote()
+    ...     mosaic.stop_tessera(counter).wait()
+    ...     counter.state
+    'stopped'
+    """
+    from mosaic.core.array import ArrayProxy
+    from mosaic.core.parameter import ParameterMixin
+    from mosaic.core.tessera import Tessera
+
+    found: Any = tessera._tessera if isinstance(tessera, ParameterMixin) else tessera
+    if isinstance(found, Tessera):
+        found = found.proxy
+    if isinstance(found, ArrayProxy):
+        return Stop(*[_stopping(proxy) for proxy in found._living()])
+    if not isinstance(found, TesseraProxy):
+        raise TypeError(f"stop_tessera() takes a proxy or an array of tesserae, not {tessera!r}")
+    return Stop(_stopping(found))
+
+
+def _stopping(proxy: TesseraProxy) -> _core.Task:
+    stopping = proxy._stopping
+    if stopping is None:
+        stopping = proxy.__dict__["_stopping"] = proxy._ref.method("stop", kind="stop")()
+    return stopping

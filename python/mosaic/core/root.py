@@ -21,7 +21,7 @@ from mosaic.errors import (
     RuntimeDisconnectedError,
     TesseraStoppedError,
 )
-from mosaic.runtime.tally import tally
+from mosaic.runtime.tally import measure, tally
 from mosaic.types import WarehouseObject
 
 TYPE_CHECKING = False
@@ -49,7 +49,7 @@ class Service:
         self._obj = obj
 
     def __call__(self, operation: str, *args: Any) -> Any:
-        """Do it: ``set``, ``get``, ``push``, ``pull`` or ``publish``."""
+        """Do it: ``set``, ``get``, ``push``, ``pull``, ``publish``, ``whole`` or ``size``."""
         return getattr(self, f"_{operation}")(*args)
 
     def _set(self, name: str, value: object) -> None:
@@ -73,6 +73,12 @@ class Service:
         if names is None:
             return state_of(self._obj)
         return {name: getattr(self._obj, name) for name in names}
+
+    def _whole(self, proxy: TesseraProxy, cached: bool) -> Snapshot:
+        return Snapshot(self._obj, proxy, cached)
+
+    def _size(self) -> int:
+        return measure(self._obj)
 
     def _publish(self) -> None:
         view = _hosted(self._obj)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from itertools import islice
 
@@ -9,8 +10,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any, Self
-
-_ABSENT: Any = object()
 
 _INDENT = "    "
 
@@ -22,23 +21,46 @@ class UnknownMemberError(AttributeError, KeyError):
     __str__ = Exception.__str__
 
 
+class _Shadowed:
+    """A method of `dict` by a name that members may have: a member of that name is read in its place."""
+
+    __slots__ = ("_function", "_name")
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, struct: Any, owner: type) -> Any:
+        if struct is not None and self._name in struct:
+            return struct[self._name]
+        return self._function.__get__(struct, owner)
+
+
 class Struct(dict[str, "Any"]):
     """A mapping in the order of insertion whose members are attributes too.
 
-    Mappings among the members become `Struct`, those in lists and tuples as well. It is a `dict`: ``len``, ``in``,
-    iteration, ``==``, ``|``, ``**``, `json` and `copy` do what they do there.
+    Mappings in the content become `Struct`, those in its lists and tuples as well, and its lists are copied; what is
+    assigned stays the object that it is. It is a `dict`: ``len``, ``in``, iteration, ``==``, ``|``, ``**``, `json` and
+    `copy` do what they do there. Unlike one it is true when it is empty, `update` merges, and it can be a key: its hash
+    is that of the object, not of the content.
+
+    A member may have any name. Where that is one of this class's methods (``values``), it is read as an item.
 
     Parameters
     ----------
     content : mapping or iterable of pairs, optional
         The members.
     mutable : bool
-        Whether a member may be changed or deleted once it is there; holds for what is converted too.
+        Whether a member may be assigned again once it is there; holds for what is converted too. `update`, `pop`,
+        `delete` and ``del`` change immutable ones too.
 
     Raises
     ------
     AttributeError
-        On change of a member where not ``mutable``; on an unknown member. The latter is a `KeyError` too.
+        On assignment to a member that is there, where not ``mutable``; on an unknown member. The latter is a `KeyError`
+        too.
 
     Examples
     --------
@@ -71,7 +93,14 @@ class Struct(dict[str, "Any"]):
         super().__init__()
         object.__setattr__(self, "_struct_mutable", bool(mutable))
         if content is not None:
-            self.update(content)
+            for name, value in dict(content).items():
+                super().__setitem__(name, _converted(value, mutable))
+
+    def __bool__(self) -> bool:
+        return True
+
+    # That of the object: of content that changes, keys would be lost.
+    __hash__ = object.__hash__  # type: ignore[assignment]
 
     # Members as attributes.
 
@@ -82,12 +111,6 @@ class Struct(dict[str, "Any"]):
             raise UnknownMemberError(_unknown(self, name), name=name, obj=self) from None
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if hasattr(type(self), name):
-            raise AttributeError(
-                f"{name!r} is a method of {type(self).__name__}: use struct[{name!r}] for a member of that name",
-                name=name,
-                obj=self,
-            )
         self[name] = value
 
     def __delattr__(self, name: str) -> None:
@@ -105,13 +128,11 @@ class Struct(dict[str, "Any"]):
     def __setitem__(self, name: str, value: Any) -> None:
         if not self._struct_mutable and name in self:
             raise _refused(self, name)
-        super().__setitem__(name, _converted(value, self._struct_mutable))
+        super().__setitem__(name, value)
 
     def __delitem__(self, name: str) -> None:
         if name not in self:
             self.__missing__(name)
-        if not self._struct_mutable:
-            raise _refused(self, name)
         super().__delitem__(name)
 
     def delete(self, name: str) -> None:
@@ -120,60 +141,57 @@ class Struct(dict[str, "Any"]):
         Raises
         ------
         AttributeError
-            There is none of that name, or it may not be deleted.
+            There is none of that name.
         """
         del self[name]
 
-    def pop(self, name: str, default: Any = _ABSENT) -> Any:
+    def pop(self, name: str, default: Any = None) -> Any:
         """Delete a member and return its value, or the default where there is none."""
-        if name not in self and default is not _ABSENT:
-            return default
-        value = self[name]
-        del self[name]
-        return value
+        return super().pop(name, default)
 
-    def popitem(self) -> tuple[str, Any]:
-        """Delete the last member and return its name and value."""
-        if not self:
-            raise KeyError("popitem(): the Struct is empty")
-        name = next(reversed(self))
-        return name, self.pop(name)
-
-    def clear(self) -> None:
-        """Delete all members."""
-        if self and not self._struct_mutable:
-            raise _refused(self, next(iter(self)))
-        super().clear()
-
-    def setdefault(self, name: str, default: Any = None) -> Any:
-        """Return a member, which is set to the default where there is none."""
-        if name not in self:
-            self[name] = default
-        return self[name]
+    clear = _Shadowed(dict.clear)
+    fromkeys = _Shadowed(dict.__dict__["fromkeys"])
+    popitem = _Shadowed(dict.popitem)
+    setdefault = _Shadowed(dict.setdefault)
 
     def update(self, *content: Any, **members: Any) -> None:
-        """Set the members of a mapping, or of pairs, and those given by name."""
+        """Set the members of a mapping, or of pairs, and those given by name.
+
+        A mapping for a member that is a `Struct` is merged into it, and so are the items of a list for a list, item by
+        item; items that the list does not have are added to it.
+
+        Examples
+        --------
+        >>> struct = Struct({"space": {"shape": (4, 5), "spacing": 0.5}})
+        >>> struct.update({"space": {"spacing": 0.25}})
+        >>> struct.space.shape, struct.space.spacing
+        ((4, 5), 0.25)
+        """
         for name, value in dict(*content, **members).items():
-            self[name] = value
+            there = self.get(name)
+            super().__setitem__(name, _merged(there, value, self._struct_mutable))
 
     def __ior__(self, other: Any) -> Self:  # type: ignore[override]
-        self.update(other)
+        for name, value in dict(other).items():
+            self[name] = _converted(value, self._struct_mutable)
         return self
 
     def __or__(self, other: Any) -> Self:  # type: ignore[override]
         if not isinstance(other, Mapping):
             return NotImplemented
-        made = type(self)(self)
-        made.update(other)
-        object.__setattr__(made, "_struct_mutable", self._struct_mutable)
+        made = self.__copy__()
+        for name, value in other.items():
+            dict.__setitem__(made, name, _converted(value, self._struct_mutable))
         return made
 
     def __ror__(self, other: Any) -> Self:  # type: ignore[override]
         return type(self)(other) | self if isinstance(other, Mapping) else NotImplemented
 
     def copy(self) -> Self:
-        """Return another one with the same members, as ``dict.copy`` does; `copy.deepcopy` copies these too."""
-        return self.__copy__()
+        """Return a deep copy: nested ones, lists and arrays are copied too. `copy.copy` makes a shallow one."""
+        from copy import deepcopy
+
+        return deepcopy(self)
 
     def __copy__(self) -> Self:
         made = type(self).__new__(type(self))
@@ -202,7 +220,7 @@ def _restored(cls: type[Struct], mutable: bool) -> Struct:
 
 def _unknown(struct: Struct, name: object) -> str:
     # Made for every `hasattr` too: kept short. Tracebacks add what was probably meant.
-    if not struct:
+    if not len(struct):
         return f"the Struct has no member {name!r}: it is empty"
     shown = list(islice(struct, 10))
     more = f" and {len(struct) - len(shown)} more" if len(struct) > len(shown) else ""
@@ -211,14 +229,14 @@ def _unknown(struct: Struct, name: object) -> str:
 
 def _refused(struct: Struct, name: object) -> AttributeError:
     return AttributeError(
-        f"the Struct is not mutable: its member {name!r} can be neither set again nor deleted",
+        f"the Struct is not mutable: its member {name!r} cannot be assigned again",
         name=str(name),
         obj=struct,
     )
 
 
 def _converted(value: Any, mutable: bool) -> Any:
-    """Return a value with `Struct` in place of the mappings in it; what holds none is left as it is."""
+    """Return a value with `Struct` in place of the mappings in it, and copies of its lists."""
     if isinstance(value, Struct):
         return value
     if isinstance(value, Mapping):
@@ -226,9 +244,27 @@ def _converted(value: Any, mutable: bool) -> Any:
     kind = type(value)
     if kind is list or kind is tuple:
         converted = [_converted(item, mutable) for item in value]
-        if any(new is not old for new, old in zip(converted, value, strict=True)):
+        if kind is list or any(map(operator.is_not, converted, value)):
             return kind(converted)
     return value
+
+
+def _merged(there: Any, value: Any, mutable: bool) -> Any:
+    """Return what a member is after an update, with the value put into what is there where both have members."""
+    if isinstance(there, Struct) and isinstance(value, Mapping):
+        there.update(value)
+        return there
+    kind = type(there)
+    listed = (kind is list or kind is tuple) and isinstance(value, (list, tuple))
+    if not (listed and any(isinstance(one, Struct) for one in there)):
+        return _converted(value, mutable)
+    items = [_merged(old, new, mutable) for old, new in zip(there, value, strict=False)]
+    items += there[len(value) :]
+    items += [_converted(new, mutable) for new in value[len(there) :]]
+    if kind is tuple:
+        return tuple(items)
+    there[:] = items
+    return there
 
 
 def _lines(struct: Mapping[Any, Any]) -> list[str]:
@@ -236,7 +272,7 @@ def _lines(struct: Mapping[Any, Any]) -> list[str]:
     lines: list[str] = []
     for name, value in struct.items():
         if isinstance(value, Struct):
-            lines.append(f"{name}:" if value else f"{name}: (empty)")
+            lines.append(f"{name}:" if len(value) else f"{name}: (empty)")
             lines += [_INDENT + line for line in _lines(value)]
         elif isinstance(value, (list, tuple)) and any(isinstance(item, Struct) for item in value):
             lines.append(f"{name}: [{len(value)}]")

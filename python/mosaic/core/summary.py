@@ -97,7 +97,8 @@ def of_parameter(parameter: Any) -> str:
     columns = ("root", "class", "state", "runtime")
     if not parameter.has_tessera:
         return table("Parameter", columns, [(None, cls.__name__, "tied to no root", None)], own)
-    row = parameter.uid, cls.__name__, parameter._tessera.state, parameter.runtime_id
+    root = parameter._tessera
+    row = root.uid, cls.__name__, root.state, root.runtime_id
     return table("Parameter", columns, [row], own)
 
 

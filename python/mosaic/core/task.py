@@ -6,9 +6,11 @@ The handle itself, its waiting and its value are the core's `mosaic._core.Task`;
 from __future__ import annotations
 
 from mosaic import _core
-from mosaic.core import callbacks, network
-from mosaic.core.base import PROBES, ProxyBase, RemoteBase
+from mosaic.core import callbacks, methods, network
+from mosaic.core.base import ProxyBase, RemoteBase
+from mosaic.core.injected import INJECTED
 from mosaic.core.output import TaskDone, TaskOutput, TaskOutputGenerator
+from mosaic.core.stages import AllReady, Arrival, Ending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mosaic._core import _RawId as RawId
-    from mosaic.core.stages import AllReady
+    from mosaic.compat.given import Given
 
 __all__ = [
     "Task",
@@ -60,10 +62,14 @@ class TaskProxy(_core.Task, ProxyBase, metaclass=_HandMaking):
     once. A task given as an argument of another call is replaced by its value there.
     """
 
-    __slots__ = ("_arrival", "_callbacks")
+    __slots__ = ("_arrival", "_callbacks", "_given")
 
     _callbacks: callbacks.Registered
+    _given: Given
     _arrival: Arrival
+
+    runtime, logger, loop = INJECTED["runtime"], INJECTED["logger"], INJECTED["loop"]
+    head, monitor, comms = INJECTED["head"], INJECTED["monitor"], INJECTED["comms"]
 
     @property
     def uid(self) -> str:
@@ -82,6 +88,59 @@ class TaskProxy(_core.Task, ProxyBase, metaclass=_HandMaking):
         return None if host is None else network.uid_of(host)
 
     @property
+    def remote_runtime(self) -> Any:
+        """A proxy of the runtime that runs the task; None while that is not decided."""
+        from mosaic.runtime.proxies import RuntimeProxy
+
+        uid = self.runtime_id
+        return None if uid is None else RuntimeProxy(uid)
+
+    @property
+    def type(self) -> str:
+        """What this is: ``task_proxy``."""
+        return "task_proxy"
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """The arguments of the call, as far as this process still has them; see `kwargs`."""
+        from mosaic.compat.given import parts
+
+        return parts(getattr(self, "_given", ()))[0]
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """The keyword arguments of the call, as far as this process still has them.
+
+        A task keeps no argument alive but numbers, short texts and short lists of them. `mosaic.compat.given.NotKept`
+        takes the place of others that the program let go of. Of a task that was passed to this process there are none.
+        """
+        from mosaic.compat.given import parts
+
+        return parts(getattr(self, "_given", ()))[1]
+
+    @property
+    def max_retries(self) -> int:
+        """How often the call is run again if it raises; 0 for a task that was passed to this process."""
+        from mosaic.compat.given import parts
+
+        return parts(getattr(self, "_given", ()))[2]
+
+    @property
+    def collectable(self) -> bool:
+        """Whether the result is freed when the last reference to it goes."""
+        return True
+
+    @classmethod
+    def remote_cls(cls) -> Any:
+        """Return the class of the side that runs, `Task`."""
+        return Task
+
+    @classmethod
+    def remote_type(cls) -> str:
+        """Return what the side is that runs: ``task``."""
+        return "task"
+
+    @property
     def outputs(self) -> TaskOutputGenerator:
         """References to the outputs: positions of a tuple, keys of a dict, 0 for anything else."""
         return TaskOutputGenerator(self)
@@ -92,9 +151,9 @@ class TaskProxy(_core.Task, ProxyBase, metaclass=_HandMaking):
         return TaskDone(self, done=True)
 
     @property
-    def done_future(self) -> TaskDone:
-        """Awaited, it waits for the end of the task."""
-        return TaskDone(self, done=True)
+    def done_future(self) -> Ending:
+        """A future of the end of the task: its result is True, or it raises the failure."""
+        return Ending(self)
 
     @property
     def init_future(self) -> Arrival:
@@ -148,21 +207,31 @@ class TaskProxy(_core.Task, ProxyBase, metaclass=_HandMaking):
         asyncio.InvalidStateError
             The task has not ended.
         """
-        if not self.ended:
-            from asyncio import InvalidStateError
+        return Ending(self).exception()
 
-            raise InvalidStateError(f"{self.uid} has not ended yet")
-        return self.failure()
+    def add_done_callback(self, function: Callable[[Any], object], *, context: Any = None) -> None:
+        """Have a function called once the task has ended: by the running loop, or by a thread without one.
 
-    def add_done_callback(self, function: Callable[[Self], object], *, context: Any = None) -> None:
-        """Have ``function(task)`` called once the task has ended: by the running loop, or by a thread without one."""
+        Parameters
+        ----------
+        function : callable
+            Called with `done_future`: its ``result()`` is True or raises the failure, its ``task`` is the task.
+        context : contextvars.Context, optional
+            What it is called in.
+        """
+        self.register_callback(function, Ending(self), context)
+
+    def register_callback(
+        self, function: Callable[[Any], object], future: object, context: Any = None
+    ) -> None:
+        """Have a function called with this future once the task has ended."""
         try:
             registered = self._callbacks
         except AttributeError:
             registered = self._callbacks = []
-        callbacks.add(self, registered, function, context)
+        callbacks.add(self, registered, function, future, context)
 
-    def remove_done_callback(self, function: Callable[[Self], object]) -> int:
+    def remove_done_callback(self, function: Callable[[Any], object]) -> int:
         """Take a callback back; return how many there were."""
         try:
             registered = self._callbacks
@@ -174,8 +243,14 @@ class TaskProxy(_core.Task, ProxyBase, metaclass=_HandMaking):
         """Wait for the end and raise the failure, if there is one; the value is not moved."""
         return await self
 
-    async def size(self) -> int:
-        """Wait for the end, and return the encoded size of the value in bytes."""
+    async def size(self, pending: bool = False) -> int:
+        """Wait for the end, and return the encoded size of the value in bytes.
+
+        Parameters
+        ----------
+        pending : bool
+            Accepted and not needed: a value that is still being made is waited for.
+        """
         await self
         return self.nbytes or 0
 
@@ -203,55 +278,8 @@ def _rebuild_task(task: RawId, tessera: RawId, name: str, method: str) -> _core.
     return network.engine().borrow_task(task, tessera, name, method)
 
 
-class Arrival:
-    """What `TaskProxy.init_future` gives: ends when the call has reached its worker, or how the call failed before.
-
-    Parameters
-    ----------
-    probe : mosaic._core.Task
-        Ends with it.
-    """
-
-    __slots__ = ("_probe",)
-
-    def __init__(self, probe: _core.Task) -> None:
-        self._probe = probe
-
-    def __await__(self) -> Generator[Any, None, bool]:
-        yield from self._probe.__await__()
-        return True
-
-    def done(self) -> bool:
-        """Tell whether the call has reached its worker, or never will."""
-        return self._probe.ended
-
-    def cancelled(self) -> bool:
-        """Tell whether the call was cancelled before it reached its worker."""
-        return self._probe.state == "cancelled"
-
-    def exception(self) -> BaseException | None:
-        """Return how the call failed on its way, None if it got there.
-
-        Raises
-        ------
-        asyncio.InvalidStateError
-            It is still on its way.
-        """
-        if not self._probe.ended:
-            from asyncio import InvalidStateError
-
-            raise InvalidStateError("the call is still on its way")
-        return self._probe.failure()
-
-    def result(self) -> bool:
-        """Return True, or raise what `exception` returns."""
-        error = self.exception()
-        if error is not None:
-            raise error
-        return True
-
-    def set_result(self, value: object) -> None:
-        """Do nothing: whether the call is there is for its worker to say."""
+_CONSUMED = methods.RESERVED - {"timeout"}
+"""Keywords of a call of a living result that are mosaic's. Whether its method declares them is not known here."""
 
 
 class TaskRemote:
@@ -263,15 +291,24 @@ class TaskRemote:
         self._task = task
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith(PROBES):
-            raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}", name=name)
+        # The class of the result is known only where the result is.
+        if methods.is_probe(name):
+            raise AttributeError(
+                f"{name!r} is a name that libraries ask any object for: "
+                f"task.remote[{name!r}](...) calls a method of that name",
+                name=name,
+            )
         return self[name]
 
     def __getitem__(self, name: str) -> Any:
         task = self._task
         host = task.wait_placed()
         owner, sequence = task.id
-        return network.engine().functions(host).method(name, kind=f"result:{owner}:{sequence}")
+        return (
+            network.engine()
+            .functions(host)
+            .method(name, kind=f"result:{owner}:{sequence}", reserved=_CONSUMED)
+        )
 
     __iter__ = None
 
@@ -338,6 +375,16 @@ class TaskArrayProxy(ProxyBase):
         return [task.runtime_id for task in self.tasks]
 
     @property
+    def remote_runtime(self) -> list[Any]:
+        """A proxy of each runtime that runs one."""
+        return [task.remote_runtime for task in self.tasks]
+
+    @property
+    def type(self) -> str:
+        """What this is: ``task_array_proxy``."""
+        return "task_array_proxy"
+
+    @property
     def state(self) -> list[str]:
         """The state of each task."""
         return [task.state for task in self.tasks]
@@ -345,9 +392,12 @@ class TaskArrayProxy(ProxyBase):
     @property
     def init_future(self) -> AllReady:
         """Awaited, it waits until each call has reached its worker."""
-        from mosaic.core.stages import AllReady
-
         return AllReady([task.init_future for task in self.tasks])
+
+    @property
+    def done_future(self) -> AllReady:
+        """A future of the end of all: its result is True, or it raises the first failure."""
+        return AllReady([task.done_future for task in self.tasks])
 
     def state_changed(self, state: str) -> None:
         """Do nothing: the core tells the state (for old programs)."""
@@ -386,8 +436,10 @@ class TaskArrayProxy(ProxyBase):
 
 
 def __getattr__(name: str) -> Any:
-    if name == "RuntimeDisconnectedError":
-        from mosaic.errors import RuntimeDisconnectedError
+    from mosaic.core.base import ERRORS
 
-        return RuntimeDisconnectedError
+    if name in ERRORS:
+        import mosaic.errors
+
+        return getattr(mosaic.errors, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)

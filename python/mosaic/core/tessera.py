@@ -6,11 +6,12 @@ of hosted objects is keyed by the object's identity and keeps none of them alive
 
 from __future__ import annotations
 
+import sys
 from _weakref import ref as _weak
 
 from mosaic import _core
 from mosaic.core import network
-from mosaic.core.base import RemoteBase
+from mosaic.core.base import ERRORS, RemoteBase
 from mosaic.errors import MosaicError
 
 TYPE_CHECKING = False
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from mosaic._core import Engine, Task, TesseraRef
     from mosaic._core import _RawId as RawId
     from mosaic.core.proxy import TesseraProxy
+    from mosaic.core.stages import Readiness
     from mosaic.core.task import TaskProxy
 
 PREPARED = "_mosaic_prepared"
@@ -92,19 +94,16 @@ class Tessera(RemoteBase):
         return "tessera"
 
     @property
-    def is_tessera(self) -> bool:
-        """Whether this is the hosting side of a tessera: yes."""
-        return True
-
-    @property
-    def has_tessera(self) -> bool:
-        """Whether a tessera stands behind this object: yes."""
-        return True
-
-    @property
     def is_parameter(self) -> bool:
         """Whether the object was made as the root of a parameter."""
         return self.root
+
+    @property
+    def init_future(self) -> Readiness:
+        """Awaited, it waits until the tessera listens."""
+        from mosaic.core.stages import Readiness
+
+        return Readiness(self._construction)
 
     @property
     def collectable(self) -> bool:
@@ -424,6 +423,26 @@ def local(
     return view
 
 
+def _decorator(module: object) -> Any:
+    from mosaic.core.decorator import tessera
+
+    return tessera
+
+
+class _CallableModule(type(sys)):  # type: ignore[misc]
+    # `from mosaic.core import tessera` gives this module, which programs use as the decorator. A property: with a frame
+    # between the program and the decorator, warnings would name that.
+    __call__ = property(_decorator)
+
+    def __reduce__(self) -> Any:
+        from importlib import import_module
+
+        return import_module, (self.__name__,)
+
+
+sys.modules[__name__].__class__ = _CallableModule
+
+
 def __getattr__(name: str) -> Any:
     if name == "tessera":
         from mosaic.core.decorator import tessera
@@ -433,8 +452,8 @@ def __getattr__(name: str) -> Any:
         import mosaic.core
 
         return getattr(mosaic.core, name)
-    if name == "RuntimeDisconnectedError":
-        from mosaic.errors import RuntimeDisconnectedError
+    if name in ERRORS:
+        import mosaic.errors
 
-        return RuntimeDisconnectedError
+        return getattr(mosaic.errors, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)

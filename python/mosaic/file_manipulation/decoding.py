@@ -14,7 +14,7 @@ import numpy as np
 from h5py import h5a, h5d, h5g, h5i, h5o, h5s, h5t
 
 from mosaic.core.struct import Struct
-from mosaic.file_manipulation.encoding import BOOLEAN
+from mosaic.file_manipulation.encoding import BOOLEAN, TEXTS
 from mosaic.file_manipulation.lazy import LazyArray, Source
 
 TYPE_CHECKING = False
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     Only: TypeAlias = "dict[str, Only]"
 
 _NUMBERED = re.compile(r".*_([0-9]{8,})", re.DOTALL)
-
-_PLAIN_SCALARS = frozenset({"bool", "int64", "uint64", "float64", "complex128"})
-"""What Python's own numbers are stored as, and come back as; other types were NumPy's and stay so."""
 
 _EVERYTHING: Only = {}
 
@@ -59,7 +56,10 @@ class Reader:
         self._lazy = lazy
         self._source = source if lazy else None
         self._filter = dict(filter or {})
-        self._only = _tree([only] if isinstance(only, str) else only)
+        paths = [only] if isinstance(only, str) else list(only or ())
+        self._only = _tree(paths)
+        # No path at all is nothing to read; a path without names is the first group.
+        self._nothing = only is not None and not any(paths)
 
     def read(self, item: Any, name: str = "") -> Any:
         """Return the value of a low-level identifier, which has that name."""
@@ -71,6 +71,8 @@ class Reader:
 
     def _struct(self, group: Any, name: str, only: Only) -> Struct:
         made = Struct()
+        if self._nothing:
+            return made
         for one in self._kept(group, name, only):
             # Nothing in it is left to convert.
             dict.__setitem__(made, one, self._member(group, one, only.get(one, _EVERYTHING)))
@@ -135,7 +137,8 @@ class Reader:
 
     def _scalar(self, item: Any, kind: int) -> Any:
         if _flag(item, b"is_ndarray"):
-            return LazyArray(item) if self._lazy else whole_array(item)
+            # An array without dimensions: NumPy's scalar.
+            return whole_array(item)[()]
         value: Any = _elements(item)[()]
         if kind == h5t.STRING:
             if _flag(item, b"is_none"):
@@ -146,7 +149,7 @@ class Reader:
             return value.decode() if isinstance(value, bytes) else value
         if kind == h5t.OPAQUE and isinstance(value, np.void):
             return value.tobytes()
-        return value.item() if value.dtype.name in _PLAIN_SCALARS else value
+        return value.item() if value.dtype.kind in "biufc" else value
 
 
 def _flag(item: Any, key: bytes) -> bool:
@@ -164,12 +167,15 @@ def _flag(item: Any, key: bytes) -> bool:
     return bool(found.any())
 
 
-def _tree(paths: Iterable[str] | None) -> Only:
+def _tree(paths: Iterable[str]) -> Only:
     """Return what to read as nested dictionaries of names; an empty one stands for everything."""
     tree: Only = {}
     whole: list[tuple[Only, str]] = []
-    for path in paths or ():
-        *above, last = [part for part in path.split("/") if part]
+    for path in paths:
+        parts = [part for part in path.split("/") if part]
+        if not parts:
+            continue
+        *above, last = parts
         branch = tree
         for part in above:
             branch = branch.setdefault(part, {})
@@ -202,7 +208,11 @@ def _elements(item: Any) -> Any:
 def _decoded(item: Any) -> Any:
     """Return the elements of a dataset, texts as objects of type `str`."""
     found = _elements(item)
-    if found.dtype.kind != "O" and not (found.dtype.kind == "S" and _flag(item, b"is_str")):
+    is_text = _flag(item, b"is_str") or _flag(item, TEXTS.encode())
+    if found.dtype.kind != "O" and not (found.dtype.kind == "S" and is_text):
+        return found
+    if not is_text and _flag(item, b"is_tuple"):
+        # The older package wrote and reads tuples of texts so.
         return found
     texts: Any = np.empty(found.shape, object)
     texts.flat = [one.decode() if isinstance(one, bytes) else one for one in found.flat]
@@ -236,6 +246,9 @@ def _levelled(array: Any, levels: str) -> Any:
     if not levels:
         return array
     kind = tuple if levels[0] == "t" else list
+    if levels[0] == "t" and array.ndim > 1 and array.dtype.kind in "biufc":
+        # As in the older package rows of a tuple are arrays, with which programs compute.
+        return tuple(array)
     if set(levels) == {"l"} and len(levels) == array.ndim and array.dtype.kind not in "mM":
         return array.tolist()
     if array.ndim == 1 and array.dtype.kind not in "mM":

@@ -2,8 +2,8 @@
 
 A dictionary becomes a group, a list of dictionaries a group whose members are numbered, the rest datasets with flags
 that say what they were. `plan` looks at all values before the first one is written, so that one which cannot
-be stored leaves the file as it was. The layout is the older package's (protocol 0.1), which ignores the two attributes
-that are ours: ``levels`` and ``literals``.
+be stored leaves the file as it was. The layout is the older package's (protocol 0.1), which ignores the attributes
+that are ours: ``levels``, ``literals`` and ``is_texts``.
 
 Flags are written through h5py's low-level interface: a file of 10,000 groups has hundreds of thousands of them, and it
 takes 7 µs for one instead of 35.
@@ -29,6 +29,9 @@ PROTOCOL = "0.1"
 
 FLAGS = ("is_ndarray", "is_list", "is_tuple", "is_str", "is_bytes", "is_none")
 
+TEXTS = "is_texts"
+"""The flag of ours for tuples and arrays of texts: of those the older package opens none that has ``is_str``."""
+
 TEXT = h5py.string_dtype("utf-8")
 
 _SCALAR = h5s.create(h5s.SCALAR)
@@ -48,13 +51,18 @@ class Group:
         Its members, by name.
     length : int, optional
         How many dictionaries it lists; None for a dictionary.
+    is_path : bool
+        Whether it only leads to its members, whose names have slashes: others in the group stay.
     """
 
-    __slots__ = ("length", "members")
+    __slots__ = ("is_path", "length", "members")
 
-    def __init__(self, members: dict[str, Node], length: int | None = None) -> None:
+    def __init__(
+        self, members: dict[str, Node], length: int | None = None, *, is_path: bool = False
+    ) -> None:
         self.members = members
         self.length = length
+        self.is_path = is_path
 
 
 class Leaf:
@@ -65,7 +73,7 @@ class Leaf:
     data : ndarray or h5py.Dataset
         Its elements; those of a dataset are read when it is written.
     *flags : str
-        What the value was, of `FLAGS`.
+        What the value was, of `FLAGS` and `TEXTS`.
     levels : str, optional
         What each level of a nested list was, ``l`` or ``t``, where that is not the same for all dimensions.
     literals : ndarray, optional
@@ -120,15 +128,35 @@ def plan(value: Any, path: str, name: str) -> Node:
 
 def plan_members(content: Mapping[str, Any], path: str) -> dict[str, Node]:
     """Return what to write for the members of a group that lies at a path; see `plan`."""
-    return {_checked(key, path): plan(item, f"{path}/{key}", key) for key, item in content.items()}
+    members: dict[str, Node] = {}
+    for key, item in content.items():
+        *above, name = _parts(key, path)
+        inside, place = members, path
+        for part in above:
+            place = f"{place}/{part}"
+            group = inside.setdefault(part, Group({}, is_path=True))
+            if not isinstance(group, Group):
+                raise ValueError(f"{path}/{key} cannot be stored: {place} is a value, not a group")
+            inside = group.members
+        made = plan(item, f"{place}/{name}", name)
+        there = inside.get(name)
+        if isinstance(there, Group):
+            # Members of it came before, by names with slashes.
+            if not isinstance(made, Group):
+                raise ValueError(f"{path}/{key} cannot be stored: it is a group already")
+            made.members = {**there.members, **made.members}
+        inside[name] = made
+    return members
 
 
-def _checked(name: object, path: str) -> str:
+def _parts(name: object, path: str) -> list[str]:
+    """Return the names of the groups that a member's name leads through, and its own."""
     if not isinstance(name, str):
         raise TypeError(f"{path or '/'}: names of members are texts, not {name!r}")
-    if not name or "/" in name or "\0" in name or name == ".":
-        raise ValueError(f"{path or '/'}: a member cannot be called {name!r}: a slash parts groups")
-    return str(name)
+    parts = [str(part) for part in name.split("/") if part]
+    if not parts or "\0" in name or "." in parts:
+        raise ValueError(f"{path or '/'}: a member cannot be called {name!r}")
+    return parts
 
 
 def _refused(path: str, value: object, reason: str = "") -> TypeError:
@@ -148,7 +176,7 @@ def _leaf(value: Any, path: str) -> Leaf:
     if isinstance(value, (list, tuple)):
         return _list_leaf(value, path)
     if isinstance(value, h5py.Dataset):
-        kinds = ("is_ndarray", "is_str") if _is_text(value.dtype) else ("is_ndarray",)
+        kinds = ("is_ndarray", TEXTS) if _is_text(value.dtype) else ("is_ndarray",)
         return Leaf(value, *kinds)
     if isinstance(value, np.ma.MaskedArray):
         raise _refused(path, value, "fill in what is masked first")
@@ -183,7 +211,7 @@ def _array(array: np.ndarray[Any, Any], path: str) -> tuple[Any, ...]:
     if kind in "biufcS":
         return (array,)
     if kind in "UT" or (kind == "O" and all(isinstance(one, str) for one in array.flat)):
-        return _texts(array.astype(object)), "is_str"
+        return _texts(array.astype(object)), TEXTS
     if kind in "mM":
         return (array.astype(h5py.opaque_dtype(array.dtype)),)
     if kind == "V" and array.dtype.itemsize:
@@ -201,6 +229,7 @@ def _array(array: np.ndarray[Any, Any], path: str) -> tuple[Any, ...]:
 
 def _list_leaf(value: list[Any] | tuple[Any, ...], path: str) -> Leaf:
     flag = "is_tuple" if isinstance(value, tuple) else "is_list"
+    of_texts = TEXTS if isinstance(value, tuple) else "is_str"
     try:
         array = np.asarray(value)
     except ValueError:
@@ -217,7 +246,7 @@ def _list_leaf(value: list[Any] | tuple[Any, ...], path: str) -> Leaf:
         return Leaf(_array(array, path)[0], flag, levels=levels)
     leaves = [one.item() if isinstance(one, np.generic) else one for one in objects.flat]
     if all(isinstance(one, str) for one in leaves):
-        return Leaf(_texts(leaves).reshape(objects.shape), flag, "is_str", levels=levels)
+        return Leaf(_texts(leaves).reshape(objects.shape), flag, of_texts, levels=levels)
     if array.dtype.kind == "S" and all(isinstance(one, bytes) for one in leaves):
         if any(one.endswith(b"\0") for one in leaves):
             raise _refused(path, value, "bytes in it end with a zero, which would be lost")
@@ -225,7 +254,7 @@ def _list_leaf(value: list[Any] | tuple[Any, ...], path: str) -> Leaf:
     for one in leaves:
         if not isinstance(one, (str, bool, int, float, complex, type(None))):
             raise _refused(path, value, f"it holds a value of type {type(one).__name__}")
-    return _mixed(leaves, objects.shape, flag, levels)
+    return _mixed(leaves, objects.shape, (flag, of_texts), levels)
 
 
 def _may_be_rounded(array: np.ndarray[Any, Any]) -> bool:
@@ -233,14 +262,13 @@ def _may_be_rounded(array: np.ndarray[Any, Any]) -> bool:
     return not bool((np.abs(array) < 2.0**53).all())
 
 
-def _mixed(leaves: list[Any], shape: tuple[int, ...], flag: str, levels: str) -> Leaf:
+def _mixed(leaves: list[Any], shape: tuple[int, ...], flags: tuple[str, ...], levels: str) -> Leaf:
     """Store a list of texts, numbers and None as texts, as the older package has them; ours knows what they were."""
     texts = [one if isinstance(one, str) else repr(one) for one in leaves]
     literals = np.array([not isinstance(one, str) for one in leaves])
     return Leaf(
         _texts(texts).reshape(shape),
-        flag,
-        "is_str",
+        *flags,
         levels=levels,
         literals=literals.reshape(shape),
     )
@@ -267,6 +295,12 @@ def mark_root(file: Any) -> None:
     file.attrs["is_array"] = False
 
 
+def mark_member_group(group: Any) -> None:
+    """Give a group that was made by other means the attribute that groups have."""
+    if not h5a.exists(group, b"is_array"):
+        _set_flag(group, b"is_array", False)
+
+
 def write_members(parent: Any, members: dict[str, Node], *, merge: bool) -> None:
     """Write members into a group.
 
@@ -282,7 +316,9 @@ def write_members(parent: Any, members: dict[str, Node], *, merge: bool) -> None
     for name, node in members.items():
         key = name.encode()
         if key in parent:
-            if merge and _merged(parent, key, node):
+            if (merge or (isinstance(node, Group) and node.is_path)) and _merged(
+                parent, key, node, merge=merge
+            ):
                 continue
             parent.unlink(key)
         _create(parent, key, node, merge=merge)
@@ -298,12 +334,15 @@ def _create(parent: Any, key: bytes, node: Node, *, merge: bool) -> None:
     write_members(made, node.members, merge=merge)
 
 
-def _merged(parent: Any, key: bytes, node: Node) -> bool:
+def _merged(parent: Any, key: bytes, node: Node, *, merge: bool) -> bool:
     """Put a member in place of the one that is there, as far as it fits; tell whether it did."""
     there = h5py.h5o.open(parent, key)
     if isinstance(node, Group):
         if not isinstance(there, h5g.GroupID):
             return False
+        if node.is_path:
+            write_members(there, node.members, merge=merge)
+            return True
         attributes = h5py.AttributeManager(h5py.Group(there))
         is_list = bool(attributes.get("is_array"))
         if node.length is not None and not is_list:
@@ -318,6 +357,12 @@ def _merged(parent: Any, key: bytes, node: Node) -> bool:
     if not isinstance(there, h5d.DatasetID):
         return False
     data = _data(node)
+    if _fills(node, data, there):
+        # HDF5 keeps what does not fit into whole numbers at their limits, where NumPy would let it wrap round.
+        is_whole = there.dtype.kind in "iu" and data.dtype.kind in "iuf"
+        number = data if is_whole else data.astype(there.dtype)
+        there.write(h5s.ALL, h5s.ALL, np.full(there.shape, number))
+        return True
     same = there.shape == data.shape and there.dtype == data.dtype
     if not same or bool(_is_text(there.dtype)) != bool(_is_text(data.dtype)):
         return False
@@ -326,6 +371,16 @@ def _merged(parent: Any, key: bytes, node: Node) -> bool:
     _unmark(there)
     _mark_dataset(there, node)
     return True
+
+
+def _fills(leaf: Leaf, data: np.ndarray[Any, Any], there: Any) -> bool:
+    """Tell whether a member is a number, and what is there an array of numbers that hold it."""
+    if leaf.flags or data.dtype.kind not in "biufc" or not there.shape:
+        return False
+    kinds = "biufc" if data.dtype.kind != "c" else "c"
+    flags = h5py.Dataset(there).attrs
+    is_array = not (flags.get("is_list") or flags.get("is_tuple"))
+    return is_array and there.dtype.kind in kinds
 
 
 def _last_number(names: Iterable[str | bytes]) -> int:
@@ -337,7 +392,7 @@ def _last_number(names: Iterable[str | bytes]) -> int:
 
 def _data(leaf: Leaf) -> np.ndarray[Any, Any]:
     data = leaf.data[()] if isinstance(leaf.data, h5py.Dataset) else leaf.data
-    if isinstance(leaf.data, h5py.Dataset) and "is_str" in leaf.flags:
+    if isinstance(leaf.data, h5py.Dataset) and TEXTS in leaf.flags:
         return _texts(leaf.data.asstr()[()])
     return np.asarray(data, order="C")
 
@@ -354,6 +409,8 @@ def _create_dataset(parent: Any, key: bytes, leaf: Leaf, link: Any) -> None:
 def _mark_dataset(dataset: Any, leaf: Leaf) -> None:
     for flag in FLAGS:
         _set_flag(dataset, flag.encode(), flag in leaf.flags)
+    if TEXTS in leaf.flags:
+        _set_flag(dataset, TEXTS.encode(), True)
     extra = {"levels": leaf.levels or None, "literals": leaf.literals}
     for name, value in extra.items():
         if value is not None:
@@ -361,7 +418,8 @@ def _mark_dataset(dataset: Any, leaf: Leaf) -> None:
 
 
 def _unmark(item: Any) -> None:
-    for key in (*(flag.encode() for flag in FLAGS), b"levels", b"literals", b"is_array"):
+    ours = (TEXTS.encode(), b"levels", b"literals", b"is_array")
+    for key in (*(flag.encode() for flag in FLAGS), *ours):
         if h5a.exists(item, key):
             h5a.delete(item, key)
 

@@ -46,15 +46,22 @@ class HDF5:
         In place of a file name: the file is ``<project>-<ParameterInCamelCase>.h5``.
     version : int, optional
         From 1 on it goes into that name, with five digits. Without it writing takes the first version that there is
-        no file of, reading and appending the last that there is.
+        no file of, reading and ``r+`` the last that there is, which -1 stands for in every mode.
+    version_start : int
+        The first version that is tried for a new file.
     extension : str
         The end of that name.
     mode : str
         ``r`` to read; ``w`` to write a new file, in place of one that is there; ``x`` the same where none is; ``a`` to
         write to one, new or not; ``r+`` to write to one that is there.
+    **others
+        Keywords that it does not know are ignored, here and in the other functions and methods of this module: programs
+        pass those of their own ``load`` and ``dump`` on.
 
     Raises
     ------
+    RuntimeError
+        Nothing names the file.
     FileNotFoundError
         There is no such file to read.
     FileExistsError
@@ -84,8 +91,10 @@ class HDF5:
         project_name: str | None = None,
         parameter: str | None = None,
         version: int | None = None,
+        version_start: int = 0,
         extension: str = ".h5",
         mode: str = "r",
+        **others: Any,
     ) -> None:
         if mode not in MODES:
             raise ValueError(
@@ -98,6 +107,7 @@ class HDF5:
             project_name=project_name,
             parameter=parameter,
             version=version,
+            version_start=version_start,
             extension=extension,
         )
         self._opened = open_named(name, self._mode)
@@ -119,14 +129,16 @@ class HDF5:
         """The open `h5py.File`; until a new file is complete it lies beside its place."""
         return self._opened.file
 
-    def dump(self, content: Mapping[str, Any]) -> None:
+    def dump(self, content: Mapping[str, Any], **others: Any) -> None:
         """Write members; those of the same name that are there are replaced.
 
         Parameters
         ----------
         content : mapping of str to object
             The members: numbers, texts, bytes, None, arrays, lists and tuples of these, dictionaries, and lists of
-            dictionaries.
+            dictionaries. A slash in a name leads into a group.
+        **others
+            Ignored.
 
         Raises
         ------
@@ -137,16 +149,18 @@ class HDF5:
         """
         self._write(content, merge=False)
 
-    def append(self, content: Mapping[str, Any]) -> None:
+    def append(self, content: Mapping[str, Any], **others: Any) -> None:
         """Add members, or overwrite them in place; the others in the same groups stay.
 
-        Items of a list overwrite those of the same number. To add some, name them:
-        ``{"shots": {"shots_00000007": {...}}}``.
+        A number fills an array that has its name. Items of a list overwrite those of the same number. To add some, name
+        them: ``{"shots": {"shots_00000007": {...}}}``.
 
         Parameters
         ----------
         content : mapping of str to object
             See `dump`.
+        **others
+            Ignored.
 
         Raises
         ------
@@ -160,6 +174,7 @@ class HDF5:
         lazy: bool = True,
         filter: Mapping[str, Any] | None = None,
         only: str | Iterable[str] | None = None,
+        **others: Any,
     ) -> Struct:
         """Read the members.
 
@@ -172,7 +187,10 @@ class HDF5:
             For groups, by name, the members to keep: names, or numbers of a list's items: ``{"shots": [0, 7]}``. What
             there is not is left out.
         only : str or iterable of str, optional
-            The members to read, the others are left out; a path goes into groups: ``["space/shape"]``.
+            The members to read, the others are left out; a path goes into groups: ``["space/shape"]``. An empty list
+            reads none.
+        **others
+            Ignored.
 
         Returns
         -------
@@ -255,21 +273,23 @@ def rm(*args: Any, **kwargs: Any) -> None:
     name = named(*args, **kwargs)
     found = name.to_read()
     if found is None:
-        raise FileNotFoundError(f"there is no file {name.describe()}")
+        raise name.missing()
     os.remove(found)
 
 
-def write(name: str | os.PathLike[str], content: Any, group: Any = None) -> None:
+def write(name: str | os.PathLike[str], content: Any, group: Any = None, **others: Any) -> None:
     """Write a new file in one step, or one member into a group of an open file.
 
     Parameters
     ----------
     name : str or path
-        The file; with a group, the member.
+        The file; with a group, the member, or ``/`` for the group itself.
     content : object
         The members of the file; with a group, the member's value.
     group : h5py.Group, optional
         The group to write to.
+    **others
+        Ignored.
 
     Raises
     ------
@@ -279,7 +299,7 @@ def write(name: str | os.PathLike[str], content: Any, group: Any = None) -> None
     _write_one(name, content, group, "w")
 
 
-def append(name: str | os.PathLike[str], content: Any, group: Any = None) -> None:
+def append(name: str | os.PathLike[str], content: Any, group: Any = None, **others: Any) -> None:
     """Add to a file in one step, or to a member of a group of an open file; see `write` and `HDF5.append`."""
     _write_one(name, content, group, "a")
 
@@ -289,8 +309,14 @@ def _write_one(name: str | os.PathLike[str], content: Any, group: Any, mode: str
         with HDF5(name, mode=mode) as file:
             (file.dump if mode == "w" else file.append)(content)
         return
-    member = os.fspath(name)
-    planned = encoding.plan_members({member: content}, group.name.rstrip("/"))
+    path, member = group.name.rstrip("/"), os.fspath(name)
+    if member == "/" and not isinstance(content, Mapping):
+        kind = type(content).__name__
+        raise TypeError(f"{path or '/'}: a group holds a dictionary of values, not a {kind}")
+    members = content if member == "/" else {member: content}
+    planned = encoding.plan_members(members, path)
+    if member == "/":
+        encoding.mark_member_group(group.id)
     encoding.write_members(group.id, planned, merge=mode == "a")
 
 
@@ -299,6 +325,7 @@ def read(
     lazy: bool | None = None,
     filter: Mapping[str, Any] | None = None,
     only: str | Iterable[str] | None = None,
+    **others: Any,
 ) -> Any:
     """Read a file in one step, or a group or dataset of an open file.
 
@@ -311,6 +338,8 @@ def read(
         closed when the last of its arrays has gone.
     filter, only
         See `HDF5.load`.
+    **others
+        Ignored.
 
     Returns
     -------

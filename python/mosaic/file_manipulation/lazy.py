@@ -105,8 +105,8 @@ def _filling(name: str) -> Callable[..., Any]:
 for _name in (
     *("__contains__", "__copy__", "__delitem__", "__dir__", "__eq__", "__getitem__", "__ior__"),
     *("__iter__", "__len__", "__ne__", "__or__", "__reduce_ex__", "__repr__", "__reversed__"),
-    *("__ror__", "__setitem__", "__str__", "clear", "copy", "get", "items", "keys", "pop"),
-    *("popitem", "setdefault", "update", "values"),
+    *("__ror__", "__setitem__", "__str__", "copy", "get", "items", "keys", "pop", "update"),
+    "values",
 ):
     setattr(LazyStruct, _name, _filling(_name))
 del _name

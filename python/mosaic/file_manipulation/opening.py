@@ -5,6 +5,7 @@ Until `Opened.publish` nothing is at that place, or the file that was there befo
 
 from __future__ import annotations
 
+import errno
 import os
 
 from mosaic.file_manipulation.lazy import Source, open_file
@@ -72,9 +73,8 @@ class Opened:
         while not _moved(beside, self.name):
             name = self._unused()
             if name == self.name:
-                raise FileExistsError(
-                    f"somebody else has made {name} meanwhile; what was written here is in {beside}"
-                )
+                text = f"another writer has made the file meanwhile; what was written here is in {beside}"
+                raise FileExistsError(errno.EEXIST, text, name)
             # The next version.
             self.name = name
 
@@ -123,11 +123,13 @@ def open_named(name: FileName, mode: str) -> Opened:
     """Open a file for one of the values of `MODES`, a new one beside its place."""
     if mode in {"w", "x"}:
         return _open_new(name, mode)
+    if mode == "a" and name.any_version:
+        return _open_new(name, "x")
     found = name.to_read()
     if found is None:
         if mode == "a":
             return _open_new(name, "x")
-        raise FileNotFoundError(f"there is no file {name.describe()}")
+        raise name.missing()
     return Opened(found, open_file(found, found, mode))
 
 
@@ -137,13 +139,15 @@ def _open_new(naming: FileName, mode: str) -> Opened:
     folder, base = os.path.split(place)
     there = os.path.lexists(place)
     if os.path.isdir(place):
-        raise IsADirectoryError(f"{name} cannot be written: it is a folder")
+        raise IsADirectoryError(errno.EISDIR, "it cannot be written: it is a folder", name)
     if there and mode == "x":
-        raise FileExistsError(f"there is a file {name} already: mode='w' writes in its place")
+        text = "there is a file already: mode='w' writes in its place"
+        raise FileExistsError(errno.EEXIST, text, name)
     if there and not os.access(place, os.W_OK):
-        raise PermissionError(f"{name} may not be written to")
+        raise PermissionError(errno.EACCES, "the file may not be written to", name)
     if not os.path.isdir(folder):
-        raise FileNotFoundError(f"{name} cannot be written: there is no folder {folder}")
+        text = f"it cannot be written: there is no folder {folder}"
+        raise FileNotFoundError(errno.ENOENT, text, name)
     if there and not os.access(folder, os.W_OK):
         # Nothing can be made beside it.
         return Opened(name, open_file(name, name, mode))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from mosaic import _core
-from mosaic.errors import MosaicError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +30,9 @@ class Profiler:
 
     def __init__(self) -> None:
         self._last: tuple[Engine, str] | None = None
+        # The traces by name that this process has started and not stopped, and in which network.
+        self._traces: set[str] = set()
+        self._traced: Engine | None = None
 
     @property
     def recording(self) -> bool:
@@ -52,7 +54,7 @@ class Profiler:
         return None if path is None else str(path)
 
     def start(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Record from now on, unless that is done already.
+        """Record from now on, unless that is done already; without a runtime, from the start of the next one on.
 
         Parameters
         ----------
@@ -62,12 +64,10 @@ class Profiler:
         Returns
         -------
         str
-            The file that is being recorded.
+            The file that is being recorded; empty as long as there is no runtime.
 
         Raises
         ------
-        MosaicError
-            No runtime has been started.
         OSError
             The file cannot be made.
         """
@@ -75,7 +75,10 @@ class Profiler:
 
         from mosaic.runtime import recording
 
-        engine = _engine()
+        engine = _core.engine()
+        if engine is None:
+            recording.asked = True if path is None else os.fspath(path)
+            return ""
         current = self.path
         if current is not None:
             return current
@@ -96,16 +99,24 @@ class Profiler:
         from mosaic.runtime import recording
 
         engine, path = _core.engine(), self.path
+        recording.asked = None
+        self._traces.clear()
+        self._traced = None
         if engine is not None and path is not None:
             self._last = (engine, path)
             engine.record_profile(None)
             recording.tell_end(path)
 
-    def start_trace(self) -> None:
+    def start_trace(self, name: str | None = None) -> None:
         """Record the functions too that methods call, in all workers.
 
         It makes functions slower, short ones several times; what is short is only counted. Without a recording nothing
         happens, so that a program may say this whether it is run with a profile or not.
+
+        Parameters
+        ----------
+        name : str, optional
+            A name for `stop_trace`.
         """
         engine, path = _core.engine(), self.path
         if engine is None or path is None:
@@ -113,27 +124,41 @@ class Profiler:
 
             logger().debug("no profile is recorded: start_trace() does nothing")
             return
+        self._forget_others(engine)
+        if name is not None:
+            self._traces.add(name)
+            self._traced = engine
         engine.record_profile(path, True)
 
-    def stop_trace(self) -> None:
-        """Record no functions any more; calls are recorded as before. Without a trace nothing happens."""
+    def stop_trace(self, name: str | None = None) -> None:
+        """Record no functions any more; calls are recorded as before. Without a trace nothing happens.
+
+        Parameters
+        ----------
+        name : str, optional
+            Which trace has ended: functions are recorded as long as this process has others by name.
+        """
         engine = _core.engine()
+        self._forget_others(engine)
+        if name is None:
+            self._traces.clear()
+        else:
+            self._traces.discard(name)
+        if self._traces:
+            return
+        self._traced = None
         if engine is not None and engine.traced:
             engine.record_profile(self.path, False)
+
+    def _forget_others(self, engine: Engine | None) -> None:
+        """Forget the names of another network's traces."""
+        if self._traces and self._traced != engine:
+            self._traces.clear()
+            self._traced = None
 
     def __repr__(self) -> str:
         state = "off" if not self.recording else "tracing" if self.tracing else "recording"
         return f"<Profiler object at {id(self):#x}, {state}, path={self.path}>"
-
-
-def _engine() -> Engine:
-    engine = _core.engine()
-    if engine is None:
-        raise MosaicError(
-            "there is nothing to profile: no mosaic runtime runs in this process. Start one first, or with "
-            "mosaic.run(main, profile=True)"
-        )
-    return engine
 
 
 profiler = Profiler()

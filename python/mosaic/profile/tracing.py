@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from abc import ABC, abstractmethod
+from typing import overload
 
 from mosaic import _core
 
@@ -17,24 +18,34 @@ if TYPE_CHECKING:
     Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def skip_profile(function: Function) -> Function:
+@overload
+def skip_profile(function: Function, *, stop_trace: bool = False) -> Function: ...
+@overload
+def skip_profile(
+    function: None = None, *, stop_trace: bool = False
+) -> Callable[[Function], Function]: ...
+def skip_profile(function: Any = None, *, stop_trace: bool = False) -> Any:
     """Leave a function out of every trace, with whatever it calls; its time is its caller's.
 
     Parameters
     ----------
-    function : function
-        A Python function or method, plain or ``async``; as a decorator.
+    function : function, optional
+        A Python function or method, plain or ``async``; as a decorator, with brackets or without.
+    stop_trace : bool
+        Accepted for programs of mosaic 1.2: what the function calls is left out in any case.
 
     Returns
     -------
     function
-        The same one.
+        The same one; without one the decorator.
 
     Raises
     ------
     TypeError
         It is not written in Python.
     """
+    if function is None:
+        return skip_profile
     written = inspect.unwrap(function)
     code: CodeType | None = getattr(written, "__code__", None)
     if code is None:
@@ -51,6 +62,8 @@ class _Mark(ABC):
     def __call__(self, function: Any = None) -> Any:
         if function is None:
             return self
+        if isinstance(function, str):
+            return self._by_name(function)
         if not callable(function):
             raise TypeError(f"{self!r} marks functions and blocks, not {function!r}")
         if inspect.iscoroutinefunction(function):
@@ -68,6 +81,10 @@ class _Mark(ABC):
                 return function(*args, **kwargs)
 
         return marked
+
+    def _by_name(self, name: str) -> Self:
+        """Return the mark for a trace of that name."""
+        return self
 
     @abstractmethod
     def __enter__(self) -> Self: ...
@@ -99,13 +116,18 @@ class _NoProfiler(_Mark):
 class _UseTrace(_Mark):
     """Records the functions that run within a block or a function, if a profile is recorded.
 
-    ``with use_trace:``, ``with use_trace():``, ``@use_trace``, ``@use_trace()``. In a method it concerns the call that
-    runs it, elsewhere the methods of all workers, as `Profiler.start_trace` does.
+    ``with use_trace:``, ``with use_trace():``, ``@use_trace``, ``@use_trace()``; and ``use_trace("name")`` in the place
+    of each. In a method it concerns the call that runs it, elsewhere the methods of all workers, as
+    `Profiler.start_trace` does.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str | None = None) -> None:
+        self._name = name
         # What each entry began, the last one last. Blocks within blocks of one thread end in turn.
         self._begun: list[str] = []
+
+    def _by_name(self, name: str) -> Self:
+        return type(self)(name)
 
     def __enter__(self) -> Self:
         from mosaic.profile.switch import profiler
@@ -114,7 +136,7 @@ class _UseTrace(_Mark):
         engine = _core.engine()
         if engine is not None and engine.profile is not None and not engine.traced:
             if engine.call_is_running() is None:
-                profiler.start_trace()
+                profiler.start_trace(self._name)
                 begun = "everywhere"
             elif engine.trace_here():
                 begun = "here"
@@ -128,12 +150,12 @@ class _UseTrace(_Mark):
         begun = self._begun.pop()
         engine = _core.engine()
         if begun == "everywhere":
-            profiler.stop_trace()
+            profiler.stop_trace(self._name)
         elif begun == "here" and engine is not None:
             engine.end_trace_here()
 
     def __repr__(self) -> str:
-        return "use_trace"
+        return "use_trace" if self._name is None else f"use_trace({self._name!r})"
 
 
 no_profiler = _NoProfiler()

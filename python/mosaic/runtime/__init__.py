@@ -11,6 +11,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+# Where some modules of mosaic 1.2 lie.
+__path__ = [*__path__, f"{__path__[0]}/../compat/homes/runtime"]
+
 _HOMES = {
     "Head": "roles",
     "LeastLoaded": "strategy",
@@ -24,6 +27,8 @@ _HOMES = {
     "Worker": "roles",
     "monitor_strategies": "strategy",
 }
+
+_MODULES = frozenset({"head", "monitor", "node", "runtime", "strategies", "warehouse", "worker"})
 
 __all__ = list(_HOMES)
 
@@ -46,9 +51,11 @@ sys.modules[__name__].__class__ = _CallableModule
 
 def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
-    if home is None:
+    if home is None and name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
     from importlib import import_module
 
+    if home is None:
+        return import_module(f"{__name__}.{name}")
     value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
     return value

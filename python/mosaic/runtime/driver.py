@@ -20,15 +20,18 @@ if TYPE_CHECKING:
     from mosaic.runtime.runtime import Runtime
 
 
-def init(*, asyncio_loop: asyncio.AbstractEventLoop | None = None, **options: Any) -> Head:
+def init(*args: Any, **options: Any) -> Runtime:
     """Start the runtime; for synchronous scripts too, where tasks are waited for with ``task.wait()``.
+
+    Where a runtime runs already, it is returned, if it is as the options ask.
 
     Parameters
     ----------
-    asyncio_loop : AbstractEventLoop, optional
-        Accepted and not needed: the running loop is always found.
+    *args
+        Options by position, as old programs give them: ``init("head")``.
     **options
         See `mosaic.runtime.head.start`: ``num_workers``, ``num_threads``, ``monitor_strategy``, ``log_level``, ….
+        ``asyncio_loop`` is the event loop that `Runtime.get_event_loop` gives where none runs.
 
     Returns
     -------
@@ -37,9 +40,32 @@ def init(*, asyncio_loop: asyncio.AbstractEventLoop | None = None, **options: An
     Raises
     ------
     MosaicError
-        A runtime runs here already.
+        A runtime runs here already, started with other options.
+    TypeError
+        There is no such option.
     """
-    return head.start(**options)
+    if len(args) > len(head.POSITIONS):
+        raise TypeError(f"mosaic.init takes at most {len(head.POSITIONS)} options by position")
+    for name, value in zip(head.POSITIONS, args, strict=False):
+        if name in options:
+            raise TypeError(f"mosaic.init got {name} twice: by position and as a keyword")
+        options[name] = value
+    running = current()
+    if running is not None:
+        head.refuse_unknown(options)
+        _check_agreement(running, options, "mosaic.stop()")
+        return running
+    return _start(options)
+
+
+def _start(options: dict[str, Any]) -> Head:
+    """Start the runtime, and remember what was asked for."""
+    global _asked
+    loop = options.pop("asyncio_loop", None)
+    started = head.start(**options)
+    started.use_event_loop(loop)
+    _asked = started, options
+    return started
 
 
 def stop(*_: object, **__: object) -> None:
@@ -71,7 +97,8 @@ def run(
     main : callable
         A coroutine function, or a plain one, which uses ``task.wait()``; takes the runtime.
     *args
-        Further arguments of main.
+        Further arguments of main. Old programs give the type of the runtime here, ``"head"``: a main that takes one
+        argument does not get it.
     asyncio_loop : AbstractEventLoop, optional
         The loop to run on; it is left open. Default is a new one.
     **options
@@ -99,7 +126,9 @@ def run(
         raise MosaicError(
             "mosaic.run() starts an event loop, but one runs already: use 'await mosaic.interactive(\"on\")'"
         )
-    started = head.start(**options)
+    if args == ("head",) and _takes_one_argument(main):
+        args = ()
+    started = _start({**options, "asyncio_loop": asyncio_loop})
     grace: float | None = None
     try:
         if is_coroutine_function(main):
@@ -115,6 +144,22 @@ def run(
         raise
     finally:
         head.stop(grace)
+
+
+def _takes_one_argument(function: Callable[..., Any]) -> bool:
+    """Tell whether a function can be called with one argument and not with two."""
+    from inspect import signature
+
+    try:
+        found = signature(function)
+        found.bind(None)
+    except (TypeError, ValueError):
+        return False
+    try:
+        found.bind(None, None)
+    except TypeError:
+        return True
+    return False
 
 
 async def _call(main: Callable[..., Any], started: Runtime, args: tuple[Any, ...]) -> Any:
@@ -151,13 +196,13 @@ class Session:
         self._options = options
 
     def __enter__(self) -> Runtime:
-        return init(**self._options)
+        return _start(dict(self._options))
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         head.stop(_grace(kind))
 
     async def __aenter__(self) -> Runtime:
-        started: Runtime = await _off_loop(lambda: init(**self._options))
+        started: Runtime = await _off_loop(lambda: _start(dict(self._options)))
         display.attend()
         return started
 
@@ -220,28 +265,25 @@ async def interactive(switch: str = "on", **options: Any) -> Runtime | None:
     ``runtime = await mosaic.interactive("on", num_workers=2)`` in the first cell, and in the last one
     ``await mosaic.interactive("off")``.
     """
-    global _asked
     if switch not in {"on", "off"}:
         raise ValueError(f"mosaic.interactive takes 'on' or 'off', not {switch!r}")
     if switch == "off":
-        _asked = None
         await _off_loop(head.stop)
         return None
     running = current()
     if running is not None:
-        _check_agreement(running, options)
+        _check_agreement(running, options, "'await mosaic.interactive(\"off\")'")
         return running
-    started: Runtime = await _off_loop(lambda: init(**{"mode": "interactive", **options}))
+    started: Runtime = await _off_loop(lambda: _start({"mode": "interactive", **options}))
     display.attend()
-    _asked = started, options
     return started
 
 
 _asked: tuple[Runtime, dict[str, Any]] | None = None
-"""The runtime that `interactive` started, and with which options."""
+"""The runtime that was started here last, and with which options."""
 
 
-def _check_agreement(running: Runtime, options: dict[str, Any]) -> None:
+def _check_agreement(running: Runtime, options: dict[str, Any], stop: str) -> None:
     """Refuse options that are not those of the runtime that runs; what is not given is left as it is."""
     from inspect import signature
 
@@ -253,10 +295,12 @@ def _check_agreement(running: Runtime, options: dict[str, Any]) -> None:
         f"{name}={known.get(name)!r} instead of {value!r}"
         for name, value in options.items()
         # What was asked may differ from what there is: a worker has died, or a launcher's word counts for more.
-        if value not in (None, known.get(name), asked.get(name)) and name != "timeout"
+        if name not in head.NOT_COMPARED
+        and value is not False
+        and value not in (None, known.get(name), asked.get(name))
     ]
     if others:
         raise MosaicError(
             f"a mosaic runtime runs here already, with {', '.join(others)}: "
-            "'await mosaic.interactive(\"off\")' stops it, then start it anew"
+            f"{stop} stops it, then start it anew"
         )

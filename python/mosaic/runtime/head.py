@@ -12,12 +12,13 @@ from mosaic import _core
 from mosaic.comms import import_locks, preload
 from mosaic.core import network, placement
 from mosaic.core import seam as _seam  # noqa: F401 - tells the core what to work with
-from mosaic.errors import MosaicError
-from mosaic.runtime import display, lanes, notices, recording
+from mosaic.errors import MosaicError, TooFewWorkersError
+from mosaic.runtime import display, lanes, notices, recording, surroundings
 from mosaic.runtime.current import set_current
 from mosaic.runtime.launched import VARIABLE, find
 from mosaic.runtime.roles import Head
 from mosaic.runtime.strategy import LeastLoaded, RoundRobin, resolve
+from mosaic.utils import logger
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,8 +54,37 @@ _COMMAND = (
     "from mosaic.runtime.worker import main; main()"
 )
 
+POSITIONS = (
+    "runtime_type",
+    "runtime_indices",
+    "address",
+    "port",
+    "parent_id",
+    "parent_address",
+    "parent_port",
+    "monitor_address",
+    "monitor_port",
+    "pubsub_port",
+    "num_workers",
+    "num_threads",
+    "mode",
+    "reuse_head",
+    "monitor_strategy",
+    "log_level",
+    "profile",
+    "node_list",
+    "timeout",
+    "asyncio_loop",
+    "dump_init",
+    "wait",
+    "runtime_uid",
+    "local_warehouse_uid",
+)
+"""The options of old programs, which may give them by position."""
+
 _ACCEPTED = frozenset(
     [
+        "num_nodes",
         "runtime_type",
         "runtime_indices",
         "address",
@@ -74,6 +104,9 @@ _ACCEPTED = frozenset(
     ]
 )
 """Keywords of old programs that mean nothing to a network on one machine."""
+
+NOT_COMPARED = _ACCEPTED | {"timeout", "asyncio_loop"}
+"""Options that say nothing of the runtime that runs."""
 
 _lock = threading.Lock()
 
@@ -106,11 +139,13 @@ def start(
     num_threads : int, optional
         Threads that a worker's numerical libraries may use. Default 1.
     mode : str, optional
-        How the network came to be, as `Runtime.mode` tells it. Default is ``local``, under `mrun` ``cluster``.
+        How the network came to be, as `Runtime.mode` tells it. Default is ``local``, under `mrun` what that says.
     monitor_strategy : str, MonitorStrategy
         Where new tesserae go: ``round-robin``, ``least-loaded``, or a program's own.
     log_level : str, optional
-        ``debug``, ``perf``, ``info``, ``warning`` or ``error``.
+        The lowest level that is shown, of what the program logs by `mosaic.logger` and, where it has no handlers of its
+        own, of what libraries log: ``debug``, ``perf``, ``info``, ``warning`` or ``error``. Default is
+        ``MOSAIC_LOG_LEVEL``, or ``perf``, just below ``info``.
     timeout : float, optional
         Seconds in which the workers have to take part. Default 60.
     max_pending : int
@@ -133,12 +168,12 @@ def start(
     ------
     MosaicError
         A runtime runs here already, the workers could not start, or those of `mrun` belong to another program.
-    TimeoutError
+    TooFewWorkersError
         They did not start in time.
+    TypeError
+        There is no such option.
     """
-    unknown = others.keys() - _ACCEPTED
-    if unknown:
-        raise TypeError(f"mosaic.init has no option {', '.join(sorted(unknown))}")
+    refuse_unknown(others)
     asked_threads = None if num_threads is None else _positive("num_threads", num_threads)
     asked_workers = None if num_workers is None else _positive("num_workers", num_workers)
     strategy = resolve(monitor_strategy)
@@ -155,6 +190,7 @@ def start(
 
         def begin(launched: Launched | None) -> tuple[Engine, _Settings]:
             settings = _settle(launched, asked_workers, asked_threads, log_level)
+            logger.begin(settings.log_level)
             environment = _environment(settings)
             if cells is not None:
                 environment["MOSAIC_MARK_OUTPUT"] = "1"
@@ -180,9 +216,11 @@ def start(
             except MosaicError as error:
                 if launched is None or launched.named:
                     raise
+                logger.end()
                 launched.give_up(error)
                 engine, settings = begin(None)
         except BaseException:
+            logger.end()
             if recorded is not None:
                 recording.discard(recorded)
             raise
@@ -191,16 +229,44 @@ def start(
     preload.publish_in(engine.directory)
     display.follow(cells, engine)
     notices.watch(engine)
+    limit = START_TIMEOUT if timeout is None else timeout
     try:
-        engine.wait_ready(settings.workers, START_TIMEOUT if timeout is None else timeout)
+        engine.wait_ready(settings.workers, limit)
+    except TimeoutError:
+        found = len(network.workers())
+        _stop_engine(engine, 0.0)
+        raise TooFewWorkersError(
+            f"{found} of {settings.workers} workers take part after {limit:g} s: "
+            "give more time with timeout=, or ask for fewer with num_workers="
+        ) from None
     except BaseException:
         _stop_engine(engine, 0.0)
         raise
     runtime = Head(engine, mode=mode or settings.mode, num_threads=settings.threads)
+    runtime.reuse_head = bool(others.get("reuse_head"))
     set_current(runtime)
+    recording.forget_asked()
     if recorded is not None:
         recording.tell_start(recorded)
     return runtime
+
+
+def refuse_unknown(options: dict[str, Any]) -> None:
+    """Raise `TypeError` for options that there are not, naming the nearest that there are."""
+    unknown = [name for name in options if name not in _ACCEPTED]
+    if not unknown:
+        return
+    from difflib import get_close_matches
+    from inspect import signature
+
+    known = sorted({*_ACCEPTED, *POSITIONS, *signature(start).parameters} - {"others"})
+    unknown = [name for name in unknown if name not in known]
+    meant = []
+    for name in unknown:
+        near = get_close_matches(name, known, 1)
+        meant.append(f"{name!r} (did you mean {near[0]!r}?)" if near else repr(name))
+    if meant:
+        raise TypeError(f"mosaic.init and mosaic.run have no option {', '.join(meant)}")
 
 
 def stop(grace: float | None = None) -> None:
@@ -228,6 +294,7 @@ def _stop_engine(engine: Engine, grace: float | None) -> None:
         lanes.release_lane()
         notices.join(5.0)
         display.leave()
+        logger.end()
         set_current(None)
         placement.strategy = None
 
@@ -264,10 +331,6 @@ def _settle(
         given = given or launched.key.allocated_threads
         log_level = log_level or launched.key.log_level
         mode = launched.key.mode
-    if log_level is not None:
-        from mosaic.utils.logger import logger
-
-        logger().set_level(log_level)
     threads = threads or 1
     return _Settings(workers or default_workers(threads), threads, given, log_level, mode)
 
@@ -286,6 +349,7 @@ def _environment(settings: _Settings) -> dict[str, str]:
     }
     if settings.log_level is not None:
         environment["MOSAIC_LOG_LEVEL"] = settings.log_level
+    environment |= surroundings.describe()
     for name in _THREADS:
         if settings.threads_given or name not in os.environ:
             environment[name] = threads

@@ -4,30 +4,41 @@ from __future__ import annotations
 
 from mosaic.core import network
 from mosaic.core.base import Base
-from mosaic.errors import RuntimeDisconnectedError
-from mosaic.runtime.proxies import RuntimeProxy
+from mosaic.errors import RuntimeDisconnectedError, TooFewWorkersError
+from mosaic.runtime.proxies import Named, RuntimeProxy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from collections.abc import Callable
     from typing import Any, Self
 
     from mosaic._core import Engine
+    from mosaic.utils.event_loop import EventLoops
 
 
-class Members(Base):
+def _pick(kind: str, uid: str, found: dict[str, Any]) -> Any:
+    try:
+        return found[uid]
+    except KeyError:
+        known = ", ".join(found) or "none"
+        raise KeyError(f"there is no {kind} {uid!r} (known: {known})") from None
+
+
+class Members(Named, Base):
     """The names of this process and of the others."""
 
     engine: Engine
 
-    @property
-    def uid(self) -> str:
-        """The name of this runtime: ``head``, ``worker:0:1``."""
-        return self.engine.uid
+    reuse_head = False
+    """Whether the head's machine was asked to have workers, too."""
+
+    _event_loops: EventLoops | None = None
 
     @property
-    def indices(self) -> tuple[int, ...]:
-        """The numbers in the uid: ``(0, 1)`` for ``worker:0:1``."""
-        return network.indices_of(self.uid)
+    def uid(self) -> str:  # type: ignore[override]
+        """The name of this runtime: ``head``, ``worker:0:1``."""
+        return self.engine.uid
 
     @property
     def workers(self) -> list[RuntimeProxy]:
@@ -51,16 +62,6 @@ class Members(Base):
         return len(self.nodes)
 
     @property
-    def address(self) -> str:
-        """The address of this runtime; on one machine only Unix sockets are used."""
-        return "127.0.0.1"
-
-    @property
-    def port(self) -> int:
-        """The TCP port that this runtime listens on; 0 for none."""
-        return 0
-
-    @property
     def logger(self) -> Any:
         """The logger of mosaic."""
         from mosaic.utils.logger import logger
@@ -82,22 +83,34 @@ class Members(Base):
         return self
 
     def get_worker(self, uid: str | None = None) -> Any:
-        """Return a worker by its uid; without one, this very worker, or None elsewhere."""
-        return self._get("worker", uid)
+        """Return a living worker by its uid; without one, this very worker, or None elsewhere.
+
+        Raises
+        ------
+        KeyError
+            No worker of that uid takes part.
+        """
+        return self._get("worker", uid, self.get_workers)
 
     def get_node(self, uid: str | None = None) -> Any:
-        """Return a node by its uid; without one, the node of this runtime."""
-        if uid is None and not self.uid.startswith("node"):
+        """Return a node by its uid; without one, the node of this runtime.
+
+        Raises
+        ------
+        KeyError
+            There is no node of that uid.
+        """
+        if uid is None and not self.is_node:
             return RuntimeProxy(f"node:{self.indices[0] if self.indices else 0}")
-        return self._get("node", uid)
+        return self._get("node", uid, self.get_nodes)
 
     def get_monitor(self) -> Any:
         """Return the monitor."""
-        return self._get("monitor", "monitor")
+        return self if self.is_monitor else RuntimeProxy("monitor")
 
     def get_head(self) -> Any:
         """Return the head."""
-        return self._get("head", "head")
+        return self if self.is_head else RuntimeProxy("head")
 
     def get_warehouse(self, uid: str | None = None) -> Any:
         """Return a warehouse by its uid; without one, the main one, which is also called ``warehouse``.
@@ -111,22 +124,90 @@ class Members(Base):
         -------
         WarehouseProxy
             Whether the warehouse has been started or not.
+
+        Raises
+        ------
+        KeyError
+            There is no node for such a warehouse.
         """
+        name = "warehouse:0" if uid in {None, "warehouse"} else str(uid)
+        return _pick("warehouse", name, self.get_warehouses())
+
+    def get_warehouses(self) -> dict[str, Any]:
+        """Return the warehouses by uid, one a node, whether they have been started or not."""
         from mosaic.runtime.warehouse import WarehouseProxy
 
-        return WarehouseProxy("warehouse:0" if uid in {None, "warehouse"} else str(uid))
+        uids = [f"warehouse:{node.indices[0]}" for node in self.nodes]
+        return {uid: WarehouseProxy(uid) for uid in uids}
 
     def get_local_warehouse(self) -> Any:
         """Return the warehouse of this runtime's node."""
-        return self.get_warehouse(f"warehouse:{self.indices[0] if self.indices else 0}")
+        from mosaic.runtime.warehouse import WarehouseProxy
 
-    def get_workers(self) -> list[RuntimeProxy]:
-        """Return the living workers."""
-        return self.workers
+        return WarehouseProxy(f"warehouse:{self.indices[0] if self.indices else 0}")
 
-    def get_nodes(self) -> list[RuntimeProxy]:
-        """Return the nodes that workers live on."""
-        return self.nodes
+    def get_workers(self) -> dict[str, RuntimeProxy]:
+        """Return the living workers by uid, in the order of their indices."""
+        return {worker.uid: worker for worker in self.workers}
+
+    def get_nodes(self) -> dict[str, RuntimeProxy]:
+        """Return the nodes that workers live on, by uid."""
+        return {node.uid: node for node in self.nodes}
+
+    def proxy(
+        self,
+        name: str | None = None,
+        indices: int | tuple[int, ...] | list[int] = (),
+        uid: str | None = None,
+    ) -> Any:
+        """Return a proxy of a runtime, given by its name and its numbers, or by its uid; of this one without either.
+
+        Parameters
+        ----------
+        name : str, optional
+            ``worker``, ``node``, ``head``, ``monitor`` or ``warehouse``; or a uid.
+        indices : int or tuple of int, optional
+            ``(0, 1)`` for ``worker:0:1``.
+        uid : str, optional
+            The uid instead.
+
+        Returns
+        -------
+        RuntimeProxy
+            Whether such a runtime takes part, its ``alive`` tells.
+        """
+        if uid is None:
+            numbers = (indices,) if isinstance(indices, int) else indices
+            uid = self.uid if name is None else ":".join([name, *map(str, numbers)])
+        if uid.startswith("warehouse"):
+            from mosaic.runtime.warehouse import WarehouseProxy
+
+            return WarehouseProxy(uid)
+        return RuntimeProxy(uid)
+
+    def memory_limit(self) -> int:
+        """Return the memory in bytes that this process may use; see `mosaic.utils.memory_limit`."""
+        from mosaic.utils.memory import memory_limit
+
+        return memory_limit()
+
+    def fits_in_memory(self, nbytes: float) -> bool:
+        """Tell whether so many bytes more are within the memory that this process may use."""
+        from mosaic.utils.memory import memory_limit, memory_used
+
+        return memory_used() + nbytes < memory_limit()
+
+    def cpu_load(self) -> float:
+        """Return how busy this process was since this was asked before, or since it started.
+
+        Returns
+        -------
+        float
+            In units of one core: 2.0 where two threads were busy all the time.
+        """
+        from mosaic.utils.cpu import cpu_load
+
+        return cpu_load()
 
     def get_runtime(self) -> Self:
         """Return this runtime."""
@@ -134,14 +215,25 @@ class Members(Base):
 
     def get_event_loop(self) -> Any:
         """Return an event loop with the names that old programs use: the running one, or one by itself."""
-        from mosaic.utils.event_loop import EventLoop
+        from mosaic.utils.event_loop import EventLoops
 
-        return EventLoop()
+        loops = self._event_loops
+        if loops is None:
+            loops = self._event_loops = EventLoops()
+        return loops.get()
 
-    def _get(self, kind: str, uid: str | None) -> Any:
-        if uid == self.uid or (uid is None and self.uid.partition(":")[0] == kind):
+    def use_event_loop(self, loop: AbstractEventLoop | None) -> None:
+        """Have `get_event_loop` use a loop of the program's, where none runs."""
+        from mosaic.utils.event_loop import EventLoops
+
+        self._event_loops = None if loop is None else EventLoops(loop)
+
+    def _get(
+        self, kind: str, uid: str | None, living: Callable[[], dict[str, RuntimeProxy]]
+    ) -> Any:
+        if uid == self.uid or (uid is None and self.name == kind):
             return self
-        return None if uid is None else RuntimeProxy(uid)
+        return None if uid is None else _pick(kind, uid, living())
 
     async def wait_for_workers(self, count: int, timeout: float | None = None) -> None:
         """Wait until that many workers take part.
@@ -155,8 +247,8 @@ class Members(Base):
 
         Raises
         ------
-        TimeoutError
-            The time has passed.
+        TooFewWorkersError
+            The time has passed; a `TimeoutError`, and a `RuntimeError`.
         RuntimeDisconnectedError
             No worker will join any more.
         """
@@ -175,6 +267,6 @@ class Members(Base):
                         await membership.changed()
             except TimeoutError:
                 found = self.num_workers
-                raise TimeoutError(
+                raise TooFewWorkersError(
                     f"{found} of {count} workers take part after {timeout} s"
                 ) from None

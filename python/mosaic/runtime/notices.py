@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from mosaic._core import Engine
 
-_LEVELS = {"trace": 5, "debug": 10, "perf": 15, "info": 20, "warning": 30, "warn": 30, "error": 40}
+_LEVELS = {"trace": 5, "debug": 10, "perf": 19, "info": 20, "warning": 30, "warn": 30, "error": 40}
 
 REPLACEMENT_TIMEOUT = float(os.environ.get("MOSAIC_REPLACEMENT_TIMEOUT", "30"))
 """Seconds that whoever needs a worker waits for one to join, where none is left."""

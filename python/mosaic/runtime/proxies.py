@@ -12,7 +12,60 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-class RuntimeProxy(ProxyBase):
+class Named:
+    """What a uid tells of a runtime."""
+
+    __slots__ = ()
+
+    uid: str
+
+    @property
+    def name(self) -> str:
+        """The uid without its numbers: ``head``, ``monitor``, ``node``, ``worker`` or ``warehouse``."""
+        return self.uid.partition(":")[0]
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """The numbers in the uid: node and worker index of ``worker:0:1`` are ``(0, 1)``."""
+        return network.indices_of(self.uid)
+
+    @property
+    def address(self) -> str:
+        """The address of the runtime; on one machine only Unix sockets are used."""
+        return "127.0.0.1"
+
+    @property
+    def port(self) -> int:
+        """The TCP port that the runtime listens on; 0 for none."""
+        return 0
+
+    @property
+    def is_head(self) -> bool:
+        """Whether this is the driver's runtime."""
+        return self.name == "head"
+
+    @property
+    def is_monitor(self) -> bool:
+        """Whether this is the runtime that keeps the list of members."""
+        return self.name == "monitor"
+
+    @property
+    def is_node(self) -> bool:
+        """Whether this is the runtime that starts the workers of one machine."""
+        return self.name == "node"
+
+    @property
+    def is_worker(self) -> bool:
+        """Whether this is a worker's runtime."""
+        return self.name == "worker"
+
+    @property
+    def is_warehouse(self) -> bool:
+        """Whether this is a warehouse's runtime."""
+        return self.name == "warehouse"
+
+
+class RuntimeProxy(Named, ProxyBase):
     """Stands for a runtime: a worker, a node, the head, the monitor, a warehouse.
 
     Parameters
@@ -27,14 +80,9 @@ class RuntimeProxy(ProxyBase):
         self.uid = uid
 
     @property
-    def indices(self) -> tuple[int, ...]:
-        """The numbers in the uid: node and worker index of ``worker:0:1`` are ``(0, 1)``."""
-        return network.indices_of(self.uid)
-
-    @property
     def kind(self) -> str:
-        """``head``, ``monitor``, ``node``, ``worker`` or ``warehouse``."""
-        return self.uid.partition(":")[0]
+        """``head``, ``monitor``, ``node``, ``worker`` or ``warehouse``; the same as `name`."""
+        return self.name
 
     @property
     def alive(self) -> bool:

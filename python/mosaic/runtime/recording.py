@@ -19,13 +19,18 @@ YES = frozenset({"1", "true", "yes", "on"})
 """What switches are called in variables."""
 
 
+asked: str | bool | None = None
+"""What `Profiler.start` was given before a network started: a path, or True for one in the workspace."""
+
+
 def wanted(profile: object, default: bool = False) -> str | None:
     """Return the file that a starting network is to record, made for it; None if it is not to.
 
     Parameters
     ----------
     profile : bool, path or None
-        What the program says. None, and False as old programs pass it on, leave it to ``MOSAIC_PROFILE``.
+        What the program says. None, and False as old programs pass it on, leave it to ``MOSAIC_PROFILE``, and that to
+        `asked`.
     default : bool
         Whether there is one where neither says anything.
 
@@ -37,10 +42,12 @@ def wanted(profile: object, default: bool = False) -> str | None:
         The file cannot be made.
     """
     if profile is None or profile is False:
-        text = os.environ.get(ENVIRONMENT, "") or ("1" if default else "0")
+        text = os.environ.get(ENVIRONMENT, "") or ("1" if default or asked else "0")
         if text.lower() in NO:
             return None
-        return new_file(None if text.lower() in YES else text)
+        if text.lower() in YES:
+            return new_file(asked if isinstance(asked, str) else None)
+        return new_file(text)
     if profile is True:
         return new_file(None)
     if isinstance(profile, (str, os.PathLike)):
@@ -102,6 +109,12 @@ def tell_start(path: str) -> None:
     from mosaic.utils.logger import logger
 
     logger().info("recording a profile: %s", path)
+
+
+def forget_asked() -> None:
+    """Note that a network has started: what was asked before holds for that one."""
+    global asked
+    asked = None
 
 
 def tell_end(path: str | os.PathLike[str]) -> None:

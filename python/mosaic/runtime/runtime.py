@@ -36,6 +36,13 @@ class StoppedEngine:
         raise MosaicError(f"the runtime {self.uid} has been stopped")
 
 
+def _one_of(ref: WarehouseObject | str | None, uid: WarehouseObject | str | None) -> Any:
+    """Return the one that is given of a reference and what old programs call the uid."""
+    if (ref is None) == (uid is None):
+        raise TypeError("give a reference to a stored value or its uid, and not both")
+    return ref if uid is None else uid
+
+
 class Runtime(Members):
     """One process's view of the network.
 
@@ -59,6 +66,9 @@ class Runtime(Members):
         """Let go of the engine, which has stopped: what it held open is closed, whoever still holds this object."""
         stopped: Any = StoppedEngine(self.engine.uid)
         self.engine = stopped
+        loops, self._event_loops = self._event_loops, None
+        if loops is not None:
+            loops.close()
 
     def async_for(
         self,
@@ -76,7 +86,7 @@ class Runtime(Members):
         Parameters
         ----------
         *iterables : iterable
-            Items; of several, one from each, as `zip` gives them.
+            Items; of several, one from each, as `zip` gives them. Without any the results are ``[]``.
         safe : bool
             The item of a worker that died is given to another.
         timeout : float, optional
@@ -117,8 +127,6 @@ class Runtime(Members):
         """
         from mosaic.runtime.async_for import Loop, Settings
 
-        if not iterables:
-            raise TypeError("async_for needs something to iterate over")
         settings = Settings(
             safe=safe,
             timeout=timeout,
@@ -293,7 +301,7 @@ class Runtime(Members):
 
     # Values.
 
-    def put(self, obj: object, publish: bool = False) -> WarehouseObject:
+    def put(self, obj: object, publish: bool = False, reply: bool = True) -> WarehouseObject:
         """Store a value.
 
         Parameters
@@ -303,25 +311,49 @@ class Runtime(Members):
             may die.
         publish : bool
             Make it available on every node; on one machine it is, with or without.
+        reply : bool
+            Accepted and not needed: the reference is always returned.
 
         Returns
         -------
         WarehouseObject
-            Awaited it gives itself, once the value is stored.
+            Awaited it gives itself, once the value is stored. Of a parameter that is its ``ref``: the parameter is
+            pushed to its root, whose state is the value.
         """
+        if hasattr(type(obj), "_mosaic_plain"):
+            from mosaic.core.parameter_reference import put
+
+            reference = put(obj, publish)  # type: ignore[arg-type]
+            if reference is not None:
+                return reference
         from mosaic.types import WarehouseObject
 
         return WarehouseObject(self.engine.put(obj, type(obj).__name__), whole=True)
 
-    async def get(self, ref: WarehouseObject) -> Any:
+    async def get(
+        self,
+        ref: WarehouseObject | str | None = None,
+        *,
+        uid: WarehouseObject | str | None = None,
+        cache: bool = True,
+    ) -> Any:
         """Return a stored value.
+
+        Parameters
+        ----------
+        ref : WarehouseObject or str
+            A reference to the value, or its uid.
+        uid : WarehouseObject or str
+            The same, as old programs say it.
+        cache : bool
+            Accepted and not needed: values are mapped where they lie, and not copied to this process.
 
         Raises
         ------
         ObjectLostError
-            It was dropped or lost.
+            It was dropped or lost, or never stored.
         """
-        return await ref.value()
+        return await self.get_local_warehouse().get_remote(_one_of(ref, uid))
 
     async def memory(self) -> MemoryReport:
         """Return what is in the store of this machine: how much, where, held by whom.
@@ -335,9 +367,31 @@ class Runtime(Members):
 
         return await report(self.engine)
 
-    def drop(self, ref: WarehouseObject, propagate: bool = True) -> Awaitable[None]:
-        """Free a stored value now, wherever it is; need not be awaited."""
-        return ref.drop(propagate)
+    def drop(
+        self,
+        ref: WarehouseObject | str | None = None,
+        propagate: bool = True,
+        *,
+        uid: WarehouseObject | str | None = None,
+        cache_only: bool = False,
+    ) -> Awaitable[None]:
+        """Free a stored value now, wherever it is; need not be awaited. One that is not there is no error.
+
+        Parameters
+        ----------
+        ref : WarehouseObject or str
+            A reference to the value, or its uid.
+        propagate : bool
+            Accepted and not needed.
+        uid : WarehouseObject or str
+            The same as ``ref``, as old programs say it.
+        cache_only : bool
+            Free only what this process has of it, which is nothing: the value stays.
+        """
+        from mosaic.types import Done
+
+        found = self.get_local_warehouse().reference(_one_of(ref, uid))
+        return Done() if found is None else found.drop(propagate, cache_only=cache_only)
 
     async def reduce(
         self,
@@ -434,3 +488,12 @@ class Runtime(Members):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} object at {id(self):#x}, uid={self.uid}, mode={self.mode}>"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "RuntimeProxy":
+        # Where programs of mosaic 1.2 import it from.
+        from mosaic.runtime.proxies import RuntimeProxy
+
+        return RuntimeProxy
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)

@@ -14,7 +14,7 @@ import sys
 from _thread import RLock
 
 from mosaic import _core
-from mosaic.core.base import ProxyBase, RemoteBase
+from mosaic.core.base import CMDBase
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ _whole = (
     type,
     _function_type,
     type(sys),
-    ProxyBase,
-    RemoteBase,
+    CMDBase,
+    _core.Output,
 )
 """Types of objects that are not looked into. What proxies stand for is elsewhere."""
 

@@ -89,7 +89,7 @@ class WarehouseProxy(RuntimeProxy):
         ObjectLostError
             It was dropped or lost, or never stored.
         """
-        reference = self._reference(uid)
+        reference = self.reference(uid)
         if reference is None:
             raise ObjectLostError(f"{uid} was dropped, or was never at this warehouse")
         return await reference.value()
@@ -113,6 +113,12 @@ class WarehouseProxy(RuntimeProxy):
         engine = network.engine()
         if uid is not None:
             return await execute(engine, uid, _replace, (obj,), None)
+        if hasattr(type(obj), "_mosaic_plain"):
+            from mosaic.core.parameter_reference import put
+
+            pushed = put(obj, publish)  # type: ignore[arg-type]
+            if pushed is not None:
+                return await pushed
         reference = WarehouseObject(engine.put(obj, type(obj).__name__), whole=True)
         return await reference
 
@@ -126,11 +132,18 @@ class WarehouseProxy(RuntimeProxy):
         reply : bool
             Accepted and not needed.
         """
-        reference = self._reference(uid)
+        reference = self.reference(uid)
         if reference is not None:
             await reference.drop()
 
-    def _reference(self, uid: Any) -> WarehouseObject | None:
+    def reference(self, uid: Any) -> WarehouseObject | None:
+        """Return a reference to the value of a uid, whether it is stored or not; None where it cannot be.
+
+        Raises
+        ------
+        TypeError
+            It is neither a uid nor a reference.
+        """
         if isinstance(uid, WarehouseObject):
             return uid
         if not isinstance(uid, str):
@@ -146,3 +159,12 @@ class WarehouseProxy(RuntimeProxy):
         if isinstance(key, WarehouseObject):
             return key.warehouse_id == self.uid and not getattr(key, "_dropped", False)
         return isinstance(key, str) and vault.knows(key)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Warehouse":
+        # Where programs of mosaic 1.2 import it from.
+        from mosaic.runtime.roles import Warehouse
+
+        return Warehouse
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)

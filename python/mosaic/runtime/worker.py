@@ -9,6 +9,10 @@ from __future__ import annotations
 import os
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 LOOP_SECONDS = 1.0
 """Time that the thread of the event loop gets to end: it may be in the midst of a method that blocks it."""
 
@@ -27,6 +31,9 @@ def main() -> None:
             stream.reconfigure(line_buffering=True)
 
     from mosaic import _core
+    from mosaic.runtime import surroundings
+
+    surroundings.take_over()
     from mosaic.comms import import_locks, preload
     from mosaic.core import seam  # noqa: F401 - tells the core what to work with
     from mosaic.runtime.lanes import run_worker_loop, stop_worker_loop
@@ -63,3 +70,12 @@ def flush() -> None:
 
 def _ignore(signal: int, frame: object) -> None:
     pass
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Worker":
+        # Where programs of mosaic 1.2 import it from.
+        from mosaic.runtime.roles import Worker
+
+        return Worker
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)

@@ -6,6 +6,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+# Where some modules of mosaic 1.2 lie.
+__path__ = [*__path__, f"{__path__[0]}/../compat/homes/utils"]
+
 _HOMES: dict[str, str] = {
     "EventLoop": "mosaic.utils.event_loop",
     "Future": "mosaic.utils.future",
@@ -20,7 +23,6 @@ _HOMES: dict[str, str] = {
     "lowercase": "mosaic.utils.naming",
     "memory_limit": "mosaic.utils.memory",
     "memory_used": "mosaic.utils.memory",
-    "mimport": "mosaic.utils.imports",
     "physical_cpu_count": "mosaic.utils.cpu",
     "remote_sizeof": "mosaic.utils.memory",
     "set_main_thread": "mosaic.utils.threads",
@@ -29,9 +31,14 @@ _HOMES: dict[str, str] = {
     "uppercase": "mosaic.utils.naming",
 }
 
-_MODULES = frozenset({"at_exit", "cpu", "event_loop", "logger", "memory", "naming", "subprocess"})
+_MODULES = frozenset(
+    {
+        *("at_exit", "change_case", "cpu", "event_loop", "logger", "memory", "mimport", "naming"),
+        *("subprocess", "utils"),
+    }
+)
 
-__all__ = ["at_exit", "logger", "subprocess"]
+__all__ = ["at_exit", "logger", "mimport", "subprocess"]
 __all__ += list(_HOMES)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 _CPU_FOLDER = "/sys/devices/system/cpu"
 
@@ -102,3 +103,32 @@ def physical_cpu_count() -> int:
         )
         cores.add(siblings or str(cpu))
     return _limited(len(cores))
+
+
+_asked: tuple[int, float, float] | None = None
+"""When `cpu_load` was asked before, and the processor time until then: process, seconds, seconds."""
+
+
+def cpu_load() -> float:
+    """Return how many cores this process kept busy since this was asked before, or since the process started.
+
+    Examples
+    --------
+    >>> cpu_load() >= 0.0
+    True
+    """
+    global _asked
+    now, used = time.clock_gettime(time.CLOCK_BOOTTIME), time.process_time()
+    before = _asked
+    if before is None or before[0] != os.getpid():
+        before = (os.getpid(), _started(), 0.0)
+    _asked = (os.getpid(), now, used)
+    passed = now - before[1]
+    return (used - before[2]) / passed if passed > 0 else 0.0
+
+
+def _started() -> float:
+    """Return when this process started, in seconds since the machine did."""
+    # Fields are counted behind the name, which may hold anything.
+    fields = (_read("/proc/self/stat") or "").rpartition(")")[2].split()
+    return int(fields[19]) / os.sysconf("SC_CLK_TCK") if len(fields) > 19 else 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Future as _Future
+from itertools import count
 
 from mosaic.core import network
 
@@ -11,6 +12,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator
     from typing import Any
+
+
+_numbers = count(1)
 
 
 class Future(_Future["Any"]):
@@ -21,7 +25,7 @@ class Future(_Future["Any"]):
     Parameters
     ----------
     name : str
-        For display.
+        For display; part of its ``uid``, which no other future of this process has.
     loop : object, optional
         Accepted and not needed: whoever awaits does so on the loop that runs there.
 
@@ -39,6 +43,16 @@ class Future(_Future["Any"]):
     def __init__(self, name: str = "anon", loop: object = None) -> None:
         super().__init__()
         self.name = name
+        self.uid = f"fut-{name}-{next(_numbers):x}"
+
+    @property
+    def state(self) -> str:
+        """``pending``, ``done``, ``failed`` or ``cancelled``."""
+        if not self.done():
+            return "pending"
+        if self.cancelled():
+            return "cancelled"
+        return "done" if super().exception() is None else "failed"
 
     @property
     def future(self) -> Future:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import sys
@@ -22,25 +23,40 @@ def memory_limit() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def memory_used() -> int:
-    """Return the resident memory of this process in bytes."""
+def memory_used(pid: int | None = None) -> int:
+    """Return the resident memory of a process in bytes.
+
+    Parameters
+    ----------
+    pid : int, optional
+        Which process; default is this one.
+
+    Raises
+    ------
+    ProcessLookupError
+        There is none of that number.
+    """
     try:
-        with open("/proc/self/statm") as file:
+        with open(f"/proc/{'self' if pid is None else int(pid)}/statm") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
+    except OSError as error:
+        if pid is not None and pid != os.getpid():
+            raise ProcessLookupError(errno.ESRCH, f"there is no process {pid}") from error
         import resource
 
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
 
 
-def sizeof(obj: object) -> int:
+def sizeof(obj: object, pending: bool = False) -> int:
     """Return about how many bytes a value takes, with all that it holds; shared parts count once.
 
     Parameters
     ----------
     obj : object
-        A value. Of arrays the data count; functions, classes and modules are nobody's in particular.
+        A value. An array counts its ``nbytes``; functions, classes and modules are nobody's in particular.
+    pending : bool
+        Accepted for programs of mosaic 1.2: what proxies stand for is elsewhere, and counts for `remote_sizeof`.
 
     Examples
     --------
@@ -103,9 +119,9 @@ def _own_size(one: Any) -> tuple[int, bool]:
         # Whatever the class does in there.
         return 0, False
     if isinstance(nbytes, int):
-        # Of an array that owns its data both tell it.
         holds_objects = getattr(getattr(one, "dtype", None), "hasobject", False)
-        return max(size, nbytes), not holds_objects
+        is_array = hasattr(type(one), "dtype") and hasattr(type(one), "shape")
+        return nbytes if is_array else max(size, nbytes), not holds_objects
     return size, isinstance(one, (str, bytes, bytearray, int, float, complex, range))
 
 
@@ -140,7 +156,7 @@ class RemoteSize(int):
         return known
 
 
-def remote_sizeof(obj: object) -> RemoteSize:
+def remote_sizeof(obj: object, pending: bool = False) -> RemoteSize:
     """Return how many bytes a value takes where it lies: of tasks, outputs and references the encoded value.
 
     Parameters
@@ -148,6 +164,8 @@ def remote_sizeof(obj: object) -> RemoteSize:
     obj : object
         A task (an output stands for its whole result), a reference to a stored value, or anything else; lists,
         tuples, sets and dictionaries of these.
+    pending : bool
+        Accepted for programs of mosaic 1.2: awaited, the size counts what is still being made in any case.
 
     Returns
     -------

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from mosaic.errors import MosaicError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from typing import Any
 
 
 class MultiError(MosaicError):
-    """Exceptions that are collected one by one and raised together; its text shows them all with their tracebacks.
+    """Exceptions that are collected one by one and raised together; its text shows them all, the last one first.
 
     In new programs `ExceptionGroup` does this, and ``except*`` picks from it: `MultiError.group` gives one.
 
     Parameters
     ----------
     *exceptions : BaseException, or iterables of them
-        Those to begin with.
+        Those to begin with. Anything else is collected as it is, with its text. The first one is ``args``.
 
     Examples
     --------
@@ -28,30 +30,31 @@ class MultiError(MosaicError):
     ...         raise ValueError(text)
     ...     except ValueError as error:
     ...         errors.add(error)
-    >>> len(errors), bool(errors)
-    (2, True)
+    >>> len(errors), bool(errors), errors.args
+    (2, True, (ValueError('x'),))
     >>> errors.raise_if_any()
     Traceback (most recent call last):
     ...
-    mosaic.utils.multi_error.MultiError: 2 errors
+    mosaic.utils.multi_error.MultiError: ValueError: y
     ...
     """
 
-    def __init__(self, *exceptions: BaseException | Iterable[BaseException]) -> None:
+    def __init__(self, *exceptions: Any) -> None:
         super().__init__()
-        self.exceptions: list[BaseException] = []
+        self.exceptions: list[Any] = []
         # How those looked that have come from another process, where their tracebacks stayed.
         self._texts: dict[int, str] = {}
         for one in exceptions:
-            self.extend([one] if isinstance(one, BaseException) else one)
+            if isinstance(one, (list, tuple, set, frozenset, Iterator)):
+                self.extend(one)
+            else:
+                self.add(one)
 
-    def add(self, exception: BaseException) -> None:
+    def add(self, exception: Any) -> None:
         """Add one; those of another `MultiError` are added one by one.
 
         Raises
         ------
-        TypeError
-            It is no exception.
         ValueError
             It is this one.
         """
@@ -60,14 +63,19 @@ class MultiError(MosaicError):
         if isinstance(exception, MultiError):
             self._texts.update(exception._texts)
             self.exceptions += exception.exceptions
-        elif isinstance(exception, BaseException):
-            self.exceptions.append(exception)
         else:
-            raise TypeError(f"a MultiError collects exceptions, not {exception!r}")
+            self.exceptions.append(exception)
+        if not self.args:
+            self.args = tuple(self.exceptions[:1])
+
+    @property
+    def errors(self) -> list[tuple[type, Any, str]]:
+        """Of each its type, itself, and its text with the traceback."""
+        return [(type(one), one, self._text_of(one)) for one in self.exceptions]
 
     append = add
 
-    def extend(self, exceptions: Iterable[BaseException]) -> None:
+    def extend(self, exceptions: Iterable[Any]) -> None:
         """Add several."""
         for one in exceptions:
             self.add(one)
@@ -85,7 +93,11 @@ class MultiError(MosaicError):
         ValueError
             There are none.
         """
-        return BaseExceptionGroup(message, self.exceptions)
+        exceptions = [
+            one if isinstance(one, BaseException) else MosaicError(self._text_of(one))
+            for one in self.exceptions
+        ]
+        return BaseExceptionGroup(message, exceptions)
 
     def __len__(self) -> int:
         return len(self.exceptions)
@@ -93,18 +105,22 @@ class MultiError(MosaicError):
     def __bool__(self) -> bool:
         return bool(self.exceptions)
 
-    def __iter__(self) -> Iterator[BaseException]:
+    def __iter__(self) -> Iterator[Any]:
         return iter(self.exceptions)
 
     def __str__(self) -> str:
         count = len(self.exceptions)
-        lines = ["1 error" if count == 1 else f"{count} errors"]
-        for number, one in enumerate(self.exceptions, 1):
+        if not count:
+            return "no errors"
+        lines = [_line_of(self.exceptions[-1])]
+        for number in range(count, 0, -1):
             lines.append(f"--- {number} of {count} ---")
-            lines.append(self._text_of(one))
+            lines.append(self._text_of(self.exceptions[number - 1]))
         return "\n".join(lines)
 
-    def _text_of(self, error: BaseException) -> str:
+    def _text_of(self, error: Any) -> str:
+        if not isinstance(error, BaseException):
+            return _line_of(error)
         if error.__traceback__ is None and id(error) in self._texts:
             return self._texts[id(error)]
         import traceback
@@ -116,9 +132,16 @@ class MultiError(MosaicError):
         return _rebuilt, (type(self), self.exceptions, texts)
 
 
-def _rebuilt(
-    cls: type[MultiError], exceptions: list[BaseException], texts: list[str]
-) -> MultiError:
-    made = cls(exceptions)
+def _line_of(error: Any) -> str:
+    if not isinstance(error, BaseException):
+        return str(error)
+    import traceback
+
+    return "".join(traceback.format_exception_only(error)).rstrip()
+
+
+def _rebuilt(cls: type[MultiError], exceptions: list[Any], texts: list[str]) -> MultiError:
+    made = cls()
+    made.extend(exceptions)
     made._texts = {id(one): text for one, text in zip(exceptions, texts, strict=True)}
     return made

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use mosaic_core::call::Slot;
 use mosaic_core::payload::{Few, Payload, Segment as Part};
-use pyo3::exceptions::{PyIndexError, PyKeyError, PyLookupError, PyValueError};
+use pyo3::exceptions::{PyIndexError, PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
@@ -178,14 +178,20 @@ pub(crate) fn select_output<'py>(
             keys.join(", ")
         )));
     }
-    match key.extract::<i64>() {
-        Ok(0) => Ok(value.clone()),
-        _ => Err(PyErr::from_type(
-            py.get_type::<PyLookupError>(),
-            format!(
-                "the task has one output, 0, and not {key:?}: it returned {}",
-                value.get_type().name()?
-            ),
-        )),
+    let position = key.extract::<i64>().ok();
+    if let Some(0 | -1) = position {
+        return Ok(value.clone());
     }
+    let class = if position.is_some() {
+        py.get_type::<PyIndexError>()
+    } else {
+        py.get_type::<PyKeyError>()
+    };
+    Err(PyErr::from_type(
+        class,
+        format!(
+            "the task has one output, 0, and not {key:?}: it returned {}",
+            value.get_type().name()?
+        ),
+    ))
 }

@@ -38,6 +38,7 @@ mod encode;
 mod engine;
 mod executor;
 mod gather;
+mod given;
 mod hooks;
 mod host;
 mod interruption;

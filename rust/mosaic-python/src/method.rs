@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFrozenSet, PyTuple};
 
 use crate::encode::{Arguments, encode_arguments, note};
+use crate::given;
 use crate::hooks::cached;
 use crate::host::{Host, engine_error};
 use crate::origin;
@@ -227,6 +228,7 @@ impl RemoteMethod {
         if let (Some(given), Some(reserved)) = (&kwargs, &self.reserved) {
             kwargs = Some(options.consume(given, reserved.bind(py))?);
         }
+        let named = kwargs.clone();
         kwargs = origin::depart(py, kwargs)?;
         let (args, first) = if self.kind == CallKind::Function {
             let function = args.get_item(0)?;
@@ -271,6 +273,12 @@ impl RemoteMethod {
         let task = make_task(py, host, cell)?;
         if !needs.is_empty() {
             Task::remember_needs(task.bind(py).cast()?, &needs)?;
+        }
+        if matches!(
+            self.kind,
+            CallKind::Method | CallKind::Function | CallKind::ResultMethod(_)
+        ) {
+            given::remember(task.bind(py), &args, named.as_ref(), options.retries)?;
         }
         Ok(task)
     }

@@ -33,11 +33,11 @@ class Operator:
         if not hasattr(self, "_tessera"):
             return self
         assert isinstance(self._tessera, CMDBase)
-        assert self.is_tessera
+        assert not self.is_proxy
         proxy = TesseraProxy(type(self), runtime=self.runtime.uid, uid=self._tessera.uid)
         proxy.init_future.set_result(True)
         proxy.state_changed("listening")
-        assert proxy._cls is type(self)
+        assert proxy._cls.cls is type(self)
         return proxy
 
     async def __call__(self, *args, **kwargs):

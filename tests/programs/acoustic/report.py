@@ -23,10 +23,11 @@ from mosaic.utils import (
 
 def kind_of(value):
     """Tell what something is, whatever it is."""
+    if isinstance(value, ParameterMixin):
+        assert not isinstance(value, CMDBase)
+        return "parameter"
     if not isinstance(value, CMDBase):
         return "reference" if isinstance(value, types.awaitable_types) else "value"
-    if isinstance(value, ParameterMixin):
-        return "parameter"
     if isinstance(value, types.remote_types):
         assert isinstance(value, RemoteBase)
         return "hosted"

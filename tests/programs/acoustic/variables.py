@@ -34,7 +34,7 @@ class Step:
         through this process. Its task is noted, to be waited for in the end.
         """
         op = self.op
-        if not (hasattr(op, "_tessera") and op.has_tessera and op.is_proxy):
+        if not (hasattr(op, "_tessera") and op.is_proxy):
             return await op.adjoint(self.call, grad, **kwargs)
         task = TaskProxy(op, "adjoint", self.call, grad, **kwargs)
         await op._init_task(task, self.call, grad, **kwargs)
@@ -77,7 +77,7 @@ class Variable:
 
     async def deliver(self, key, grad):
         """Bring a part of the gradient to the node's warehouse; the next barrier takes it to the root."""
-        ref = await self.runtime.exec(f"{self.uid}-parts", collect, (self, key, grad))
+        ref = await self.runtime.exec(f"{self._tessera.uid}-parts", collect, (self, key, grad))
         assert type(ref) in types.awaitable_types
         return ref.warehouse_id
 
@@ -100,7 +100,7 @@ async def collect(held, variable, key, grad):
         assert runtime.uid.startswith("warehouse")
 
         async def hand_over():
-            ref = await runtime.exec(f"{variable.uid}-parts", same)
+            ref = await runtime.exec(f"{variable._tessera.uid}-parts", same)
             await variable.add_grad(ref, propagate=True)
             await ref.drop(propagate=True)
 

@@ -1,0 +1,1 @@
+"""What exists only for programs of mosaic 1.2."""
