@@ -4,7 +4,8 @@ CPython has a lock for each module that is being imported. Two threads that take
 wait for each other for ever; CPython notices, and gives one of them a module that is not complete, or `_DeadlockError`.
 `install` puts `_find_and_load` and `_lock_unlock_module` below in the place of CPython's functions of these names,
 which its import statement, `importlib.import_module` and the unpickler call for a module that is not complete.
-Modules that are complete never come here. No lock is added, so that nothing that works in CPython can hang here.
+Modules that are complete never come here. There is no new lock, for a module may wait for other threads while it is
+imported.
 
 - IMP-1: A thread takes the lock of a module only when its packages are complete, or are being imported by the thread
   itself: ``import a.b`` waits for ``a`` with nothing held. CPython takes the lock of ``a.b`` first, then that of ``a``.
