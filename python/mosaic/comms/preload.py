@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
+    from mosaic._core import Engine
+
 LIST_NAME = "imported"
 """The file in the runtime's directory: names of modules, one a line, in the order of their imports."""
 
@@ -129,8 +131,8 @@ def trailer(packages: frozenset[str]) -> bytes:
 class _Published:
     """What this process, as the driver, has listed for the network that it started."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
         self.process = os.getpid()
         self.lock = allocate_lock()
         self.modules = 0
@@ -145,7 +147,7 @@ class _Published:
             text = "\n".join(_imported(self.packages))
             if text != self.text:
                 self.text = text
-                _write(self.path, text)
+                _write(_path(self.engine), text)
 
 
 _named: set[str] = set()
@@ -167,15 +169,23 @@ def publish(packages: frozenset[str]) -> None:
         published.update()
 
 
-def publish_in(directory: str | os.PathLike[str]) -> None:
-    """Keep the list in this directory from now on: this process is the driver of the runtime that has it."""
+def publish_for(engine: Engine, shared: bool) -> None:
+    """Keep the list from now on: this process is the driver of the network of that engine.
+
+    Parameters
+    ----------
+    engine : Engine
+        The engine of this process.
+    shared : bool
+        Whether the directory may have the list of another program: under `mrun`.
+    """
     global _published
-    published = _Published(os.path.join(directory, LIST_NAME))
-    try:  # noqa: SIM105 - cheaper than contextlib
-        # Left by another program, under the same `mrun`.
-        os.unlink(published.path)
-    except OSError:
-        pass
+    published = _Published(engine)
+    if shared:
+        try:  # noqa: SIM105 - cheaper than contextlib
+            os.unlink(_path(engine))
+        except OSError:
+            pass
     if _named:
         # By pickles that were made for an earlier runtime and are remembered.
         published.update()
@@ -206,6 +216,11 @@ def _imported(packages: Iterable[str]) -> list[str]:
     return names
 
 
+def _path(engine: Engine) -> str:
+    # Asked for when it is needed: it comes as an object of `pathlib`, whose import takes milliseconds.
+    return os.path.join(engine.directory, LIST_NAME)
+
+
 def _write(path: str, text: str) -> None:
     unfinished = f"{path}.{get_ident()}"
     try:
@@ -220,7 +235,7 @@ def _write(path: str, text: str) -> None:
 
 # ---- what the receiver does ------------------------------------------------------------------------
 
-_list: str | None = None
+_engine: Engine | None = None
 _complete: set[str] = set()
 """The packages that need no more attention here."""
 
@@ -228,10 +243,10 @@ _busy: set[tuple[int, str]] = set()
 """The packages that are being imported here, with the threads that do it."""
 
 
-def preload_from(directory: str | os.PathLike[str]) -> None:
-    """Take the driver's list from this directory: this process belongs to the runtime that has it."""
-    global _list
-    _list = os.path.join(directory, LIST_NAME)
+def preload_for(engine: Engine) -> None:
+    """Use the driver's list from now on: this process, which has that engine, is not the driver."""
+    global _engine
+    _engine = engine
 
 
 def preload(pickle: Any) -> None:
@@ -280,10 +295,10 @@ def _import(name: str) -> None:
 
 
 def _listed(package: str) -> list[str]:
-    if _list is None:
+    if _engine is None:
         return []
     try:
-        with open(_list, encoding="utf-8") as file:
+        with open(_path(_engine), encoding="utf-8") as file:
             text = file.read()
     except OSError:
         return []

@@ -226,7 +226,7 @@ def start(
             raise
         placement.strategy = strategy.choose if foreign else None
     import_locks.install()
-    preload.publish_in(engine.directory)
+    preload.publish_for(engine, shared=launched is not None)
     display.follow(cells, engine)
     notices.watch(engine)
     limit = START_TIMEOUT if timeout is None else timeout

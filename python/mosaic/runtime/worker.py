@@ -44,7 +44,7 @@ def main() -> None:
         printing.install()
     import_locks.install()
     engine = _core.join_worker()
-    preload.preload_from(engine.directory)
+    preload.preload_for(engine)
     loop = threading.Thread(target=run_worker_loop, args=(engine,), name="mosaic-loop", daemon=True)
     loop.start()
     try:
