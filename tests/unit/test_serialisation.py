@@ -5,12 +5,14 @@ import pickle
 import subprocess
 import sys
 import types
-from collections import namedtuple
+from collections import OrderedDict, namedtuple
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from mosaic.comms import by_value
+import mosaic
+from mosaic.comms import by_value, preload
 from mosaic.comms.serialisation import IN_BAND_LIMIT, deserialise, dumps, serialise
 
 Point = namedtuple("Point", "x y")
@@ -176,3 +178,14 @@ assert one == two and deserialise(one, []) is cls
 def test_classes_of_main_work_elsewhere():
     body = subprocess.run([sys.executable, "-c", SENDER], capture_output=True, check=True).stdout
     subprocess.run([sys.executable, "-c", RECEIVER], input=body, check=True)
+
+
+def test_a_pickle_names_the_packages_it_needs_and_no_others():
+    for value in (1, {"a": [Fraction(1, 3)]}, OrderedDict, mosaic.tessera):
+        assert serialise(value)[0].endswith(preload.STOP)
+    for value in (np.dtype("f8"), np.ones(3), np.iterable, lambda: np.pi, [np.float64(1)]):
+        body, buffers = serialise(value)
+        # Readers that know nothing of it ignore it.
+        assert body.endswith(b"numpy\x05\x00\n")
+        assert pickle.loads(body, buffers=buffers) is not None
+        assert dumps(value).endswith(b"numpy\x05\x00\n")

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import sys
 
+from mosaic.comms import preload
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -78,6 +80,8 @@ KINDS_BY_NAME = frozenset(
 _PARTS_LIMIT = 4096
 
 _importable: dict[int, object] = {}
+packages: dict[int, str | None] = {}
+"""The packages of the objects in `_importable`, None where they have none; see `mosaic.comms.preload`."""
 
 
 def importable(obj: Any) -> bool:
@@ -103,6 +107,7 @@ def importable(obj: Any) -> bool:
     if found is not obj:
         return False
     _importable[id(obj)] = obj
+    packages[id(obj)] = preload.package_of(module)
     return True
 
 
@@ -147,8 +152,12 @@ def reduce_class(cls: type) -> tuple[Any, ...] | None:
         from mosaic.comms.reducers import ClassPickler
 
         stream = BytesIO()
-        ClassPickler(stream, 5).dump(cls)
-        entry = _Entry(parts, _new_token(), stream.getvalue())
+        pickler = ClassPickler(stream, 5)
+        pickler.dump(cls)
+        payload = stream.getvalue()
+        if pickler.packages:
+            payload += preload.trailer(pickler.packages)
+        entry = _Entry(parts, _new_token(), payload)
         _entries[cls] = entry
         _received[entry.token] = cls
     return load_class, (entry.token, entry.payload)
@@ -160,6 +169,8 @@ def load_class(token: str, payload: bytes) -> type:
     if cls is None:
         from _pickle import loads
 
+        if payload[-1:] != preload.STOP:
+            preload.preload(payload)
         cls = loads(payload)
         _received[token] = cls
         if cls not in _entries or _entries[cls].parts is None:

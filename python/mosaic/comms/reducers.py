@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 import cloudpickle
 
-from mosaic.comms import by_value
+from mosaic.comms import by_value, preload
 from mosaic.comms.per_process import reduce_typing, stand_in
 
 if TYPE_CHECKING:
@@ -149,6 +149,7 @@ class ClassPickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]
     """cloudpickle's pickler, completed."""
 
     dispatch_table: ClassVar[Any] = ChainMap(_table, _cloudpickle_table)
+    packages: frozenset[str] = frozenset()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -172,6 +173,8 @@ class ClassPickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]
             if isinstance(reduced, tuple) and len(reduced) > 2:
                 self._by_value.append(obj)
                 return _complete_class(obj, reduced)
+            if reduced is NotImplemented:
+                preload.note(self, obj)
             return reduced
         if kind is types.FunctionType:
             reduced = super().reducer_override(obj)
@@ -180,12 +183,15 @@ class ClassPickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]
                 if obj.__code__ is _singledispatch_code:
                     return _reduce_singledispatch(obj)
                 return _complete_function(reduced)
+            preload.note(self, obj)
             return reduced
         if _locked_cached_property and isinstance(obj, functools.cached_property):
             state = {name: stand_in(value) for name, value in vars(obj).items()}
             return copyreg.__newobj__, (kind,), state  # type: ignore[attr-defined]
         if isinstance(obj, _wrappers) and kind not in _wrappers and not _has_own_reduce(kind):
             return _reduce_wrapper(obj)
+        if issubclass(kind, types.ModuleType):
+            preload.note(self, obj)
         return NotImplemented
 
 

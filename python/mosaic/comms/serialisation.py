@@ -12,7 +12,7 @@ from __future__ import annotations
 from _io import BytesIO
 from _pickle import Pickler, PicklingError, loads
 
-from mosaic.comms import by_value
+from mosaic.comms import by_value, preload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ IN_BAND_LIMIT = 2048
 _function_type = type(lambda: None)
 
 
+_UNKNOWN = object()
+_package_of_named: Any = by_value.packages.get
+
 _plain_kinds: set[type] = set()
 """Types whose objects are neither functions nor classes, nor named: 0.1 us of 0.4 an object."""
 
@@ -39,16 +42,25 @@ class _RefusedError(Exception):
 class _FastPickler(Pickler):
     """The C pickler, which stops at functions that must go by value."""
 
+    packages: frozenset[str] = frozenset()
+
     def reducer_override(self, obj: Any) -> Any:
         kind = type(obj)
         if kind in _plain_kinds:
             return NotImplemented
+        package = _package_of_named(id(obj), _UNKNOWN)
+        if package is not _UNKNOWN:
+            if package is not None and package not in self.packages:
+                self.packages |= {package}
+            return NotImplemented
         if kind is _function_type:
             if by_value.importable(obj):
+                preload.note(self, obj)
                 return NotImplemented
             raise _RefusedError
         if kind is type or issubclass(kind, type):
             if by_value.importable(obj):
+                preload.note(self, obj)
                 return NotImplemented
             reduced = by_value.reduce_class(obj)
             if reduced is None:
@@ -57,6 +69,7 @@ class _FastPickler(Pickler):
         if kind.__name__ in by_value.KINDS_BY_NAME and kind.__module__ in {"functools", "typing"}:
             if not by_value.importable(obj):
                 raise _RefusedError
+            preload.note(self, obj)
         elif by_value.importable(kind):
             _plain_kinds.add(kind)
         return NotImplemented
@@ -87,13 +100,25 @@ def value_pickler() -> type[Any]:
 
 def _dump(obj: object, buffer_callback: Callable[[PickleBuffer], Any] | None) -> bytes:
     stream = BytesIO()
+    pickler = _FastPickler(stream, PROTOCOL, buffer_callback=buffer_callback)
     try:
-        _FastPickler(stream, PROTOCOL, buffer_callback=buffer_callback).dump(obj)
+        pickler.dump(obj)
     except (_RefusedError, PicklingError, TypeError, AttributeError):
         pass
     else:
+        if pickler.packages:
+            stream.write(preload.trailer(pickler.packages))
         return stream.getvalue()
     return b""
+
+
+def _dump_by_value(obj: object, buffer_callback: Callable[[PickleBuffer], Any] | None) -> bytes:
+    stream = BytesIO()
+    pickler = value_pickler()(stream, PROTOCOL, buffer_callback=buffer_callback)
+    pickler.dump(obj)
+    if pickler.packages:
+        stream.write(preload.trailer(pickler.packages))
+    return stream.getvalue()
 
 
 def serialise(obj: object) -> tuple[bytes, list[Any]]:
@@ -135,9 +160,7 @@ def serialise(obj: object) -> tuple[bytes, list[Any]]:
     body = _dump(obj, keep)
     if not body:
         buffers.clear()
-        stream = BytesIO()
-        value_pickler()(stream, PROTOCOL, buffer_callback=keep).dump(obj)
-        body = stream.getvalue()
+        body = _dump_by_value(obj, keep)
     return body, buffers
 
 
@@ -151,6 +174,8 @@ def deserialise(in_band: Any, buffers: Sequence[Any] = ()) -> Any:
     buffers : sequence of bytes-like
         Its buffers, in order. Arrays are built upon them without a copy.
     """
+    if in_band[-1:] != preload.STOP:
+        preload.preload(in_band)
     try:
         return loads(in_band, buffers=buffers)
     except RecursionError as error:
@@ -164,7 +189,5 @@ def dumps(obj: object) -> bytes:
     """Turn any value into one piece of bytes, buffers included."""
     body = _dump(obj, None)
     if not body:
-        stream = BytesIO()
-        value_pickler()(stream, PROTOCOL).dump(obj)
-        body = stream.getvalue()
+        body = _dump_by_value(obj, None)
     return body

@@ -9,6 +9,7 @@ import threading
 from typing import NamedTuple
 
 from mosaic import _core
+from mosaic.comms import import_locks, preload
 from mosaic.core import network, placement
 from mosaic.core import seam as _seam  # noqa: F401 - tells the core what to work with
 from mosaic.errors import MosaicError, TooFewWorkersError
@@ -225,6 +226,8 @@ def start(
             raise
         placement.strategy = strategy.choose if foreign else None
     children.watch()
+    import_locks.install()
+    preload.publish_for(engine, shared=launched is not None)
     display.follow(cells, engine)
     notices.watch(engine)
     limit = START_TIMEOUT if timeout is None else timeout
@@ -282,6 +285,7 @@ def stop(grace: float | None = None) -> None:
 
 def _stop_engine(engine: Engine, grace: float | None) -> None:
     notices.expect_deaths()
+    preload.publish_nowhere()
     recorded = engine.profile
     try:
         engine.stop(grace)

@@ -143,7 +143,11 @@ class _Pattern:
 
     def match(self, text: str) -> Any:
         if self._compiled is None:
-            import re
+            try:
+                import re
+            except ImportError:
+                # The interpreter shuts down, with objects that warn.
+                return None
 
             self._compiled = re.compile(self.pattern, self.flags)
         return self._compiled.match(text)

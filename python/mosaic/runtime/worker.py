@@ -34,6 +34,7 @@ def main() -> None:
     from mosaic.runtime import surroundings
 
     surroundings.take_over()
+    from mosaic.comms import import_locks, preload
     from mosaic.core import seam  # noqa: F401 - tells the core what to work with
     from mosaic.runtime.lanes import run_worker_loop, stop_worker_loop
 
@@ -41,11 +42,13 @@ def main() -> None:
         from mosaic.runtime import printing
 
         printing.install()
+    import_locks.install()
     engine = _core.join_worker()
     if _core.given_descriptors() is not None:
         from mosaic.runtime import children
 
         children.watch()
+    preload.preload_for(engine)
     loop = threading.Thread(target=run_worker_loop, args=(engine,), name="mosaic-loop", daemon=True)
     loop.start()
     try:
