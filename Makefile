@@ -145,6 +145,11 @@ bench-growth: build ## measure how cost grows with tesserae and pending calls
 	$(call say,bench: growth with 1 to 10000 tesserae and 1 k to 1 M pending calls)
 	@$(PY) -m benches.growth $(BENCH_ARGS)
 
+.PHONY: soak
+soak: build ## run a bit of everything for ten minutes; fails if memory grows (BENCH_ARGS='--minutes 3')
+	$(call say,soak: ten minutes of calls and failures and arrays and deaths)
+	@$(PY) -m benches.soak $(BENCH_ARGS)
+
 .PHONY: docs
 docs: $(STAMPS)/installed ## build the reference of the Rust crates into target/doc
 	$(call say,docs: rustdoc into target/doc)

@@ -1,7 +1,7 @@
 """The Rust core as Python sees it: one engine a process, tasks, references, and the lanes that run calls."""
 
 from asyncio import AbstractEventLoop, Future
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, Self, TypeAlias, final
@@ -18,7 +18,9 @@ __all__ = [
     "Output",
     "RemoteMethod",
     "Segment",
+    "Subscription",
     "Task",
+    "TaskResult",
     "TesseraRef",
     "allocate",
     "available_memory",
@@ -366,7 +368,9 @@ class Task:
     def nbytes(self) -> int | None:
         """Encoded size of the value in bytes, once known."""
     def __await__(self) -> Generator[Any, None, Self]: ...
-    def result(self) -> Awaitable[Any]: ...
+    def result(self) -> TaskResult: ...
+    def fresh_result(self) -> TaskResult:
+        """Return what gives each who waits a value of its own, of a task whose value an `Output` of the whole keeps."""
     def wait(self, timeout: float | None = None) -> Any:
         """Block until the value is here and return it."""
     def wait_ended(self, timeout: float | None = None) -> None:
@@ -376,12 +380,32 @@ class Task:
     def arrival(self) -> Task:
         """Return a task that ends when this call has reached its worker, and fails if it did not get there."""
     def cancel(self) -> bool: ...
-    def subscribe(self, future: Future[None]) -> None:
+    def subscribe(self, future: Future[None]) -> Subscription:
         """Have this future of the running loop resolved with None when the task has ended, well or not."""
     def subscribe_notice(self, token: int) -> None:
         """Have a ``("done", token)`` notice sent when the task has ended."""
+    def unsubscribe_notice(self, token: int) -> None:
+        """Have it not sent."""
+    @property
+    def waiters(self) -> int:
+        """How many wait for it in this process and have not given up."""
     def note(self) -> None:
         """Tell the encoder at work on this thread that the value being pickled refers to this task."""
+
+@final
+class TaskResult:
+    """What `Task.result` returns: awaitable, as often as wanted."""
+
+    def __await__(self) -> Generator[Any, None, Any]: ...
+    def wait(self, timeout: float | None = None) -> Any:
+        """Block until the value is here and return it."""
+
+@final
+class Subscription:
+    """A future that waits for the end of a task."""
+
+    def cancel(self) -> None:
+        """Have the future not resolved."""
 
 @disjoint_base
 class Output:

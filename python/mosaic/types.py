@@ -119,7 +119,9 @@ class WarehouseObject(_core.Output):
         return self
 
     async def value(self) -> Any:
-        """Return the value.
+        """Return the value, the caller's own at each call: what one writes to it, nobody else sees.
+
+        Reading an array again copies nothing; what is written to is copied then.
 
         Raises
         ------
@@ -128,17 +130,17 @@ class WarehouseObject(_core.Output):
         """
         self._check()
         try:
-            return await self.task.result()
+            return await self.task.fresh_result()
         except (ObjectLostError, RuntimeDisconnectedError) as error:
             raise self._lost(error) from error
 
     result = value
 
     def wait(self, timeout: float | None = None) -> Any:
-        """Block until the value is here, and return it."""
+        """Block until the value is here, and return it; see `value`."""
         self._check()
         try:
-            return self.task.wait(timeout)
+            return self.task.fresh_result().wait(timeout)
         except (ObjectLostError, RuntimeDisconnectedError) as error:
             raise self._lost(error) from error
 

@@ -10,9 +10,11 @@ from mosaic.core import network
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
     from typing import Any, TypeAlias
 
+    from mosaic._core import Subscription
     from mosaic.core.task import TaskProxy
 
     Registered: TypeAlias = list[tuple[Callable[[Any], object], Any]]
@@ -42,12 +44,11 @@ def add(
             if not end.cancelled():
                 function(future)
 
-        registered.append((function, end))
         if context is None:
             end.add_done_callback(ended)
         else:
             end.add_done_callback(ended, context=context)
-        task.subscribe(end)
+        registered.append((function, _OnLoop(end, task.subscribe(end))))
     elif task.ended:
         call_soon(function, future, context)
     else:
@@ -91,7 +92,9 @@ def remove(registered: Registered, function: Callable[[Any], object]) -> int:
     for entry in found:
         registered.remove(entry)
         if isinstance(entry[1], int):
-            _tokens.pop(entry[1], None)
+            _, task = _tokens.pop(entry[1], (None, None))
+            if task is not None:
+                task.unsubscribe_notice(entry[1])
         else:
             entry[1].cancel()
     return len(found)
@@ -104,8 +107,22 @@ def fire(token: int) -> None:
         call_soon(*found)
 
 
-def _discard(registered: Registered, handle: object) -> None:
+class _OnLoop:
+    """A callback that an event loop will call."""
+
+    __slots__ = ("_subscription", "future")
+
+    def __init__(self, future: asyncio.Future[None], subscription: Subscription) -> None:
+        self.future = future
+        self._subscription = subscription
+
+    def cancel(self) -> None:
+        self._subscription.cancel()
+        self.future.cancel()
+
+
+def _discard(registered: Registered, future: object) -> None:
     for position, entry in enumerate(registered):
-        if entry[1] is handle:
+        if getattr(entry[1], "future", None) is future:
             del registered[position]
             return

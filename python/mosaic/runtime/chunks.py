@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     Rows: TypeAlias = list[tuple[Any, ...]]
-    Answer: TypeAlias = tuple[float, list[Any], tuple[str, bytes] | None] | None
+    Answer: TypeAlias = "tuple[float, list[Any], Failed | None] | None"
 
 _functions: dict[str, Callable[..., Any]] = {}
 
@@ -26,6 +26,26 @@ _KEPT = 64
 
 _KEPT_CHUNKS = 256
 """Chunks of a map remembered by a worker: many times what is under way."""
+
+
+class Failed:
+    """The exception of a row, on its way to the head: arrives as what `encode_exception` returns.
+
+    It is encoded with the results, so that what it refers to is counted as that is.
+
+    Parameters
+    ----------
+    error : Exception
+        The exception.
+    """
+
+    __slots__ = ("_error",)
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return tuple, (encode_exception(self._error),)
 
 
 class Course:
@@ -102,7 +122,7 @@ def run_chunk(token: str, serial: int, payload: bytes | None, rows: Rows, retrie
     Returns
     -------
     tuple or None
-        Seconds taken, the results, and the encoded exception of the row after them, if it raised. Without one there
+        Seconds taken, the results, and the exception of the row after them, if it raised. Without one there
         are fewer results than rows if some were taken back. None if the function is not known here.
     """
     function = _function(token, payload)
@@ -120,7 +140,7 @@ def run_chunk(token: str, serial: int, payload: bytes | None, rows: Rows, retrie
                 attempt += 1
                 _note_failure(error, row, attempt, retries)
                 if attempt > retries:
-                    return perf_counter() - start, results, encode_exception(error)
+                    return perf_counter() - start, results, Failed(error)
     return perf_counter() - start, results, None
 
 
@@ -143,7 +163,7 @@ async def run_chunk_async(
                 attempt += 1
                 _note_failure(error, row, attempt, retries)
                 if attempt > retries:
-                    return perf_counter() - start, results, encode_exception(error)
+                    return perf_counter() - start, results, Failed(error)
     return perf_counter() - start, results, None
 
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::Role;
 use crate::id::{RuntimeId, TaskId, TesseraId};
-use crate::payload::{Few, Payload};
+use crate::payload::{Few, Payload, Reference};
 
 /// What the callee does with a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -229,6 +229,17 @@ pub enum Outcome {
     },
     /// It has none.
     Failed(Box<Failure>),
+}
+
+impl Outcome {
+    /// The references inside its value, or inside the exception with which it failed.
+    pub fn references(&self) -> &[Reference] {
+        match self {
+            Self::Value(value) => &value.references,
+            Self::Stored { .. } => &[],
+            Self::Failed(failure) => &failure.detail.references,
+        }
+    }
 }
 
 /// A call handed over to the executor: every argument is there.

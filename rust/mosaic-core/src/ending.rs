@@ -103,13 +103,9 @@ impl<H: Clone> Machine<H> {
                 aside.uses.take(),
             )
         });
-        if let Outcome::Value(value) = &*outcome
-            && !value.references.is_empty()
-        {
-            inbound.keep(&value.references);
-            for reference in &value.references {
-                self.hold(*reference, actions);
-            }
+        inbound.keep(outcome.references());
+        for reference in outcome.references() {
+            self.hold(*reference, actions);
         }
         if !silent {
             let outcome = self.for_travel(&outcome, caller, false);

@@ -326,9 +326,7 @@ impl<H: Clone> Machine<H> {
             }
             _ => None,
         }) else {
-            if let Outcome::Value(value) = &*outcome {
-                self.drop_references(value.references.clone());
-            }
+            self.drop_references(outcome.references().iter().copied());
             return;
         };
         match Arc::unwrap_or_clone(outcome) {
@@ -342,11 +340,14 @@ impl<H: Clone> Machine<H> {
             Outcome::Stored { .. } => inbound.missing -= 1,
             Outcome::Failed(failure) => {
                 let failure = failure.through(describe(&slot, &class, &method));
+                let references = failure.detail.references.clone();
                 if inbound.builds() {
                     let tessera = inbound.tessera;
                     self.construction_ended(tessera, &Outcome::Failed(failure.clone()), actions);
                 }
                 self.end_call(task, Outcome::Failed(failure).into(), actions);
+                // By now they are held for the end of this call.
+                self.drop_references(references);
             }
         }
     }

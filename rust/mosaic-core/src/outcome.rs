@@ -222,10 +222,8 @@ impl<H: Clone> Machine<H> {
                 actions.push(Action::Settle { handle, outcome });
             }
             Wanter::Argument(argument) => {
-                if let Outcome::Value(value) = &**outcome {
-                    for reference in &value.references {
-                        self.hold(*reference, actions);
-                    }
+                for reference in outcome.references() {
+                    self.hold(*reference, actions);
                 }
                 self.to_deliver.push_back((argument, Arc::clone(outcome)));
             }
@@ -275,13 +273,12 @@ impl<H: Clone> Machine<H> {
                 let size = value.size() as u64;
                 Outcome::Stored { host: me, size }.into()
             }
-            Outcome::Value(value) => {
-                for reference in &value.references {
+            _ => {
+                for reference in outcome.references() {
                     self.references.pin(reference.object, to, me);
                 }
                 Arc::clone(outcome)
             }
-            _ => Arc::clone(outcome),
         }
     }
 
@@ -320,10 +317,7 @@ impl<H: Clone> Machine<H> {
         outcome: &Arc<Outcome>,
         actions: &mut Vec<Action<H>>,
     ) {
-        let references = match &**outcome {
-            Outcome::Value(value) => value.references.clone(),
-            _ => Few::new(),
-        };
+        let references = Few::from(outcome.references());
         self.receive_references(from, &references, actions);
         let lost = match &**outcome {
             Outcome::Value(value) => value.loss(),
@@ -340,7 +334,8 @@ impl<H: Clone> Machine<H> {
         };
         let mut for_program = false;
         for wanter in fetch.wanters {
-            for_program |= matches!(wanter, Wanter::Handle(_));
+            // Among those who expect the call may be handles too.
+            for_program |= matches!(wanter, Wanter::Handle(_) | Wanter::Expectation);
             match elsewhere {
                 Some(host) => self.want(task, host, value, wanter, actions),
                 None => self.deliver(task, value, wanter, outcome, actions),

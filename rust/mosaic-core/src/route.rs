@@ -10,6 +10,7 @@ use crate::event::{Action, Role};
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use crate::machine::Machine;
 use crate::refs::Registration;
+use crate::tessera::kept_for;
 use crate::wire::Message;
 
 /// Where a tessera lives.
@@ -183,20 +184,25 @@ impl<H: Clone> Machine<H> {
         failure: Box<Failure>,
         actions: &mut Vec<Action<H>>,
     ) {
+        if !self.routes.contains_key(&tessera) {
+            return;
+        }
+        for reference in kept_for(tessera, &failure) {
+            self.hold(reference, actions);
+        }
         let Some(route) = self.routes.get_mut(&tessera) else {
             return;
         };
+        let reason = failure.message.clone();
+        let before = std::mem::replace(&mut route.place, Place::Lost(failure));
         if tessera.owner == self.config.me {
-            if matches!(route.place, Place::Asked) {
+            if matches!(before, Place::Asked) {
                 actions.push(Action::TesseraPlaced(tessera));
             }
-            let reason = failure.message.clone();
-            route.place = Place::Lost(failure);
             self.answer_askers(tessera, &Err(reason), actions);
             self.let_go_of_construction(tessera, actions);
-        } else {
-            route.place = Place::Lost(failure);
         }
+        self.drop_lost(tessera, before);
         self.to_pump.push_back(tessera);
         self.nobody_counts(ObjectId::Tessera(tessera), actions);
     }
@@ -269,8 +275,18 @@ impl<H: Clone> Machine<H> {
             .references
             .holdings
             .contains_key(&ObjectId::Tessera(tessera));
-        if unused && self.routes.get(&tessera).is_some_and(Route::is_idle) {
-            self.routes.remove(&tessera);
+        if unused
+            && self.routes.get(&tessera).is_some_and(Route::is_idle)
+            && let Some(route) = self.routes.remove(&tessera)
+        {
+            self.drop_lost(tessera, route.place);
+        }
+    }
+
+    /// What the failure refers to for which a tessera is lost is not needed any more.
+    fn drop_lost(&mut self, tessera: TesseraId, place: Place) {
+        if let Place::Lost(failure) = place {
+            self.drop_references(kept_for(tessera, &failure));
         }
     }
 

@@ -61,7 +61,7 @@ impl<H: Clone> Machine<H> {
                 Place::Lost(failure) => {
                     let failure = failure.clone();
                     route.queue.pop_front();
-                    self.end_task(task, Outcome::Failed(failure).into(), actions);
+                    self.fail_task(task, failure, actions);
                     continue;
                 }
                 Place::Astray(_) => return self.ask_where(tessera, actions),
@@ -87,7 +87,7 @@ impl<H: Clone> Machine<H> {
                         owned.call = Some(call);
                     }
                     let Err(failure) = resolved else { return };
-                    self.end_task(task, Outcome::Failed(failure).into(), actions);
+                    self.fail_task(task, failure, actions);
                     continue;
                 }
             }

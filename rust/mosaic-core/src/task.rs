@@ -177,10 +177,7 @@ impl<H: Clone> Machine<H> {
         outcome: Arc<Outcome>,
         actions: &mut Vec<Action<H>>,
     ) {
-        let references = match &*outcome {
-            Outcome::Value(value) => value.references.clone(),
-            _ => Few::new(),
-        };
+        let references = Few::from(outcome.references());
         self.receive_references(from, &references, actions);
         let (outcome, references) = self.without_loss(from, outcome, references);
         match self.tasks.get_mut(&task) {
@@ -232,6 +229,26 @@ impl<H: Clone> Machine<H> {
             self.send(host, Message::Cancel(task), actions);
         }
         self.end_task(task, Outcome::Failed(failure).into(), actions);
+    }
+
+    /// A task ends by a failure that is known here: what its exception refers to is held for the handles of this task.
+    pub(crate) fn fail_task(
+        &mut self,
+        task: TaskId,
+        failure: Box<Failure>,
+        actions: &mut Vec<Action<H>>,
+    ) {
+        let references = failure.detail.references.clone();
+        for reference in &references {
+            self.hold(*reference, actions);
+        }
+        match self.tasks.get_mut(&task) {
+            Some(owned) if owned.outcome.is_none() => {
+                owned.keep(references);
+                self.end_task(task, Outcome::Failed(failure).into(), actions);
+            }
+            _ => self.drop_references(references),
+        }
     }
 
     /// `TASK-1`: the only way for a task to end.

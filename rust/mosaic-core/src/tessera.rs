@@ -17,7 +17,7 @@ use crate::event::Action;
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use crate::inbound::Progress;
 use crate::machine::Machine;
-use crate::payload::Payload;
+use crate::payload::{Payload, Reference};
 use crate::wire::Message;
 
 /// Plain calls of one tessera that may be handed over and not ended at a time.
@@ -384,6 +384,15 @@ impl<H: Clone> Machine<H> {
         if !matches!(hosted.state, State::Building) {
             return;
         }
+        // Calls that come later fail as the construction did.
+        if let Outcome::Failed(failure) = outcome {
+            for reference in kept_for(tessera, failure) {
+                self.hold(reference, actions);
+            }
+        }
+        let Some(hosted) = self.hosted.get_mut(&tessera) else {
+            return;
+        };
         hosted.state = match outcome {
             Outcome::Failed(failure) => State::Failed(failure.clone()),
             _ => State::Listening,
@@ -450,7 +459,11 @@ impl<H: Clone> Machine<H> {
         if !matches!(hosted.state, State::Stopped) {
             self.say_freed(tessera, actions);
         }
-        self.hosted.remove(&tessera);
+        if let Some(hosted) = self.hosted.remove(&tessera)
+            && let State::Failed(failure) = hosted.state
+        {
+            self.drop_references(kept_for(tessera, &failure));
+        }
     }
 
     /// Whether a tessera lives here, or is about to.
@@ -519,4 +532,12 @@ impl<H: Clone> Machine<H> {
             assert!(queued, "TESS-1: {task:?} waits in no line");
         }
     }
+}
+
+/// What a failed construction refers to, which is kept with the tessera; itself excepted, which would never go then.
+pub(crate) fn kept_for(tessera: TesseraId, failure: &Failure) -> Vec<Reference> {
+    let references = failure.detail.references.iter().copied();
+    references
+        .filter(|reference| reference.object != ObjectId::Tessera(tessera))
+        .collect()
 }

@@ -17,6 +17,7 @@ use mosaic_core::id::{TaskId, TesseraId};
 use mosaic_runtime::telemetry::{self, Recorder, Run};
 use pyo3::exceptions::PyStopIteration;
 use pyo3::ffi;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
@@ -132,13 +133,14 @@ impl Runner {
             self.executor.resumed_to_its_end(current.task);
         }
         let before = current.run.map(telemetry::resume);
-        let outcome = self
+        let (outcome, held) = self
             .executor
             .outcome(py, current.task, current.kind, result);
         if let Some(before) = before {
             self.executor.ended(&outcome, before);
         }
         self.executor.finish_between(current.task, outcome);
+        drop(held);
     }
 
     /// This asyncio task ends. The failures of calls went to their callers: asyncio has nothing to report.
@@ -288,6 +290,19 @@ impl Runner {
         // Somebody cancels every task of the loop: between two calls, it was meant for neither.
         self.leave(py);
         Err(PyErr::from_value(error.get_item(0)?))
+    }
+
+    // Living objects are the executor's, which every runner shares: it keeps them until it stops.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some(current) = &self.current {
+            visit.call(&current.coroutine)?;
+            visit.call(&current.context)?;
+        }
+        Ok(())
+    }
+
+    fn __clear__(&mut self) {
+        self.current = None;
     }
 
     fn close(&mut self, py: Python<'_>) -> PyResult<()> {

@@ -4,15 +4,19 @@
 //! whole.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use mosaic_core::call::{Dependency, Slot, Source};
+use mosaic_core::id::{ObjectId, RuntimeId};
 use mosaic_core::payload::{Few, Payload, Reference, Segment as Part};
 use mosaic_runtime::store::THRESHOLD;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
+use rustc_hash::FxHashSet;
 
 use crate::hooks::hooks;
+use crate::host::{Host, host_if_any};
 use crate::msgpack::{NotPlain, Writer, Written};
 use crate::named;
 use crate::output::Output;
@@ -34,21 +38,110 @@ pub(crate) const ARRAYS: u8 = 5;
 pub(crate) const BODY_IN_STORE: u8 = 0x80;
 
 thread_local! {
-    /// The references found by the encoder at work on this thread.
-    static FOUND: RefCell<Vec<Reference>> = const { RefCell::new(Vec::new()) };
+    /// The references found by the encoder at work on this thread, if there is one.
+    static FOUND: RefCell<Option<Found>> = const { RefCell::new(None) };
 }
 
-/// The value being pickled refers to this.
+/// From this number of references on, whether one is new is looked up in a set.
+const MANY: usize = 16;
+
+#[derive(Default)]
+struct Found {
+    references: Few<Reference>,
+    /// The same, once there are many.
+    known: FxHashSet<(ObjectId, RuntimeId)>,
+    held: Held,
+}
+
+impl Found {
+    fn add(&mut self, reference: Reference) {
+        let key = |reference: &Reference| (reference.object, reference.authority);
+        if self.references.len() < MANY {
+            if self.references.contains(&reference) {
+                return;
+            }
+        } else {
+            if self.known.is_empty() {
+                self.known.extend(self.references.iter().map(key));
+            }
+            if !self.known.insert(key(&reference)) {
+                return;
+            }
+        }
+        self.references.push(reference);
+        self.held.add(reference);
+    }
+}
+
+/// The references in an encoded value, each counted from the moment at which the encoder found it. Dropped once the
+/// engine counts them for the value itself: the proxies that were encoded may be gone before that.
+#[derive(Default)]
+pub(crate) struct Held {
+    host: Option<Arc<Host>>,
+    objects: Vec<ObjectId>,
+    /// Nothing else that is about to be told to the engine would take the news along.
+    at_once: bool,
+}
+
+impl Held {
+    fn add(&mut self, reference: Reference) {
+        let Some(host) = self.host.take().or_else(host_if_any) else {
+            return;
+        };
+        let engine = &host.engine;
+        // The payload itself keeps a buffer of this process's store.
+        let own = matches!(reference.object, ObjectId::Buffer(_))
+            && reference.authority == engine.runtime();
+        if !own {
+            engine.retain(reference);
+            self.objects.push(reference.object);
+        }
+        self.host = Some(host);
+    }
+
+    /// Tell the engine at once when they are let go of, rather than with what it hears next.
+    pub(crate) fn at_once(mut self) -> Self {
+        self.at_once = true;
+        self
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(host) = &self.host {
+            for object in &self.objects {
+                host.engine.release(*object, self.at_once);
+            }
+        }
+    }
+}
+
+/// An encoded value, and what is held for it until the engine has it.
+pub(crate) struct Encoded {
+    pub(crate) payload: Payload,
+    pub(crate) held: Held,
+}
+
+impl From<Payload> for Encoded {
+    fn from(payload: Payload) -> Self {
+        Self {
+            payload,
+            held: Held::default(),
+        }
+    }
+}
+
+/// The value being encoded refers to this. Of what a program pickles by itself nobody keeps count.
 pub(crate) fn note(reference: Reference) {
     FOUND.with_borrow_mut(|found| {
-        if !found.contains(&reference) {
-            found.push(reference);
+        if let Some(found) = found {
+            found.add(reference);
         }
     });
 }
 
 /// Encode one value.
-pub(crate) fn encode_value(value: &Bound<'_, PyAny>) -> PyResult<Payload> {
+pub(crate) fn encode_value(value: &Bound<'_, PyAny>) -> PyResult<Encoded> {
     let mut writer = Writer::new();
     match writer.value(value, 0) {
         Ok(()) => {
@@ -61,14 +154,14 @@ pub(crate) fn encode_value(value: &Bound<'_, PyAny>) -> PyResult<Payload> {
 }
 
 /// A payload of msgpack: a copy of what is large in it, since a value is what it was at the call.
-fn plain(py: Python<'_>, format: u8, written: Written) -> PyResult<Payload> {
+fn plain(py: Python<'_>, format: u8, written: Written) -> PyResult<Encoded> {
     let payload = Payload {
         format,
         body: written.body,
         ..Payload::default()
     };
     if payload.body.len() < THRESHOLD && written.large.is_empty() {
-        return Ok(payload);
+        return Ok(payload.into());
     }
     noting(|| {
         let mut payload = payload;
@@ -81,13 +174,16 @@ fn plain(py: Python<'_>, format: u8, written: Written) -> PyResult<Payload> {
 }
 
 /// Make a payload, with the references that are noted meanwhile.
-fn noting(make: impl FnOnce() -> PyResult<Payload>) -> PyResult<Payload> {
-    let outer = FOUND.take();
+pub(crate) fn noting(make: impl FnOnce() -> PyResult<Payload>) -> PyResult<Encoded> {
+    let outer = FOUND.replace(Some(Found::default()));
     let payload = make();
-    let references = FOUND.replace(outer);
+    let found = FOUND.replace(outer).unwrap_or_default();
     let mut payload = payload?;
-    payload.references = references.into();
-    Ok(payload)
+    payload.references = found.references;
+    Ok(Encoded {
+        payload,
+        held: found.held,
+    })
 }
 
 /// A long body goes to the store; the reference to it is noted.
@@ -107,7 +203,7 @@ fn store_body(py: Python<'_>, mut payload: Payload) -> PyResult<Payload> {
 
 /// Pickle a value, with the references found in it and a copy of its out-of-band buffers: a value is what
 /// it was at the call.
-fn pickle(value: &Bound<'_, PyAny>) -> PyResult<Payload> {
+fn pickle(value: &Bound<'_, PyAny>) -> PyResult<Encoded> {
     let py = value.py();
     let hooks = hooks(py)?;
     noting(|| {
@@ -134,6 +230,8 @@ fn pickled_payload(pickled: &Bound<'_, PyAny>) -> PyResult<Payload> {
 /// The arguments of a call, as they travel.
 pub(crate) struct Arguments<'py> {
     pub(crate) payload: Payload,
+    /// To be dropped once the call is submitted.
+    pub(crate) held: Held,
     pub(crate) dependencies: Few<Dependency>,
     /// What the dependencies are on; among them tasks that were made on the way, to read values that change, which are
     /// to be held until the call is submitted.
@@ -169,8 +267,10 @@ pub(crate) fn encode_arguments<'py>(
                 NAMED
             }
         };
+        let Encoded { payload, held } = plain(py, format, written)?;
         return Ok(Arguments {
-            payload: plain(py, format, written)?,
+            payload,
+            held,
             dependencies,
             tasks,
         });
@@ -214,16 +314,20 @@ pub(crate) fn encode_arguments<'py>(
     let count = positional.len();
     let written = plain_arguments(positional.iter().cloned(), count, keyword.as_ref(), named);
     if let Some(written) = written {
+        let Encoded { payload, held } = plain(py, MSGPACK, written)?;
         return Ok(Arguments {
-            payload: plain(py, MSGPACK, written)?,
+            payload,
+            held,
             dependencies,
             tasks,
         });
     }
     let keyword = keyword.unwrap_or_else(|| PyDict::new(py));
     let whole = (PyTuple::new(py, positional)?, keyword).into_pyobject(py)?;
+    let Encoded { payload, held } = pickle(whole.as_any())?;
     Ok(Arguments {
-        payload: pickle(whole.as_any())?,
+        payload,
+        held,
         dependencies,
         tasks,
     })

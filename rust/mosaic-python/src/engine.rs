@@ -19,7 +19,7 @@ use mosaic_runtime::store::StoreSettings;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
-use crate::encode::{Arguments, encode_arguments, encode_value};
+use crate::encode::{Arguments, Encoded, encode_arguments, encode_value};
 use crate::executor::PythonExecutor;
 use crate::host::{Host, engine_error, host_if_any};
 use crate::method::{TesseraRef, submit};
@@ -247,6 +247,7 @@ impl PyEngine {
         let kwargs = origin::depart(py, Some(kwargs.clone()))?;
         let Arguments {
             payload: arguments,
+            held: _held,
             dependencies,
             tasks: _tasks,
         } = encode_arguments(Some(cls.as_any()), args, kwargs.as_ref())?;
@@ -360,7 +361,10 @@ impl PyEngine {
     }
 
     fn put(&self, py: Python<'_>, value: &Bound<'_, PyAny>, name: &str) -> PyResult<Py<PyAny>> {
-        let payload = encode_value(value)?;
+        let Encoded {
+            payload,
+            held: _held,
+        } = encode_value(value)?;
         make_task(py, &self.host, self.host.engine.put(name.into(), payload))
     }
 

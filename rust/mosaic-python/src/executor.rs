@@ -20,6 +20,7 @@ use pyo3::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::coroutine::{Current, Runner, context_of, context_variable, copy_context};
+use crate::encode::Held;
 use crate::hooks::cached;
 use crate::host::Host;
 use crate::loops::remove_reader;
@@ -119,7 +120,17 @@ impl PythonExecutor {
             // The program's own loop, which goes on without us.
             remove_reader(event_loop.bind(py), self.coroutines.wake().descriptor());
         }
-        drop((objects, results, contexts, suspended, event_loop));
+        drop((objects, results, contexts));
+        if self.both.load(Ordering::Acquire) {
+            for own in suspended.into_values() {
+                // Nobody waits for it any more: that is nothing for asyncio to report.
+                let _ = own.setattr(py, pyo3::intern!(py, "_log_destroy_pending"), false);
+            }
+        } else {
+            // The process ends: what a coroutine would do on its being closed has nobody to do it for.
+            std::mem::forget(suspended);
+        }
+        drop(event_loop);
         self.coroutines.wake().close();
         self.attached.close();
         self.main.signal().close();
@@ -188,7 +199,7 @@ impl PythonExecutor {
                     let outer = RUNNING.replace(Some(tessera));
                     let profiled = self.recorder().map(|recorder| recorder.began(task, false));
                     let mut brought = Vec::new();
-                    let outcome = self.run_plain(py, ready, &mut brought);
+                    let (outcome, held) = self.run_plain(py, ready, &mut brought);
                     if let Some(before) = profiled {
                         self.ended(&outcome, before);
                     }
@@ -197,6 +208,7 @@ impl PythonExecutor {
                     // and in the same batch: on its own that would wake the I/O thread, which would send the end then.
                     store::releasing_together(|| drop(brought));
                     self.finish(task, outcome, last());
+                    drop(held);
                 }
             }
             Job::DropTessera(tessera) => {
@@ -250,7 +262,7 @@ impl PythonExecutor {
         py: Python<'py>,
         ready: ReadyCall,
         brought: &mut Vec<Bound<'py, PyAny>>,
-    ) -> Outcome {
+    ) -> (Outcome, Held) {
         let (task, kind) = (ready.call.task, ready.call.kind);
         let result = self.invoke(py, ready, brought).and_then(|value| {
             // A plain method may hand back a coroutine of a colleague: its callers want the value.
@@ -427,11 +439,12 @@ impl PythonExecutor {
             Err(error) => Err(error),
         };
         let before = run.map(telemetry::resume);
-        let outcome = self.outcome(py, task, kind, ended);
+        let (outcome, held) = self.outcome(py, task, kind, ended);
         if let Some(before) = before {
             self.ended(&outcome, before);
         }
         self.finish_between(task, outcome);
+        drop(held);
         None
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use mosaic_runtime::cell::{Group, Stage, Waiter};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
@@ -34,10 +35,21 @@ impl Gather {
         pending.map(Arc::clone)
     }
 
-    pub(crate) fn subscribe(&self, py: Python<'_>, stage: Stage, waiter: Waiter) {
+    pub(crate) fn subscribe(&self, py: Python<'_>, stage: Stage, waiter: Waiter) -> Arc<Group> {
         let group = Group::new(self.tasks.len(), waiter);
         for task in &self.tasks {
             task.bind(py).get().cell().subscribe_group(stage, &group);
+        }
+        group
+    }
+
+    /// Have those that have not ended forget the group, whose waiter gave up or has heard enough.
+    pub(crate) fn unsubscribe(&self, group: &Arc<Group>) {
+        if group.is_over() {
+            return;
+        }
+        for task in &self.tasks {
+            task.get().cell().unsubscribe_group(group);
         }
     }
 
@@ -70,6 +82,10 @@ impl Gather {
         Waiting::new(Target::Gather(slf.unbind()), Stage::End)
     }
 
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.tasks.iter().try_for_each(|task| visit.call(task))
+    }
+
     #[pyo3(signature = (timeout = None))]
     fn wait<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
         let deadline = deadline(timeout);
@@ -89,7 +105,7 @@ impl Gather {
                 .engine
                 .borrow_signal()
                 .map_err(|error| engine_error(py, &error))?;
-            self.subscribe(py, *stage, Waiter::Thread(Arc::clone(&signal)));
+            let group = self.subscribe(py, *stage, Waiter::Thread(Arc::clone(&signal)));
             let cells: Vec<_> = self
                 .tasks
                 .iter()
@@ -101,6 +117,7 @@ impl Gather {
                     (cells.iter().all(|cell| cell.reached(*stage)) || failed()).then_some(())
                 })
             });
+            self.unsubscribe(&group);
             host.engine.return_signal(&signal);
             waited?;
         }

@@ -13,6 +13,7 @@
 //! | [`executor`], [`coroutine`] | the lanes that calls run on: the main thread, an event loop |
 //! | [`running`] | one call, from its arguments to its end |
 //! | [`encode`], [`decode`] | values to payloads and back |
+//! | [`decoding`] | the value of a task, decoded once for all who ask |
 //! | [`msgpack`] | plain values, arrays among them, to bytes and back |
 //! | [`store`] | large buffers, into the store and back |
 //! | [`reduce`](mod@reduce) | element-wise reduction of arrays |
@@ -34,6 +35,7 @@ use pyo3::prelude::*;
 mod compression;
 mod coroutine;
 mod decode;
+mod decoding;
 mod descriptors;
 mod encode;
 mod engine;
@@ -79,6 +81,8 @@ mod _core {
     #[pymodule_export]
     use super::launcher::{PyMonitor, run_agent, spawn_command};
     #[pymodule_export]
+    use super::loops::Subscription;
+    #[pymodule_export]
     use super::machine::available_memory;
     #[pymodule_export]
     use super::method::{RemoteMethod, TesseraRef};
@@ -96,6 +100,8 @@ mod _core {
     use super::task::Task;
     #[pymodule_export]
     use super::tracing::quiet;
+    #[pymodule_export]
+    use super::waiting::TaskResult;
     #[pymodule_export]
     const NOT_TRACED: &str = super::tracing::MARK;
     #[pymodule_export]

@@ -3,8 +3,10 @@
 use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex};
 
+use mosaic_runtime::cell::TaskCell;
 use mosaic_runtime::mailbox::Mailbox;
 use mosaic_runtime::signal::Signal;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyWeakrefReference;
 use rustc_hash::FxHashMap;
@@ -51,10 +53,70 @@ impl LoopMailbox {
                 .filter_map(|token| inner.futures.remove(&token))
                 .collect()
         };
+        // Whatever becomes of one, the others are waited for too.
+        let mut resolved = Ok(());
         for future in futures {
-            resolve(future.bind(py))?;
+            resolved = resolved.and(resolve(future.bind(py)));
         }
-        Ok(())
+        resolved
+    }
+
+    /// How many futures wait here.
+    #[getter]
+    fn waiting(&self) -> usize {
+        lock(&self.inner).futures.len()
+    }
+
+    // The lock is taken with the GIL only, and never while it is released: the collector finds it free.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.event_loop)?;
+        match self.inner.try_lock() {
+            Ok(inner) => inner
+                .futures
+                .values()
+                .try_for_each(|future| visit.call(future)),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        let futures = self
+            .inner
+            .try_lock()
+            .map(|mut inner| std::mem::take(&mut inner.futures));
+        drop(futures);
+    }
+}
+
+/// A future that waits for the end of a task, for who may give that up.
+#[pyclass(frozen, module = "mosaic._core")]
+pub(crate) struct Subscription {
+    mailbox: Py<LoopMailbox>,
+    token: u64,
+    cell: Arc<TaskCell>,
+}
+
+impl Subscription {
+    pub(crate) fn new(mailbox: Py<LoopMailbox>, token: u64, cell: Arc<TaskCell>) -> Self {
+        Self {
+            mailbox,
+            token,
+            cell,
+        }
+    }
+}
+
+#[pymethods]
+impl Subscription {
+    /// Have the future not resolved.
+    fn cancel(&self) {
+        let mailbox = self.mailbox.get();
+        mailbox.forget(self.token);
+        self.cell.unsubscribe_loop(&mailbox.mailbox, self.token);
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.mailbox)
     }
 }
 

@@ -9,6 +9,7 @@ use mosaic_core::payload::Reference;
 use mosaic_runtime::cell::{Callee, TaskCell};
 use mosaic_runtime::engine::EngineError;
 use pyo3::exceptions::PyValueError;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFrozenSet, PyTuple};
 
@@ -238,6 +239,7 @@ impl RemoteMethod {
         };
         let Arguments {
             payload: arguments,
+            held: _held,
             dependencies,
             tasks: needs,
         } = encode_arguments(first.as_ref(), &args, kwargs.as_ref())?;
@@ -282,6 +284,13 @@ impl RemoteMethod {
             given::remember(task, &args, named.as_ref(), options.retries)?;
         }
         Ok(task)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match &self.reserved {
+            Some(reserved) => visit.call(reserved),
+            None => Ok(()),
+        }
     }
 
     fn __repr__(&self) -> String {

@@ -1,6 +1,7 @@
 //! References to one output of a task, and to its end.
 
 use bytes::Bytes;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
 use crate::encode::encode_value;
@@ -24,7 +25,7 @@ impl Output {
         let Some(key) = &self.key else {
             return Ok(Bytes::new());
         };
-        let payload = encode_value(key.bind(py))?;
+        let payload = encode_value(key.bind(py))?.payload;
         let mut part = vec![payload.format];
         part.extend_from_slice(&payload.body);
         Ok(part.into())
@@ -36,6 +37,9 @@ impl Output {
     #[new]
     #[pyo3(signature = (task, key = None, *, done = false, whole = false))]
     fn new(task: Option<Py<Task>>, key: Option<Py<PyAny>>, done: bool, whole: bool) -> Self {
+        if whole && let Some(task) = &task {
+            task.get().cell().keep_value();
+        }
         Self {
             task,
             key: if whole || done { None } else { key },
@@ -54,6 +58,17 @@ impl Output {
                 "a reference to a value that changes has no task: read it with `await ref.value()`",
             )),
         }
+    }
+
+    // What cannot be changed cannot close a cycle by itself: it is enough to be seen through.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some(task) = &self.task {
+            visit.call(task)?;
+        }
+        if let Some(key) = &self.key {
+            visit.call(key)?;
+        }
+        Ok(())
     }
 
     #[getter]

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::decode::{decode_arguments, decode_value};
-use crate::encode::{MSGPACK, OPAQUE, encode_value};
+use crate::encode::{Encoded, Held, MSGPACK, OPAQUE, PICKLE, encode_value, noting};
 use crate::executor::PythonExecutor;
 use crate::hooks::{cached, hooks, is_shortage, with_reserve};
 use crate::origin;
@@ -141,14 +141,15 @@ impl PythonExecutor {
         Ok(object)
     }
 
-    /// The end of a call, from what Python returned or raised.
+    /// The end of a call, from what Python returned or raised; that may be gone when this returns. What it refers to is
+    /// held until the caller drops the second: after the engine has the first.
     pub(crate) fn outcome(
         &self,
         py: Python<'_>,
         task: TaskId,
         kind: CallKind,
         result: PyResult<Bound<'_, PyAny>>,
-    ) -> Outcome {
+    ) -> (Outcome, Held) {
         if let Some(recorder) = self.recorder() {
             recorder.returned();
         }
@@ -157,14 +158,15 @@ impl PythonExecutor {
             Err(error) => return failure(py, &error),
         };
         if kind == CallKind::Construct {
-            return Outcome::Value(Payload {
+            let built = Outcome::Value(Payload {
                 format: MSGPACK,
                 body: bytes::Bytes::from_static(&[0xc0]),
                 ..Payload::default()
             });
+            return (built, Held::default());
         }
-        let payload = match encode_value(&value) {
-            Ok(payload) => payload,
+        let Encoded { payload, held } = match encode_value(&value) {
+            Ok(encoded) => encoded,
             Err(error)
                 if error.is_instance_of::<pyo3::exceptions::PyMemoryError>(py)
                     || is_shortage(py, &error) =>
@@ -178,7 +180,8 @@ impl PythonExecutor {
                 )
                 .into(),
                 ..Payload::default()
-            },
+            }
+            .into(),
         };
         let large = payload
             .segments
@@ -190,19 +193,17 @@ impl PythonExecutor {
             let earlier = lock(&self.results).insert(task, value.unbind());
             drop(earlier);
         }
-        Outcome::Value(payload)
+        (Outcome::Value(payload), held.at_once())
     }
 }
 
-/// An exception as the failure of a call.
-pub(crate) fn failure(py: Python<'_>, error: &PyErr) -> Outcome {
+/// An exception as the failure of a call, and what is held for it.
+fn failure(py: Python<'_>, error: &PyErr) -> (Outcome, Held) {
     let cancelled = cached!(py, "asyncio", "CancelledError")
         .is_ok_and(|class| error.matches(py, class).unwrap_or(false));
     if cancelled {
-        return Outcome::Failed(Failure::new(
-            FailureKind::Cancelled,
-            "cancelled while it ran",
-        ));
+        let failure = Failure::new(FailureKind::Cancelled, "cancelled while it ran");
+        return (Outcome::Failed(failure), Held::default());
     }
     // The exception itself does not know its traceback before somebody has caught it.
     if let Some(traceback) = error.traceback(py) {
@@ -210,31 +211,33 @@ pub(crate) fn failure(py: Python<'_>, error: &PyErr) -> Outcome {
             .value(py)
             .setattr(pyo3::intern!(py, "__traceback__"), traceback);
     }
-    let encoded = hooks(py)
-        .and_then(|hooks| {
-            let encode = hooks.encode_exception.bind(py);
-            let encode = || encode.call1((error.value(py),));
-            // It tries what works, and would take what the shortage itself does for what does not.
-            if is_shortage(py, error) {
-                mosaic_runtime::descriptors::with_reserve(encode)
-            } else {
-                with_reserve(py, encode)
-            }
-        })
-        .and_then(|encoded| encoded.extract::<(String, Vec<u8>)>());
     let mut failure = Failure::new(FailureKind::Raised, String::new());
-    match encoded {
-        Ok((message, detail)) => {
-            failure.message = message;
-            failure.detail = Payload {
-                format: crate::encode::PICKLE,
-                body: detail.into(),
-                ..Payload::default()
-            };
+    let encoded = noting(|| {
+        let encode = hooks(py)?.encode_exception.bind(py);
+        let encode = || encode.call1((error.value(py),));
+        // It tries what works, and would take what the shortage itself does for what does not.
+        let encoded = if is_shortage(py, error) {
+            mosaic_runtime::descriptors::with_reserve(encode)
+        } else {
+            with_reserve(py, encode)
+        };
+        let (message, detail): (String, Vec<u8>) = encoded?.extract()?;
+        failure.message = message;
+        Ok(Payload {
+            format: PICKLE,
+            body: detail.into(),
+            ..Payload::default()
+        })
+    });
+    let held = match encoded {
+        Ok(Encoded { payload, held }) => {
+            failure.detail = payload;
+            held
         }
         Err(second) => {
             failure.message = format!("{error} (and the exception cannot be encoded: {second})");
+            Held::default()
         }
-    }
-    Outcome::Failed(failure)
+    };
+    (Outcome::Failed(failure), held.at_once())
 }

@@ -1,26 +1,27 @@
 //! Tasks as Python sees them: handles on the ends and values of calls.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use mosaic_core::call::{FailureKind, Outcome};
+use mosaic_core::call::{Failure, FailureKind, Outcome};
 use mosaic_core::event::Want;
 use mosaic_core::id::{ObjectId, RuntimeId};
-use mosaic_core::payload::Reference;
+use mosaic_core::payload::{Payload, Reference};
 use mosaic_runtime::cell::{Stage, TaskCell, Waiter};
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyException, PyMemoryError, PyTypeError};
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple, PyType, PyWeakrefReference};
 
 use crate::decode::decode_value;
+use crate::decoding::{Decoded, Decoding};
 use crate::encode::MSGPACK;
 use crate::hooks::{cached, error, hooks, with_reserve};
 use crate::host::Host;
-use crate::loops::resolve;
-use crate::waiting::{Target, TaskResult, Waiting, block, deadline, lock};
+use crate::loops::{Subscription, resolve};
+use crate::waiting::{Target, TaskResult, Waiting, block, deadline};
 
 /// The rest of a task's making, left here for `Task.__new__` by whoever makes it.
 pub(crate) struct Seed {
@@ -85,7 +86,7 @@ pub(crate) struct Task {
     asked_for_end: AtomicBool,
     seen: AtomicBool,
     /// Its value or its exception, once somebody has asked.
-    end: Mutex<Option<Py<PyAny>>>,
+    end: Decoding,
     /// Weak references to the tasks among the call's arguments, where there are any.
     needs: OnceLock<Py<PyList>>,
     /// What the call was given, as far as that is remembered; refers to nothing that could refer back.
@@ -141,38 +142,87 @@ impl Task {
         }
     }
 
-    /// What came of the task, if somebody has asked before.
-    fn known<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        let known = lock(&self.end);
-        known.as_ref().map(|end| end.bind(py).clone())
+    /// What came of an ended task: its value, or the exception to raise. Decoded for the first who asks.
+    fn end<'py>(slf: &Bound<'py, Self>) -> PyResult<Decoded<'py>> {
+        let task = slf.get();
+        task.end.get_or(slf.py(), || {
+            let decoded = Self::decode(slf)?;
+            let (Ok(object) | Err(object)) = &decoded;
+            // SAFETY: a live object's type.
+            if unsafe { ffi::PyType_IS_GC(object.get_type_ptr()) } != 0 {
+                watch(slf);
+            }
+            Ok(decoded)
+        })
     }
 
-    /// Remember what came of a task; of two who find out at the same time, the first is believed.
-    fn remember<'py>(slf: &Bound<'py, Self>, end: &Bound<'py, PyAny>) -> Bound<'py, PyAny> {
-        // SAFETY: a live object's type.
-        if unsafe { ffi::PyType_IS_GC(end.get_type_ptr()) } != 0 {
-            watch(slf);
-        }
-        let known = lock(&slf.get().end)
-            .get_or_insert_with(|| end.clone().unbind())
-            .clone_ref(slf.py());
-        known.into_bound(slf.py())
-    }
-
-    /// The exception of a failed task.
-    fn exception<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    fn decode<'py>(slf: &Bound<'py, Self>) -> PyResult<Decoded<'py>> {
         let (py, task) = (slf.py(), slf.get());
-        task.seen.store(true, Ordering::Release);
         let failure = task.cell().look(|outcome| match outcome {
             Some(Outcome::Failed(failure)) => Some(failure.clone()),
             _ => None,
         });
-        let Some(failure) = failure else {
-            return Ok(None);
-        };
-        if let Some(known) = task.known(py) {
-            return Ok(Some(known));
+        if let Some(failure) = failure {
+            return Self::decode_failure(py, &failure).map(Err);
         }
+        let decoded = match decode_value(py, Self::payload(slf)?) {
+            Ok(value) => Ok(value),
+            // How the value is, rather than how this process is at the moment: it would be so again.
+            Err(error)
+                if error.is_instance_of::<PyException>(py)
+                    && !error.is_instance_of::<PyMemoryError>(py) =>
+            {
+                Err(task.note_rebuilding(py, &error))
+            }
+            Err(error) => return Err(error),
+        };
+        task.cell().forget_value();
+        Ok(decoded)
+    }
+
+    /// An error of the value's own unpickling, which shows where it was raised however often it is raised again.
+    fn note_rebuilding<'py>(&self, py: Python<'py>, error: &PyErr) -> Bound<'py, PyAny> {
+        let exception = error.value(py).clone().into_any();
+        let callee = &self.cell().callee;
+        let (class, method) = (&callee.class, &callee.method);
+        let frames = error
+            .traceback(py)
+            .and_then(|traceback| traceback.format().ok())
+            .unwrap_or_default();
+        let note =
+            format!("\nraised while the result of {class}.{method} was rebuilt here:\n{frames}");
+        // What is no usual exception is raised without it.
+        let _ = exception.call_method1(pyo3::intern!(py, "add_note"), (note.trim_end(),));
+        exception
+    }
+
+    fn payload(slf: &Bound<'_, Self>) -> PyResult<Payload> {
+        slf.get().cell().value().ok_or_else(|| {
+            error(
+                slf.py(),
+                "MosaicError",
+                "the value of the task is not here: it was read as the result of a task before",
+            )
+        })
+    }
+
+    /// A value of the caller's own, of a task that has reached [`Stage::Value`] and keeps its value.
+    pub(crate) fn fresh<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        Self::check(slf)?;
+        decode_value(slf.py(), Self::payload(slf)?)
+    }
+
+    /// The exception of a failed task.
+    fn exception<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let task = slf.get();
+        task.seen.store(true, Ordering::Release);
+        if task.cell().failure_kind().is_none() {
+            return Ok(None);
+        }
+        Ok(Self::end(slf)?.err())
+    }
+
+    fn decode_failure<'py>(py: Python<'py>, failure: &Failure) -> PyResult<Bound<'py, PyAny>> {
         let kind = match failure.kind {
             FailureKind::Raised => "raised",
             FailureKind::Cancelled => "cancelled",
@@ -188,41 +238,23 @@ impl Task {
         };
         let detail = (!failure.detail.body.is_empty()).then_some(&failure.detail.body[..]);
         let decode = hooks(py)?.decode_failure.bind(py);
-        let exception = with_reserve(py, || {
+        with_reserve(py, || {
             decode.call1((kind, &failure.message, &failure.context, detail))
-        })?;
-        Ok(Some(Self::remember(slf, &exception)))
+        })
     }
 
     /// Raise the exception of a failed task.
     pub(crate) fn check(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let py = slf.py();
         match Self::exception(slf)? {
             None => Ok(()),
-            Some(exception) => {
-                // Each raise begins a traceback of its own.
-                let exception =
-                    exception.call_method1(pyo3::intern!(py, "with_traceback"), (py.None(),))?;
-                Err(PyErr::from_value(exception))
-            }
+            Some(exception) => Err(to_raise(&exception)),
         }
     }
 
     /// The value of a task that has reached [`Stage::Value`].
     pub(crate) fn value<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        Self::check(slf)?;
-        let (py, task) = (slf.py(), slf.get());
-        if let Some(known) = task.known(py) {
-            return Ok(known);
-        }
-        let Some(payload) = task.cell().take_value() else {
-            return Err(error(
-                py,
-                "MosaicError",
-                "the value of the task was taken by somebody else",
-            ));
-        };
-        Ok(Self::remember(slf, &decode_value(py, payload)?))
+        slf.get().seen.store(true, Ordering::Release);
+        Self::end(slf)?.map_err(|exception| to_raise(&exception))
     }
 
     /// Refuse a wait that could not end: of a tessera for itself, of a worker's main thread for itself.
@@ -261,6 +293,13 @@ impl Task {
     }
 }
 
+/// An exception that may have been raised before: each raise begins a traceback of its own.
+fn to_raise(exception: &Bound<'_, PyAny>) -> PyErr {
+    let py = exception.py();
+    let bare = exception.call_method1(pyo3::intern!(py, "with_traceback"), (py.None(),));
+    bare.map_or_else(|error| error, PyErr::from_value)
+}
+
 impl Drop for Task {
     fn drop(&mut self) {
         let cell = &self.seed.cell;
@@ -286,25 +325,21 @@ impl Task {
             asked_for_end: AtomicBool::new(false),
             seed,
             seen: AtomicBool::new(false),
-            end: Mutex::new(None),
+            end: Decoding::default(),
             needs: OnceLock::new(),
             given: OnceLock::new(),
         })
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        if let Ok(end) = self.end.try_lock()
-            && let Some(end) = end.as_ref()
-        {
-            visit.call(end)?;
+        if let Some(needs) = self.needs.get() {
+            visit.call(needs)?;
         }
-        Ok(())
+        self.end.traverse(&visit)
     }
 
     fn __clear__(&self) {
-        if let Ok(mut end) = self.end.try_lock() {
-            drop(end.take());
-        }
+        self.end.clear();
     }
 
     #[getter]
@@ -407,7 +442,12 @@ impl Task {
     }
 
     fn result(slf: Bound<'_, Self>) -> TaskResult {
-        TaskResult::new(slf.unbind())
+        TaskResult::new(slf.unbind(), false)
+    }
+
+    /// Awaitable as `result` is; gives each who asks a value of its own.
+    fn fresh_result(slf: Bound<'_, Self>) -> TaskResult {
+        TaskResult::new(slf.unbind(), true)
     }
 
     #[pyo3(signature = (timeout = None))]
@@ -415,13 +455,7 @@ impl Task {
         slf: &Bound<'py, Self>,
         timeout: Option<f64>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let (py, task) = (slf.py(), slf.get());
-        task.check_deadlock(py, true)?;
-        let deadline = deadline(timeout);
-        for stage in [Stage::End, Stage::Value] {
-            task.ask(stage);
-            task.block(py, stage, deadline)?;
-        }
+        Self::wait_for_value(slf, timeout)?;
         Self::value(slf)
     }
 
@@ -455,24 +489,19 @@ impl Task {
         clippy::needless_pass_by_value,
         reason = "an argument of a Python method"
     )]
-    fn subscribe(slf: &Bound<'_, Self>, future: Py<PyAny>) -> PyResult<()> {
+    fn subscribe(slf: &Bound<'_, Self>, future: Py<PyAny>) -> PyResult<Subscription> {
         let (py, task) = (slf.py(), slf.get());
         watch(slf);
         task.ask(Stage::End);
         let (_, mailbox) = task.host().loops.of_running_loop(py)?;
         let token = mailbox.get().register(future.clone_ref(py));
-        if task
-            .cell()
-            .subscribe(
-                Stage::End,
-                Waiter::Loop(Arc::clone(&mailbox.get().mailbox), token),
-            )
-            .is_err()
-        {
+        let cell = Arc::clone(task.cell());
+        let waiter = Waiter::Loop(Arc::clone(&mailbox.get().mailbox), token);
+        if cell.subscribe(Stage::End, waiter).is_err() {
             mailbox.get().forget(token);
             resolve(future.bind(py))?;
         }
-        Ok(())
+        Ok(Subscription::new(mailbox.unbind(), token, cell))
     }
 
     fn subscribe_notice(slf: &Bound<'_, Self>, token: u64) {
@@ -489,6 +518,16 @@ impl Task {
         }
     }
 
+    fn unsubscribe_notice(&self, token: u64) {
+        self.cell().unsubscribe_notice(token);
+    }
+
+    /// How many wait for it here.
+    #[getter]
+    fn waiters(&self) -> usize {
+        self.cell().waiters()
+    }
+
     fn note(&self) {
         let id = self.cell().id;
         crate::encode::note(Reference {
@@ -499,6 +538,18 @@ impl Task {
 }
 
 impl Task {
+    /// Block until the value is here, encoded.
+    pub(crate) fn wait_for_value(slf: &Bound<'_, Self>, timeout: Option<f64>) -> PyResult<()> {
+        let (py, task) = (slf.py(), slf.get());
+        task.check_deadlock(py, true)?;
+        let deadline = deadline(timeout);
+        for stage in [Stage::End, Stage::Value] {
+            task.ask(stage);
+            task.block(py, stage, deadline)?;
+        }
+        Ok(())
+    }
+
     fn block(&self, py: Python<'_>, stage: Stage, deadline: Option<Instant>) -> PyResult<()> {
         block(py, || self.host().engine.wait(self.cell(), stage, deadline))
     }

@@ -3,15 +3,17 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use mosaic_runtime::cell::{Stage, Waiter};
+use mosaic_runtime::cell::{Group, Stage, Waiter};
 use mosaic_runtime::engine::EngineError;
 use pyo3::exceptions::{PyStopIteration, PyTimeoutError};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
 use crate::gather::Gather;
 use crate::hooks::cached;
 use crate::host::{Host, engine_error, host};
 use crate::interruption::Watch;
+use crate::loops::LoopMailbox;
 use crate::origin;
 use crate::task::Task;
 
@@ -83,7 +85,16 @@ pub(crate) fn deadline(timeout: Option<f64>) -> Option<Instant> {
 pub(crate) enum Target {
     Task(Py<Task>),
     Value(Py<Task>),
+    /// A value of the waiter's own.
+    Fresh(Py<Task>),
     Gather(Py<Gather>),
+}
+
+/// A future that was handed out, and is to be resolved.
+struct Subscribed {
+    mailbox: Py<LoopMailbox>,
+    token: u64,
+    group: Option<Arc<Group>>,
 }
 
 /// The iterator behind `await`: yields a future of the running loop at most once a stage.
@@ -92,6 +103,13 @@ pub(crate) struct Waiting {
     target: Target,
     stage: Stage,
     future: Option<Py<PyAny>>,
+    subscribed: Option<Subscribed>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.give_up();
+    }
 }
 
 impl Waiting {
@@ -100,13 +118,44 @@ impl Waiting {
             target,
             stage,
             future: None,
+            subscribed: None,
         }
     }
 
-    /// Subscribe a future; false if there is nothing to wait for.
-    fn subscribe(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+    /// Nobody waits for the future any more, which may never be resolved.
+    fn give_up(&mut self) {
+        let Some(subscribed) = self.subscribed.take() else {
+            return;
+        };
+        let mailbox = subscribed.mailbox.get();
+        mailbox.forget(subscribed.token);
+        match &self.target {
+            Target::Task(task) | Target::Value(task) | Target::Fresh(task) => {
+                let cell = task.get().cell();
+                cell.unsubscribe_loop(&mailbox.mailbox, subscribed.token);
+            }
+            Target::Gather(gather) => {
+                if let Some(group) = &subscribed.group {
+                    gather.get().unsubscribe(group);
+                }
+            }
+        }
+    }
+
+    /// The future was resolved. Of many tasks, some may still tell a group that has heard of a failure.
+    fn woken(&mut self) {
+        if let Some(subscribed) = self.subscribed.take()
+            && let Some(group) = subscribed.group
+            && let Target::Gather(gather) = &self.target
+        {
+            gather.get().unsubscribe(&group);
+        }
+    }
+
+    /// Subscribe a future; none if there is nothing to wait for.
+    fn subscribe(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let host = match &self.target {
-            Target::Task(task) | Target::Value(task) => {
+            Target::Task(task) | Target::Value(task) | Target::Fresh(task) => {
                 let task = task.get();
                 task.ask(self.stage);
                 if task.reached(self.stage) {
@@ -126,15 +175,21 @@ impl Waiting {
         let future = event_loop.call_method0(pyo3::intern!(py, "create_future"))?;
         let token = mailbox.get().register(future.clone().unbind());
         let waiter = Waiter::Loop(Arc::clone(&mailbox.get().mailbox), token);
-        match &self.target {
-            Target::Task(task) | Target::Value(task) => {
+        let group = match &self.target {
+            Target::Task(task) | Target::Value(task) | Target::Fresh(task) => {
                 if task.get().cell().subscribe(self.stage, waiter).is_err() {
                     mailbox.get().forget(token);
                     return Ok(None);
                 }
+                None
             }
-            Target::Gather(gather) => gather.get().subscribe(py, self.stage, waiter),
-        }
+            Target::Gather(gather) => Some(gather.get().subscribe(py, self.stage, waiter)),
+        };
+        self.subscribed = Some(Subscribed {
+            mailbox: mailbox.unbind(),
+            token,
+            group,
+        });
         Ok(Some(future.unbind()))
     }
 
@@ -145,6 +200,7 @@ impl Waiting {
                 Ok(task.bind(py).clone().into_any())
             }
             Target::Value(task) => Task::value(task.bind(py)),
+            Target::Fresh(task) => Task::fresh(task.bind(py)),
             Target::Gather(gather) => gather.get().collect(py),
         }
     }
@@ -160,7 +216,11 @@ impl Waiting {
         loop {
             if let Some(future) = self.future.take() {
                 // Raises if the future was cancelled; its value is None.
-                future.call_method0(py, pyo3::intern!(py, "result"))?;
+                if let Err(error) = future.call_method0(py, pyo3::intern!(py, "result")) {
+                    self.give_up();
+                    return Err(error);
+                }
+                self.woken();
             }
             if let Some(future) = self.subscribe(py)? {
                 future.setattr(py, pyo3::intern!(py, "_asyncio_future_blocking"), true)?;
@@ -176,13 +236,32 @@ impl Waiting {
             return Err(PyStopIteration::new_err((value.unbind(),)));
         }
     }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match &self.target {
+            Target::Task(task) | Target::Value(task) | Target::Fresh(task) => visit.call(task)?,
+            Target::Gather(gather) => visit.call(gather)?,
+        }
+        if let Some(future) = &self.future {
+            visit.call(future)?;
+        }
+        if let Some(subscribed) = &self.subscribed {
+            visit.call(&subscribed.mailbox)?;
+        }
+        Ok(())
+    }
+
+    fn __clear__(&mut self) {
+        self.give_up();
+        self.future = None;
+    }
 }
 
 impl Waiting {
     fn wants_values(&self) -> bool {
         match &self.target {
             Target::Task(_) => false,
-            Target::Value(_) => true,
+            Target::Value(_) | Target::Fresh(_) => true,
             Target::Gather(gather) => gather.get().values,
         }
     }
@@ -192,23 +271,41 @@ impl Waiting {
 #[pyclass(frozen, module = "mosaic._core")]
 pub(crate) struct TaskResult {
     task: Py<Task>,
+    /// Each who waits gets a value of its own.
+    fresh: bool,
 }
 
 impl TaskResult {
-    pub(crate) fn new(task: Py<Task>) -> Self {
-        Self { task }
+    pub(crate) fn new(task: Py<Task>, fresh: bool) -> Self {
+        Self { task, fresh }
     }
 }
 
 #[pymethods]
 impl TaskResult {
     fn __await__(&self, py: Python<'_>) -> Waiting {
-        Waiting::new(Target::Value(self.task.clone_ref(py)), Stage::End)
+        let task = self.task.clone_ref(py);
+        let target = if self.fresh {
+            Target::Fresh(task)
+        } else {
+            Target::Value(task)
+        };
+        Waiting::new(target, Stage::End)
     }
 
     /// Block until the value is here and return it.
     #[pyo3(signature = (timeout = None))]
     fn wait<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
-        Task::wait(self.task.bind(py), timeout)
+        let task = self.task.bind(py);
+        if !self.fresh {
+            return Task::wait(task, timeout);
+        }
+        Task::wait_for_value(task, timeout)?;
+        Task::fresh(task)
+    }
+
+    // What cannot be changed cannot close a cycle by itself: it is enough to be seen through.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.task)
     }
 }

@@ -61,6 +61,11 @@ impl Group {
         })
     }
 
+    /// Whether all have ended.
+    pub fn is_over(&self) -> bool {
+        self.remaining.load(Ordering::Acquire) == 0
+    }
+
     fn one_ended(&self, failed: bool) {
         if self.remaining.fetch_sub(1, Ordering::AcqRel) == 1 || failed {
             let waiter = lock(&self.waiter).take();
@@ -137,6 +142,10 @@ pub struct TaskCell {
     read: AtomicBool,
     /// Its value is known to be large before it has ended.
     large: AtomicBool,
+    /// Its value is decoded as often as somebody asks, and stays.
+    keeps_value: AtomicBool,
+    /// It has a time limit.
+    limited: AtomicBool,
     stage: AtomicU8,
     inner: Mutex<Inner>,
 }
@@ -175,6 +184,8 @@ impl TaskCell {
             reported: AtomicBool::new(false),
             read: AtomicBool::new(false),
             large: AtomicBool::new(false),
+            keeps_value: AtomicBool::new(false),
+            limited: AtomicBool::new(false),
             stage: AtomicU8::new(PENDING),
             inner: Mutex::default(),
         }
@@ -268,25 +279,85 @@ impl TaskCell {
         );
     }
 
-    /// The value, with the memory that came for it unless the rules need that too. Only one can have it.
-    pub fn take_value(&self) -> Option<Payload> {
+    /// Forget the waiter of an event loop that gave up.
+    pub fn unsubscribe_loop(&self, mailbox: &Arc<Mailbox<u64>>, token: u64) {
+        self.forget_waiters(|waiter| {
+            matches!(waiter, Waiter::Loop(own, number) if *number == token && Arc::ptr_eq(own, mailbox))
+        });
+    }
+
+    /// Forget a waiter that the notice thread would hear of.
+    pub fn unsubscribe_notice(&self, token: u64) {
+        self.forget_waiters(|waiter| matches!(waiter, Waiter::Notice(_, own) if *own == token));
+    }
+
+    /// Forget this task's part in a group whose waiter gave up, or has heard enough.
+    pub fn unsubscribe_group(&self, group: &Arc<Group>) {
+        self.forget_waiters(
+            |waiter| matches!(waiter, Waiter::Group(own) if Arc::ptr_eq(own, group)),
+        );
+    }
+
+    fn forget_waiters(&self, is_meant: impl Fn(&Waiter) -> bool) {
+        let mut inner = lock(&self.inner);
+        let forgotten: Vec<_> = inner
+            .waiters
+            .extract_if(.., |(_, waiter)| is_meant(waiter))
+            .collect();
+        if inner.waiters.is_empty() {
+            inner.waiters = Few::new();
+        }
+        drop(inner);
+        drop(forgotten);
+    }
+
+    /// How many wait for it, for people who look for a leak.
+    pub fn waiters(&self) -> usize {
+        lock(&self.inner).waiters.len()
+    }
+
+    /// The value. It stays here until [`Self::forget_value`].
+    pub fn value(&self) -> Option<Payload> {
+        let inner = lock(&self.inner);
+        match inner.outcome.as_deref()? {
+            Outcome::Value(value) if inner.taken.is_none() => Some(value.clone()),
+            _ => None,
+        }
+    }
+
+    /// The value was decoded and will not be again: its memory goes, unless the rules need it too.
+    pub fn forget_value(&self) {
+        if self.keeps_value.load(Ordering::Acquire) {
+            return;
+        }
         let mut inner = lock(&self.inner);
         let inner = &mut *inner;
-        let outcome = inner.outcome.as_mut()?;
-        if inner.taken.is_some() {
-            return None;
-        }
-        let value = match Arc::get_mut(outcome) {
-            Some(Outcome::Value(value)) => std::mem::take(value),
-            Some(_) => return None,
-            None => match &**outcome {
-                Outcome::Value(value) => value.clone(),
-                _ => return None,
-            },
+        let Some(outcome) = inner.outcome.as_mut() else {
+            return;
+        };
+        let Outcome::Value(value) = &**outcome else {
+            return;
         };
         inner.taken = Some(value.format);
         inner.taken_length = value.size() as u64;
-        Some(value)
+        if let Some(Outcome::Value(value)) = Arc::get_mut(outcome) {
+            drop(std::mem::take(value));
+        }
+    }
+
+    /// Have the value stay here as long as this does: it is decoded anew for each who asks.
+    pub fn keep_value(&self) {
+        self.keeps_value.store(true, Ordering::Release);
+    }
+
+    /// It has a time limit, of which its end is to be told.
+    pub(crate) fn limit(&self) {
+        self.limited.store(true, Ordering::Release);
+    }
+
+    /// Whether it has a time limit.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.limited.load(Ordering::Acquire)
     }
 
     /// Encoded length of the value in bytes, once known.

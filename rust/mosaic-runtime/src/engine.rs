@@ -92,6 +92,11 @@ impl Engine {
         self.shared.pending.load(Ordering::Relaxed)
     }
 
+    /// Time limits of calls that are remembered, for people who look for a leak.
+    pub fn time_limits(&self) -> usize {
+        self.shared.timers()
+    }
+
     /// Whether it has stopped.
     pub fn stopped(&self) -> bool {
         self.shared.stopped.load(Ordering::Acquire)
@@ -174,6 +179,7 @@ impl Engine {
             return Err((submission, EngineError::Backpressure(before)));
         }
         if let Some(timeout) = timeout {
+            submission.handle.limit();
             shared.start_timer(submission.call.task, timeout);
         }
         if shared.recorder.on() {

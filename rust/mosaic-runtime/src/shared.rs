@@ -221,6 +221,9 @@ impl Shared {
             if !cell.borrowed && self.pending.fetch_sub(1, Ordering::AcqRel) == self.max_pending {
                 self.wake_watchers();
             }
+            if cell.is_limited() {
+                self.end_timer(cell.id);
+            }
         };
         if cell.resolve_and(outcome, make_room) && !cell.borrowed && cell.is_unread_failure() {
             self.tell_unread(cell);

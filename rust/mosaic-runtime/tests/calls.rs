@@ -326,3 +326,24 @@ fn calls_from_many_threads_all_come_back() {
     });
     assert_eq!(network.head.pending(), 0);
 }
+
+#[test]
+fn time_limits_of_ended_calls_are_forgotten() {
+    let network = Network::start(1);
+    let subject = network.subject(0);
+    for _ in 0..10 {
+        let calls: Vec<_> = (0..100)
+            .map(|_| {
+                let request = Request {
+                    timeout: Some(Duration::from_secs(3600)),
+                    ..Request::default()
+                };
+                subject.submit("echo", request).expect("room")
+            })
+            .collect();
+        for call in calls {
+            call.value().expect("an echo");
+        }
+    }
+    assert!(network.head.time_limits() < 100);
+}

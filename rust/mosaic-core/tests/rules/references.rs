@@ -1,10 +1,10 @@
 //! Who holds what: `REF`.
 
-use mosaic_core::call::Outcome;
+use mosaic_core::call::{Failure, FailureKind, Outcome};
 use mosaic_core::event::{Event, Want};
 use mosaic_core::id::{ObjectId, TesseraId};
 
-use crate::net::{HEAD, Net, ONE, THREE, TWO, payload, task_of, tessera_at, value};
+use crate::net::{HEAD, Net, ONE, THREE, TWO, on, payload, task_of, tessera_at, value};
 
 #[test]
 fn ref_1_a_tessera_lives_while_a_message_on_its_way_refers_to_it() {
@@ -49,6 +49,29 @@ fn ref_1_a_tessera_lives_while_a_stored_value_refers_to_it() {
     net.release(TWO, ObjectId::Task(task));
     assert!(net.dropped.is_empty());
     net.release(TWO, ObjectId::Tessera(tessera));
+    assert_eq!(net.dropped, [(ONE, tessera)]);
+}
+
+#[test]
+fn ref_1_a_tessera_lives_while_an_exception_refers_to_it() {
+    let mut net = Net::new(2);
+    let callee = net.construct(HEAD, ONE);
+    let tessera = net.construct(ONE, ONE);
+    let task = net.call(HEAD, callee);
+    let dependant = net.construct(HEAD, TWO);
+    let later = net.call_with(HEAD, dependant, |submission| {
+        submission.call.dependencies = [on(task)].into();
+    });
+    let mut failure = Failure::new(FailureKind::Raised, "it raised");
+    failure.detail.references = [tessera_at(tessera, ONE)].into();
+    net.finish(task, Outcome::Failed(failure));
+    net.release(ONE, ObjectId::Tessera(tessera));
+    net.release(HEAD, ObjectId::Task(task));
+    assert!(net.dropped.is_empty());
+    // The call that depends on it has failed by the same exception.
+    assert_eq!(net.failure(later), Some(FailureKind::Raised));
+    assert!(matches!(net.end(later), Some(outcome) if outcome.references().len() == 1));
+    net.release(HEAD, ObjectId::Task(later));
     assert_eq!(net.dropped, [(ONE, tessera)]);
 }
 

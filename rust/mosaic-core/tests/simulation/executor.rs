@@ -145,7 +145,14 @@ impl World {
                 "cancelled while it ran",
             ))
         } else if raises {
-            Outcome::Failed(Failure::new(FailureKind::Raised, "it raised"))
+            let mut failure = Failure::new(FailureKind::Raised, "it raised");
+            // Of an `__init__`: not to the tessera, which the failure would keep.
+            let of = match ready.call.kind {
+                CallKind::Construct => ObjectId::Tessera(ready.call.tessera),
+                _ => ObjectId::Task(task),
+            };
+            failure.detail = self.payload(at, Some(of));
+            Outcome::Failed(failure)
         } else if ready.call.kind == CallKind::Construct {
             Outcome::Value(Payload::default())
         } else {

@@ -13,7 +13,7 @@ use crate::world::World;
 /// A handle on a task.
 struct TaskHandle {
     task: TaskId,
-    /// The references inside its value, once that is here.
+    /// The references inside its value or its exception, once that is here.
     value: Few<Reference>,
     put: bool,
 }
@@ -53,11 +53,11 @@ impl Program {
 
     /// A task has ended, or its value is here.
     pub(crate) fn told(&mut self, task: TaskId, outcome: &Outcome) {
-        let Outcome::Value(value) = outcome else {
+        if matches!(outcome, Outcome::Stored { .. }) {
             return;
-        };
+        }
         for handle in self.tasks.iter_mut().filter(|handle| handle.task == task) {
-            handle.value.clone_from(&value.references);
+            handle.value = outcome.references().into();
         }
     }
 
@@ -376,7 +376,7 @@ impl World {
             let Some(task) = self.rng.pick(&tasks) else {
                 return;
             };
-            let Some(host) = self.truth.values.get(&task).map(|value| value.at) else {
+            let Some(host) = self.truth.place_of(task) else {
                 return;
             };
             self.submission(at, TesseraId::functions(host), CallKind::ResultMethod(task))

@@ -27,6 +27,8 @@ pub(crate) struct CallTruth {
 pub(crate) struct ValueTruth {
     pub(crate) at: RuntimeId,
     pub(crate) inline: bool,
+    /// There is no value: the references are those of the exception.
+    failed: bool,
     references: Vec<ObjectId>,
 }
 
@@ -151,9 +153,31 @@ impl Truth {
             ValueTruth {
                 at,
                 inline,
+                failed: false,
                 references,
             },
         );
+    }
+
+    /// A task ended so at its owner: there is no value, but what the exception refers to is held as that of one would be.
+    pub(crate) fn failed(&mut self, task: TaskId, references: &[Reference]) {
+        let references: Vec<_> = references
+            .iter()
+            .map(|reference| reference.object)
+            .collect();
+        let held = ValueTruth {
+            at: task.owner,
+            inline: true,
+            failed: true,
+            references,
+        };
+        self.values.insert(task, held);
+    }
+
+    /// Where the value of a task is, if it has one.
+    pub(crate) fn place_of(&self, task: TaskId) -> Option<RuntimeId> {
+        let value = self.values.get(&task)?;
+        (!value.failed).then_some(value.at)
     }
 
     /// TESS-1, TESS-2, as the executor sees them.
@@ -306,7 +330,8 @@ pub(crate) fn buffers_in(message: &Message) -> impl Iterator<Item = BufferId> {
         Message::Keep { value, .. } => Some(value),
         Message::Settled { outcome, .. } | Message::Fetched { outcome, .. } => match &**outcome {
             Outcome::Value(value) => Some(value),
-            _ => None,
+            Outcome::Failed(failure) => Some(&failure.detail),
+            Outcome::Stored { .. } => None,
         },
         _ => None,
     };
@@ -319,16 +344,17 @@ pub(crate) fn buffers_in(message: &Message) -> impl Iterator<Item = BufferId> {
 
 /// What a message on its way refers to.
 pub(crate) fn mentioned(message: &Message, into: &mut BTreeSet<ObjectId>) {
-    let value = |outcome: &Outcome, into: &mut BTreeSet<ObjectId>| {
-        if let Outcome::Value(value) = outcome {
-            into.extend(value.references.iter().map(|reference| reference.object));
-        }
+    let inside = |outcome: &Outcome, into: &mut BTreeSet<ObjectId>| {
+        let references = outcome.references().iter();
+        into.extend(references.map(|reference| reference.object));
     };
     match message {
         Message::Keep { value, .. } => {
             into.extend(value.references.iter().map(|reference| reference.object));
         }
-        Message::Settled { outcome, .. } | Message::Fetched { outcome, .. } => value(outcome, into),
+        Message::Settled { outcome, .. } | Message::Fetched { outcome, .. } => {
+            inside(outcome, into)
+        }
         _ => {}
     }
 }

@@ -357,7 +357,7 @@ impl World {
         {
             call.settled = true;
             if matches!(outcome, Outcome::Failed(_)) {
-                self.truth.values.remove(&task);
+                self.truth.failed(task, outcome.references());
             }
         }
         if let Some(node) = self.nodes.get_mut(&at) {
