@@ -239,6 +239,9 @@ _engine: Engine | None = None
 _complete: set[str] = set()
 """The packages that need no more attention here."""
 
+_complete_texts: set[bytes] = set()
+"""The names in trailers that need no more attention here: 0.5 us less a pickle than looking at each."""
+
 _busy: set[tuple[int, str]] = set()
 """The packages that are being imported here, with the threads that do it."""
 
@@ -263,11 +266,15 @@ def preload(pickle: Any) -> None:
     length = int.from_bytes(pickle[end : end + 2], "little")
     if length > end:
         return
-    names = str(pickle[end - length : end], "utf-8").split("\0")
-    if not _complete.issuperset(names):
-        for name in names:
-            if name not in _complete:
-                _preload_package(name)
+    text = bytes(pickle[end - length : end])
+    if text in _complete_texts:
+        return
+    names = text.decode().split("\0")
+    for name in names:
+        if name not in _complete:
+            _preload_package(name)
+    if _complete.issuperset(names):
+        _complete_texts.add(text)
 
 
 def _preload_package(package: str) -> None:
