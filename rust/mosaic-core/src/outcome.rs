@@ -319,12 +319,12 @@ impl<H: Clone> Machine<H> {
     ) {
         let references = Few::from(outcome.references());
         self.receive_references(from, &references, actions);
-        let lost = match &**outcome {
+        let failed = match &**outcome {
             Outcome::Value(value) => value.loss(),
             _ => None,
         };
-        let lost = lost.map(|loss| Arc::new(Outcome::Failed(loss.failure())));
-        let outcome = lost.as_ref().unwrap_or(outcome);
+        let failed = failed.map(|loss| Arc::new(Outcome::Failed(loss.failure())));
+        let outcome = failed.as_ref().unwrap_or(outcome);
         let Some(fetch) = self.fetches.remove(&(task, value)) else {
             return self.drop_references(references);
         };

@@ -79,6 +79,10 @@ impl Loss {
     }
 
     /// The failure for those who wait for the value.
+    #[expect(
+        clippy::unnecessary_box_returns,
+        reason = "outcomes hold failures in boxes"
+    )]
     pub fn failure(&self) -> Box<Failure> {
         Failure::new(self.kind(), self.to_string())
     }

@@ -453,12 +453,12 @@ impl FrameReader {
         let mut parts = partial.parts.into_iter();
         let (body, loss) = parts.next().unwrap_or_default();
         let segments = parts.zip(&partial.lengths[1..]);
-        let segments = segments.map(|((part, loss), length)| {
-            let lost = |loss: Loss| Segment::Lost(loss.into());
-            match loss {
-                Some(loss) => lost(loss),
+        let segments = segments.map(|((part, why), length)| {
+            let missing = |why: Loss| Segment::Lost(why.into());
+            match why {
+                Some(why) => missing(why),
                 None if length & STORED == 0 => Segment::Bytes(part),
-                None => borrower.find(&part).map_or_else(lost, Segment::Stored),
+                None => borrower.find(&part).map_or_else(missing, Segment::Stored),
             }
         });
         let segments = segments.collect();

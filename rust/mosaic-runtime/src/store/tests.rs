@@ -204,7 +204,7 @@ fn borrowed(stored: Arc<dyn Stored>) -> Arc<Borrowed> {
     any.downcast().expect("another store's")
 }
 
-fn is_descriptors(loss: Result<Arc<dyn Stored>, Loss>) -> bool {
+fn is_descriptors(loss: &Result<Arc<dyn Stored>, Loss>) -> bool {
     matches!(loss, Err(Loss::Descriptors { .. }))
 }
 
@@ -283,7 +283,7 @@ fn lending_1_files_that_did_not_come_leave_the_others_where_they_belong() {
     };
     let [one, two] = <[_; 2]>::try_from(found(&first)).expect("two");
     let [three, four, five] = <[_; 3]>::try_from(found(&second)).expect("three");
-    assert!(is_descriptors(two) && is_descriptors(three));
+    assert!(is_descriptors(&two) && is_descriptors(&three));
     for (found, buffer) in [(one, 0), (four, 3), (five, 4)] {
         let found = found.expect("it is here");
         let source = noise(lengths[buffer] * MEGABYTE, buffer as u64);
