@@ -210,4 +210,3 @@ def test_a_head_that_is_stopped_while_a_worker_joins():
         assert script.wait() == 0
         assert script.stdout.splitlines() == ["['worker:0:0'] 3"]
         script.assert_nothing_left()
-

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Registered: TypeAlias = list[tuple[Callable[[Any], object], Any]]
 
-_tokens: dict[int, tuple[Any, Any, Any]] = {}
+_tokens: dict[int, tuple[TaskProxy, Callable[[Any], object], object, Any]] = {}
 _count = 0
 
 watch_notices: Callable[[], None] | None = None
@@ -81,7 +81,7 @@ def _add_notice(
         watch_notices()
     _count += 1
     token = _count
-    _tokens[token] = (function, future, context)
+    _tokens[token] = (task, function, future, context)
     registered.append((function, token))
     task.subscribe_notice(token)
 
@@ -92,9 +92,9 @@ def remove(registered: Registered, function: Callable[[Any], object]) -> int:
     for entry in found:
         registered.remove(entry)
         if isinstance(entry[1], int):
-            _, task = _tokens.pop(entry[1], (None, None))
-            if task is not None:
-                task.unsubscribe_notice(entry[1])
+            waiting = _tokens.pop(entry[1], None)
+            if waiting is not None:
+                waiting[0].unsubscribe_notice(entry[1])
         else:
             entry[1].cancel()
     return len(found)
@@ -104,7 +104,8 @@ def fire(token: int) -> None:
     """Call what was registered under a token, on this thread."""
     found = _tokens.pop(token, None)
     if found is not None:
-        call_soon(*found)
+        _, function, future, context = found
+        call_soon(function, future, context)
 
 
 class _OnLoop:
