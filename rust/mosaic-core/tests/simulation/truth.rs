@@ -353,7 +353,7 @@ pub(crate) fn mentioned(message: &Message, into: &mut BTreeSet<ObjectId>) {
             into.extend(value.references.iter().map(|reference| reference.object));
         }
         Message::Settled { outcome, .. } | Message::Fetched { outcome, .. } => {
-            inside(outcome, into)
+            inside(outcome, into);
         }
         _ => {}
     }
