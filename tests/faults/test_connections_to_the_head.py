@@ -71,7 +71,7 @@ async def test_the_worker_ends_alone_and_is_replaced(fresh, by):
     assert uid not in [worker.uid for worker in fresh.workers]
     eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
     assert await soon(other.pid().result()) == other_pid
-    assert os.path.isdir(directory)
+    assert directory in directory.parent.iterdir()
     await soon(Exposed.remote(runtime=fresh.workers[-1]).add().result())
 
 

@@ -91,12 +91,7 @@ fn take<T>(from: &mut Vec<T>, room: &mut usize) -> Vec<T> {
 
 impl<H: Clone> Machine<H> {
     /// The connection to a peer that lives was lost, for that reason.
-    pub(crate) fn link_lost(
-        &mut self,
-        peer: RuntimeId,
-        cause: &str,
-        actions: &mut Vec<Action<H>>,
-    ) {
+    pub(crate) fn link_lost(&mut self, peer: RuntimeId, cause: &str, actions: &mut Vec<Action<H>>) {
         if peer == self.config.me || self.members.cause(peer).is_some() {
             return;
         }
@@ -229,7 +224,8 @@ impl<H: Clone> Machine<H> {
             return;
         };
         let held: FxHashSet<_> = recount.held.iter().copied().collect();
-        let is_result = |object: ObjectId| matches!(object, ObjectId::Task(task) if task.owner == from);
+        let is_result =
+            |object: ObjectId| matches!(object, ObjectId::Task(task) if task.owner == from);
         for object in recount.held.iter().filter(|object| !is_result(**object)) {
             self.references.add_holder(*object, from);
         }

@@ -276,15 +276,20 @@ fn recount() -> impl Strategy<Value = Recount> {
     let several = || proptest::collection::vec(object(), 0..30);
     let awaited = proptest::collection::vec((object(), any::<u32>()), 0..30);
     let restartable = proptest::collection::vec(tessera(), 0..30);
-    (several(), restartable, awaited, any::<bool>(), any::<bool>()).prop_map(
-        |(held, restartable, awaited, more, asks)| Recount {
+    (
+        several(),
+        restartable,
+        awaited,
+        any::<bool>(),
+        any::<bool>(),
+    )
+        .prop_map(|(held, restartable, awaited, more, asks)| Recount {
             held,
             restartable,
             awaited,
             more,
             asks,
-        },
-    )
+        })
 }
 
 fn message() -> impl Strategy<Value = Message> {

@@ -24,8 +24,8 @@ use mosaic_core::placement::Strategy;
 use crate::cell::{Callee, LARGE, TaskCell};
 pub use crate::error::EngineError;
 use crate::node::Node;
-use crate::process::Process;
 use crate::notice::{Notice, Notices};
+use crate::process::Process;
 use crate::shared::{Shared, lock};
 pub use crate::starting::EngineConfig;
 use crate::telemetry::Recorder;
@@ -67,19 +67,13 @@ impl Engine {
     /// The processes of the monitor and of this machine's node agent, if they are known and live.
     pub fn launchers(&self) -> (Option<u32>, Option<u32>) {
         let shared = &self.shared;
-        match &shared.node {
-            Some(node) => {
-                let (monitor, agent) = node.processes();
-                (Some(monitor), agent)
-            }
-            None => {
-                let parent = shared
-                    .parent_process
-                    .as_ref()
-                    .or(shared.head_process.as_ref());
-                (shared.monitor_process, parent.map(Process::number))
-            }
+        if let Some(node) = &shared.node {
+            let (monitor, agent) = node.processes();
+            return (Some(monitor), agent);
         }
+        let parent = shared.parent_process.as_ref();
+        let parent = parent.or(shared.head_process.as_ref());
+        (shared.monitor_process, parent.map(Process::number))
     }
 
     /// Why no worker will be started any more, if so and if this is the head.

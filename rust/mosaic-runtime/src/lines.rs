@@ -120,14 +120,12 @@ impl Shared {
     ) {
         let process = lock(&self.processes).get(&peer).cloned();
         let lives_on = async {
-            match process {
-                Some(process) => process.lives_on().await,
-                // If it has died, the head will have said so.
-                None => {
-                    tokio::time::sleep(net::CLOSING).await;
-                    true
-                }
+            if let Some(process) = process {
+                return process.lives_on().await;
             }
+            // If it has died, the head will have said so.
+            tokio::time::sleep(net::CLOSING).await;
+            true
         };
         let lives = tokio::select! {
             () = line.superseded.notified() => true,

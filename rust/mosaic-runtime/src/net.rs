@@ -161,7 +161,10 @@ pub(crate) async fn join(shared: Arc<Shared>) {
     };
     shared.send_first(RuntimeId::HEAD, &Message::Join(me));
     let error = serve(Arc::clone(&shared), stream, RuntimeId::HEAD).await;
-    let reason = format!("the connection to the head ended{}", because(error.as_ref()));
+    let reason = format!(
+        "the connection to the head ended{}",
+        because(error.as_ref())
+    );
     shared.head_disconnected(&reason).await;
 }
 

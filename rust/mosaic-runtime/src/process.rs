@@ -78,7 +78,7 @@ impl Process {
             Handle::Gone => return,
             Handle::Unwatched => {}
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Whether it lives on, of a process that has closed a socket: the kernel closes the sockets of one that ends shortly

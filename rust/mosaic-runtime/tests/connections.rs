@@ -84,7 +84,11 @@ fn what_is_held_across_a_loss_stays_and_goes_when_it_is_let_go_of() {
     // It has ended, and its value stays where it is.
     network.workers[1]
         .engine
-        .wait(&kept.cell, mosaic_runtime::cell::Stage::End, common::deadline())
+        .wait(
+            &kept.cell,
+            mosaic_runtime::cell::Stage::End,
+            common::deadline(),
+        )
         .expect("an end");
     assert_eq!(cut(&socket(&network, 1)), 1);
     assert_eq!(kept.value().expect("the value").len(), 1 << 20);
@@ -158,14 +162,22 @@ fn line_2_a_connection_that_comes_ends_the_one_before() {
     let other = runtime.block_on(async {
         let door = socket(&network, 1);
         let mut stream = tokio::net::UnixStream::connect(door).await.expect("room");
-        auth::connect(&mut stream, &secret, RuntimeId(2)).await.expect("a member");
+        auth::connect(&mut stream, &secret, RuntimeId(2))
+            .await
+            .expect("a member");
         stream.into_std().expect("a stream")
     });
     blocked.failure(FailureKind::ConnectionLost);
     network.gate.open();
     // Worker 2 makes its next, which ends this one in turn.
-    assert_eq!(on_one.call("echo", "again").value().expect("an echo"), "again");
-    assert_eq!(on_two.call("echo", "again").value().expect("an echo"), "again");
+    assert_eq!(
+        on_one.call("echo", "again").value().expect("an echo"),
+        "again"
+    );
+    assert_eq!(
+        on_two.call("echo", "again").value().expect("an echo"),
+        "again"
+    );
     other.set_nonblocking(false).expect("a stream");
     other.set_read_timeout(Some(PATIENCE)).expect("a stream");
     let mut rest = Vec::new();

@@ -29,14 +29,14 @@ fn link_1_calls_in_flight_fail_and_what_comes_later_runs() {
     }
     assert_eq!(net.prevented, [running], "if it has not begun");
     net.fast(ONE, TWO);
-    let next = net.call(ONE, tessera);
+    let later = net.call(ONE, tessera);
     net.deliver();
     // It waits for the one that runs, whose end nobody hears of; the other two never start.
     net.finish(running, value("too late"));
-    assert_eq!(net.runs(TWO), [next]);
-    net.finish(next, value("done"));
-    assert_eq!(net.failure(next), None);
-    for task in [running, waiting, lost, next] {
+    assert_eq!(net.runs(TWO), [later]);
+    net.finish(later, value("done"));
+    assert_eq!(net.failure(later), None);
+    for task in [running, waiting, lost, later] {
         net.release(ONE, ObjectId::Task(task));
     }
     net.release(ONE, ObjectId::Tessera(tessera));
@@ -49,10 +49,7 @@ fn link_1_a_tessera_whose_construction_was_on_its_way_is_given_up() {
     let mut net = Net::new(2);
     let (tessera, construction) = net.begin(ONE, TWO, |submission| submission.restarts = 2);
     net.cut(ONE, TWO);
-    assert_eq!(
-        net.failure(construction),
-        Some(FailureKind::ConnectionLost)
-    );
+    assert_eq!(net.failure(construction), Some(FailureKind::ConnectionLost));
     let call = net.call(ONE, tessera);
     assert_eq!(net.failure(call), Some(FailureKind::ConnectionLost));
     net.finish(construction, value(""));
@@ -123,8 +120,7 @@ fn link_3_a_reference_in_a_lost_message_is_held_until_both_agree() {
             },
         ];
         let on_two = mosaic_core::id::TesseraId::functions(TWO);
-        let mut submission =
-            net.submission(ONE, on_two, mosaic_core::call::CallKind::Function);
+        let mut submission = net.submission(ONE, on_two, mosaic_core::call::CallKind::Function);
         submission.call.arguments.references = references.into();
         let call = net.submit(submission);
         net.deliver();

@@ -179,7 +179,9 @@ impl World {
         if self.cut_off.contains(&(low, high)) || unheard {
             // To the other it was never there.
             let messages = self.links.entry((high, low)).or_default();
-            let next = messages.iter().rposition(|parcel| matches!(parcel, Parcel::End));
+            let next = messages
+                .iter()
+                .rposition(|parcel| matches!(parcel, Parcel::End));
             messages.truncate(next.map_or(0, |end| end + 1));
         } else {
             self.lose((high, low));
@@ -451,8 +453,7 @@ impl World {
         };
         match self.rng.below(103) {
             100.. if cuts => self.cut(),
-            100.. => drop(self.deliver()),
-            0..45 => drop(self.deliver()),
+            100.. | 0..45 => drop(self.deliver()),
             45..67 => drop(self.execute(at)),
             67..95 => self.program(at),
             95..97 => drop(self.flush_somebody()),

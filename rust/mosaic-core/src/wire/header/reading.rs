@@ -10,10 +10,10 @@ use super::{
     ARRIVED, BARRIER_TASK, CALL, CANCEL, CONCURRENT, COROUTINE, CallHeader, DEATH_SETTLED, DISCARD,
     DRAINED, DependencyRow, FAILED, FENCE, FENCE_PASSED, FETCH, FETCHED, FREED, FailedHeader, HOLD,
     HOLD_ACKNOWLEDGED, IN_WAREHOUSE, JOIN, KEEP, KEPT, KeepHeader, LOCATE, LOCATED, MEMBER_DIED,
-    MEMBER_JOINED, NOTE, PING, PLACE, PLACED, PONG, PROBE, PROFILE, Place, RECEIVED, RECOUNT, REFERENCE,
-    RELEASE, RESTARTABLE, ROOM, RecountHeader, SETTLED, SHUTDOWN, SQUEEZE, STORED, StoredHeader, UNPIN, VALUE,
-    VARIANT, ValueHeader, WAREHOUSE_FAILED, WAREHOUSE_WANTED, join_failure, join_kind, join_object,
-    join_place, join_role,
+    MEMBER_JOINED, NOTE, PING, PLACE, PLACED, PONG, PROBE, PROFILE, Place, RECEIVED, RECOUNT,
+    REFERENCE, RELEASE, RESTARTABLE, ROOM, RecountHeader, SETTLED, SHUTDOWN, SQUEEZE, STORED,
+    StoredHeader, UNPIN, VALUE, VARIANT, ValueHeader, WAREHOUSE_FAILED, WAREHOUSE_WANTED,
+    join_failure, join_kind, join_object, join_place, join_role,
 };
 use crate::call::{Call, Construction, Dependency, Failure, Outcome, Slot, Source};
 use crate::event::Role;

@@ -8,9 +8,9 @@ use super::{
     DRAINED, DependencyRow, FAILED, FENCE, FENCE_PASSED, FETCH, FETCHED, FREED, FailedHeader, HOLD,
     HOLD_ACKNOWLEDGED, IN_WAREHOUSE, JOIN, KEEP, KEPT, KeepHeader, LOCATE, LOCATED,
     LONGEST_CONTEXT, LONGEST_TEXT, MEMBER_DIED, MEMBER_JOINED, MOST_CONTEXT, NOTE, PING, PLACE,
-    PLACED, PONG, PROBE, PROFILE, RECEIVED, RECOUNT, REFERENCE, RecountHeader, RELEASE, RESTARTABLE, ROOM, SETTLED,
-    SHUTDOWN, SQUEEZE, STORED, StoredHeader, UNPIN, VALUE, ValueHeader, WAREHOUSE_FAILED,
-    WAREHOUSE_WANTED, cut, split_kind, split_object, split_place, split_role,
+    PLACED, PONG, PROBE, PROFILE, RECEIVED, RECOUNT, REFERENCE, RELEASE, RESTARTABLE, ROOM,
+    RecountHeader, SETTLED, SHUTDOWN, SQUEEZE, STORED, StoredHeader, UNPIN, VALUE, ValueHeader,
+    WAREHOUSE_FAILED, WAREHOUSE_WANTED, cut, split_kind, split_object, split_place, split_role,
 };
 use crate::call::{Dependency, Outcome, Slot, Source};
 use crate::event::Role;
