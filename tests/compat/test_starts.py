@@ -37,6 +37,13 @@ def test_a_second_init_gives_the_runtime_that_runs():
     assert mosaic.runtime() is None
 
 
+def test_what_is_not_given_counts_as_its_default():
+    with mosaic.session(num_workers=1) as first:
+        assert mosaic.init(log_level="perf", mode="local") is first
+        with pytest.raises(mosaic.MosaicError, match=r"log_level='perf' instead of 'error'"):
+            mosaic.init(log_level="error")
+
+
 def init_again():
     return mosaic.init("head").uid
 
