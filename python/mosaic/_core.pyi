@@ -67,8 +67,8 @@ def configure(
         One line for people, and the exception with its traceback text as bytes.
     decode_failure
         Kind (``raised``, ``cancelled``, ``timed_out``, ``disconnected``, ``stopped``, ``object_lost``,
-        ``rejected``, ``internal``,
-        ``connection_lost``), message, context lines and encoded exception to an exception to raise.
+        ``rejected``, ``internal``, ``connection_lost``),
+        message, context lines and encoded exception to an exception to raise.
     build
         Makes the living object of a tessera: its id, class, arguments and keyword arguments.
     """
