@@ -168,11 +168,11 @@ mod tests {
         assert!(process.lives_on().await);
         assert!(process.is_unreaped());
         process.kill_group();
-        assert!(!process.lives_on().await);
         tokio::time::timeout(Duration::from_secs(20), process.end())
             .await
             .expect("its end");
         assert!(process.has_ended());
+        assert!(!process.lives_on().await);
         assert_eq!(process.is_ending(), Some(true));
         // A zombie keeps its number; what is reaped does not.
         assert!(process.is_unreaped());
