@@ -1,4 +1,4 @@
-"""The README's examples run as they stand and print what the README says they print."""
+"""The README's examples run as they stand and print what it says they print; so do those of the migration page."""
 
 import re
 import subprocess
@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+MIGRATION = ROOT / "docs" / "migration.md"
 EXAMPLES = re.findall(r"```python\n(.*?)```.*?```text\n(.*?)```", README.read_text(), re.DOTALL)
 
 
@@ -17,14 +19,25 @@ def test_there_are_examples():
 
 @pytest.mark.parametrize(("program", "printed"), EXAMPLES, ids=["calls", "arrays"])
 def test_example_of_the_readme(program, printed, tmp_path):
-    script = tmp_path / "example.py"
+    assert run(program, tmp_path) == (0, printed, "")
+
+
+def test_random_numbers_of_the_migration_page_are_the_same_in_each_run(tmp_path):
+    (program,) = re.findall(r"```python\n(.*?)```", MIGRATION.read_text(), re.DOTALL)
+    first = run(program, tmp_path)
+    assert re.fullmatch(r"-?\d+\.\d+\n", first[1]), first
+    assert run(program, tmp_path) == first
+
+
+def run(program, folder):
+    script = folder / "example.py"
     script.write_text(program)
     done = subprocess.run(
         [sys.executable, script],
-        cwd=tmp_path,
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=30,
         check=False,
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, printed, "")
+    return done.returncode, done.stdout, done.stderr
