@@ -352,6 +352,7 @@ def noted(log, item):
     return item
 
 
+@pytest.mark.allow_leaks("threads", reason="the one thread for functions ends with the runtime")
 def test_event_loop_in_synchronous_code(runtime):
     loop = mosaic.get_event_loop()
 

@@ -87,13 +87,13 @@ def test_the_log_level_is_read_late():
 
         if __name__ == "__main__":
             print(logger.log_level)
-            with mosaic.session(num_workers=1, log_level="perf") as runtime:
+            with mosaic.session(num_workers=1, log_level="error") as runtime:
                 print(logger.log_level, runtime.submit(level).wait())
             logger.clear_logger()
             print(logger.log_level)
         """
     )
-    assert out.split() == ["info", "perf", "perf", "info"]
+    assert out.split() == ["perf", "error", "error", "perf"]
 
 
 def test_at_exit_in_a_worker():

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from mosaic.comms.serialisation import dumps
+from mosaic.comms.serialisation import dumps, loads
 from mosaic.core.failure import decode_failure
 from mosaic.runtime.chunks import run_chunk, run_chunk_async, take_back
 
@@ -39,7 +39,8 @@ def test_what_came_before_a_failure_is_kept():
     assert answer is not None
     _, values, failure = answer
     assert values == [0, 1]
-    error = decode_failure("raised", failure[0], [], failure[1])
+    message, exception = loads(dumps(failure))
+    error = decode_failure("raised", message, [], exception)
     assert type(error) is KeyError
     assert error.args == (2,)
 
