@@ -237,21 +237,22 @@ with mosaic.session(num_workers=1) as runtime:
 
 
 def test_what_the_driver_has_imported_of_a_package_is_there_before_user_code(tmp_path):
+    installed = tmp_path / "site-packages"
     for name in ("needed", "needed/deep", "other"):
-        crosswise.write(tmp_path, f"{name}/__init__.py", "")
+        crosswise.write(installed, f"{name}/__init__.py", "")
     # Each leaves its name, in the order of imports; one cannot be imported by a worker.
     mark = "import sys\nsys.order = [*getattr(sys, 'order', ()), __name__]\n"
     for name in ("needed/zeta", "needed/deep/part", "needed/alpha", "needed/never", "needed/later"):
-        crosswise.write(tmp_path, f"{name}.py", mark)
-    crosswise.write(tmp_path, "other/part.py", mark)
+        crosswise.write(installed, f"{name}.py", mark)
+    crosswise.write(installed, "other/part.py", mark)
     crosswise.write(
-        tmp_path,
+        installed,
         "needed/faulty.py",
         "import os\nif 'MOSAIC_WORKER_UID' in os.environ:\n    raise OSError('no display')\n",
     )
-    crosswise.write(tmp_path, "needed/thing.py", "class Thing:\n    pass\n")
+    crosswise.write(installed, "needed/thing.py", "class Thing:\n    pass\n")
     out = run(
-        tmp_path,
+        installed,
         """
 import other.part, needed.zeta, needed.deep.part, needed.faulty, needed.alpha, needed.thing
 
@@ -307,6 +308,25 @@ with mosaic.session(num_workers=1) as runtime:
         "1",
         str(longer),
     ]
+
+
+def test_a_worker_imports_of_the_programs_own_packages_what_it_needs(tmp_path):
+    crosswise.write(tmp_path, "own/__init__.py", "")
+    crosswise.write(tmp_path, "own/plots.py", "")
+    crosswise.write(tmp_path, "own/thing.py", "class Thing:\n    pass\n")
+    out = run(
+        tmp_path,
+        """
+import own.plots, own.thing
+
+def imported(_):
+    return sorted(name for name in sys.modules if name.startswith("own"))
+
+with mosaic.session(num_workers=1) as runtime:
+    print(runtime.submit(imported, own.thing.Thing()).wait())
+""",
+    )
+    assert out == "['own', 'own.thing']\n"
 
 
 def test_a_package_that_the_worker_lacks_is_named(tmp_path):

@@ -1,7 +1,8 @@
 """The packages that a pickle needs, imported before it is decoded, with the modules of them that the driver has.
 
-A pickle that refers to functions, classes or modules of packages outside of the standard library ends with a trailer
-that names these packages; `loads` ignores what follows the pickle. The driver keeps a list of the modules that it has
+A pickle that refers to functions, classes or modules of installed packages ends with a trailer that names these
+packages; `loads` ignores what follows the pickle. A program's own packages, which lie in no ``site-packages``, are not
+named: what its driver imports of them, to plot or to read data, is not what its workers need. The driver keeps a list of the modules that it has
 imported of all packages that it has named, in a file of the runtime's directory. A process that receives the name of
 a package for the first time imports what is listed of it, in the order in which the driver has, so that user code
 finds it complete. Afterwards, and where no package is named, decoding takes no notice of this module.
@@ -43,12 +44,15 @@ _loader_modules = frozenset(
 
 # ---- the names of packages -------------------------------------------------------------------------
 
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
+"""Folders that packages are installed into."""
+
 _own = frozenset({"mosaic", "cloudpickle", "__main__", "__mp_main__"})
 _package_of: dict[str, str | None] = {}
 
 
 def package_of(module: str) -> str | None:
-    """Return the package to import for a module: its outermost one that is no namespace.
+    """Return the installed package to import for a module: its outermost one that is no namespace.
 
     Parameters
     ----------
@@ -58,7 +62,7 @@ def package_of(module: str) -> str | None:
     Returns
     -------
     str or None
-        None for a module without a package, of the standard library, or of mosaic.
+        None for a module without a package, of the standard library, of mosaic, or of the program.
     """
     try:
         return _package_of[module]
@@ -79,8 +83,9 @@ def _find_package(module: str) -> str | None:
         space = _space(sys.modules.get(name))
         if "__path__" not in space:
             return None
-        if space.get("__file__") is not None:
-            return name
+        file = space.get("__file__")
+        if file is not None:
+            return name if _INSTALLED.intersection(file.split(os.sep)) else None
     return None
 
 
