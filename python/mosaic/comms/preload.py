@@ -2,10 +2,11 @@
 
 A pickle that refers to functions, classes or modules of installed packages ends with a trailer that names these
 packages; `loads` ignores what follows the pickle. A program's own packages, which lie in no ``site-packages``, are not
-named: what its driver imports of them, to plot or to read data, is not what its workers need. The
-driver keeps a list of the modules that it has imported of all packages that it has named, in a file of the runtime's directory. A process that receives the name of
-a package for the first time imports what is listed of it, in the order in which the driver has, so that user code
-finds it complete. Afterwards, and where no package is named, decoding takes no notice of this module.
+named: what its driver imports of them, to plot or to read data, is not what its workers need. The driver keeps a list
+of the modules that it has imported of all packages that it has named, in a file of the runtime's directory. A process
+that receives the name of a package for the first time imports what is listed of it, in the order in which the driver
+has, so that user code finds it complete. Afterwards, and where no package is named, decoding takes no notice of this
+module.
 
 - PRE-1: Only what a pickle names is imported, and of that only what the driver has imported completely.
 - PRE-2: The list is in place before the driver sends the first pickle that names the package.
