@@ -217,7 +217,7 @@ class Client:
         return await (await mosaic.runtime().exec(name, function, args)).value()
 
     async def root(self, parameter, name, *args):
-        return await parameter.ref[name](*args).result()
+        return await parameter._tessera[name](*args).result()
 
     async def put(self, value):
         return await mosaic.runtime().put(value)
