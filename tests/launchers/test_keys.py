@@ -54,7 +54,7 @@ def python(text):
 def test_mrun_replaces_a_key_that_was_left_over(tmp_path):
     leave_key(tmp_path)
     out, err = run_in(tmp_path, [*under_mrun("-nw", "1"), *python(ALONE)])
-    assert out == "('cluster', 1)\n"
+    assert out == "('local', 1)\n"
     assert "left over from an mrun (process 1) that is gone; it is replaced" in err
     assert list(tmp_path.iterdir()) == []
 
@@ -76,7 +76,7 @@ def test_the_next_mrun_after_a_massacre(tmp_path):
     first.kill()
     first.wait()
     out, _ = run_in(tmp_path, [*under_mrun("-nw", "1"), *python(ALONE)])
-    assert out == "('cluster', 1)\n"
+    assert out == "('local', 1)\n"
     eventually(lambda: not path.parent.exists(), "nothing left", 2)
 
 
@@ -118,7 +118,7 @@ def test_a_folder_that_others_may_write_to_is_not_trusted_and_mrun_takes_that_fr
     assert "others may write to" in err
     assert "chmod 700" in err
     out, _ = run_in(tmp_path, [*under_mrun("-nw", "1"), *python(ALONE)])
-    assert out == "('cluster', 1)\n"
+    assert out == "('local', 1)\n"
     assert folder.stat().st_mode & 0o777 == 0o755
 
 
@@ -140,7 +140,7 @@ def test_the_folder_may_be_elsewhere(tmp_path):
     (tmp_path / "large disk").mkdir(mode=0o700)
     (tmp_path / "mosaic-workspace").symlink_to("large disk")
     out, _ = run_in(tmp_path, [*under_mrun("-nw", "1"), *python(ALONE)])
-    assert out == "('cluster', 1)\n"
+    assert out == "('local', 1)\n"
     assert list((tmp_path / "large disk").iterdir()) == []
 
 
@@ -212,7 +212,7 @@ def test_a_program_in_the_directory_joins_what_waits_there():
     )
     lines = out.splitlines()
     assert lines[0].startswith("mrun: monitor and node run (process ")
-    assert lines[1:] == ["cluster 2 True", "1", "cluster 2 True", "1", "cluster", "0"]
+    assert lines[1:] == ["local 2 True", "1", "local 2 True", "1", "local", "0"]
     assert err == ""
 
 
@@ -241,7 +241,7 @@ def test_in_the_background_until_it_is_stopped():
     print(KEY.parent.exists())
     """
     out, _ = run_script(program, *MRUN)
-    assert out.splitlines() == ["0 True", "('cluster', 1)", "1 True", "False"]
+    assert out.splitlines() == ["0 True", "('local', 1)", "1 True", "False"]
 
 
 def test_a_command_with_a_monitor_in_the_background():
@@ -250,7 +250,7 @@ def test_a_command_with_a_monitor_in_the_background():
         pid = int(script.key["pid"])
         Flag(script.home / "go").set()
         assert script.wait(10) == 0
-        assert script.stdout == "cluster 1 False\n"
+        assert script.stdout == "local 1 False\n"
         os.kill(pid, signal.SIGTERM)
         script.assert_nothing_left()
 

@@ -159,7 +159,7 @@ def test_as_a_program(launcher, workers, folder, expected):
     said = dict(line.partition(" ")[::2] for line in out.splitlines())
     assert (said["workers"], said["mode"]) == (
         str(workers),
-        "local" if launcher == "alone" else "cluster",
+        "local",
     )
     assert (said["received"], said["largest"]) == ("True", "True")
     assert (said["compiled"], said["helper"]) == ("kernel", "0")
