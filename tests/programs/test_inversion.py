@@ -157,10 +157,7 @@ def test_as_a_program(launcher, workers, folder, expected):
         command.append(str(workers))
     out, _ = run_in(folder, command, env=PLACE)
     said = dict(line.partition(" ")[::2] for line in out.splitlines())
-    assert (said["workers"], said["mode"]) == (
-        str(workers),
-        "local",
-    )
+    assert (said["workers"], said["mode"]) == (str(workers), "local")
     assert (said["received"], said["largest"]) == ("True", "True")
     assert (said["compiled"], said["helper"]) == ("kernel", "0")
     agrees(np.load(folder / "result.npy"), [float(v) for v in said["history"].split()], expected)
