@@ -66,8 +66,8 @@ HEAD = """
         except mosaic.DescriptorLimitError as error:
             assert isinstance(error, OSError) and error.errno == errno.EMFILE
             assert "RLIMIT_NOFILE = " in str(error), error
-            for note in notes:
-                assert any(note in line for line in error.__notes__), error.__notes__
+            lines = [str(error), *getattr(error, "__notes__", ())]
+            assert not notes or any(note in line for note in notes for line in lines), lines
         else:
             raise AssertionError("not refused")
 """
@@ -152,8 +152,10 @@ def test_a_worker_without_descriptors_refuses_arguments_and_goes_on():
         await full.fill()
         # By value, from a store, from another worker, and a result of its own.
         await refused(full.total(array).result())
-        await refused(full.total(made).result(), "argument 0 of Worker.total")
-        await refused(full.total(stored).result(), "argument 0 of Worker.total")
+        # Its file was lost on the way, or came with the last descriptor, so that the store could not be opened.
+        reasons = "argument 0 of Worker.total", "the store cannot be opened"
+        await refused(full.total(made).result(), *reasons)
+        await refused(full.total(stored).result(), *reasons)
         await refused(full.make(100_000).result())
         await refused(full.put(100_000).result())
         # What needs none goes on, in between as well.
