@@ -5,7 +5,7 @@ from __future__ import annotations
 from mosaic import _core
 from mosaic.core import network
 from mosaic.core.injected import INJECTED
-from mosaic.errors import ObjectLostError, RuntimeDisconnectedError
+from mosaic.errors import ConnectionLostError, ObjectLostError, RuntimeDisconnectedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,6 +114,9 @@ class WarehouseObject(_core.Output):
         self._check()
         try:
             yield from self.task.__await__()
+        except ConnectionLostError:
+            # The value's host lives: only what was on its way is lost.
+            raise
         except (ObjectLostError, RuntimeDisconnectedError) as error:
             raise self._lost(error) from error
         return self
@@ -131,6 +134,9 @@ class WarehouseObject(_core.Output):
         self._check()
         try:
             return await self.task.fresh_result()
+        except ConnectionLostError:
+            # The value's host lives: only what was on its way is lost.
+            raise
         except (ObjectLostError, RuntimeDisconnectedError) as error:
             raise self._lost(error) from error
 
@@ -141,6 +147,9 @@ class WarehouseObject(_core.Output):
         self._check()
         try:
             return self.task.fresh_result().wait(timeout)
+        except ConnectionLostError:
+            # The value's host lives: only what was on its way is lost.
+            raise
         except (ObjectLostError, RuntimeDisconnectedError) as error:
             raise self._lost(error) from error
 

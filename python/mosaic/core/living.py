@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from mosaic import _core
 from mosaic.core import network
-from mosaic.errors import ObjectLostError, RuntimeDisconnectedError
+from mosaic.errors import ConnectionLostError, ObjectLostError, RuntimeDisconnectedError
 from mosaic.types import WarehouseObject
 
 TYPE_CHECKING = False
@@ -98,6 +98,9 @@ class LivingObject(WarehouseObject):
         self._check()
         try:
             return await self._call(name)(function, self._uid, self._generation).result()
+        except ConnectionLostError:
+            # The value's host lives: only what was on its way is lost.
+            raise
         except RuntimeDisconnectedError as error:
             raise self._lost(error) from error
 
@@ -127,6 +130,9 @@ class LivingObject(WarehouseObject):
         """Block until the value is here, and return it."""
         try:
             return self.read().wait(timeout)
+        except ConnectionLostError:
+            # The value's host lives: only what was on its way is lost.
+            raise
         except RuntimeDisconnectedError as error:
             raise self._lost(error) from error
 

@@ -16,7 +16,7 @@ from mosaic.core.parameter_pickle import Snapshot
 from mosaic.core.root import service
 from mosaic.core.state import state_of
 from mosaic.core.tessera import hosted, object_of
-from mosaic.errors import MosaicError, ObjectLostError
+from mosaic.errors import ConnectionLostError, MosaicError, ObjectLostError
 from mosaic.types import WarehouseObject
 
 TYPE_CHECKING = False
@@ -119,6 +119,9 @@ class ParameterReference(WarehouseObject):
             for task in (self._pushing, self._stored):
                 if task is not None:
                     yield from task.__await__()
+        except ConnectionLostError:
+            # The value's host lives: only what was on its way is lost.
+            raise
         except tie.GONE as error:
             raise self._gone(error) from error
         self._pushing = None
@@ -138,6 +141,9 @@ class ParameterReference(WarehouseObject):
             return deepcopy(Snapshot(here, self._proxy, self._cached))
         try:
             return await self.read().result()
+        except ConnectionLostError:
+            # The value's host lives: only what was on its way is lost.
+            raise
         except tie.GONE as error:
             raise self._gone(error) from error
 
@@ -147,6 +153,9 @@ class ParameterReference(WarehouseObject):
         """Block until the value is here, and return it; see `value`."""
         try:
             return self.read().wait(timeout)
+        except ConnectionLostError:
+            # The value's host lives: only what was on its way is lost.
+            raise
         except tie.GONE as error:
             raise self._gone(error) from error
 
@@ -155,6 +164,9 @@ class ParameterReference(WarehouseObject):
         self._check()
         try:
             size: int = await self._call("size").result()
+        except ConnectionLostError:
+            # The value's host lives: only what was on its way is lost.
+            raise
         except tie.GONE as error:
             raise self._gone(error) from error
         return size
