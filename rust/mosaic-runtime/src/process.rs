@@ -142,6 +142,7 @@ impl Process {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
     use std::os::unix::process::CommandExt;
     use std::process::{Command, Stdio};
     use std::time::Duration;
@@ -153,7 +154,7 @@ mod tests {
         Command::new("cat")
             .process_group(0)
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .spawn()
             .expect("a process")
     }
@@ -179,6 +180,21 @@ mod tests {
         child.wait().expect("reaped");
         assert!(!process.is_unreaped());
         assert!(process.has_ended());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn one_that_has_closed_everything_because_it_ends_does_not_live_on() {
+        for _ in 0..20 {
+            let mut child = waiting();
+            let process = Process::open(child.id()).expect("a number");
+            let mut printed = child.stdout.take().expect("a pipe");
+            process.kill_group();
+            // The kernel closes its end before the end can be seen.
+            printed.read_to_end(&mut Vec::new()).expect("nothing");
+            assert!(!process.lives_on().await);
+            child.wait().expect("reaped");
+        }
     }
 
     #[test]
