@@ -5,7 +5,8 @@ from __future__ import annotations
 from mosaic import _core
 from mosaic.core import network
 from mosaic.core.injected import INJECTED
-from mosaic.errors import ConnectionLostError, ObjectLostError, RuntimeDisconnectedError
+from mosaic.core.losses import told
+from mosaic.errors import ObjectLostError, RuntimeDisconnectedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,20 +106,15 @@ class WarehouseObject(_core.Output):
         if getattr(self, "_dropped", False):
             raise ObjectLostError(f"{self.uid} was dropped")
 
-    def _lost(self, error: ObjectLostError | RuntimeDisconnectedError) -> ObjectLostError:
+    def _lost(self, error: BaseException) -> ObjectLostError:
         """Return the error to raise where the value was dropped elsewhere, or the runtime that held it died."""
         return ObjectLostError(f"{self.uid}, a stored {self.task.tessera_name}, is lost: {error}")
 
     def __await__(self) -> Generator[Any, None, Self]:
         """Wait until the value is stored; gives this reference."""
         self._check()
-        try:
+        with told(self._lost, ObjectLostError, RuntimeDisconnectedError):
             yield from self.task.__await__()
-        except ConnectionLostError:
-            # The value's host lives: only what was on its way is lost.
-            raise
-        except (ObjectLostError, RuntimeDisconnectedError) as error:
-            raise self._lost(error) from error
         return self
 
     async def value(self) -> Any:
@@ -132,26 +128,16 @@ class WarehouseObject(_core.Output):
             It was dropped or lost.
         """
         self._check()
-        try:
+        with told(self._lost, ObjectLostError, RuntimeDisconnectedError):
             return await self.task.fresh_result()
-        except ConnectionLostError:
-            # The value's host lives: only what was on its way is lost.
-            raise
-        except (ObjectLostError, RuntimeDisconnectedError) as error:
-            raise self._lost(error) from error
 
     result = value
 
     def wait(self, timeout: float | None = None) -> Any:
         """Block until the value is here, and return it; see `value`."""
         self._check()
-        try:
+        with told(self._lost, ObjectLostError, RuntimeDisconnectedError):
             return self.task.fresh_result().wait(timeout)
-        except ConnectionLostError:
-            # The value's host lives: only what was on its way is lost.
-            raise
-        except (ObjectLostError, RuntimeDisconnectedError) as error:
-            raise self._lost(error) from error
 
     async def size(self, pending: bool = False) -> int:
         """Return the encoded size of the value in bytes.

@@ -308,3 +308,85 @@ def test_under_mrun():
         assert script.wait() == 0
         assert script.stdout.splitlines() == ["lost", "True"]
         script.assert_nothing_left()
+
+
+@mosaic.tessera
+class Slow:
+    """At its root, what reads its state is held until it is released."""
+
+    def __init__(self, started, release):
+        self.started, self.release = started, release
+
+    def __getstate__(self):
+        if self.is_tessera:
+            self.started.set()
+            self.release.wait()
+        return dict(self.__dict__)
+
+    async def hold(self):
+        if self.is_tessera:
+            self.started.set()
+            await self.release.wait_async()
+
+
+class SlowValue:
+    """Held until it is released when it is sent."""
+
+    def __init__(self, started, release):
+        self.started, self.release = started, release
+
+    def __reduce__(self):
+        self.started.set()
+        self.release.wait()
+        return int, ()
+
+
+def slow_value(_, started, release):
+    return SlowValue(started, release)
+
+
+@mosaic.tessera(is_async=True)
+class Reader:
+    """Asks the warehouse for what it has, and tells how that failed."""
+
+    def cut(self, pid):
+        return cut(pid)
+
+    async def read(self, kept, how, options):
+        try:
+            if how == "wait":
+                await asyncio.to_thread(kept[0].wait)
+            else:
+                await getattr(kept[0], how)(**options)
+        except Exception as error:
+            return error
+        return None
+
+
+@pytest.mark.parametrize(
+    ("what", "how", "options"),
+    [
+        ("reference", "value", {}),
+        ("reference", "wait", {}),
+        ("parameter", "pull", {}),
+        ("parameter", "hold", {"propagate": True}),
+        ("living", "value", {}),
+        ("living", "wait", {}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_what_is_asked_for_across_a_loss_is_not_lost(fresh, flag, what, how, options):
+    reader = await Reader.remote()
+    started, release = flag("started"), flag("release")
+    if what == "living":
+        kept = await fresh.exec("kept", slow_value, (started, release))
+    else:
+        parameter = Slow.parameter(started, release)
+        await parameter
+        kept = parameter if what == "parameter" else parameter.ref
+    asked = reader.read([kept], how, options)
+    await started.wait_async()
+    assert await reader.cut(fresh.get_warehouse().pid).result() == 1
+    error = await soon(asked.result())
+    release.set()
+    assert type(error) is mosaic.ConnectionLostError, error

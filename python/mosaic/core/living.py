@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from mosaic import _core
 from mosaic.core import network
+from mosaic.core.losses import told
 from mosaic.errors import ConnectionLostError, ObjectLostError, RuntimeDisconnectedError
 from mosaic.types import WarehouseObject
 
@@ -91,18 +92,13 @@ class LivingObject(WarehouseObject):
     def _call(self, name: str) -> RemoteMethod:
         return keyed(self._engine, self._host, self._uid, name)
 
-    def _lost(self, error: ObjectLostError | RuntimeDisconnectedError) -> ObjectLostError:
+    def _lost(self, error: BaseException) -> ObjectLostError:
         return ObjectLostError(f"{self.uid}, a value at {self.warehouse_id}, is lost: {error}")
 
     async def _ask(self, name: str, function: Callable[..., Any]) -> Any:
         self._check()
-        try:
+        with told(self._lost, RuntimeDisconnectedError):
             return await self._call(name)(function, self._uid, self._generation).result()
-        except ConnectionLostError:
-            # The value's host lives: only what was on its way is lost.
-            raise
-        except RuntimeDisconnectedError as error:
-            raise self._lost(error) from error
 
     def __await__(self) -> Generator[Any, None, Self]:
         """Wait for what was called on the uid before; gives this reference."""
@@ -128,13 +124,8 @@ class LivingObject(WarehouseObject):
 
     def wait(self, timeout: float | None = None) -> Any:
         """Block until the value is here, and return it."""
-        try:
+        with told(self._lost, RuntimeDisconnectedError):
             return self.read().wait(timeout)
-        except ConnectionLostError:
-            # The value's host lives: only what was on its way is lost.
-            raise
-        except RuntimeDisconnectedError as error:
-            raise self._lost(error) from error
 
     async def size(self, pending: bool = False) -> int:
         """Return about how many bytes the value has: its arrays, and the rest; ``pending`` is not needed."""
@@ -179,6 +170,9 @@ class Dropping:
         try:
             if self._task is not None:
                 yield from self._task.__await__()
+        except ConnectionLostError:
+            # Its warehouse lives, and may have the value still.
+            raise
         except RuntimeDisconnectedError:
             pass
 

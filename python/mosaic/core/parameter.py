@@ -10,7 +10,10 @@ of the same derived class, served by `mosaic.core.root`. Invariants:
 
 from __future__ import annotations
 
+from functools import partial
+
 from mosaic.core import methods, tie
+from mosaic.core.losses import told
 from mosaic.core.state import apply_state, state_of
 from mosaic.core.tessera import hosted
 
@@ -189,11 +192,9 @@ class Change:
 
     def wait(self, timeout: float | None = None) -> None:
         """Block until the root is changed."""
-        try:
+        with told(partial(tie.lost, self._parameter), *tie.GONE):
             if self._task is not None:
                 self._task.wait(timeout)
-        except tie.GONE as error:
-            raise tie.lost(self._parameter, error) from error
 
 
 def _names(attr: str | Iterable[str]) -> list[str]:

@@ -6,11 +6,12 @@ itself, so that what asks an object for its class finds the one that can be impo
 
 from __future__ import annotations
 
-from functools import wraps
+from functools import partial, wraps
 
 from mosaic import _core
 from mosaic.core import methods, network, tie
 from mosaic.core.injected import is_injected
+from mosaic.core.losses import told
 from mosaic.core.output import TaskDone
 from mosaic.core.parameter import ParameterMixin
 from mosaic.core.tie import PLAIN
@@ -248,10 +249,9 @@ def _wait(self: ParameterMixin, task: Task | None) -> None:
             task = proxy._ref.method("_mosaic_copy", kind="get_now")()
     task.wait_ended()
     failure = task.failure()
-    if isinstance(failure, tie.GONE):
-        raise tie.lost(self, failure) from failure
     if failure is not None:
-        raise failure
+        with told(partial(tie.lost, self), *tie.GONE):
+            raise failure
 
 
 def _propagate(

@@ -12,11 +12,12 @@ from copy import deepcopy
 from mosaic import _core
 from mosaic.core import network, tie
 from mosaic.core.living import Dropping
+from mosaic.core.losses import told
 from mosaic.core.parameter_pickle import Snapshot
 from mosaic.core.root import service
 from mosaic.core.state import state_of
 from mosaic.core.tessera import hosted, object_of
-from mosaic.errors import ConnectionLostError, MosaicError, ObjectLostError
+from mosaic.errors import MosaicError, ObjectLostError
 from mosaic.types import WarehouseObject
 
 TYPE_CHECKING = False
@@ -114,16 +115,11 @@ class ParameterReference(WarehouseObject):
     def __await__(self) -> Generator[Any, None, Self]:
         """Wait until the root exists and has the state that was put; gives this reference."""
         self._check()
-        try:
+        with told(self._gone, *tie.GONE):
             yield from self._proxy.__await__()
             for task in (self._pushing, self._stored):
                 if task is not None:
                     yield from task.__await__()
-        except ConnectionLostError:
-            # The value's host lives: only what was on its way is lost.
-            raise
-        except tie.GONE as error:
-            raise self._gone(error) from error
         self._pushing = None
         return self
 
@@ -139,36 +135,21 @@ class ParameterReference(WarehouseObject):
         here = object_of(self._proxy._ref.id)
         if here is not None:
             return deepcopy(Snapshot(here, self._proxy, self._cached))
-        try:
+        with told(self._gone, *tie.GONE):
             return await self.read().result()
-        except ConnectionLostError:
-            # The value's host lives: only what was on its way is lost.
-            raise
-        except tie.GONE as error:
-            raise self._gone(error) from error
 
     result = value
 
     def wait(self, timeout: float | None = None) -> Any:
         """Block until the value is here, and return it; see `value`."""
-        try:
+        with told(self._gone, *tie.GONE):
             return self.read().wait(timeout)
-        except ConnectionLostError:
-            # The value's host lives: only what was on its way is lost.
-            raise
-        except tie.GONE as error:
-            raise self._gone(error) from error
 
     async def size(self, pending: bool = False) -> int:
         """Return about how many bytes the root has: its arrays, and the rest; ``pending`` is not needed."""
         self._check()
-        try:
+        with told(self._gone, *tie.GONE):
             size: int = await self._call("size").result()
-        except ConnectionLostError:
-            # The value's host lives: only what was on its way is lost.
-            raise
-        except tie.GONE as error:
-            raise self._gone(error) from error
         return size
 
     def drop(self, propagate: bool = True, *, cache_only: bool = False) -> Dropping:

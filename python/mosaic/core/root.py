@@ -11,6 +11,7 @@ from _weakref import ref as _weak
 
 from mosaic import _core
 from mosaic.core import network, parameter_class
+from mosaic.core.losses import told
 from mosaic.core.parameter_pickle import Snapshot
 from mosaic.core.state import apply_state, state_of
 from mosaic.core.tessera import Tessera, host, hosted, object_of, register
@@ -129,13 +130,14 @@ def node_copy(plain: type, proxy: TesseraProxy) -> Any:
     Blocks until the copy is here: an object that is being unpickled cannot wait in any other way. It waits for no call
     on the root, and for nothing that this thread would have to do.
     """
-    try:
-        reference = _reference(proxy)
-        return _fetch(reference.task)
-    except (RuntimeDisconnectedError, TesseraStoppedError) as error:
-        raise ObjectLostError(
+
+    def lost(error: BaseException) -> ObjectLostError:
+        return ObjectLostError(
             f"the root of the parameter {proxy.uid}, a {plain.__name__}, is lost: {error}"
-        ) from error
+        )
+
+    with told(lost, RuntimeDisconnectedError, TesseraStoppedError):
+        return _fetch(_reference(proxy).task)
 
 
 def _reference(proxy: TesseraProxy) -> Any:

@@ -6,9 +6,11 @@ Ties are kept beside the objects, by identity, so that an object's own state is 
 from __future__ import annotations
 
 from _weakref import ref as _weak
+from functools import partial
 
 from mosaic import _core
 from mosaic.core.living import there
+from mosaic.core.losses import told
 from mosaic.core.state import apply_state
 from mosaic.core.tessera import hosted
 from mosaic.errors import (
@@ -97,15 +99,13 @@ async def settle(self: ParameterMixin) -> None:
     found = tie_of(self)
     if found is None:
         return
-    try:
+    with told(partial(lost, self), *GONE):
         await found.proxy
         if found.filling is not None:
             state = await found.filling.result()
             if found.filling is not None:
                 found.filling = None
                 apply_state(self, state)
-    except GONE as error:
-        raise lost(self, error) from error
 
 
 def travelling(proxy: TesseraProxy, value: Any) -> Any:
@@ -115,10 +115,8 @@ def travelling(proxy: TesseraProxy, value: Any) -> Any:
 
 async def answer(parameter: ParameterMixin, task: Task | None) -> Any:
     """Return what the root answers; None where there is nobody to ask."""
-    try:
+    with told(partial(lost, parameter), *GONE):
         return None if task is None else await task.result()
-    except GONE as error:
-        raise lost(parameter, error) from error
 
 
 def lost(parameter: ParameterMixin, error: BaseException) -> BaseException:

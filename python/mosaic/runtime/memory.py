@@ -9,6 +9,7 @@ from mosaic import _core
 from mosaic.core import network
 from mosaic.core.summary import amount, table
 from mosaic.errors import MosaicError, RuntimeDisconnectedError
+from mosaic.runtime.deaths import alive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ async def report(engine: Engine) -> MemoryReport:
         *(task.result() for task in others.values()), return_exceptions=True
     )
     for uid, answer in zip(others, answers, strict=True):
-        if isinstance(answer, RuntimeDisconnectedError):
+        if isinstance(answer, RuntimeDisconnectedError) and not alive(uid):
             continue
         if isinstance(answer, BaseException):
             raise answer

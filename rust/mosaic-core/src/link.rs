@@ -102,8 +102,9 @@ impl<H: Clone> Machine<H> {
             .retain(|fence| !matches!(fence.asker, Asker::Peer(asker, _) if asker == peer));
         self.forget_wanter(peer);
         self.forget_asker(peer);
-        self.calls_lost(peer, cause, actions);
+        // First: who hears of a loss below may do at once what the peer's calls wait for.
         self.calls_abandoned(peer, cause, actions);
+        self.calls_lost(peer, cause, actions);
         self.ask_again(peer, actions);
         self.recount(peer, true, actions);
     }

@@ -495,6 +495,7 @@ impl CoroutineDrain {
 
 impl Executor for PythonExecutor {
     fn run(&self, calls: &mut Vec<ReadyCall>) {
+        self.main.accept(calls);
         let both = self.both.load(Ordering::Acquire);
         let mut plain = Vec::new();
         for call in calls.drain(..) {
@@ -533,7 +534,6 @@ impl Executor for PythonExecutor {
     }
 
     fn drop_result(&self, task: TaskId) {
-        self.main.forget(task);
         if lock(&self.results).contains_key(&task) {
             self.main.push([Job::DropResult(task)]);
             if self.both.load(Ordering::Acquire) {

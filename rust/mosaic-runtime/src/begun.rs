@@ -1,81 +1,79 @@
-//! Which calls of an executor have begun, and which must not.
+//! Which calls of an executor wait, which have begun, and which must not.
 //!
 //! Whoever begins a call and whoever revokes it take the same lock: a call is either prevented or has begun,
-//! never both (`LANE-1`). For that, a call's end is told here after it was told to the engine, which does not
-//! revoke what has ended. Before that, it is noted here that there is a result: a call that is revoked from then
-//! on keeps it (`LANE-2`).
+//! never both (`LANE-1`), whatever the engine has forgotten of it by the time its turn comes. A call that has its
+//! result when it is revoked keeps it (`LANE-2`): its end may be told already, and the engine not have looked.
 
 use std::sync::PoisonError;
 
 use mosaic_core::id::TaskId;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use crate::executor::Revoked;
-use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 
-/// The calls of one executor.
+/// The calls of one executor, from their acceptance until their end was told.
 #[derive(Debug, Default)]
 pub(crate) struct Begun {
-    calls: Mutex<Calls>,
-    /// Whether any call was revoked that may be remembered.
-    revoked: AtomicBool,
+    calls: Mutex<FxHashMap<TaskId, Stage>>,
 }
 
-#[derive(Debug, Default)]
-struct Calls {
-    /// Calls that must not begin.
-    revoked: FxHashSet<TaskId>,
-    /// Calls that have begun and not ended: one of the lane's own, and coroutines. Whether each has its result.
-    running: FxHashMap<TaskId, bool>,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Waiting,
+    /// It waits, and must not begin.
+    Revoked,
+    Running,
+    HasResult,
 }
 
 impl Begun {
-    fn lock(&self) -> MutexGuard<'_, Calls> {
+    fn lock(&self) -> MutexGuard<'_, FxHashMap<TaskId, Stage>> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Calls come, each of which is to begin, or to be dropped there.
+    pub(crate) fn accept(&self, tasks: impl Iterator<Item = TaskId>) {
+        self.lock().extend(tasks.map(|task| (task, Stage::Waiting)));
     }
 
     /// A call is not wanted any more.
     pub(crate) fn revoke(&self, task: TaskId) -> Revoked {
-        let mut calls = self.lock();
-        match calls.running.get(&task) {
-            Some(false) => Revoked::Running,
-            Some(true) => Revoked::Ended,
-            None => {
-                calls.revoked.insert(task);
-                self.revoked.store(true, Ordering::Release);
+        match self.lock().get_mut(&task) {
+            Some(stage @ (Stage::Waiting | Stage::Revoked)) => {
+                *stage = Stage::Revoked;
                 Revoked::Prevented
             }
-        }
-    }
-
-    /// The engine has forgotten a call. One that was revoked just after its end never begins again.
-    pub(crate) fn forget(&self, task: TaskId) {
-        // Most programs revoke nothing: they pay no lock for it.
-        if self.revoked.load(Ordering::Acquire) {
-            self.lock().revoked.remove(&task);
+            Some(Stage::Running) => Revoked::Running,
+            Some(Stage::HasResult) | None => Revoked::Ended,
         }
     }
 
     /// A call is about to begin. Returns whether it may.
     pub(crate) fn begin(&self, task: TaskId) -> bool {
         let mut calls = self.lock();
-        if calls.revoked.remove(&task) {
-            return false;
+        match calls.get_mut(&task) {
+            Some(stage @ Stage::Waiting) => {
+                *stage = Stage::Running;
+                true
+            }
+            _ => {
+                calls.remove(&task);
+                false
+            }
         }
-        calls.running.insert(task, false);
-        true
     }
 
     /// A call has its result, which the engine is about to be told.
     pub(crate) fn has_result(&self, task: TaskId) {
-        if let Some(ended) = self.lock().running.get_mut(&task) {
-            *ended = true;
+        if let Some(stage) = self.lock().get_mut(&task) {
+            *stage = Stage::HasResult;
         }
     }
 
-    /// A call has ended.
+    /// A call has ended, and the engine was told.
     pub(crate) fn end(&self, task: TaskId) {
-        self.lock().running.remove(&task);
+        self.lock().remove(&task);
     }
 }
 
@@ -92,23 +90,27 @@ mod tests {
     #[test]
     fn lane_1_what_is_revoked_first_never_begins() {
         let begun = Begun::default();
+        begun.accept([TASK].into_iter());
         assert_eq!(begun.revoke(TASK), Revoked::Prevented);
+        assert_eq!(begun.revoke(TASK), Revoked::Prevented, "told twice");
         assert!(!begun.begin(TASK));
-        assert!(begun.begin(TASK), "it was told once");
+        assert!(begun.lock().is_empty(), "nothing is remembered");
+        begun.accept([TASK].into_iter());
+        assert!(begun.begin(TASK));
         assert_eq!(begun.revoke(TASK), Revoked::Running);
     }
 
     #[test]
     fn lane_2_what_has_its_result_when_it_is_revoked_keeps_it() {
         let begun = Begun::default();
+        begun.accept([TASK].into_iter());
         assert!(begun.begin(TASK));
         begun.has_result(TASK);
         assert_eq!(begun.revoke(TASK), Revoked::Ended);
         begun.end(TASK);
-        // The engine has been told, and has not looked: what it asks for now comes too late to matter.
-        assert_eq!(begun.revoke(TASK), Revoked::Prevented);
-        begun.forget(TASK);
-        assert!(begun.lock().revoked.is_empty(), "nothing is remembered");
+        // The engine has been told, and has not looked.
+        assert_eq!(begun.revoke(TASK), Revoked::Ended);
+        assert!(begun.lock().is_empty(), "nothing is remembered");
     }
 }
 
@@ -138,6 +140,7 @@ mod loom_tests {
                 sequence: 1,
             };
             let world = Arc::new(World::default());
+            world.begun.accept([task].into_iter());
             let lane = thread::spawn({
                 let world = Arc::clone(&world);
                 move || {
@@ -160,11 +163,7 @@ mod loom_tests {
             }
             let ran = lane.join().unwrap();
             assert_eq!(ran, revoked != Some(Revoked::Prevented));
-            let calls = world.begun.lock();
-            assert!(
-                calls.running.is_empty() && calls.revoked.is_empty(),
-                "nothing is remembered"
-            );
+            assert!(world.begun.lock().is_empty(), "nothing is remembered");
         });
     }
 }

@@ -144,6 +144,7 @@ impl Closures {
 
 impl Executor for Closures {
     fn run(&self, calls: &mut Vec<ReadyCall>) {
+        self.lane.accept(calls);
         self.lane.push(calls.drain(..).map(Job::Run));
     }
     fn revoke(&self, task: TaskId) -> Revoked {
@@ -155,9 +156,7 @@ impl Executor for Closures {
     fn drop_tessera(&self, tessera: TesseraId) {
         self.lane.push([Job::DropTessera(tessera)]);
     }
-    fn drop_result(&self, task: TaskId) {
-        self.lane.forget(task);
-    }
+    fn drop_result(&self, _: TaskId) {}
     fn warn(&self, _: &str) {}
     fn stop(&self) {
         self.lane.stop();

@@ -88,6 +88,13 @@ impl Inlet {
         self.end.notify_one();
     }
 
+    /// Read nothing more. Returns when what was read is processed, whoever is at it.
+    pub(crate) fn close(&self) {
+        let reader = lock(&self.reader);
+        self.ended.store(true, Ordering::Release);
+        drop(reader);
+    }
+
     pub(crate) fn ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
     }
@@ -95,6 +102,9 @@ impl Inlet {
     /// Returns whether the stream goes on.
     fn read_frames(&self, shared: &Shared) -> io::Result<bool> {
         let mut reader = lock(&self.reader);
+        if self.ended() {
+            return Ok(true);
+        }
         let Reader { frames, arrived } = &mut *reader;
         let mut batch = Vec::new();
         loop {

@@ -1,6 +1,6 @@
 //! A queue of calls for one thread: the main lane of an executor.
 //!
-//! The engine pushes batches; one thread takes everything that is there. Every call passes `begin`: it is
+//! The engine pushes batches; one thread takes everything that is there. Every call passes `accept` and `begin`: it is
 //! either prevented by `revoke` or has begun, never both (`LANE-1`; [`crate::begun`]).
 
 use std::collections::VecDeque;
@@ -63,6 +63,11 @@ impl Lane {
         self.rouse();
     }
 
+    /// Calls come, to be pushed here or to begin as coroutines.
+    pub fn accept(&self, calls: &[ReadyCall]) {
+        self.begun.accept(calls.iter().map(|ready| ready.call.task));
+    }
+
     /// A call is not wanted any more.
     pub fn revoke(&self, task: TaskId) -> Revoked {
         self.begun.revoke(task)
@@ -76,11 +81,6 @@ impl Lane {
     /// A call has its result, which the engine is about to be told: a revocation comes too late from now on.
     pub fn has_result(&self, task: TaskId) {
         self.begun.has_result(task);
-    }
-
-    /// The engine has forgotten a call.
-    pub fn forget(&self, task: TaskId) {
-        self.begun.forget(task);
     }
 
     /// A call has ended, and the engine was told.

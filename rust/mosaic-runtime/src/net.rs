@@ -316,8 +316,10 @@ async fn serve_socket(
         Err(error) => Some(error),
     };
     shared.inlets.remove(&inlet);
-    // Whoever still polls it, or holds it in a forked process, sees the end as well.
+    // Whoever still polls it, or holds it in a forked process, sees the end as well. What it has read is handled before
+    // the rules hear of the end, and it reads no more.
     let _ = socket.shutdown(Shutdown::Both);
+    inlet.close();
     shared.disconnected(from, &stream, error.as_ref());
     error
 }

@@ -59,6 +59,25 @@ fn ten_thousand_calls_run_in_the_order_in_which_they_were_made() {
     assert_eq!(network.head.pending(), 0);
 }
 
+/// `LANE-1`, whatever is remembered of it by then.
+#[test]
+fn what_is_cancelled_and_let_go_of_before_it_begins_never_runs() {
+    let network = Network::start(1);
+    let subject = network.subject(0);
+    let blocked = subject.call("block", "");
+    network.gate.wait("block");
+    for number in 0..10 {
+        let call = subject.call("record", vec![number]);
+        call.cancel();
+        call.failure(FailureKind::Cancelled);
+    }
+    // The worker has answered the last, and has heard before that nobody wants the others any more.
+    network.gate.open();
+    blocked.value().expect("its end");
+    let recorded = subject.call("recorded", "").value().expect("the record");
+    assert_eq!(recorded, "");
+}
+
 #[test]
 fn a_dependency_goes_from_one_worker_to_another() {
     let network = Network::start(2);

@@ -102,11 +102,16 @@ fn what_is_held_across_a_loss_stays_and_goes_when_it_is_let_go_of() {
 #[test]
 fn a_barrier_passes_whatever_is_lost() {
     let (network, on_one, on_two) = crossed();
-    let blocked = on_two.call("block", "");
-    network.gate.wait("block");
+    let blocked = [on_one.call("block", ""), on_two.call("block", "")];
+    while network.gate.count("block") < 2 {
+        std::thread::yield_now();
+    }
     let fence = network.workers[0].engine.fence().expect("a fence");
     assert_eq!(cut(&socket(&network, 1)), 1);
-    blocked.failure(FailureKind::ConnectionLost);
+    // Both ends have heard of it.
+    for call in blocked {
+        call.failure(FailureKind::ConnectionLost);
+    }
     network.gate.open();
     network.workers[0]
         .engine

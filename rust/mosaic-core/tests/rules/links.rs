@@ -44,6 +44,21 @@ fn link_1_calls_in_flight_fail_and_what_comes_later_runs() {
     net.assert_blank();
 }
 
+/// The net's own check: who hears of the loss at one end may do at once what the other's calls wait for.
+#[test]
+fn link_1_what_has_not_begun_is_prevented_before_anybody_hears_of_the_loss() {
+    let mut net = Net::new(2);
+    let [on_one, on_two] = [net.construct(TWO, ONE), net.construct(ONE, TWO)];
+    let calls = [net.call(ONE, on_two), net.call(TWO, on_one)];
+    net.deliver();
+    net.cut(ONE, TWO);
+    for call in calls {
+        assert_eq!(net.failure(call), Some(FailureKind::ConnectionLost));
+    }
+    net.prevented.sort_unstable();
+    assert_eq!(net.prevented, calls);
+}
+
 #[test]
 fn link_1_a_tessera_whose_construction_was_on_its_way_is_given_up() {
     let mut net = Net::new(2);

@@ -159,6 +159,12 @@ impl Net {
         machine.handle(event, &mut actions);
         machine.flush(&mut actions);
         machine.validate();
+        let settles = |action: &_| matches!(action, Action::Settle { .. });
+        let prevents = |action: &_| matches!(action, Action::Prevent(_));
+        if let Some(first) = actions.iter().position(settles) {
+            let late = actions[first..].iter().any(prevents);
+            assert!(!late, "LINK-1: somebody hears of it before nothing can begin");
+        }
         for action in actions {
             match action {
                 Action::Send { to, message } => self.links.push_back((at, to, message)),
