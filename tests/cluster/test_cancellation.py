@@ -58,6 +58,25 @@ async def test_a_queued_call_never_runs(runtime, flag, log):
     assert log.lines() == ["after"]
 
 
+@pytest.mark.parametrize("name", ["note", "note_async"])
+async def test_a_queued_call_never_runs_once_nobody_knows_of_it(runtime, flag, log, name):
+    started, release = flag("started"), flag("release")
+    blocker = Blocker.remote()
+    first = blocker.until(started, release)
+    await started.wait_async()
+    for number in range(10):
+        behind = blocker[name](log, f"cancelled {number}")
+        behind.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await behind
+        # Its host has heard of that when it answers the next.
+        del behind
+    release.set()
+    await first
+    await blocker.note(log, "after")
+    assert log.lines() == ["after"]
+
+
 async def test_a_call_waiting_for_its_arguments_never_runs(runtime, flag, log):
     release = flag("release")
     gate = Blocker.remote().until_async(flag("started"), release)

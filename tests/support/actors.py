@@ -72,6 +72,10 @@ class Blocker:
         log.add(line)
         return line
 
+    async def note_async(self, log: Log, line):
+        log.add(line)
+        return line
+
     def pid(self):
         return os.getpid()
 
