@@ -6,11 +6,10 @@ The handle itself, its waiting and its value are the core's `mosaic._core.Task`;
 from __future__ import annotations
 
 from mosaic import _core
-from mosaic.core import callbacks, methods, network
+from mosaic.core import callbacks, network
 from mosaic.core.base import ProxyBase, RemoteBase
 from mosaic.core.injected import INJECTED
 from mosaic.core.output import TaskDone, TaskOutput, TaskOutputGenerator
-from mosaic.core.stages import AllReady, Arrival, Ending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mosaic._core import _RawId as RawId
+    from mosaic.core.stages import AllReady, Arrival, Ending
+    from mosaic.core.task_remote import TaskRemote
 
 __all__ = [
     "Task",
@@ -151,6 +152,8 @@ class TaskProxy(_core.Task, ProxyBase, metaclass=_HandMaking):
     @property
     def done_future(self) -> Ending:
         """A future of the end of the task: its result is True, or it raises the failure."""
+        from mosaic.core.stages import Ending
+
         return Ending(self)
 
     @property
@@ -163,6 +166,8 @@ class TaskProxy(_core.Task, ProxyBase, metaclass=_HandMaking):
             return self._arrival
         except AttributeError:
             pass
+        from mosaic.core.stages import Arrival
+
         arrival = Arrival(self if self.borrowed else self.arrival())
         if not self.borrowed:
             self._arrival = arrival
@@ -184,6 +189,8 @@ class TaskProxy(_core.Task, ProxyBase, metaclass=_HandMaking):
     @property
     def remote(self) -> TaskRemote:
         """The living result, where it is: ``task.remote.method(*args)`` calls a method of it and returns a task."""
+        from mosaic.core.task_remote import TaskRemote
+
         return TaskRemote(self)
 
     def wait_done(self, timeout: float | None = None) -> None:
@@ -205,7 +212,7 @@ class TaskProxy(_core.Task, ProxyBase, metaclass=_HandMaking):
         asyncio.InvalidStateError
             The task has not ended.
         """
-        return Ending(self).exception()
+        return self.done_future.exception()
 
     def add_done_callback(self, function: Callable[[Any], object], *, context: Any = None) -> None:
         """Have a function called once the task has ended: by the running loop, or by a thread without one.
@@ -217,7 +224,7 @@ class TaskProxy(_core.Task, ProxyBase, metaclass=_HandMaking):
         context : contextvars.Context, optional
             What it is called in.
         """
-        self.register_callback(function, Ending(self), context)
+        self.register_callback(function, self.done_future, context)
 
     def register_callback(
         self, function: Callable[[Any], object], future: object, context: Any = None
@@ -274,41 +281,6 @@ class TaskProxy(_core.Task, ProxyBase, metaclass=_HandMaking):
 
 def _rebuild_task(task: RawId, tessera: RawId, name: str, method: str) -> _core.Task:
     return network.engine().borrow_task(task, tessera, name, method)
-
-
-_CONSUMED = methods.RESERVED - {"timeout"}
-"""Keywords of a call of a living result that are mosaic's. Whether its method declares them is not known here."""
-
-
-class TaskRemote:
-    """Calls methods of the living result of a task, where the result is."""
-
-    __slots__ = ("_task",)
-
-    def __init__(self, task: TaskProxy) -> None:
-        self._task = task
-
-    def __getattr__(self, name: str) -> Any:
-        # The class of the result is known only where the result is.
-        if methods.is_probe(name):
-            raise AttributeError(
-                f"{name!r} is a name that libraries ask any object for: "
-                f"task.remote[{name!r}](...) calls a method of that name",
-                name=name,
-            )
-        return self[name]
-
-    def __getitem__(self, name: str) -> Any:
-        task = self._task
-        host = task.wait_placed()
-        owner, sequence = task.id
-        return (
-            network.engine()
-            .functions(host)
-            .method(name, kind=f"result:{owner}:{sequence}", reserved=_CONSUMED)
-        )
-
-    __iter__ = None
 
 
 class TaskArrayProxy(ProxyBase):
@@ -390,11 +362,15 @@ class TaskArrayProxy(ProxyBase):
     @property
     def init_future(self) -> AllReady:
         """Awaited, it waits until each call has reached its worker."""
+        from mosaic.core.stages import AllReady
+
         return AllReady([task.init_future for task in self.tasks])
 
     @property
     def done_future(self) -> AllReady:
         """A future of the end of all: its result is True, or it raises the first failure."""
+        from mosaic.core.stages import AllReady
+
         return AllReady([task.done_future for task in self.tasks])
 
     def state_changed(self, state: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextvars import copy_context
 
 from mosaic.core import network
@@ -14,6 +13,7 @@ from mosaic.utils import logger
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
     from typing import Any
 
@@ -175,6 +175,8 @@ async def _await(awaitable: Any) -> Any:
 def _run(coroutine: Any, loop: asyncio.AbstractEventLoop | None) -> Any:
     if loop is not None:
         return loop.run_until_complete(coroutine)
+    import asyncio
+
     return asyncio.run(coroutine)
 
 
@@ -216,12 +218,15 @@ session = Session
 
 
 def _grace(kind: type[BaseException] | None) -> float | None:
+    import asyncio
+
     interrupted = kind is not None and issubclass(kind, (KeyboardInterrupt, asyncio.CancelledError))
     return head.INTERRUPT_GRACE if interrupted else None
 
 
 async def _off_loop(function: Callable[[], Any]) -> Any:
     """Run what blocks on a thread, to its end even if the waiter is cancelled."""
+    import asyncio
     from concurrent.futures import ThreadPoolExecutor
 
     executor = ThreadPoolExecutor(1, "mosaic-driver")

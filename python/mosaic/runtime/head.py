@@ -230,6 +230,9 @@ def start(
     preload.publish_for(engine, shared=launched is not None)
     display.follow(cells, engine)
     notices.watch(engine)
+    # Not before, unless the program has: it takes longer than everything else here, and workers start meanwhile.
+    import asyncio  # noqa: F401 - who waits for tasks needs it
+
     limit = START_TIMEOUT if timeout is None else timeout
     try:
         engine.wait_ready(settings.workers, limit)

@@ -224,9 +224,11 @@ class Members(Named, Base):
 
     def use_event_loop(self, loop: AbstractEventLoop | None) -> None:
         """Have `get_event_loop` use a loop of the program's, where none runs."""
-        from mosaic.utils.event_loop import EventLoops
+        self._event_loops = None
+        if loop is not None:
+            from mosaic.utils.event_loop import EventLoops
 
-        self._event_loops = None if loop is None else EventLoops(loop)
+            self._event_loops = EventLoops(loop)
 
     def _get(
         self, kind: str, uid: str | None, living: Callable[[], dict[str, RuntimeProxy]]

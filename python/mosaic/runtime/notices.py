@@ -6,7 +6,6 @@ first who needs it. `stop` of the engine ends it after the last notice, so that 
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 
@@ -181,6 +180,8 @@ class Membership:
         self.dead: set[str] = set()
 
     def __enter__(self) -> Self:
+        import asyncio
+
         self._loop = asyncio.get_running_loop()
         self._event = asyncio.Event()
         watch(self._engine)
@@ -223,6 +224,8 @@ class Membership:
             raise RuntimeDisconnectedError(
                 f"no worker is left, and none will join: {reason}; {undone}"
             )
+        import asyncio
+
         try:
             async with asyncio.timeout(REPLACEMENT_TIMEOUT):
                 await self.changed()

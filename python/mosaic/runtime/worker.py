@@ -31,19 +31,20 @@ def main() -> None:
             stream.reconfigure(line_buffering=True)
 
     from mosaic import _core
-    from mosaic.runtime import surroundings
 
-    surroundings.take_over()
+    # Whoever waits for workers goes on while this one imports what its calls need, which wait for that.
+    engine = _core.join_worker()
     from mosaic.comms import import_locks, preload
     from mosaic.core import seam  # noqa: F401 - tells the core what to work with
+    from mosaic.runtime import surroundings
     from mosaic.runtime.lanes import run_worker_loop, stop_worker_loop
 
+    surroundings.take_over()
     if os.environ.pop("MOSAIC_MARK_OUTPUT", None):
         from mosaic.runtime import printing
 
         printing.install()
     import_locks.install()
-    engine = _core.join_worker()
     if _core.given_descriptors() is not None:
         from mosaic.runtime import children
 

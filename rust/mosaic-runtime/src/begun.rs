@@ -52,15 +52,12 @@ impl Begun {
     /// A call is about to begin. Returns whether it may.
     pub(crate) fn begin(&self, task: TaskId) -> bool {
         let mut calls = self.lock();
-        match calls.get_mut(&task) {
-            Some(stage @ Stage::Waiting) => {
-                *stage = Stage::Running;
-                true
-            }
-            _ => {
-                calls.remove(&task);
-                false
-            }
+        if let Some(stage @ Stage::Waiting) = calls.get_mut(&task) {
+            *stage = Stage::Running;
+            true
+        } else {
+            calls.remove(&task);
+            false
         }
     }
 

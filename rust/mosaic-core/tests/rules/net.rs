@@ -163,7 +163,10 @@ impl Net {
         let prevents = |action: &_| matches!(action, Action::Prevent(_));
         if let Some(first) = actions.iter().position(settles) {
             let late = actions[first..].iter().any(prevents);
-            assert!(!late, "LINK-1: somebody hears of it before nothing can begin");
+            assert!(
+                !late,
+                "LINK-1: somebody hears of it before nothing can begin"
+            );
         }
         for action in actions {
             match action {

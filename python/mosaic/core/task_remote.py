@@ -1,0 +1,45 @@
+"""Calls of the methods of a task's living result, where the result is: what `TaskProxy.remote` gives."""
+
+from __future__ import annotations
+
+from mosaic.core import methods, network
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from mosaic.core.task import TaskProxy
+
+_CONSUMED = methods.RESERVED - {"timeout"}
+"""Keywords of a call of a living result that are mosaic's. Whether its method declares them is not known here."""
+
+
+class TaskRemote:
+    """Calls methods of the living result of a task, where the result is."""
+
+    __slots__ = ("_task",)
+
+    def __init__(self, task: TaskProxy) -> None:
+        self._task = task
+
+    def __getattr__(self, name: str) -> Any:
+        # The class of the result is known only where the result is.
+        if methods.is_probe(name):
+            raise AttributeError(
+                f"{name!r} is a name that libraries ask any object for: "
+                f"task.remote[{name!r}](...) calls a method of that name",
+                name=name,
+            )
+        return self[name]
+
+    def __getitem__(self, name: str) -> Any:
+        task = self._task
+        host = task.wait_placed()
+        owner, sequence = task.id
+        return (
+            network.engine()
+            .functions(host)
+            .method(name, kind=f"result:{owner}:{sequence}", reserved=_CONSUMED)
+        )
+
+    __iter__ = None
