@@ -68,9 +68,12 @@ impl Begun {
         }
     }
 
-    /// A call has ended, and the engine was told.
+    /// A call has ended, and the engine was told. It may have come again by that, to be run once more.
     pub(crate) fn end(&self, task: TaskId) {
-        self.lock().remove(&task);
+        let mut calls = self.lock();
+        if let Some(Stage::Running | Stage::HasResult) = calls.get(&task) {
+            calls.remove(&task);
+        }
     }
 }
 
@@ -95,6 +98,18 @@ mod tests {
         begun.accept([TASK].into_iter());
         assert!(begun.begin(TASK));
         assert_eq!(begun.revoke(TASK), Revoked::Running);
+    }
+
+    #[test]
+    fn lane_1_a_call_that_is_run_again_may_come_before_its_end_is_noted() {
+        let begun = Begun::default();
+        begun.accept([TASK].into_iter());
+        assert!(begun.begin(TASK));
+        begun.accept([TASK].into_iter());
+        begun.end(TASK);
+        assert!(begun.begin(TASK));
+        begun.end(TASK);
+        assert!(begun.lock().is_empty(), "nothing is remembered");
     }
 
     #[test]
