@@ -1,7 +1,11 @@
 //! A network of machines under random programs, deliveries, lost connections, crashes and joins, with a checker that sees
 //! everything. A failing seed is printed with its last events; to see it again:
 //! `MOSAIC_SEED=… cargo test -p mosaic-core --test simulation`. `MOSAIC_SEEDS=100000` runs more of them.
+//!
+//! `digests.txt` has what the first 1,000 seeds do, a line each (see `digest.rs`). A change of the rules changes some of
+//! them, and says why; a change that only moves code changes none. `MOSAIC_WRITE_DIGESTS=1` writes the file anew.
 
+mod digest;
 mod executor;
 mod program;
 mod rng;
@@ -45,6 +49,35 @@ fn run_seeds(part: u64) {
         run(seed, true);
         panic!("seeds {failed:?} fail: replay with MOSAIC_SEED={seed}");
     }
+}
+
+/// Seeds whose digests are kept.
+const DIGESTS: u64 = 1000;
+
+#[test]
+fn the_first_seeds_do_what_they_did() {
+    let digest = |seed| {
+        let mut world = World::new(seed, false);
+        world.run();
+        format!("{:016x}", world.digest.value())
+    };
+    let found: Vec<_> = (0..DIGESTS).map(digest).collect();
+    if setting("MOSAIC_WRITE_DIGESTS").is_some() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/simulation/digests.txt");
+        std::fs::write(path, found.join("\n") + "\n").expect("a file");
+        return;
+    }
+    let kept: Vec<_> = include_str!("digests.txt").lines().collect();
+    assert_eq!(kept.len(), found.len(), "one line a seed");
+    let changed: Vec<_> = (0..found.len())
+        .filter(|seed| found[*seed] != kept[*seed])
+        .collect();
+    assert!(
+        changed.is_empty(),
+        "{} seeds do something else than before, the first is {}: a change of the rules, or by mistake",
+        changed.len(),
+        changed[0]
+    );
 }
 
 #[test]

@@ -10,6 +10,7 @@ use mosaic_core::payload::Payload;
 use mosaic_core::placement::LeastLoaded;
 use mosaic_core::wire::Message;
 
+use crate::digest::Digest;
 use crate::executor::Lanes;
 use crate::program::Program;
 use crate::rng::Rng;
@@ -53,6 +54,8 @@ pub(crate) struct World {
     /// Pairs of which the first has sent to the second, or heard from it, by the connection that they have.
     in_touch: BTreeSet<(RuntimeId, RuntimeId)>,
     pub(crate) truth: Truth,
+    /// Of all events and actions so far.
+    pub(crate) digest: Digest,
     /// Deaths that the head has not seen.
     unseen: Vec<RuntimeId>,
     next_handle: u64,
@@ -70,6 +73,7 @@ impl World {
             cut_off: BTreeSet::new(),
             in_touch: BTreeSet::new(),
             truth: Truth::default(),
+            digest: Digest::default(),
             unseen: Vec::new(),
             next_handle: 0,
             next_runtime: 0,
@@ -226,6 +230,7 @@ impl World {
         let Some(node) = self.nodes.get_mut(&at) else {
             return;
         };
+        self.digest.event(at, &event);
         node.machine.handle(event, &mut actions);
         node.machine.validate();
         node.unflushed = !flush;
@@ -251,6 +256,7 @@ impl World {
         // What was decided together is on its way together: a look at the whole comes after the sends.
         let (mut dropped, mut revoked) = (Vec::new(), Vec::new());
         for action in actions {
+            self.digest.action(at, &action);
             self.note(|| format!("    {at:?} -> {action:?}"));
             match action {
                 Action::Send { to, message } => {
