@@ -10,7 +10,7 @@ use mosaic_core::call::{Call, CallKind, Construction, Outcome};
 use mosaic_core::event::{Action, Event, Member, Role, Submission};
 use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::machine::{Config, Machine};
-use mosaic_core::payload::{Few, Payload};
+use mosaic_core::payload::{Payload, ThinVec};
 use mosaic_core::wire::stored::NoStore;
 use mosaic_core::wire::{FrameReader, FrameWriter, Limits, Message};
 
@@ -41,7 +41,7 @@ fn call(task: TaskId, tessera: TesseraId, kind: CallKind) -> Call {
         coroutine: false,
         retries: 0,
         construction: Construction::default(),
-        dependencies: Few::new(),
+        dependencies: ThinVec::new(),
         arguments: Payload {
             format: 1,
             body: Bytes::from_static(b"\x91\x01\x80"),
@@ -90,7 +90,7 @@ fn caller(pending: u64) -> Machine<u64> {
             submission(task(sequence), tessera, CallKind::Construct),
             &mut actions,
         );
-        let message = Message::Settled {
+        let message = Message::Completed {
             task: task(sequence),
             outcome: small().into(),
         };
@@ -146,7 +146,7 @@ fn caller_side(criterion: &mut Criterion) {
                     let task = task(next);
                     next += 1;
                     machine.handle(submission(task, TESSERA, CallKind::Method), &mut actions);
-                    let message = Message::Settled {
+                    let message = Message::Completed {
                         task,
                         outcome: small().into(),
                     };

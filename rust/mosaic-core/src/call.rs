@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::Role;
 use crate::id::{RuntimeId, TaskId, TesseraId};
-use crate::payload::{Few, Payload, Reference};
+use crate::payload::{Payload, Reference, ThinVec};
 
 /// What the callee does with a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -121,7 +121,7 @@ pub struct Call {
     /// For [`CallKind::Construct`] only.
     pub construction: Construction,
     /// Tasks that must end first.
-    pub dependencies: Few<Dependency>,
+    pub dependencies: ThinVec<Dependency>,
     /// The encoded arguments.
     pub arguments: Payload,
 }

@@ -1,8 +1,8 @@
-//! Which buffers of one runtime's store lie in memory and which on disk, and which go to disk next.
+//! Catalogue of the buffers in one runtime's store: which are in memory, which on disk, and which are spilled next.
 //!
-//! The store tells what happens to its buffers; the catalog picks those that go. What somebody looks at, or what
-//! was lent to another runtime, is *pinned* and stays (`CAT-1`). Of the others the least recently used go first
-//! (`CAT-2`). A buffer that is pinned while it is written to disk stays in memory after all (`CAT-3`).
+//! - `CAT-1`: a buffer that a program views, or that was lent to another runtime, is *pinned* and is not spilled.
+//! - `CAT-2`: of the other buffers, the least recently used is spilled first.
+//! - `CAT-3`: a buffer that is pinned while it is written to disk stays in memory.
 
 use std::collections::BTreeMap;
 

@@ -10,7 +10,7 @@ use crate::wire::Message;
 /// A new call, made by a program of this runtime.
 #[derive(Debug)]
 pub struct Submission<H> {
-    /// Resolved by [`Action::Settle`] when the task ends.
+    /// Resolved by [`Action::Complete`] when the task ends.
     pub handle: H,
     /// The call. Its dependencies' sources are unresolved.
     pub call: Box<Call>,
@@ -44,19 +44,19 @@ pub enum Event<H> {
     CallTimedOut(TaskId),
     /// A program asked for the end or the value of a task: one of its own whose value is stored
     /// elsewhere, or one that was passed to it.
-    OutcomeWanted {
+    OutcomeRequested {
         /// The task.
         task: TaskId,
         /// How much of it.
         want: Want,
-        /// Resolved by [`Action::Settle`].
+        /// Resolved by [`Action::Complete`].
         handle: H,
     },
     /// A program asked to be told when a call of this runtime's has reached its host.
-    ArrivalWanted {
+    DeliveryRequested {
         /// The task.
         task: TaskId,
-        /// Resolved by [`Action::Settle`]: with an empty value, or with the failure of a call that did not get there.
+        /// Resolved by [`Action::Complete`]: with an empty value, or with the failure of a call that did not get there.
         handle: H,
     },
     /// A program kept a value here, as the result of a task of its own that has ended.
@@ -67,12 +67,12 @@ pub enum Event<H> {
         value: Payload,
     },
     /// A program gave a value to the head to keep, so that it outlives this runtime (not on the head).
-    ValueKept {
+    RemotePutRequested {
         /// The name of the value: [`TaskId::kept`] of the head and this runtime.
         task: TaskId,
         /// The value.
         value: Payload,
-        /// Resolved by [`Action::Settle`] when the head has it.
+        /// Resolved by [`Action::Complete`] when the head has it.
         handle: H,
     },
     /// A program dropped the value of a task of its own: whoever asks for it from now on is told so.
@@ -89,11 +89,11 @@ pub enum Event<H> {
         outcome: Arc<Outcome>,
     },
     /// A call that was to be revoked runs already: its caller need not wait for an end that will be dropped.
-    CallRunsOn(TaskId),
+    CallIsRunning(TaskId),
     /// A program asked to know when all tasks submitted before, on the whole network, have ended.
-    FenceRequested(H),
+    BarrierRequested(H),
     /// A program needs this machine's warehouse: the handle is settled when it takes part, or cannot.
-    WarehouseWanted(H),
+    WarehouseRequested(H),
     /// The head's node agent could not start the warehouse: whatever waits for it fails with this reason (head only).
     WarehouseFailed(String),
     /// A program registered something to be done at the head's next barrier.
@@ -175,7 +175,7 @@ pub enum Action<H> {
     /// which they are handed over; coroutine calls start in that order and interleave.
     Run(ReadyCall),
     /// A call that was handed over is cancelled: do not start it; if it is a running coroutine, cancel it.
-    /// Whichever it is, say now: [`Event::CallFinished`] if it will never run, [`Event::CallRunsOn`] if it
+    /// Whichever it is, say now: [`Event::CallFinished`] if it will never run, [`Event::CallIsRunning`] if it
     /// runs, whose end is still to be reported.
     Revoke(TaskId),
     /// A call that was handed over is of no use to its caller any more: do not start it. If it never will,
@@ -188,9 +188,9 @@ pub enum Action<H> {
     /// Drop the living result of a task that ran here.
     DropResult(TaskId),
     /// Nobody else refers to a buffer of this runtime's store any more.
-    BufferReturned(BufferId),
+    BufferReleased(BufferId),
     /// A task has ended, or an outcome that was wanted is here.
-    Settle {
+    Complete {
         /// Whose.
         handle: H,
         /// How it ended.

@@ -1,31 +1,31 @@
-//! The connection between two runtimes was lost, and both live.
+//! Loss of the connection between two runtimes that both live.
 //!
-//! What was on its way may or may not have arrived. Both ends hear of the loss (the machine's event `LinkLost`), each
-//! after everything that it had received by the lost connection and before anything that comes by the next one; what it
-//! sends from then on goes by the next one. Neither is the head: a worker that has lost its head ends.
+//! Messages that were in flight may or may not have arrived. Each end handles the event `LinkLost` after every message
+//! that it received by the lost connection and before any message of the next connection; it sends by the next connection
+//! from then on. Neither end is the head: a worker that loses its head exits.
 //!
-//! - `LINK-1`: a call that was sent and has not ended fails, and is not sent again. Of the peer's calls those that have
-//!   not started never do; those that run go on, and their ends are dropped. So no call runs twice, and a caller that is
-//!   told of the loss does not know whether its call had begun.
-//! - `LINK-2`: what may be asked twice is asked again: fetches, places of tesserae, registrations, fences. So no wait
-//!   outlasts the loss.
-//! - `LINK-3`: each tells the other what it has and awaits of the other's (a [`Recount`]), which replaces what was
-//!   counted. Until that has come, whatever a lost message referred to stays; so nothing is freed early, and nothing
-//!   is kept for good.
+//! - `LINK-1`: a call in flight fails, and is not sent again. The host never starts the peer's calls that had not
+//!   started; those that run go on, and their outcomes are dropped. So no call runs twice, and a caller whose call
+//!   failed does not know whether it had started.
+//! - `LINK-2`: idempotent requests are sent again: fetches, locations of tesserae, registrations, barriers. So every
+//!   wait ends.
+//! - `LINK-3`: each end sends a [`Recount`]: the references that it holds of the other's objects and the results that it
+//!   may still fetch. It replaces the counts of the receiver. Until it arrives, objects in lost messages stay; so none is
+//!   released early, and none stays for good.
 //!
-//! A drop of somebody else's value (`Discard`) that was on its way is lost: the value stays until nothing refers to it.
+//! A `Discard` of another runtime's value that was in flight is lost: that value stays until nothing refers to it.
 
 use std::collections::{BTreeSet, HashMap};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::barrier::Requester;
 use crate::call::{Failure, FailureKind, Outcome};
+use crate::caller::route::Place;
 use crate::event::Action;
-use crate::fence::Asker;
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use crate::machine::Machine;
-use crate::refs::Registration;
-use crate::route::Place;
+use crate::references::table::Registration;
 use crate::wire::Message;
 
 /// Entries of one message.
@@ -97,10 +97,10 @@ impl<H: Clone> Machine<H> {
         }
         self.recounts.remove(&peer);
         self.references.link_lost(peer);
-        self.fences
+        self.barriers
             .raised
-            .retain(|fence| !matches!(fence.asker, Asker::Peer(asker, _) if asker == peer));
-        self.forget_wanter(peer);
+            .retain(|barrier| !matches!(barrier.asker, Requester::Peer(asker, _) if asker == peer));
+        self.forget_subscriber(peer);
         self.forget_asker(peer);
         // First: who hears of a loss below may do at once what the peer's calls wait for.
         self.calls_abandoned(peer, cause, actions);
@@ -154,22 +154,22 @@ impl<H: Clone> Machine<H> {
         for object in self.references.counted_by(peer) {
             let holding = self.references.holdings.get(&object);
             if holding.is_some_and(|holding| holding.registration == Registration::Asked) {
-                self.send(peer, Message::Hold(object), actions);
+                self.send(peer, Message::RegisterHolder(object), actions);
             }
         }
         let unanswered: Vec<_> = self
-            .fences
+            .barriers
             .raised
             .iter()
-            .filter_map(|fence| match &fence.asker {
-                Asker::Program { unanswered, .. } if unanswered.contains(&peer) => {
-                    Some(fence.number)
+            .filter_map(|barrier| match &barrier.asker {
+                Requester::Program { unanswered, .. } if unanswered.contains(&peer) => {
+                    Some(barrier.number)
                 }
                 _ => None,
             })
             .collect();
         for number in unanswered {
-            self.send(peer, Message::Fence(number), actions);
+            self.send(peer, Message::Barrier(number), actions);
         }
     }
 
@@ -231,9 +231,9 @@ impl<H: Clone> Machine<H> {
             self.references.add_holder(*object, from);
         }
         let awaited: HashMap<_, _> = recount.awaited.into_iter().collect();
-        for object in self.references.settle_doubts(from, &awaited) {
+        for object in self.references.recounted_by(from, &awaited) {
             self.object_unused(object, actions);
-            self.buffer_returned(object, actions);
+            self.buffer_released(object, actions);
         }
         for object in self.references.held_by(from) {
             if !held.contains(&object) {

@@ -1,46 +1,42 @@
 //! The state machine of one runtime: takes events, answers with actions.
 //!
-//! This module owns the tables and dispatches; the rules are beside it:
+//! This module owns the tables and routes events to the rules:
 //!
 //! | module | rules |
 //! | --- | --- |
-//! | [`crate::task`], [`crate::kept`] | tasks that this runtime owns, and values that were put here |
-//! | [`crate::route`], [`crate::sending`] | the ways to tesserae, and the calls that leave by them |
-//! | [`crate::arrival`] | when a call has reached its host |
-//! | [`crate::finding`] | where a tessera is whose host died |
-//! | [`crate::tessera`] | tesserae that this runtime hosts, and whose turn it is |
-//! | [`crate::inbound`], [`crate::ending`] | calls that came here: arguments, run, result |
-//! | [`crate::outcome`] | ends of tasks: kept, wanted, fetched |
-//! | [`crate::holding`], [`crate::refs`] | who refers to what |
-//! | [`crate::death`], [`crate::membership`] | who takes part, and what follows when one dies |
-//! | [`crate::link`] | what follows when a connection is lost and both ends live |
-//! | [`crate::placement`] | which worker a tessera goes to |
-//! | [`crate::fence`] | when all that was submitted before has ended, and what a barrier has to do then |
-//! | [`crate::keeping`] | values that the head keeps for others |
-//! | [`crate::warehouse`] | when the warehouse is started, and who waits for it |
+//! | [`crate::caller`] | tasks that this runtime owns, and the calls on their way to tesserae |
+//! | [`crate::callee`] | tesserae that live here, and the calls that have arrived for them |
+//! | [`crate::results`] | outcomes: stored, subscribed to, fetched |
+//! | [`crate::values`] | values that programs put |
+//! | [`crate::references`] | reference counts |
+//! | [`crate::membership`] | which runtimes take part, and what follows from a death |
+//! | [`crate::link`] | what follows from the loss of a connection between two runtimes that live |
+//! | [`crate::placement`] | which worker gets a new tessera |
+//! | [`crate::barrier`] | when all tasks submitted before a moment have ended |
+//! | [`crate::warehouse`] | when the warehouse starts, and which calls wait for it |
 //!
-//! A message to oneself takes the same way as any other, without leaving the machine.
+//! A message to this runtime itself is handled like any other, without leaving the machine.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::barrier::{Barriers, Requester};
 use crate::call::{Failure, FailureKind, Outcome};
+use crate::callee::call::InboundCall;
+use crate::callee::tessera::HostedTessera;
+use crate::caller::route::Route;
+use crate::caller::task::OwnedTask;
 use crate::event::{Action, Event, Member, Role};
-use crate::fence::{Asker, Fences};
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
-use crate::inbound::Inbound;
-use crate::keeping::Keeping;
 use crate::link::Recounts;
 use crate::membership::Membership;
-use crate::outcome::{Argument, Fetch, Wanter};
-use crate::payload::{Few, Payload, Reference};
+use crate::payload::{Payload, Reference, ThinVec};
 use crate::placement::{Placement, Strategy};
-use crate::refs::References;
-use crate::route::Route;
-use crate::task::Owned;
-use crate::tessera::Hosted;
+use crate::references::table::References;
+use crate::results::{Argument, Fetch, Subscriber};
+use crate::values::RemotePuts;
 use crate::warehouse::Warehouse;
 use crate::wire::Message;
 
@@ -82,24 +78,24 @@ impl Config {
 /// task ends.
 pub struct Machine<H> {
     pub(crate) config: Config,
-    pub(crate) tasks: FxHashMap<TaskId, Box<Owned<H>>>,
+    pub(crate) tasks: FxHashMap<TaskId, Box<OwnedTask<H>>>,
     pub(crate) routes: FxHashMap<TesseraId, Route>,
-    pub(crate) hosted: FxHashMap<TesseraId, Hosted>,
-    pub(crate) inbound: FxHashMap<TaskId, Inbound<H>>,
+    pub(crate) hosted: FxHashMap<TesseraId, HostedTessera>,
+    pub(crate) inbound: FxHashMap<TaskId, InboundCall<H>>,
     /// Calls that came before the construction of their tessera did, by another way.
     pub(crate) early: FxHashMap<TesseraId, VecDeque<TaskId>>,
     /// Fetches that came before the call that they ask for did, by another way.
-    pub(crate) expected: FxHashMap<TaskId, Vec<(bool, Wanter<H>)>>,
+    pub(crate) expected: FxHashMap<TaskId, Vec<(bool, Subscriber<H>)>>,
     pub(crate) fetches: FxHashMap<(TaskId, bool), Fetch<H>>,
     /// References inside values of tasks that were passed to this runtime.
-    pub(crate) borrowed: FxHashMap<TaskId, Few<Reference>>,
+    pub(crate) borrowed: FxHashMap<TaskId, ThinVec<Reference>>,
     pub(crate) references: References,
     pub(crate) members: Membership,
     pub(crate) placement: Placement,
-    pub(crate) fences: Fences<H>,
+    pub(crate) barriers: Barriers<H>,
     /// On the head: who waits for a runtime of which role, and for which tessera.
     pub(crate) unplaced: Vec<(TesseraId, RuntimeId, Role)>,
-    pub(crate) keeping: Keeping<H>,
+    pub(crate) remote_puts: RemotePuts<H>,
     pub(crate) warehouse: Warehouse<H>,
     pub(crate) releases: FxHashMap<RuntimeId, Vec<ObjectId>>,
     pub(crate) recounts: Recounts,
@@ -140,9 +136,9 @@ impl<H: Clone> Machine<H> {
             references: References::default(),
             members: Membership::default(),
             placement: Placement::default(),
-            fences: Fences::default(),
+            barriers: Barriers::default(),
             unplaced: Vec::new(),
-            keeping: Keeping::default(),
+            remote_puts: RemotePuts::default(),
             warehouse: Warehouse::default(),
             releases: FxHashMap::default(),
             recounts: Recounts::default(),
@@ -181,7 +177,7 @@ impl<H: Clone> Machine<H> {
 
     /// The runtimes that have something to do at this barrier; each is named once (head only).
     pub fn take_barrier_tasks(&mut self) -> BTreeSet<RuntimeId> {
-        std::mem::take(&mut self.fences.barrier_tasks)
+        std::mem::take(&mut self.barriers.barrier_tasks)
     }
 
     /// Tesserae that live here.
@@ -199,7 +195,7 @@ impl<H: Clone> Machine<H> {
             && self.expected.is_empty()
             && self.fetches.is_empty()
             && self.borrowed.is_empty()
-            && self.keeping.is_empty()
+            && self.remote_puts.is_empty()
             && self.recounts.is_empty()
             && self.references.holdings.is_empty()
             && self.references.holders.is_empty()
@@ -231,27 +227,29 @@ impl<H: Clone> Machine<H> {
             Event::MessageReceived { from, message } => {
                 self.message_received(from, message, actions);
             }
-            Event::CallRunsOn(task) => self.call_runs_on(task, actions),
-            Event::ArrivalWanted { task, handle } => self.arrival_wanted(task, handle, actions),
+            Event::CallIsRunning(task) => self.call_is_running(task, actions),
+            Event::DeliveryRequested { task, handle } => {
+                self.delivery_requested(task, handle, actions)
+            }
             Event::CancelRequested(task) => self.cancel_requested(task, actions),
             Event::CallTimedOut(task) => {
                 let failure = Failure::new(FailureKind::TimedOut, "the call's time limit passed");
                 self.call_given_up(task, failure, actions);
             }
-            Event::OutcomeWanted { task, want, handle } => {
-                self.outcome_wanted(task, want, handle, actions);
+            Event::OutcomeRequested { task, want, handle } => {
+                self.outcome_requested(task, want, handle, actions);
             }
             Event::ValuePut { task, value } => self.value_put(task, value, actions),
-            Event::ValueKept {
+            Event::RemotePutRequested {
                 task,
                 value,
                 handle,
-            } => self.value_kept(task, value, handle, actions),
+            } => self.remote_put_requested(task, value, handle, actions),
             Event::ValueDropped(task) => self.value_dropped(task, actions),
             Event::Retained(reference) => self.hold(reference, actions),
             Event::Released(object) => self.drop_hold(object, actions),
-            Event::FenceRequested(handle) => self.fence_requested(handle, actions),
-            Event::WarehouseWanted(handle) => self.warehouse_wanted(handle, actions),
+            Event::BarrierRequested(handle) => self.barrier_requested(handle, actions),
+            Event::WarehouseRequested(handle) => self.warehouse_requested(handle, actions),
             Event::WarehouseFailed(reason) => self.warehouse_failed(&reason, actions),
             Event::BarrierTaskRegistered => {
                 self.send(RuntimeId::HEAD, Message::BarrierTask, actions);
@@ -287,7 +285,7 @@ impl<H: Clone> Machine<H> {
                 let Argument {
                     call, slot, part, ..
                 } = argument;
-                self.argument_came(call, slot, part, outcome, actions);
+                self.argument_received(call, slot, part, outcome, actions);
                 if let Some(tessera) = self.inbound.get(&call).map(|inbound| inbound.tessera) {
                     self.advance(call, tessera, actions);
                 }
@@ -324,16 +322,18 @@ impl<H: Clone> Machine<H> {
         }
         match message {
             Message::Call(call) => self.call_received(from, call, actions),
-            Message::Settled { task, outcome } => self.task_settled(from, task, outcome, actions),
+            Message::Completed { task, outcome } => {
+                self.task_completed(from, task, outcome, actions)
+            }
             Message::Cancel(task) => self.cancel_received(task, actions),
-            Message::Probe(task) => self.send(from, Message::Arrived(task), actions),
-            Message::Arrived(task) => self.arrived(from, task, actions),
+            Message::DeliveryProbe(task) => self.send(from, Message::Delivered(task), actions),
+            Message::Delivered(task) => self.arrived(from, task, actions),
             Message::Fetch { task, value } => {
                 self.want(
                     task,
                     self.config.me,
                     value,
-                    Wanter::Peer { to: from, value },
+                    Subscriber::Peer { to: from, value },
                     actions,
                 );
             }
@@ -342,22 +342,22 @@ impl<H: Clone> Machine<H> {
                 value,
                 outcome,
             } => self.outcome_fetched(from, task, value, &outcome, actions),
-            Message::Hold(object) => {
+            Message::RegisterHolder(object) => {
                 self.references.add_holder(object, from);
-                self.send(from, Message::HoldAcknowledged(object), actions);
+                self.send(from, Message::HolderRegistered(object), actions);
             }
-            Message::Received(object) => {
+            Message::RegisterHolderAndUnpin(object) => {
                 self.references.add_holder(object, from);
                 if self.references.unpin(object, from) {
                     self.object_unused(object, actions);
                 }
             }
-            Message::HoldAcknowledged(object) => self.hold_acknowledged(object, actions),
+            Message::HolderRegistered(object) => self.holder_registered(object, actions),
             Message::Unpin(object) => {
                 if self.references.unpin(object, from) {
                     self.object_unused(object, actions);
                 }
-                self.buffer_returned(object, actions);
+                self.buffer_released(object, actions);
             }
             Message::Release(objects) => {
                 for object in objects {
@@ -375,29 +375,29 @@ impl<H: Clone> Machine<H> {
             Message::Drained(dead) => self.drained(from, dead, actions),
             Message::DeathSettled(dead) => self.death_settled(dead, actions),
             Message::Discard(task) => self.value_dropped(task, actions),
-            Message::Fence(number) => {
+            Message::Barrier(number) => {
                 let unended = self.unended();
-                self.fences.raise(unended, Asker::Peer(from, number));
-                self.check_fences(actions);
+                self.barriers.raise(unended, Requester::Peer(from, number));
+                self.check_barriers(actions);
             }
-            Message::FencePassed(number) => {
-                self.fences.answered(from, Some(number));
-                self.check_fences(actions);
+            Message::BarrierPassed(number) => {
+                self.barriers.answered(from, Some(number));
+                self.check_barriers(actions);
             }
-            Message::Keep { task, value } => self.keep_received(from, task, value, actions),
+            Message::RemotePut { task, value } => self.put_received(from, task, value, actions),
             Message::Recount(recount) => self.recounted(from, *recount, actions),
-            Message::WarehouseWanted => self.start_warehouse(actions),
+            Message::WarehouseRequested => self.start_warehouse(actions),
             Message::WarehouseFailed(reason) => self.settle_warehouse(Err(&reason), actions),
             Message::BarrierTask => {
-                self.fences.barrier_tasks.insert(from);
+                self.barriers.barrier_tasks.insert(from);
             }
             Message::Ping => self.send(from, Message::Pong, actions),
             Message::Pong
             | Message::Shutdown { .. }
-            | Message::Note { .. }
+            | Message::LogRecord { .. }
             | Message::Profile { .. }
-            | Message::Squeeze
-            | Message::Room => {}
+            | Message::ReclaimMemory
+            | Message::MemoryAvailable => {}
         }
     }
 
@@ -409,7 +409,7 @@ impl<H: Clone> Machine<H> {
             .collect()
     }
 
-    fn fence_requested(&mut self, handle: H, actions: &mut Vec<Action<H>>) {
+    fn barrier_requested(&mut self, handle: H, actions: &mut Vec<Action<H>>) {
         let members: Vec<_> = self
             .members
             .living
@@ -418,30 +418,32 @@ impl<H: Clone> Machine<H> {
             .filter(|runtime| *runtime != self.config.me)
             .collect();
         let unended = self.unended();
-        let asker = Asker::Program {
+        let asker = Requester::Program {
             handle,
             unanswered: members.iter().copied().collect(),
         };
-        let number = self.fences.raise(unended, asker);
+        let number = self.barriers.raise(unended, asker);
         for member in members {
-            self.send(member, Message::Fence(number), actions);
+            self.send(member, Message::Barrier(number), actions);
         }
-        self.check_fences(actions);
+        self.check_barriers(actions);
     }
 
-    pub(crate) fn check_fences(&mut self, actions: &mut Vec<Action<H>>) {
-        if self.fences.raised.is_empty() {
+    pub(crate) fn check_barriers(&mut self, actions: &mut Vec<Action<H>>) {
+        if self.barriers.raised.is_empty() {
             return;
         }
-        for fence in self.fences.take_passed() {
-            match fence.asker {
-                Asker::Program { handle, .. } => {
-                    actions.push(Action::Settle {
+        for barrier in self.barriers.take_passed() {
+            match barrier.asker {
+                Requester::Program { handle, .. } => {
+                    actions.push(Action::Complete {
                         handle,
                         outcome: Outcome::Value(Payload::default()).into(),
                     });
                 }
-                Asker::Peer(peer, number) => self.send(peer, Message::FencePassed(number), actions),
+                Requester::Peer(peer, number) => {
+                    self.send(peer, Message::BarrierPassed(number), actions)
+                }
             }
         }
     }

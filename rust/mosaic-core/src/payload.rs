@@ -11,7 +11,7 @@ use crate::call::{Failure, FailureKind};
 use crate::id::{ObjectId, RuntimeId};
 
 /// A list that is nearly always empty, and takes one word then: a million calls may wait with theirs.
-pub type Few<T> = thin_vec::ThinVec<T>;
+pub type ThinVec<T> = thin_vec::ThinVec<T>;
 
 /// A reference found inside an encoded value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -138,14 +138,14 @@ pub struct Payload {
     /// The in-band bytes.
     pub body: Bytes,
     /// Buffers that travel beside the body without being copied into it.
-    pub segments: Few<Segment>,
+    pub segments: ThinVec<Segment>,
     /// References nested in the value, those of stored segments among them.
-    pub references: Few<Reference>,
+    pub references: ThinVec<Reference>,
 }
 
 impl Payload {
     /// One of which nothing is here but the references.
-    pub fn lost(format: u8, references: Few<Reference>, loss: Loss) -> Self {
+    pub fn lost(format: u8, references: ThinVec<Reference>, loss: Loss) -> Self {
         Self {
             format,
             body: Bytes::new(),

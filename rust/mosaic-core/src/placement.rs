@@ -1,6 +1,6 @@
-//! Which worker a tessera goes to.
+//! Placement: which worker gets a new tessera. Owns the head's counts of tesserae on each worker.
 //!
-//! Owns what the head knows of the workers' load. Asked on the head only; other runtimes send `Place`.
+//! Only the head places; other runtimes send it [`Message::Place`].
 
 use std::collections::BTreeMap;
 

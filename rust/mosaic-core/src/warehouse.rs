@@ -1,8 +1,8 @@
-//! The warehouse of this machine: a runtime for living values, started when first needed.
+//! The warehouse of this machine: a runtime for living values, which the head starts when a program first needs it.
 //!
-//! Whoever needs it asks the head. However many ask, and however often, at most one is started at a time (`WARE-1`).
-//! Each who asked is told once: when it takes part, or that it did not start and why (`WARE-2`); the next need
-//! tries again. Tesserae that are meant for it wait at the head like those that wait for a worker.
+//! A runtime that needs it sends a request to the head. At most one warehouse starts at a time (`WARE-1`). Each request
+//! is answered once, when the warehouse takes part or has failed to start (`WARE-2`); the next request tries again.
+//! Tesserae for the warehouse wait at the head as others wait for a worker.
 
 use std::sync::Arc;
 
@@ -41,13 +41,13 @@ impl<H: Clone> Machine<H> {
     }
 
     /// A program needs it.
-    pub(crate) fn warehouse_wanted(&mut self, handle: H, actions: &mut Vec<Action<H>>) {
+    pub(crate) fn warehouse_requested(&mut self, handle: H, actions: &mut Vec<Action<H>>) {
         let first = self.warehouse.waiting.is_empty();
         self.warehouse.waiting.push(handle);
         if self.living_warehouse().is_some() {
             self.settle_warehouse(Ok(()), actions);
         } else if first {
-            self.send(RuntimeId::HEAD, Message::WarehouseWanted, actions);
+            self.send(RuntimeId::HEAD, Message::WarehouseRequested, actions);
         }
     }
 
@@ -84,7 +84,7 @@ impl<H: Clone> Machine<H> {
         .into();
         for handle in std::mem::take(&mut self.warehouse.waiting) {
             let outcome = Arc::clone(&outcome);
-            actions.push(Action::Settle { handle, outcome });
+            actions.push(Action::Complete { handle, outcome });
         }
     }
 

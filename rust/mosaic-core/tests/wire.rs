@@ -296,18 +296,18 @@ fn message() -> impl Strategy<Value = Message> {
     let place = || prop_oneof![runtime().prop_map(Ok), ".{0,12}".prop_map(Err)];
     prop_oneof![
         4 => call().prop_map(|call| Message::Call(Box::new(call))),
-        4 => (task(), outcome()).prop_map(|(task, outcome)| Message::Settled { task, outcome }),
+        4 => (task(), outcome()).prop_map(|(task, outcome)| Message::Completed { task, outcome }),
         2 => (task(), any::<bool>(), outcome())
             .prop_map(|(task, value, outcome)| Message::Fetched { task, value, outcome }),
         1 => task().prop_map(Message::Cancel),
-        1 => task().prop_map(Message::Probe),
-        1 => task().prop_map(Message::Arrived),
+        1 => task().prop_map(Message::DeliveryProbe),
+        1 => task().prop_map(Message::Delivered),
         1 => (task(), any::<bool>()).prop_map(|(task, value)| Message::Fetch { task, value }),
-        1 => object().prop_map(Message::Hold),
-        1 => object().prop_map(Message::HoldAcknowledged),
+        1 => object().prop_map(Message::RegisterHolder),
+        1 => object().prop_map(Message::HolderRegistered),
         1 => object().prop_map(Message::Unpin),
-        1 => object().prop_map(Message::Received),
-        1 => prop_oneof![Just(Message::Squeeze), Just(Message::Room)],
+        1 => object().prop_map(Message::RegisterHolderAndUnpin),
+        1 => prop_oneof![Just(Message::ReclaimMemory), Just(Message::MemoryAvailable)],
         1 => (proptest::option::of(".{0,40}"), any::<bool>())
             .prop_map(|(path, traced)| Message::Profile { path, traced }),
         1 => proptest::collection::vec(object(), 0..30).prop_map(Message::Release),
@@ -322,11 +322,11 @@ fn message() -> impl Strategy<Value = Message> {
         1 => (runtime(), ".{0,12}").prop_map(|(runtime, cause)| Message::MemberDied { runtime, cause }),
         1 => runtime().prop_map(Message::Drained),
         1 => runtime().prop_map(Message::DeathSettled),
-        1 => any::<u64>().prop_map(Message::Fence),
-        1 => any::<u64>().prop_map(Message::FencePassed),
+        1 => any::<u64>().prop_map(Message::Barrier),
+        1 => any::<u64>().prop_map(Message::BarrierPassed),
         1 => any::<u64>().prop_map(|grace_ms| Message::Shutdown { grace_ms }),
-        1 => (task(), payload()).prop_map(|(task, value)| Message::Keep { task, value }),
-        1 => Just(Message::WarehouseWanted),
+        1 => (task(), payload()).prop_map(|(task, value)| Message::RemotePut { task, value }),
+        1 => Just(Message::WarehouseRequested),
         1 => ".{0,12}".prop_map(Message::WarehouseFailed),
         1 => Just(Message::BarrierTask),
         1 => Just(Message::Ping),
@@ -466,7 +466,7 @@ fn wire_1_lengths_are_checked_before_anything_is_allocated() {
 
 fn settled(sequence: u64, payload: Payload) -> Message {
     let owner = RuntimeId(1);
-    Message::Settled {
+    Message::Completed {
         task: TaskId { owner, sequence },
         outcome: Outcome::Value(payload).into(),
     }
@@ -492,7 +492,7 @@ fn reference(sequence: u64) -> Reference {
 fn first_of(messages: Vec<Message>, second: &Message) -> Payload {
     let [first, next] = <[_; 2]>::try_from(messages).unwrap();
     assert_eq!(&next, second, "the next frame is not touched");
-    let Message::Settled { outcome, .. } = first else {
+    let Message::Completed { outcome, .. } = first else {
         panic!("not what was sent")
     };
     let Outcome::Value(payload) = &*outcome else {
@@ -673,7 +673,7 @@ fn wire_3_large_segments_are_not_copied_out_and_are_alone_on_their_way_in() {
     let mut writer = FrameWriter::new();
     writer
         .push(
-            &Message::Settled {
+            &Message::Completed {
                 task,
                 outcome: Outcome::Value(payload).into(),
             },
@@ -692,7 +692,7 @@ fn wire_3_large_segments_are_not_copied_out_and_are_alone_on_their_way_in() {
 
     let bytes = drain(&mut writer, 1 << 30);
     let messages = read(&bytes, 50_000, Limits::default()).unwrap();
-    let [Message::Settled { outcome, .. }] = <[_; 1]>::try_from(messages).unwrap() else {
+    let [Message::Completed { outcome, .. }] = <[_; 1]>::try_from(messages).unwrap() else {
         panic!("not what was sent")
     };
     let Ok(Outcome::Value(payload)) = Arc::try_unwrap(outcome) else {
@@ -724,7 +724,7 @@ fn too_many_segments_are_refused_by_the_writer() {
     assert!(
         writer
             .push(
-                &Message::Settled {
+                &Message::Completed {
                     task,
                     outcome: Outcome::Value(payload).into()
                 },
@@ -753,7 +753,7 @@ fn wire_4_a_stored_segment_costs_its_description_whatever_its_length() {
             owner: RuntimeId(1),
             sequence: 1,
         };
-        let message = Message::Settled {
+        let message = Message::Completed {
             task,
             outcome: outcome.into(),
         };
@@ -767,7 +767,7 @@ fn wire_4_a_stored_segment_costs_its_description_whatever_its_length() {
     let mut reader = FrameReader::new(Limits::default());
     reader.target().extend_from_slice(&long);
     let message = reader.next(&mut NoStore).unwrap();
-    let Some(Message::Settled { outcome, .. }) = message else {
+    let Some(Message::Completed { outcome, .. }) = message else {
         panic!("not what was sent")
     };
     let Outcome::Value(payload) = &*outcome else {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use mosaic_core::call::Slot;
-use mosaic_core::payload::{Few, Payload, Segment as Part};
+use mosaic_core::payload::{Payload, Segment as Part, ThinVec};
 use pyo3::exceptions::{PyIndexError, PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
@@ -50,7 +50,11 @@ fn body_in_store(py: Python<'_>, payload: &mut Payload) -> PyResult<Option<Looke
     }
 }
 
-fn unpickle<'py>(py: Python<'py>, body: &[u8], segments: Few<Part>) -> PyResult<Bound<'py, PyAny>> {
+fn unpickle<'py>(
+    py: Python<'py>,
+    body: &[u8],
+    segments: ThinVec<Part>,
+) -> PyResult<Bound<'py, PyAny>> {
     let buffers = PyList::empty(py);
     for segment in segments {
         buffers.append(Bound::new(py, Segment::new(py, segment)?)?)?;

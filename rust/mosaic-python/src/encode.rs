@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mosaic_core::call::{Dependency, Slot, Source};
 use mosaic_core::id::{ObjectId, RuntimeId};
-use mosaic_core::payload::{Few, Payload, Reference, Segment as Part};
+use mosaic_core::payload::{Payload, Reference, Segment as Part, ThinVec};
 use mosaic_runtime::store::THRESHOLD;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
@@ -47,7 +47,7 @@ const MANY: usize = 16;
 
 #[derive(Default)]
 struct Found {
-    references: Few<Reference>,
+    references: ThinVec<Reference>,
     /// The same, once there are many.
     known: FxHashSet<(ObjectId, RuntimeId)>,
     held: Held,
@@ -222,7 +222,7 @@ fn pickled_payload(pickled: &Bound<'_, PyAny>) -> PyResult<Payload> {
         format: PICKLE,
         body: Bytes::copy_from_slice(body.as_bytes()),
         segments,
-        references: Few::new(),
+        references: ThinVec::new(),
     };
     store_body(pickled.py(), payload)
 }
@@ -232,7 +232,7 @@ pub(crate) struct Arguments<'py> {
     pub(crate) payload: Payload,
     /// To be dropped once the call is submitted.
     pub(crate) held: Held,
-    pub(crate) dependencies: Few<Dependency>,
+    pub(crate) dependencies: ThinVec<Dependency>,
     /// What the dependencies are on; among them tasks that were made on the way, to read values that change, which are
     /// to be held until the call is submitted.
     pub(crate) tasks: Vec<Bound<'py, Task>>,
@@ -246,7 +246,7 @@ pub(crate) fn encode_arguments<'py>(
     kwargs: Option<&Bound<'py, PyDict>>,
 ) -> PyResult<Arguments<'py>> {
     let py = args.py();
-    let mut dependencies = Few::new();
+    let mut dependencies = ThinVec::new();
     let mut tasks = Vec::new();
     let count = kwargs.map_or(0, PyDictMethods::len);
     let name = first.map(named::pickled_name).transpose()?;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use mosaic_core::call::{FailureKind, Outcome};
 use mosaic_core::id::{RuntimeId, TaskId, TesseraId};
 
-use mosaic_core::payload::{Few, Payload};
+use mosaic_core::payload::{Payload, ThinVec};
 
 use crate::mailbox::Mailbox;
 use crate::signal::Signal;
@@ -157,7 +157,7 @@ struct Inner {
     taken: Option<u8>,
     /// And this encoded length.
     taken_length: u64,
-    waiters: Few<(Stage, Waiter)>,
+    waiters: ThinVec<(Stage, Waiter)>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -258,7 +258,7 @@ impl TaskCell {
             return Err(waiter);
         }
         if inner.waiters.is_empty() {
-            // Few have more than one: 128 bytes less for each of thousands.
+            // ThinVec have more than one: 128 bytes less for each of thousands.
             inner.waiters.reserve_exact(1);
         }
         inner.waiters.push((stage, waiter));
@@ -305,7 +305,7 @@ impl TaskCell {
             .extract_if(.., |(_, waiter)| is_meant(waiter))
             .collect();
         if inner.waiters.is_empty() {
-            inner.waiters = Few::new();
+            inner.waiters = ThinVec::new();
         }
         drop(inner);
         drop(forgotten);

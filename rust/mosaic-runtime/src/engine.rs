@@ -18,7 +18,7 @@ use std::time::Duration;
 use mosaic_core::call::{Call, CallKind, Construction, Outcome};
 use mosaic_core::event::{Event, Member, Role, Submission, Want};
 use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
-use mosaic_core::payload::{Few, Payload, Reference};
+use mosaic_core::payload::{Payload, Reference, ThinVec};
 use mosaic_core::placement::Strategy;
 
 use crate::cell::{Callee, LARGE, TaskCell};
@@ -221,7 +221,7 @@ impl Engine {
 
     /// Ask for the end or the value of a task that was passed to this runtime.
     pub fn want(&self, cell: &Arc<TaskCell>, want: Want) {
-        self.shared.post_now(Event::OutcomeWanted {
+        self.shared.post_now(Event::OutcomeRequested {
             task: cell.id,
             want,
             handle: Arc::clone(cell),
@@ -258,7 +258,7 @@ impl Engine {
         }
         let handle = Arc::clone(&cell);
         self.shared.pending.fetch_add(1, Ordering::AcqRel);
-        self.shared.post_now(Event::ValueKept {
+        self.shared.post_now(Event::RemotePutRequested {
             task,
             value,
             handle,
@@ -357,7 +357,7 @@ impl Engine {
         let callee = Callee::new(functions, "".into(), "barrier".into());
         let cell = TaskCell::new(self.next_task(), callee);
         self.shared.pending.fetch_add(1, Ordering::AcqRel);
-        self.shared.post(Event::FenceRequested(Arc::clone(&cell)));
+        self.shared.post(Event::BarrierRequested(Arc::clone(&cell)));
         Ok(cell)
     }
 
@@ -384,7 +384,7 @@ impl Engine {
         cell.read();
         self.shared.pending.fetch_add(1, Ordering::AcqRel);
         let handle = Arc::clone(&cell);
-        self.shared.post(Event::ArrivalWanted { task, handle });
+        self.shared.post(Event::DeliveryRequested { task, handle });
         cell
     }
 
@@ -401,7 +401,7 @@ impl Engine {
         } else {
             self.shared.pending.fetch_add(1, Ordering::AcqRel);
             self.shared
-                .post_now(Event::WarehouseWanted(Arc::clone(&cell)));
+                .post_now(Event::WarehouseRequested(Arc::clone(&cell)));
         }
         Ok(cell)
     }
@@ -494,7 +494,7 @@ pub fn call(
         coroutine: false,
         retries: 0,
         construction: Construction::default(),
-        dependencies: Few::new(),
+        dependencies: ThinVec::new(),
         arguments,
     })
 }

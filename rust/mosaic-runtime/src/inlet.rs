@@ -138,7 +138,7 @@ impl Inlet {
                         shared.end("the runtime was stopped");
                         return Ok(false);
                     }
-                    Ok(Some(Message::Note { level, text })) => {
+                    Ok(Some(Message::LogRecord { level, text })) => {
                         shared.note_from(self.from, level, text);
                     }
                     Ok(Some(Message::Profile { path, traced })) => {
@@ -150,8 +150,8 @@ impl Inlet {
                             ));
                         }
                     }
-                    Ok(Some(Message::Squeeze)) => shared.store.squeeze(),
-                    Ok(Some(Message::Room)) => shared.wake_watchers(),
+                    Ok(Some(Message::ReclaimMemory)) => shared.store.squeeze(),
+                    Ok(Some(Message::MemoryAvailable)) => shared.wake_watchers(),
                     Ok(Some(message)) => batch.push(Event::MessageReceived {
                         from: self.from,
                         message,

@@ -173,11 +173,11 @@ impl Shared {
     pub(crate) fn refuse(&self, event: Event<Arc<TaskCell>>) {
         let cell = match event {
             Event::CallSubmitted(submission) => submission.handle,
-            Event::OutcomeWanted { handle, .. }
-            | Event::ArrivalWanted { handle, .. }
-            | Event::ValueKept { handle, .. }
-            | Event::FenceRequested(handle)
-            | Event::WarehouseWanted(handle) => handle,
+            Event::OutcomeRequested { handle, .. }
+            | Event::DeliveryRequested { handle, .. }
+            | Event::RemotePutRequested { handle, .. }
+            | Event::BarrierRequested(handle)
+            | Event::WarehouseRequested(handle) => handle,
             _ => return,
         };
         let failure = Failure::new(FailureKind::Disconnected, "the runtime has stopped");
@@ -258,7 +258,7 @@ impl Shared {
             self.notices.push(Notice::Log { uid, level, text });
         } else {
             // Past the rules and not under their lock: the next batch takes it along.
-            self.note(Some(RuntimeId::HEAD), Message::Note { level, text });
+            self.note(Some(RuntimeId::HEAD), Message::LogRecord { level, text });
         }
     }
 
@@ -539,7 +539,7 @@ struct Around(Weak<Shared>);
 impl Neighbours for Around {
     fn squeeze(&self) {
         if let Some(shared) = self.0.upgrade() {
-            shared.note(None, Message::Squeeze);
+            shared.note(None, Message::ReclaimMemory);
         }
     }
 
@@ -547,7 +547,7 @@ impl Neighbours for Around {
         if let Some(shared) = self.0.upgrade() {
             shared.wake_watchers();
             if shared.store.room_is_wanted() {
-                shared.note(None, Message::Room);
+                shared.note(None, Message::MemoryAvailable);
             }
         }
     }

@@ -123,25 +123,25 @@ impl State {
         };
         match message {
             Message::Call(call) => {
-                let message = Message::Settled {
+                let message = Message::Completed {
                     task: call.task,
                     outcome: refused(),
                 };
                 lock(&shared.inbox).push(Event::MessageReceived { from: to, message });
                 shared.inbox_filled.notify_one();
             }
-            Message::Settled { task, .. } => {
+            Message::Completed { task, .. } => {
                 self.send(
                     to,
-                    &Message::Settled {
+                    &Message::Completed {
                         task: *task,
                         outcome: refused(),
                     },
                     shared,
                 );
             }
-            Message::Keep { task, .. } => {
-                let message = Message::Settled {
+            Message::RemotePut { task, .. } => {
+                let message = Message::Completed {
                     task: *task,
                     outcome: refused(),
                 };
@@ -172,7 +172,7 @@ impl State {
             match action {
                 Action::Send { to, message } => self.send(to, &message, shared),
                 Action::Run(call) => self.ready.push(call),
-                Action::Settle { handle, outcome } => {
+                Action::Complete { handle, outcome } => {
                     if shared.recorder.on() && !handle.borrowed {
                         shared.recorder.settled(handle.id, &outcome);
                     }
@@ -183,7 +183,7 @@ impl State {
                     let event = match shared.executor.revoke(task) {
                         // Its result comes behind this.
                         Revoked::Ended => continue,
-                        Revoked::Running => Event::CallRunsOn(task),
+                        Revoked::Running => Event::CallIsRunning(task),
                         Revoked::Prevented => {
                             let failure = Failure::new(
                                 FailureKind::Cancelled,
@@ -215,7 +215,7 @@ impl State {
                     self.hand_over(shared);
                     shared.executor.drop_tessera(tessera);
                 }
-                Action::BufferReturned(buffer) => shared.store.returned(buffer),
+                Action::BufferReleased(buffer) => shared.store.returned(buffer),
                 Action::DropResult(task) => shared.executor.drop_result(task),
                 Action::ChooseWorker(tessera) => shared.tell(Notice::Choose(tessera)),
                 Action::StartWarehouse => {

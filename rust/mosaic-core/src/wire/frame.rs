@@ -20,7 +20,7 @@ use super::header::{self, Body, COPY_BELOW};
 use super::stored::{Borrower, LONGEST_DESCRIPTION, Lender, STORED};
 use super::{Limits, Message, PROTOCOL_VERSION, WireError};
 use crate::call::Source;
-use crate::payload::{Few, Loss, Segment};
+use crate::payload::{Loss, Segment, ThinVec};
 
 const PREFIX: usize = 16;
 /// From this length on, a part is written by reference: below it, copying costs less than another slice
@@ -367,7 +367,13 @@ impl FrameReader {
             return Ok(None);
         }
         let (header, body) = self.buffer[PREFIX..length].split_at(prefix.header);
-        let message = header::decode(prefix.kind, header, Body::Borrowed(body), Few::new(), None)?;
+        let message = header::decode(
+            prefix.kind,
+            header,
+            Body::Borrowed(body),
+            ThinVec::new(),
+            None,
+        )?;
         self.buffer.advance(length);
         Ok(Some(message))
     }
@@ -401,8 +407,14 @@ impl FrameReader {
             });
         if refused.is_some() {
             // Before that much is skipped: bytes that make no header are no frame.
-            let nothing = Body::Owned(Bytes::new());
-            header::decode(prefix.kind, &bytes, nothing, Few::new(), refused.clone())?;
+            let nothing = Body::OwnedTask(Bytes::new());
+            header::decode(
+                prefix.kind,
+                &bytes,
+                nothing,
+                ThinVec::new(),
+                refused.clone(),
+            )?;
         }
         let parts = Vec::with_capacity(lengths.len());
         Ok(Partial {
@@ -462,7 +474,7 @@ impl FrameReader {
             }
         });
         let segments = segments.collect();
-        let body = Body::Owned(body);
+        let body = Body::OwnedTask(body);
         header::decode(partial.kind, &partial.header, body, segments, loss).map(Some)
     }
 }
@@ -488,8 +500,8 @@ impl Partial {
             Some(loss) if place == 0 => {
                 if self.refused.is_none() {
                     // Before that much is skipped, as in `begin`.
-                    let nothing = Body::Owned(Bytes::new());
-                    let segments = Few::new();
+                    let nothing = Body::OwnedTask(Bytes::new());
+                    let segments = ThinVec::new();
                     header::decode(
                         self.kind,
                         &self.header,

@@ -49,7 +49,7 @@ pub enum Message {
     /// Caller to host: run this.
     Call(Box<Call>),
     /// Host to caller: this task has ended.
-    Settled {
+    Completed {
         /// Which.
         task: TaskId,
         /// How; a large value stays with the host as [`Outcome::Stored`].
@@ -58,9 +58,9 @@ pub enum Message {
     /// Caller to host: this task is not wanted any more.
     Cancel(TaskId),
     /// Caller to host: answer when the call of this task, sent before, is there.
-    Probe(TaskId),
+    DeliveryProbe(TaskId),
     /// The answer to a probe.
-    Arrived(TaskId),
+    Delivered(TaskId),
     /// Any runtime to the owner or the runner of a task: send me its end when it has one.
     Fetch {
         /// Which.
@@ -78,11 +78,11 @@ pub enum Message {
         outcome: Arc<Outcome>,
     },
     /// Receiver of a reference to the object's authority: count me as a holder.
-    Hold(ObjectId),
+    RegisterHolder(ObjectId),
     /// Authority to holder: you are counted.
-    HoldAcknowledged(ObjectId),
+    HolderRegistered(ObjectId),
     /// Receiver of a reference to its sender, who is the authority: count me as a holder, and take out the pin.
-    Received(ObjectId),
+    RegisterHolderAndUnpin(ObjectId),
     /// Receiver of a reference to its sender: I am counted, take out the pin of one message.
     Unpin(ObjectId),
     /// Holder to authority, or owner to runner: these are not needed here any more.
@@ -123,9 +123,9 @@ pub enum Message {
     /// Head to everyone: all have drained; what only the dead runtime held may go.
     DeathSettled(RuntimeId),
     /// To a peer: answer when every task that you own now has ended.
-    Fence(u64),
+    Barrier(u64),
     /// The answer.
-    FencePassed(u64),
+    BarrierPassed(u64),
     /// Head to worker: end. Running methods get this long, in milliseconds.
     Shutdown {
         /// The grace.
@@ -134,21 +134,21 @@ pub enum Message {
     /// Any runtime to the owner of a value: drop it, whoever refers to it.
     Discard(TaskId),
     /// Worker to head: tell people this.
-    Note {
+    LogRecord {
         /// "warning", "error".
         level: String,
         /// One line.
         text: String,
     },
-    /// Worker to head: keep this value; it outlives the worker. Answered with [`Message::Settled`].
-    Keep {
+    /// Worker to head: keep this value; it outlives the worker. Answered with [`Message::Completed`].
+    RemotePut {
         /// Its name.
         task: TaskId,
         /// The value.
         value: Payload,
     },
     /// To the head: start the warehouse, unless it runs.
-    WarehouseWanted,
+    WarehouseRequested,
     /// Head to everyone: the warehouse did not start, for that reason.
     WarehouseFailed(String),
     /// To the head: something is to be done here at its next barrier.
@@ -161,9 +161,9 @@ pub enum Message {
         traced: bool,
     },
     /// To everyone on a machine: its stores run short of memory; give back what is idle.
-    Squeeze,
+    ReclaimMemory,
     /// To everyone on a machine: there is room in its stores again.
-    Room,
+    MemoryAvailable,
     /// To a peer, after the connection to it was lost: what the sender has and awaits of the receiver's.
     Recount(Box<Recount>),
     /// Are you there?

@@ -98,15 +98,15 @@ fn link_2_a_barrier_passes() {
     let tessera = net.construct(TWO, TWO);
     let task = net.call(TWO, tessera);
     net.deliver();
-    let fence = net.number();
-    net.feed(ONE, Event::FenceRequested(fence));
+    let barrier = net.number();
+    net.feed(ONE, Event::BarrierRequested(barrier));
     net.deliver();
     net.slow(TWO, ONE);
     net.finish(task, value(""));
     net.cut(ONE, TWO);
-    assert!(!net.settled.contains_key(&fence));
+    assert!(!net.settled.contains_key(&barrier));
     net.fast(TWO, ONE);
-    assert!(net.settled.contains_key(&fence));
+    assert!(net.settled.contains_key(&barrier));
 }
 
 #[test]

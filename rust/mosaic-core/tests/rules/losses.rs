@@ -75,7 +75,7 @@ fn a_kept_value_that_does_not_arrive_is_lost_for_its_maker_and_all_others() {
     let value = lost(held, TWO, NO_DESCRIPTOR);
     net.feed(
         ONE,
-        Event::ValueKept {
+        Event::RemotePutRequested {
             task,
             value,
             handle,

@@ -1,8 +1,7 @@
 //! The rules, one readable test each, named after the number that it bears in its module's header.
 
-mod arrivals;
 mod deaths;
-mod keeping;
+mod delivery;
 mod links;
 mod losses;
 mod net;
@@ -11,4 +10,5 @@ mod routes;
 mod scale;
 mod tasks;
 mod tesserae;
+mod values;
 mod warehouse;

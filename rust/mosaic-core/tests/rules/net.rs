@@ -11,7 +11,7 @@ use mosaic_core::call::{
 use mosaic_core::event::{Action, Event, Member, Role, Submission, Want};
 use mosaic_core::id::{BufferId, ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::machine::{Config, Machine};
-use mosaic_core::payload::{Few, Payload, Reference};
+use mosaic_core::payload::{Payload, Reference, ThinVec};
 use mosaic_core::wire::Message;
 
 pub(crate) const HEAD: RuntimeId = RuntimeId(0);
@@ -129,7 +129,7 @@ impl Net {
     /// A program needs the warehouse; returns what is settled when it is there.
     pub(crate) fn want_warehouse(&mut self, at: RuntimeId) -> u64 {
         let handle = self.number();
-        self.feed(at, Event::WarehouseWanted(handle));
+        self.feed(at, Event::WarehouseRequested(handle));
         self.deliver();
         handle
     }
@@ -159,7 +159,7 @@ impl Net {
         machine.handle(event, &mut actions);
         machine.flush(&mut actions);
         machine.validate();
-        let settles = |action: &_| matches!(action, Action::Settle { .. });
+        let settles = |action: &_| matches!(action, Action::Complete { .. });
         let prevents = |action: &_| matches!(action, Action::Prevent(_));
         if let Some(first) = actions.iter().position(settles) {
             let late = actions[first..].iter().any(prevents);
@@ -172,7 +172,7 @@ impl Net {
             match action {
                 Action::Send { to, message } => self.links.push_back((at, to, message)),
                 Action::Run(ready) => self.running.push((at, ready)),
-                Action::Settle { handle, outcome } => {
+                Action::Complete { handle, outcome } => {
                     assert!(
                         self.settled
                             .insert(handle, Arc::unwrap_or_clone(outcome))
@@ -182,7 +182,7 @@ impl Net {
                 }
                 Action::Revoke(task) => self.revoked.push(task),
                 Action::Prevent(task) => self.prevented.push(task),
-                Action::BufferReturned(buffer) => self.returned.push(buffer),
+                Action::BufferReleased(buffer) => self.returned.push(buffer),
                 Action::DropTessera(tessera) => self.dropped.push((at, tessera)),
                 Action::ChooseWorker(tessera) => self.unplaced.push(tessera),
                 Action::StartWarehouse => self.warehouses_started += 1,
@@ -271,7 +271,7 @@ impl Net {
             coroutine: false,
             retries: 0,
             construction: Construction::default(),
-            dependencies: Few::new(),
+            dependencies: ThinVec::new(),
             arguments: payload("arguments"),
         };
         Submission {
@@ -358,7 +358,7 @@ impl Net {
 
     pub(crate) fn want(&mut self, at: RuntimeId, task: TaskId, want: Want) -> u64 {
         let handle = self.number();
-        self.feed(at, Event::OutcomeWanted { task, want, handle });
+        self.feed(at, Event::OutcomeRequested { task, want, handle });
         self.deliver();
         handle
     }

@@ -4,7 +4,7 @@ use mosaic_core::call::{Call, CallKind, Construction, FailureKind, Outcome};
 use mosaic_core::event::{Action, Event, Role, Submission};
 use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::machine::{Config, Machine};
-use mosaic_core::payload::{Few, Payload, Reference};
+use mosaic_core::payload::{Payload, Reference, ThinVec};
 use mosaic_core::wire::stored::NoStore;
 use mosaic_core::wire::{FrameWriter, Message};
 
@@ -29,7 +29,7 @@ fn submit(task: TaskId, tessera: TesseraId, kind: CallKind) -> Submission<u64> {
         coroutine: false,
         retries: 0,
         construction: Construction::default(),
-        dependencies: Few::new(),
+        dependencies: ThinVec::new(),
         arguments: Payload::default(),
     };
     Submission {
@@ -57,7 +57,7 @@ fn head_with_a_worker(actions: &mut Vec<Action<u64>>) -> Machine<u64> {
 fn settled(actions: &[Action<u64>]) -> usize {
     actions
         .iter()
-        .filter(|action| matches!(action, Action::Settle { .. }))
+        .filter(|action| matches!(action, Action::Complete { .. }))
         .count()
 }
 
@@ -147,7 +147,7 @@ fn a_chain_that_fails_where_it_waits_takes_no_stack() {
         &mut actions,
     );
     assert_eq!(settled(&actions), many as usize);
-    let Some(Action::Settle { outcome, .. }) = actions.last() else {
+    let Some(Action::Complete { outcome, .. }) = actions.last() else {
         panic!("something else happened last")
     };
     let Outcome::Failed(failure) = &**outcome else {
@@ -201,7 +201,7 @@ fn a_wide_fan_of_blocked_routes_is_looked_at_once_each() {
         sequence: 1,
     };
     let mut construction = submit(task(1), unplaced, CallKind::Construct);
-    construction.call.dependencies = Few::new();
+    construction.call.dependencies = ThinVec::new();
     construction.place = Some(RuntimeId(9));
     machine.handle(Event::CallSubmitted(construction), &mut actions);
     for sequence in 2..200_000 {
@@ -227,7 +227,7 @@ fn a_hundred_thousand_releases_fit_into_their_frames() {
     for sequence in 1..=RELEASED {
         let submission = submit(task(sequence), functions, CallKind::Function);
         machine.handle(Event::CallSubmitted(submission), &mut actions);
-        let message = Message::Settled {
+        let message = Message::Completed {
             task: task(sequence),
             outcome: Outcome::Value(Payload::default()).into(),
         };

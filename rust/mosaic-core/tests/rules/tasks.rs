@@ -45,7 +45,7 @@ fn task_1_a_running_call_is_cancelled_by_its_executor() {
     assert_eq!(net.revoked, [first, second]);
     assert_eq!(net.end(first), None);
     // The first runs already, the second will not.
-    net.feed(ONE, Event::CallRunsOn(first));
+    net.feed(ONE, Event::CallIsRunning(first));
     net.finish(
         second,
         Outcome::Failed(mosaic_core::call::Failure::new(FailureKind::Cancelled, "")),
@@ -173,34 +173,34 @@ fn out_1_a_dropped_value_is_lost_for_whoever_asks_later() {
 }
 
 #[test]
-fn fence_1_passes_when_every_earlier_task_of_every_member_has_ended() {
+fn barrier_1_passes_when_every_earlier_task_of_every_member_has_ended() {
     let mut net = Net::new(2);
     let (near, far) = (net.construct(HEAD, ONE), net.construct(TWO, ONE));
     let (mine, theirs) = (net.call(HEAD, near), net.call(TWO, far));
     net.deliver();
-    let fence = net.number();
-    net.feed(HEAD, Event::FenceRequested(fence));
+    let barrier = net.number();
+    net.feed(HEAD, Event::BarrierRequested(barrier));
     net.deliver();
     let later = net.call(HEAD, near);
     net.finish(mine, value(""));
-    assert!(!net.settled.contains_key(&fence));
+    assert!(!net.settled.contains_key(&barrier));
     net.finish(theirs, raised());
-    assert!(net.settled.contains_key(&fence));
+    assert!(net.settled.contains_key(&barrier));
     assert_eq!(net.end(later), None);
 }
 
 #[test]
-fn fence_1_does_not_wait_for_the_dead() {
+fn barrier_1_does_not_wait_for_the_dead() {
     let mut net = Net::new(2);
     let tessera = net.construct(TWO, ONE);
     net.call(TWO, tessera);
     net.deliver();
-    let fence = net.number();
-    net.feed(HEAD, Event::FenceRequested(fence));
+    let barrier = net.number();
+    net.feed(HEAD, Event::BarrierRequested(barrier));
     net.deliver();
-    assert!(!net.settled.contains_key(&fence));
+    assert!(!net.settled.contains_key(&barrier));
     net.kill(TWO);
-    assert!(net.settled.contains_key(&fence));
+    assert!(net.settled.contains_key(&barrier));
 }
 
 #[test]
@@ -212,10 +212,10 @@ fn a_stopped_runtime_settles_every_handle() {
     net.deliver();
     net.pass(TWO, HEAD, &[task_of(theirs)]);
     let want = net.want(HEAD, theirs, Want::End);
-    let fence = net.number();
-    net.feed(HEAD, Event::FenceRequested(fence));
+    let barrier = net.number();
+    net.feed(HEAD, Event::BarrierRequested(barrier));
     net.feed(HEAD, Event::RuntimeStopped("the end".into()));
-    for handle in [sent.sequence, held.sequence, want, fence] {
+    for handle in [sent.sequence, held.sequence, want, barrier] {
         assert_eq!(
             crate::net::kind(&net.settled[&handle]),
             Some(FailureKind::Disconnected)

@@ -1,4 +1,4 @@
-//! The warehouse: `WARE`; functions of one key, and `FENCE-2`.
+//! The warehouse: `WARE`; functions of one key, and `BARRIER-2`.
 
 use mosaic_core::call::{CallKind, FailureKind, Outcome};
 use mosaic_core::event::{Event, Role};
@@ -122,18 +122,18 @@ fn functions_of_a_key_fail_with_their_runtime() {
 }
 
 #[test]
-fn fence_2_who_has_something_to_do_at_a_barrier_is_known_when_the_fence_has_passed() {
+fn barrier_2_who_has_something_to_do_at_a_barrier_is_known_when_the_fence_has_passed() {
     let mut net = Net::new(2);
     let tessera = net.construct(HEAD, ONE);
     let call = net.call(HEAD, tessera);
     net.deliver();
-    let fence = net.number();
-    net.feed(HEAD, Event::FenceRequested(fence));
+    let barrier = net.number();
+    net.feed(HEAD, Event::BarrierRequested(barrier));
     net.deliver();
     net.feed(ONE, Event::BarrierTaskRegistered);
     net.feed(TWO, Event::BarrierTaskRegistered);
     net.finish(call, value(""));
-    assert_eq!(net.settled.get(&fence).map(kind), Some(None));
+    assert_eq!(net.settled.get(&barrier).map(kind), Some(None));
     net.kill(TWO);
     let expected = std::iter::once(ONE).collect();
     assert_eq!(net.machine_mut(HEAD).take_barrier_tasks(), expected);

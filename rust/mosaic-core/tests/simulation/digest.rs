@@ -251,7 +251,7 @@ impl Digest {
                 self.number(103);
                 self.task(*task);
             }
-            Event::OutcomeWanted { task, want, handle } => {
+            Event::OutcomeRequested { task, want, handle } => {
                 self.number(104);
                 self.task(*task);
                 self.number(match want {
@@ -260,7 +260,7 @@ impl Digest {
                 });
                 self.number(*handle);
             }
-            Event::ArrivalWanted { task, handle } => {
+            Event::DeliveryRequested { task, handle } => {
                 self.number(105);
                 self.task(*task);
                 self.number(*handle);
@@ -270,7 +270,7 @@ impl Digest {
                 self.task(*task);
                 self.payload(value);
             }
-            Event::ValueKept {
+            Event::RemotePutRequested {
                 task,
                 value,
                 handle,
@@ -297,15 +297,15 @@ impl Digest {
                 self.task(*task);
                 self.outcome(outcome);
             }
-            Event::CallRunsOn(task) => {
+            Event::CallIsRunning(task) => {
                 self.number(112);
                 self.task(*task);
             }
-            Event::FenceRequested(handle) => {
+            Event::BarrierRequested(handle) => {
                 self.number(113);
                 self.number(*handle);
             }
-            Event::WarehouseWanted(handle) => {
+            Event::WarehouseRequested(handle) => {
                 self.number(114);
                 self.number(*handle);
             }
@@ -371,11 +371,11 @@ impl Digest {
                 self.number(207);
                 self.task(*task);
             }
-            Action::BufferReturned(buffer) => {
+            Action::BufferReleased(buffer) => {
                 self.number(208);
                 self.buffer(*buffer);
             }
-            Action::Settle { handle, outcome } => {
+            Action::Complete { handle, outcome } => {
                 self.number(209);
                 self.number(*handle);
                 self.outcome(outcome);
@@ -408,7 +408,7 @@ impl Digest {
                 self.number(301);
                 self.call(call);
             }
-            Message::Settled { task, outcome } => {
+            Message::Completed { task, outcome } => {
                 self.number(302);
                 self.task(*task);
                 self.outcome(outcome);
@@ -417,11 +417,11 @@ impl Digest {
                 self.number(303);
                 self.task(*task);
             }
-            Message::Probe(task) => {
+            Message::DeliveryProbe(task) => {
                 self.number(304);
                 self.task(*task);
             }
-            Message::Arrived(task) => {
+            Message::Delivered(task) => {
                 self.number(305);
                 self.task(*task);
             }
@@ -440,15 +440,15 @@ impl Digest {
                 self.flag(*value);
                 self.outcome(outcome);
             }
-            Message::Hold(object) => {
+            Message::RegisterHolder(object) => {
                 self.number(308);
                 self.object(*object);
             }
-            Message::HoldAcknowledged(object) => {
+            Message::HolderRegistered(object) => {
                 self.number(309);
                 self.object(*object);
             }
-            Message::Received(object) => {
+            Message::RegisterHolderAndUnpin(object) => {
                 self.number(310);
                 self.object(*object);
             }
@@ -503,11 +503,11 @@ impl Digest {
                 self.number(322);
                 self.runtime(*runtime);
             }
-            Message::Fence(number) => {
+            Message::Barrier(number) => {
                 self.number(323);
                 self.number(*number);
             }
-            Message::FencePassed(number) => {
+            Message::BarrierPassed(number) => {
                 self.number(324);
                 self.number(*number);
             }
@@ -515,12 +515,12 @@ impl Digest {
                 self.number(325);
                 self.task(*task);
             }
-            Message::Keep { task, value } => {
+            Message::RemotePut { task, value } => {
                 self.number(326);
                 self.task(*task);
                 self.payload(value);
             }
-            Message::WarehouseWanted => self.number(327),
+            Message::WarehouseRequested => self.number(327),
             Message::WarehouseFailed(_) => self.number(328),
             Message::BarrierTask => self.number(329),
             Message::Recount(recount) => {
@@ -531,10 +531,10 @@ impl Digest {
             Message::Pong => self.number(332),
             // These are the engine's: machines send none and are given none.
             Message::Shutdown { .. }
-            | Message::Note { .. }
+            | Message::LogRecord { .. }
             | Message::Profile { .. }
-            | Message::Squeeze
-            | Message::Room => self.number(399),
+            | Message::ReclaimMemory
+            | Message::MemoryAvailable => self.number(399),
         }
     }
 }

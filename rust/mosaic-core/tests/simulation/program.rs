@@ -6,7 +6,7 @@ use bytes::Bytes;
 use mosaic_core::call::{Call, CallKind, Construction, Dependency, Outcome, Slot, Source};
 use mosaic_core::event::{Event, Submission, Want};
 use mosaic_core::id::{BufferId, ObjectId, RuntimeId, TaskId, TesseraId};
-use mosaic_core::payload::{Few, Payload, Reference};
+use mosaic_core::payload::{Payload, Reference, ThinVec};
 
 use crate::world::World;
 
@@ -14,7 +14,7 @@ use crate::world::World;
 struct TaskHandle {
     task: TaskId,
     /// The references inside its value or its exception, once that is here.
-    value: Few<Reference>,
+    value: ThinVec<Reference>,
     put: bool,
 }
 
@@ -95,7 +95,7 @@ impl World {
                 .push((tessera, Some(reference.authority))),
             ObjectId::Task(task) => node.program.tasks.push(TaskHandle {
                 task,
-                value: Few::new(),
+                value: ThinVec::new(),
                 put: false,
             }),
             ObjectId::Buffer(buffer) => {
@@ -117,7 +117,7 @@ impl World {
         } else {
             20 + self.rng.below(100)
         };
-        let mut references = Few::new();
+        let mut references = ThinVec::new();
         let (makes, passes_on) = (self.rng.chance(20), self.rng.chance(20));
         if makes {
             let sequence = self
@@ -165,13 +165,13 @@ impl World {
         Payload {
             format: 1,
             body: Bytes::from(vec![0; length]),
-            segments: Few::new(),
+            segments: ThinVec::new(),
             references,
         }
     }
 
-    fn dependencies(&mut self, at: RuntimeId) -> Few<Dependency> {
-        let mut dependencies = Few::new();
+    fn dependencies(&mut self, at: RuntimeId) -> ThinVec<Dependency> {
+        let mut dependencies = ThinVec::new();
         while self.rng.chance(30) {
             let tasks: Vec<_> = self.nodes[&at]
                 .program
@@ -235,7 +235,7 @@ impl World {
         if let Some(node) = self.nodes.get_mut(&at) {
             node.program.tasks.push(TaskHandle {
                 task,
-                value: Few::new(),
+                value: ThinVec::new(),
                 put: false,
             });
         }
@@ -305,7 +305,7 @@ impl World {
             98 => {
                 let handle = self.handle();
                 self.truth.expect(handle, at, None);
-                self.happens(at, Event::FenceRequested(handle));
+                self.happens(at, Event::BarrierRequested(handle));
             }
             _ => {}
         }
@@ -424,7 +424,7 @@ impl World {
         };
         let handle = self.handle();
         self.truth.expect(handle, at, Some(task));
-        self.happens(at, Event::OutcomeWanted { task, want, handle });
+        self.happens(at, Event::OutcomeRequested { task, want, handle });
     }
 
     /// The value of a task is here: what it refers to becomes handles.

@@ -327,8 +327,8 @@ impl Truth {
 pub(crate) fn buffers_in(message: &Message) -> impl Iterator<Item = BufferId> {
     let payload = match message {
         Message::Call(call) => Some(&call.arguments),
-        Message::Keep { value, .. } => Some(value),
-        Message::Settled { outcome, .. } | Message::Fetched { outcome, .. } => match &**outcome {
+        Message::RemotePut { value, .. } => Some(value),
+        Message::Completed { outcome, .. } | Message::Fetched { outcome, .. } => match &**outcome {
             Outcome::Value(value) => Some(value),
             Outcome::Failed(failure) => Some(&failure.detail),
             Outcome::Stored { .. } => None,
@@ -349,10 +349,10 @@ pub(crate) fn mentioned(message: &Message, into: &mut BTreeSet<ObjectId>) {
         into.extend(references.map(|reference| reference.object));
     };
     match message {
-        Message::Keep { value, .. } => {
+        Message::RemotePut { value, .. } => {
             into.extend(value.references.iter().map(|reference| reference.object));
         }
-        Message::Settled { outcome, .. } | Message::Fetched { outcome, .. } => {
+        Message::Completed { outcome, .. } | Message::Fetched { outcome, .. } => {
             inside(outcome, into);
         }
         _ => {}

@@ -263,7 +263,7 @@ impl World {
                     if let Message::Call(call) = &message {
                         self.truth.call_sent(call, to);
                     }
-                    if let Message::Settled { task, .. } = &message {
+                    if let Message::Completed { task, .. } = &message {
                         if task.owner == at {
                             self.truth.kept.insert(*task);
                         }
@@ -295,7 +295,7 @@ impl World {
                 Action::Revoke(task) => revoked.push((task, true)),
                 Action::Prevent(task) => revoked.push((task, false)),
                 Action::DropTessera(tessera) => dropped.push(tessera),
-                Action::BufferReturned(buffer) => {
+                Action::BufferReleased(buffer) => {
                     self.truth.lent.remove(&buffer);
                     for (runtime, node) in self.nodes.iter().filter(|(_, node)| node.alive) {
                         assert!(
@@ -314,7 +314,7 @@ impl World {
                         self.truth.values.remove(&task);
                     }
                 }
-                Action::Settle { handle, outcome } => self.settled(at, handle, &outcome),
+                Action::Complete { handle, outcome } => self.settled(at, handle, &outcome),
                 Action::ChooseWorker(_) => panic!("no foreign strategy is plugged in"),
                 Action::MemberJoined(_)
                 | Action::TesseraPlaced(_)
@@ -350,7 +350,7 @@ impl World {
                 if let Some(node) = self.nodes.get_mut(&at) {
                     node.lanes.revoke(task);
                 }
-                self.happens(at, Event::CallRunsOn(task));
+                self.happens(at, Event::CallIsRunning(task));
             }
             None => {}
         }
@@ -594,7 +594,7 @@ impl World {
         self.truth.expect(handle, at, Some(task));
         self.happens(
             at,
-            Event::ValueKept {
+            Event::RemotePutRequested {
                 task,
                 value,
                 handle,

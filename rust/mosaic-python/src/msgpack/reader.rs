@@ -1,7 +1,7 @@
 //! msgpack back to values.
 
 use bytes::Buf;
-use mosaic_core::payload::{Few, Segment as Part};
+use mosaic_core::payload::{Segment as Part, ThinVec};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
@@ -18,11 +18,11 @@ pub(crate) struct Reader<'py, 'b> {
     py: Python<'py>,
     bytes: &'b [u8],
     /// The elements of large arrays, in their order.
-    segments: <Few<Part> as IntoIterator>::IntoIter,
+    segments: <ThinVec<Part> as IntoIterator>::IntoIter,
 }
 
 impl<'py, 'b> Reader<'py, 'b> {
-    pub(crate) fn new(py: Python<'py>, bytes: &'b [u8], segments: Few<Part>) -> Self {
+    pub(crate) fn new(py: Python<'py>, bytes: &'b [u8], segments: ThinVec<Part>) -> Self {
         let segments = segments.into_iter();
         Self {
             py,

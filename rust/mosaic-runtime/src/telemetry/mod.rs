@@ -186,8 +186,8 @@ impl Recorder {
                 arrivals.note(call.task);
                 moved(call.task, &call.arguments);
             }
-            Message::Keep { task, value } => moved(*task, value),
-            Message::Settled { task, outcome } | Message::Fetched { task, outcome, .. } => {
+            Message::RemotePut { task, value } => moved(*task, value),
+            Message::Completed { task, outcome } | Message::Fetched { task, outcome, .. } => {
                 if let Outcome::Value(value) = &**outcome {
                     moved(*task, value);
                 }

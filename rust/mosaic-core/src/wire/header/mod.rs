@@ -73,8 +73,8 @@ const VARIANT: u8 = 0xC0;
 pub(super) fn payload_of(message: &Message) -> Option<&Payload> {
     match message {
         Message::Call(call) => Some(&call.arguments),
-        Message::Keep { value, .. } => Some(value),
-        Message::Settled { outcome, .. } | Message::Fetched { outcome, .. } => match &**outcome {
+        Message::RemotePut { value, .. } => Some(value),
+        Message::Completed { outcome, .. } | Message::Fetched { outcome, .. } => match &**outcome {
             Outcome::Value(payload) => Some(payload),
             Outcome::Stored { .. } => None,
             Outcome::Failed(failure) => Some(&failure.detail),

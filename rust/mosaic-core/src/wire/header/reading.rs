@@ -19,7 +19,7 @@ use crate::call::{Call, Construction, Dependency, Failure, Outcome, Slot, Source
 use crate::event::Role;
 use crate::id::{RuntimeId, TaskId, TesseraId};
 use crate::link::Recount;
-use crate::payload::{Few, Loss, Payload, Reference, Segment};
+use crate::payload::{Loss, Payload, Reference, Segment, ThinVec};
 use crate::wire::{Message, WireError};
 
 /// Payloads shorter than this are copied out of the read buffer: a result that is kept for hours must
@@ -35,20 +35,20 @@ pub(in crate::wire) enum Body<'a> {
     /// In the read buffer, to be copied from: short.
     Borrowed(&'a [u8]),
     /// On its own, to be sliced.
-    Owned(Bytes),
+    OwnedTask(Bytes),
 }
 
 impl Body<'_> {
     fn bytes(&self) -> &[u8] {
         match self {
             Self::Borrowed(bytes) => bytes,
-            Self::Owned(bytes) => bytes,
+            Self::OwnedTask(bytes) => bytes,
         }
     }
 
     fn take(&self, range: Range<usize>) -> Bytes {
         match self {
-            Self::Owned(bytes) if range.len() >= COPY_BELOW => bytes.slice(range),
+            Self::OwnedTask(bytes) if range.len() >= COPY_BELOW => bytes.slice(range),
             body => Bytes::copy_from_slice(&body.bytes()[range]),
         }
     }
@@ -73,10 +73,10 @@ impl Cursor<'_> {
         Ok(start..self.at)
     }
 
-    fn references(&mut self, count: u32) -> Result<Few<Reference>, WireError> {
+    fn references(&mut self, count: u32) -> Result<ThinVec<Reference>, WireError> {
         let range = self.advance(u64::from(count) * REFERENCE as u64)?;
         let mut bytes = &self.body.bytes()[range];
-        let mut references = Few::with_capacity(count as usize);
+        let mut references = ThinVec::with_capacity(count as usize);
         while bytes.has_remaining() {
             let object = join_object((bytes.get_u8(), bytes.get_u32_le(), bytes.get_u64_le()))?;
             references.push(Reference {
@@ -87,13 +87,13 @@ impl Cursor<'_> {
         Ok(references)
     }
 
-    fn dependencies(&mut self, length: u64) -> Result<Few<Dependency>, WireError> {
+    fn dependencies(&mut self, length: u64) -> Result<ThinVec<Dependency>, WireError> {
         if length == 0 {
-            return Ok(Few::new());
+            return Ok(ThinVec::new());
         }
         let range = self.advance(length)?;
         // Two passes: the values stand behind the whole block.
-        let mut dependencies = Few::new();
+        let mut dependencies = ThinVec::new();
         let mut lengths = Vec::new();
         let rows: Vec<DependencyRow<'_>> = read(&self.body.bytes()[range])?;
         for (slot, index, name, owner, sequence, part, source, number, length) in rows {
@@ -139,19 +139,24 @@ impl Cursor<'_> {
     }
 
     /// The references, and nothing where they cannot be read: then the rest is of no use either.
-    fn references_or_loss(&mut self, count: u32) -> Few<Reference> {
+    fn references_or_loss(&mut self, count: u32) -> ThinVec<Reference> {
         self.references(count).unwrap_or_else(|error| {
             self.loss.get_or_insert_with(|| loss(&error));
-            Few::new()
+            ThinVec::new()
         })
     }
 
-    fn payload(mut self, format: u8, references: u32, segments: Few<Segment>) -> Payload {
+    fn payload(mut self, format: u8, references: u32, segments: ThinVec<Segment>) -> Payload {
         let references = self.references_or_loss(references);
         self.rest(format, references, segments)
     }
 
-    fn rest(self, format: u8, references: Few<Reference>, segments: Few<Segment>) -> Payload {
+    fn rest(
+        self,
+        format: u8,
+        references: ThinVec<Reference>,
+        segments: ThinVec<Segment>,
+    ) -> Payload {
         if let Some(loss) = self.loss {
             return Payload::lost(format, references, loss);
         }
@@ -176,7 +181,7 @@ fn decode_outcome(
     variant: u8,
     header: &[u8],
     cursor: Cursor<'_>,
-    segments: Few<Segment>,
+    segments: ThinVec<Segment>,
 ) -> Result<(TaskId, bool, Outcome), WireError> {
     let task = |owner, sequence| TaskId {
         owner: RuntimeId(owner),
@@ -230,7 +235,7 @@ fn decode_outcome(
 fn decode_call(
     header: &[u8],
     mut cursor: Cursor<'_>,
-    segments: Few<Segment>,
+    segments: ThinVec<Segment>,
 ) -> Result<Message, WireError> {
     let row: CallHeader<'_> = read(header)?;
     let (
@@ -250,11 +255,11 @@ fn decode_call(
     ) = row;
     let references = cursor.references_or_loss(references);
     let dependencies = if cursor.loss.is_some() {
-        Few::new()
+        ThinVec::new()
     } else {
         cursor.dependencies(block).unwrap_or_else(|error| {
             cursor.loss = Some(loss(&error));
-            Few::new()
+            ThinVec::new()
         })
     };
     Ok(Message::Call(Box::new(Call {
@@ -302,7 +307,7 @@ pub(in crate::wire) fn decode(
     kind: u8,
     header: &[u8],
     body: Body<'_>,
-    segments: Few<Segment>,
+    segments: ThinVec<Segment>,
     loss: Option<Loss>,
 ) -> Result<Message, WireError> {
     let variant = kind & VARIANT;
@@ -316,12 +321,12 @@ pub(in crate::wire) fn decode(
                 sequence,
             };
             let value = cursor.payload(format, references, segments);
-            return Ok(Message::Keep { task, value });
+            return Ok(Message::RemotePut { task, value });
         }
         (SETTLED, _) => {
             let (task, _, outcome) = decode_outcome(variant, header, cursor, segments)?;
             let outcome = Arc::new(outcome);
-            return Ok(Message::Settled { task, outcome });
+            return Ok(Message::Completed { task, outcome });
         }
         (FETCHED, _) => {
             let (task, value, outcome) = decode_outcome(variant, header, cursor, segments)?;
@@ -346,8 +351,8 @@ pub(in crate::wire) fn decode(
     };
     Ok(match kind {
         CANCEL => Message::Cancel(task(read(header)?)),
-        PROBE => Message::Probe(task(read(header)?)),
-        ARRIVED => Message::Arrived(task(read(header)?)),
+        PROBE => Message::DeliveryProbe(task(read(header)?)),
+        ARRIVED => Message::Delivered(task(read(header)?)),
         FETCH => {
             let (owner, sequence, value) = read(header)?;
             Message::Fetch {
@@ -355,9 +360,9 @@ pub(in crate::wire) fn decode(
                 value,
             }
         }
-        HOLD => Message::Hold(join_object(read(header)?)?),
-        HOLD_ACKNOWLEDGED => Message::HoldAcknowledged(join_object(read(header)?)?),
-        RECEIVED => Message::Received(join_object(read(header)?)?),
+        HOLD => Message::RegisterHolder(join_object(read(header)?)?),
+        HOLD_ACKNOWLEDGED => Message::HolderRegistered(join_object(read(header)?)?),
+        RECEIVED => Message::RegisterHolderAndUnpin(join_object(read(header)?)?),
         UNPIN => Message::Unpin(join_object(read(header)?)?),
         RELEASE => {
             let rows: Vec<(u8, u32, u64)> = read(header)?;
@@ -398,19 +403,19 @@ pub(in crate::wire) fn decode(
         }
         DRAINED => Message::Drained(RuntimeId(read(header)?)),
         DEATH_SETTLED => Message::DeathSettled(RuntimeId(read(header)?)),
-        FENCE => Message::Fence(read(header)?),
-        FENCE_PASSED => Message::FencePassed(read(header)?),
+        FENCE => Message::Barrier(read(header)?),
+        FENCE_PASSED => Message::BarrierPassed(read(header)?),
         SHUTDOWN => Message::Shutdown {
             grace_ms: read(header)?,
         },
         DISCARD => Message::Discard(task(read(header)?)),
         NOTE => {
             let (level, text): (String, String) = read(header)?;
-            Message::Note { level, text }
+            Message::LogRecord { level, text }
         }
-        SQUEEZE => Message::Squeeze,
-        ROOM => Message::Room,
-        WAREHOUSE_WANTED => Message::WarehouseWanted,
+        SQUEEZE => Message::ReclaimMemory,
+        ROOM => Message::MemoryAvailable,
+        WAREHOUSE_WANTED => Message::WarehouseRequested,
         WAREHOUSE_FAILED => Message::WarehouseFailed(read(header)?),
         BARRIER_TASK => Message::BarrierTask,
         RECOUNT => {

@@ -57,21 +57,23 @@ pub(in crate::wire) fn encode(
             write(out, &row)?;
             CALL
         }
-        Message::Settled { task, outcome } => SETTLED | encode_outcome(*task, true, outcome, out)?,
+        Message::Completed { task, outcome } => {
+            SETTLED | encode_outcome(*task, true, outcome, out)?
+        }
         Message::Fetched {
             task,
             value,
             outcome,
         } => FETCHED | encode_outcome(*task, *value, outcome, out)?,
         Message::Cancel(id) => task(out, id).map(|()| CANCEL)?,
-        Message::Probe(id) => task(out, id).map(|()| PROBE)?,
-        Message::Arrived(id) => task(out, id).map(|()| ARRIVED)?,
+        Message::DeliveryProbe(id) => task(out, id).map(|()| PROBE)?,
+        Message::Delivered(id) => task(out, id).map(|()| ARRIVED)?,
         Message::Fetch { task, value } => {
             write(out, &(task.owner.0, task.sequence, value)).map(|()| FETCH)?
         }
-        Message::Hold(id) => object(out, id).map(|()| HOLD)?,
-        Message::HoldAcknowledged(id) => object(out, id).map(|()| HOLD_ACKNOWLEDGED)?,
-        Message::Received(id) => object(out, id).map(|()| RECEIVED)?,
+        Message::RegisterHolder(id) => object(out, id).map(|()| HOLD)?,
+        Message::HolderRegistered(id) => object(out, id).map(|()| HOLD_ACKNOWLEDGED)?,
+        Message::RegisterHolderAndUnpin(id) => object(out, id).map(|()| RECEIVED)?,
         Message::Unpin(id) => object(out, id).map(|()| UNPIN)?,
         Message::Release(objects) => {
             let rows: Vec<_> = objects.iter().copied().map(split_object).collect();
@@ -99,16 +101,16 @@ pub(in crate::wire) fn encode(
         }
         Message::Drained(runtime) => write(out, &runtime.0).map(|()| DRAINED)?,
         Message::DeathSettled(runtime) => write(out, &runtime.0).map(|()| DEATH_SETTLED)?,
-        Message::Fence(number) => write(out, number).map(|()| FENCE)?,
-        Message::FencePassed(number) => write(out, number).map(|()| FENCE_PASSED)?,
+        Message::Barrier(number) => write(out, number).map(|()| FENCE)?,
+        Message::BarrierPassed(number) => write(out, number).map(|()| FENCE_PASSED)?,
         Message::Shutdown { grace_ms } => write(out, grace_ms).map(|()| SHUTDOWN)?,
         Message::Discard(id) => task(out, id).map(|()| DISCARD)?,
-        Message::Note { level, text } => {
+        Message::LogRecord { level, text } => {
             write(out, &(level, cut(text, LONGEST_TEXT))).map(|()| NOTE)?
         }
-        Message::Squeeze => SQUEEZE,
-        Message::Room => ROOM,
-        Message::Keep { task, value } => {
+        Message::ReclaimMemory => SQUEEZE,
+        Message::MemoryAvailable => ROOM,
+        Message::RemotePut { task, value } => {
             let row: KeepHeader = (
                 task.owner.0,
                 task.sequence,
@@ -117,7 +119,7 @@ pub(in crate::wire) fn encode(
             );
             write(out, &row).map(|()| KEEP)?
         }
-        Message::WarehouseWanted => WAREHOUSE_WANTED,
+        Message::WarehouseRequested => WAREHOUSE_WANTED,
         Message::WarehouseFailed(reason) => {
             write(out, &cut(reason, LONGEST_TEXT)).map(|()| WAREHOUSE_FAILED)?
         }

@@ -1,4 +1,4 @@
-//! `ARRIVE-1`: who asks whether a call has reached its host is told once, and not before.
+//! `DELIVERY-1`: who asks whether a call has reached its host is told once, and not before.
 
 use mosaic_core::call::FailureKind;
 use mosaic_core::event::Event;
@@ -10,7 +10,7 @@ use crate::net::{HEAD, Net, ONE, kind, value};
 /// Ask, without delivering anything.
 fn ask(net: &mut Net, at: RuntimeId, task: TaskId) -> u64 {
     let handle = net.number();
-    net.feed(at, Event::ArrivalWanted { task, handle });
+    net.feed(at, Event::DeliveryRequested { task, handle });
     handle
 }
 
@@ -20,7 +20,7 @@ fn there(net: &Net, handle: u64) -> bool {
 }
 
 #[test]
-fn arrive_1_it_is_told_when_the_call_is_there_and_need_not_have_run() {
+fn delivery_1_it_is_told_when_the_call_is_there_and_need_not_have_run() {
     let mut net = Net::new(1);
     let tessera = net.construct(HEAD, ONE);
     net.slow(HEAD, ONE);
@@ -37,7 +37,7 @@ fn arrive_1_it_is_told_when_the_call_is_there_and_need_not_have_run() {
 }
 
 #[test]
-fn arrive_1_a_call_that_waits_for_the_window_is_not_there() {
+fn delivery_1_a_call_that_waits_for_the_window_is_not_there() {
     let mut net = Net::with(1, |config| config.window_calls = 1);
     let tessera = net.construct(HEAD, ONE);
     let (first, second) = (net.call(HEAD, tessera), net.call(HEAD, tessera));
@@ -50,7 +50,7 @@ fn arrive_1_a_call_that_waits_for_the_window_is_not_there() {
 }
 
 #[test]
-fn arrive_1_a_call_that_ends_on_its_way_says_how() {
+fn delivery_1_a_call_that_ends_on_its_way_says_how() {
     let mut net = Net::with(1, |config| config.window_calls = 1);
     let tessera = net.construct(HEAD, ONE);
     let (first, second) = (net.call(HEAD, tessera), net.call(HEAD, tessera));
@@ -67,7 +67,7 @@ fn arrive_1_a_call_that_ends_on_its_way_says_how() {
 }
 
 #[test]
-fn arrive_1_a_call_that_is_sent_again_arrives_where_it_runs() {
+fn delivery_1_a_call_that_is_sent_again_arrives_where_it_runs() {
     let mut net = Net::new(2);
     let (tessera, construction) = net.begin(HEAD, ONE, |submission| submission.restarts = 1);
     net.finish(construction, value(""));

@@ -1,12 +1,12 @@
-//! How calls leave their routes: each in its turn, when what it depends on is known, within the window.
+//! When calls leave their routes: in order, with their dependencies resolved, within the window.
 //!
-//! The tables are [`crate::route`]'s and [`crate::task`]'s, and so are their invariants.
+//! The tables and their invariants are in [`crate::caller::route`] and [`crate::caller::task`].
 
 use crate::call::{Call, Dependency, Failure, FailureKind, Outcome, Slot, Source};
+use crate::caller::route::Place;
 use crate::event::Action;
 use crate::id::{RuntimeId, TesseraId};
 use crate::machine::Machine;
-use crate::route::Place;
 use crate::wire::Message;
 
 /// How a dependency stands at the moment of sending.
@@ -64,7 +64,7 @@ impl<H: Clone> Machine<H> {
                     self.fail_task(task, failure, actions);
                     continue;
                 }
-                Place::Astray(_) => return self.ask_where(tessera, actions),
+                Place::Astray(_) => return self.request_location(tessera, actions),
                 Place::Asked => return,
             };
             if route.blocked_on.is_some() {
@@ -133,7 +133,7 @@ impl<H: Clone> Machine<H> {
                 Resolved::Source(source) => resolved.push(source),
                 Resolved::NotYet => {
                     if let Some(owned) = self.tasks.get_mut(&dependency.task) {
-                        owned.aside().unblocks.push(call.tessera);
+                        owned.cold_state().unblocks.push(call.tessera);
                     }
                     if let Some(route) = self.routes.get_mut(&call.tessera) {
                         route.blocked_on = Some(dependency.task);

@@ -1,16 +1,16 @@
-//! Where tesserae live, as their callers know it, and the calls on their way to them.
+//! Routes: where each tessera lives as far as this caller knows, and the calls that wait to be sent to it.
 //!
-//! Calls to one tessera leave in the order in which they were made (`ROUTE-1`). At most a window's worth is sent
-//! and not ended at a time; the rest waits here, in the caller (`ROUTE-2`).
+//! Calls to one tessera are sent in the order of their submission (`ROUTE-1`). At most one window of calls and bytes is
+//! in flight to a tessera; the rest waits here, at the caller (`ROUTE-2`).
 
 use std::collections::VecDeque;
 
 use crate::call::{Call, Failure, FailureKind, Outcome};
+use crate::callee::tessera::kept_for;
 use crate::event::{Action, Role};
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use crate::machine::Machine;
-use crate::refs::Registration;
-use crate::tessera::kept_for;
+use crate::references::table::Registration;
 use crate::wire::Message;
 
 /// Where a tessera lives.
@@ -204,7 +204,7 @@ impl<H: Clone> Machine<H> {
         }
         self.drop_lost(tessera, before);
         self.to_pump.push_back(tessera);
-        self.nobody_counts(ObjectId::Tessera(tessera), actions);
+        self.authority_lost(ObjectId::Tessera(tessera), actions);
     }
 
     /// A tessera of this runtime will not be built again.

@@ -1,27 +1,26 @@
-//! Tesserae that this runtime hosts, and whose turn it is.
+//! Tesserae that live in this runtime, and the order of their calls.
 //!
-//! Calls of one caller start in the order in which they were sent, each at most once (`TESS-1`). Of a tessera that
-//! is not concurrent, a coroutine call runs alone; plain calls are handed over many at a time, since the
-//! executor runs them one after another (`TESS-2`). A call that may be repeated runs alone too, so that its
-//! repetition comes before what was called after it.
-//!
-//! Each caller has a line of its own, and a call that waits for its arguments holds up nobody but its own
-//! caller (`TESS-3`). It could not be otherwise: what it waits for may have been called on the same tessera by
-//! somebody else, and have come later.
+//! - `TESS-1`: calls of one caller start in the order in which they were sent, each at most once.
+//! - `TESS-2`: a coroutine call of a tessera that is not concurrent runs alone. Plain calls are dispatched many at a time,
+//!   because the executor runs them one after another. A call that may be retried runs alone, so that its retry precedes
+//!   later calls.
+//! - `TESS-3`: each caller has its own queue, and a call that waits for arguments blocks only the queue of its caller.
+//!   Otherwise two callers could deadlock: the awaited argument may be the result of a call on the same tessera that
+//!   another caller sent later.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::call::{Call, CallKind, Failure, FailureKind, Outcome};
+use crate::callee::call::Progress;
 use crate::event::Action;
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
-use crate::inbound::Progress;
 use crate::machine::Machine;
 use crate::payload::{Payload, Reference};
 use crate::wire::Message;
 
 /// Plain calls of one tessera that may be handed over and not ended at a time.
-const HANDED_OVER: usize = 4096;
+const MAX_DISPATCHED: usize = 4096;
 
 #[derive(Debug)]
 pub(crate) enum State {
@@ -33,27 +32,27 @@ pub(crate) enum State {
 
 /// The calls of one caller that have not started.
 #[derive(Debug, Default)]
-struct Line {
+struct CallerQueue {
     calls: VecDeque<TaskId>,
-    /// Whether it is among the turns.
+    /// Whether it is among the runnable.
     listed: bool,
 }
 
 /// A tessera that lives here.
 #[derive(Debug)]
-pub(crate) struct Hosted {
+pub(crate) struct HostedTessera {
     pub(crate) state: State,
     pub(crate) class: Arc<str>,
     concurrent: bool,
     restartable: bool,
     /// The call that builds it.
     construction: TaskId,
-    lines: BTreeMap<RuntimeId, Line>,
+    queues: BTreeMap<RuntimeId, CallerQueue>,
     /// The callers whose first call may have all its arguments.
-    turns: VecDeque<RuntimeId>,
-    /// Calls that skip the lines and cannot start yet.
+    runnable: VecDeque<RuntimeId>,
+    /// Calls that skip the queues and cannot start yet.
     skipping: Vec<TaskId>,
-    /// Calls handed over and not ended, but for those that skipped the lines.
+    /// Calls handed over and not ended, but for those that skipped the queues.
     running: usize,
     /// Those.
     skipped: usize,
@@ -61,7 +60,7 @@ pub(crate) struct Hosted {
     alone: bool,
 }
 
-impl Hosted {
+impl HostedTessera {
     pub(crate) fn new(construction: &Call) -> Self {
         Self {
             state: State::Building,
@@ -69,8 +68,8 @@ impl Hosted {
             concurrent: construction.construction.concurrent,
             restartable: construction.construction.restartable,
             construction: construction.task,
-            lines: BTreeMap::new(),
-            turns: VecDeque::new(),
+            queues: BTreeMap::new(),
+            runnable: VecDeque::new(),
             skipping: Vec::new(),
             running: 0,
             skipped: 0,
@@ -79,10 +78,10 @@ impl Hosted {
     }
 
     /// Whether a call that has all its arguments starts here and now, nobody being before it; then it has.
-    pub(crate) fn takes_at_once(&mut self, call: &Call) -> bool {
+    pub(crate) fn starts_at_once(&mut self, call: &Call) -> bool {
         let alone = call.coroutine || call.retries > 0;
         if !matches!(self.state, State::Listening)
-            || !self.lines.is_empty()
+            || !self.queues.is_empty()
             || call.kind == CallKind::Stop
             || call.kind.skips_queue()
             || (!self.concurrent && self.is_full(alone))
@@ -96,7 +95,7 @@ impl Hosted {
 
     /// Whether a call of a tessera that is not concurrent has to wait; one that has to be alone for all others.
     fn is_full(&self, alone: bool) -> bool {
-        self.running >= HANDED_OVER || self.running > 0 && (self.alone || alone)
+        self.running >= MAX_DISPATCHED || self.running > 0 && (self.alone || alone)
     }
 
     /// The one for the functions of a key, which nobody builds: it is here with its first call and goes with the last.
@@ -107,8 +106,8 @@ impl Hosted {
             concurrent: false,
             restartable: false,
             construction: first,
-            lines: BTreeMap::new(),
-            turns: VecDeque::new(),
+            queues: BTreeMap::new(),
+            runnable: VecDeque::new(),
             skipping: Vec::new(),
             running: 0,
             skipped: 0,
@@ -156,7 +155,7 @@ impl<H: Clone> Machine<H> {
     }
 
     /// A call takes its place.
-    pub(crate) fn line_up(&mut self, task: TaskId, tessera: TesseraId) {
+    pub(crate) fn enqueue(&mut self, task: TaskId, tessera: TesseraId) {
         let Some(caller) = self.inbound.get(&task).map(|inbound| inbound.caller) else {
             return;
         };
@@ -170,7 +169,7 @@ impl<H: Clone> Machine<H> {
             hosted.skipping.push(task);
         } else if kind != CallKind::Construct {
             hosted
-                .lines
+                .queues
                 .entry(caller)
                 .or_default()
                 .calls
@@ -218,13 +217,13 @@ impl<H: Clone> Machine<H> {
 
     /// Whether its caller has asked before it that the tessera stop.
     fn comes_after_a_stop(&self, task: TaskId, caller: RuntimeId, tessera: TesseraId) -> bool {
-        let line = self
+        let queue = self
             .hosted
             .get(&tessera)
-            .and_then(|hosted| hosted.lines.get(&caller));
-        let mut before = line
+            .and_then(|hosted| hosted.queues.get(&caller));
+        let mut before = queue
             .into_iter()
-            .flat_map(|line| &line.calls)
+            .flat_map(|queue| &queue.calls)
             .take_while(|waiting| **waiting != task);
         before.any(|waiting| {
             self.waiting(*waiting)
@@ -237,29 +236,29 @@ impl<H: Clone> Machine<H> {
         let Some(hosted) = self.hosted.get_mut(&tessera) else {
             return;
         };
-        let Some(line) = hosted.lines.get_mut(&caller) else {
+        let Some(queue) = hosted.queues.get_mut(&caller) else {
             return;
         };
-        while let Some(inbound) = line.calls.front().map(|first| self.inbound.get(first)) {
+        while let Some(inbound) = queue.calls.front().map(|first| self.inbound.get(first)) {
             match inbound {
                 Some(inbound) if matches!(inbound.progress, Progress::Waiting(_)) => {
-                    if inbound.missing == 0 && !line.listed {
-                        line.listed = true;
-                        hosted.turns.push_back(caller);
+                    if inbound.missing == 0 && !queue.listed {
+                        queue.listed = true;
+                        hosted.runnable.push_back(caller);
                     }
                     return;
                 }
                 // It ended where it stood, or went past those before it.
-                _ => drop(line.calls.pop_front()),
+                _ => drop(queue.calls.pop_front()),
             }
         }
-        if !line.listed {
-            hosted.lines.remove(&caller);
+        if !queue.listed {
+            hosted.queues.remove(&caller);
         }
     }
 
     /// A call that waited has ended without a start: the one behind it may go.
-    pub(crate) fn left_the_line(&mut self, task: TaskId, caller: RuntimeId, tessera: TesseraId) {
+    pub(crate) fn leave_queue(&mut self, task: TaskId, caller: RuntimeId, tessera: TesseraId) {
         if let Some(hosted) = self.hosted.get_mut(&tessera) {
             hosted.skipping.retain(|waiting| *waiting != task);
         }
@@ -299,15 +298,15 @@ impl<H: Clone> Machine<H> {
                     break;
                 }
             }
-            let Some(caller) = hosted.turns.pop_front() else {
+            let Some(caller) = hosted.runnable.pop_front() else {
                 break;
             };
-            let Some(line) = hosted.lines.get_mut(&caller) else {
+            let Some(queue) = hosted.queues.get_mut(&caller) else {
                 continue;
             };
-            line.listed = false;
-            let Some(&task) = line.calls.front() else {
-                hosted.lines.remove(&caller);
+            queue.listed = false;
+            let Some(&task) = queue.calls.front() else {
+                hosted.queues.remove(&caller);
                 continue;
             };
             let Some(call) = self.waiting(task).filter(|_| self.is_ready(task)) else {
@@ -324,15 +323,15 @@ impl<H: Clone> Machine<H> {
             } else {
                 hosted.is_full(alone) && !hosted.concurrent
             };
-            let Some(line) = hosted.lines.get_mut(&caller) else {
+            let Some(queue) = hosted.queues.get_mut(&caller) else {
                 continue;
             };
             if must_wait {
-                line.listed = true;
-                hosted.turns.push_front(caller);
+                queue.listed = true;
+                hosted.runnable.push_front(caller);
                 return;
             }
-            line.calls.pop_front();
+            queue.calls.pop_front();
             if stop {
                 self.stop_tessera(tessera, actions);
                 self.end_call(task, Outcome::Value(Payload::default()).into(), actions);
@@ -355,13 +354,13 @@ impl<H: Clone> Machine<H> {
         let Some(hosted) = self.hosted.get_mut(&tessera) else {
             return;
         };
-        hosted.turns.clear();
-        let lines = std::mem::take(&mut hosted.lines)
+        hosted.runnable.clear();
+        let queues = std::mem::take(&mut hosted.queues)
             .into_values()
-            .flat_map(|line| line.calls);
+            .flat_map(|queue| queue.calls);
         let waiting: Vec<_> = std::mem::take(&mut hosted.skipping)
             .into_iter()
-            .chain(lines)
+            .chain(queues)
             .collect();
         for task in waiting {
             if self.waiting(task).is_some() {
@@ -399,9 +398,9 @@ impl<H: Clone> Machine<H> {
         };
         let mut waiting = hosted.skipping.clone();
         if hosted.concurrent {
-            waiting.extend(hosted.lines.values().flat_map(|line| &line.calls));
+            waiting.extend(hosted.queues.values().flat_map(|queue| &queue.calls));
         }
-        let callers: Vec<_> = hosted.lines.keys().copied().collect();
+        let callers: Vec<_> = hosted.queues.keys().copied().collect();
         if matches!(hosted.state, State::Listening) {
             for task in waiting {
                 self.advance(task, tessera, actions);
@@ -439,7 +438,7 @@ impl<H: Clone> Machine<H> {
             return;
         };
         if hosted.is_busy()
-            || !hosted.lines.is_empty()
+            || !hosted.queues.is_empty()
             || !hosted.skipping.is_empty()
             || matches!(hosted.state, State::Building)
             || self.references.has_holders(object)
@@ -492,18 +491,18 @@ impl<H: Clone> Machine<H> {
                 "TESS-2: {tessera:?} runs {} calls, one of which has to be alone",
                 hosted.running
             );
-            for (caller, line) in &hosted.lines {
-                let ready = line
+            for (caller, queue) in &hosted.queues {
+                let ready = queue
                     .calls
                     .front()
                     .is_some_and(|task| self.is_ready(*task) && self.waiting(*task).is_some());
                 assert!(
-                    line.listed || !ready,
+                    queue.listed || !ready,
                     "TESS-3: {tessera:?} forgot whose turn it is: {caller:?}"
                 );
                 assert_eq!(
-                    line.listed,
-                    hosted.turns.contains(caller),
+                    queue.listed,
+                    hosted.runnable.contains(caller),
                     "TESS-3: {caller:?} is not where it is said to be"
                 );
             }
@@ -525,11 +524,11 @@ impl<H: Clone> Machine<H> {
                         call.kind == CallKind::Construct
                             || hosted.skipping.contains(task)
                             || hosted
-                                .lines
+                                .queues
                                 .get(&inbound.caller)
-                                .is_some_and(|line| line.calls.contains(task))
+                                .is_some_and(|queue| queue.calls.contains(task))
                     });
-            assert!(queued, "TESS-1: {task:?} waits in no line");
+            assert!(queued, "TESS-1: {task:?} waits in no queue");
         }
     }
 }

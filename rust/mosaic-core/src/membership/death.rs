@@ -1,12 +1,12 @@
-//! Joins and deaths: who is told, and everything that is settled at once when a runtime dies.
+//! Joins and deaths of runtimes: which members are informed, and what follows at once from a death.
 
 use std::sync::Arc;
 
+use crate::barrier::Requester;
+use crate::caller::route::{Place, disconnected};
 use crate::event::{Action, Member, Role};
-use crate::fence::Asker;
 use crate::id::{ObjectId, RuntimeId, TaskId};
 use crate::machine::Machine;
-use crate::route::{Place, disconnected};
 use crate::wire::Message;
 
 impl<H: Clone> Machine<H> {
@@ -86,7 +86,7 @@ impl<H: Clone> Machine<H> {
         self.releases.remove(&dead);
         self.recounts.remove(&dead);
         self.unplaced.retain(|(_, asker, _)| *asker != dead);
-        self.keeping.died(dead);
+        self.remote_puts.died(dead);
         if self.is_head() {
             let others: Vec<_> = self.members.living.keys().copied().collect();
             self.members.settling.insert(
@@ -137,10 +137,10 @@ impl<H: Clone> Machine<H> {
         self.caller_died(dead, cause, actions);
         for object in self.references.died(dead) {
             self.object_unused(object, actions);
-            self.buffer_returned(object, actions);
+            self.buffer_released(object, actions);
         }
-        self.fences.answered(dead, None);
-        self.check_fences(actions);
+        self.barriers.answered(dead, None);
+        self.check_barriers(actions);
         self.members.draining.push(dead);
         self.check_draining(actions);
         for settling in self.members.settling.values_mut() {
@@ -204,7 +204,7 @@ impl<H: Clone> Machine<H> {
             match object {
                 ObjectId::Tessera(tessera) => self.free_if_unused(tessera, actions),
                 ObjectId::Task(task) => self.forget_task_if_unused(task, actions),
-                ObjectId::Buffer(_) => self.buffer_returned(object, actions),
+                ObjectId::Buffer(_) => self.buffer_released(object, actions),
             }
         }
     }
@@ -222,12 +222,12 @@ impl<H: Clone> Machine<H> {
         for task in unended {
             self.end_task(task, Arc::clone(&outcome), actions);
         }
-        self.wanters_end(&outcome, actions);
-        self.keepers_end(&outcome, actions);
+        self.subscribers_end(&outcome, actions);
+        self.remote_puts_end(&outcome, actions);
         self.settle_warehouse(Err(cause), actions);
-        for fence in std::mem::take(&mut self.fences.raised) {
-            if let Asker::Program { handle, .. } = fence.asker {
-                actions.push(Action::Settle {
+        for barrier in std::mem::take(&mut self.barriers.raised) {
+            if let Requester::Program { handle, .. } = barrier.asker {
+                actions.push(Action::Complete {
                     handle,
                     outcome: Arc::clone(&outcome),
                 });

@@ -13,7 +13,7 @@ fn keep(net: &mut Net, maker: RuntimeId) -> (TaskId, u64) {
     let value = payload("kept");
     net.feed(
         maker,
-        Event::ValueKept {
+        Event::RemotePutRequested {
             task,
             value,
             handle,
@@ -23,7 +23,7 @@ fn keep(net: &mut Net, maker: RuntimeId) -> (TaskId, u64) {
 }
 
 #[test]
-fn keep_1_a_value_outlives_its_maker_as_long_as_somebody_holds_it() {
+fn put_1_a_value_outlives_its_maker_as_long_as_somebody_holds_it() {
     let mut net = Net::new(2);
     let (task, handle) = keep(&mut net, ONE);
     net.deliver();
@@ -43,7 +43,7 @@ fn keep_1_a_value_outlives_its_maker_as_long_as_somebody_holds_it() {
 }
 
 #[test]
-fn keep_1_a_value_goes_with_its_last_holder() {
+fn put_1_a_value_goes_with_its_last_holder() {
     let mut net = Net::new(1);
     let (task, _) = keep(&mut net, ONE);
     net.deliver();
@@ -58,7 +58,7 @@ fn keep_1_a_value_goes_with_its_last_holder() {
 }
 
 #[test]
-fn keep_1_what_a_value_refers_to_lives_with_it() {
+fn put_1_what_a_value_refers_to_lives_with_it() {
     let mut net = Net::new(2);
     let tessera = net.construct(ONE, TWO);
     let handle = net.number();
@@ -67,7 +67,7 @@ fn keep_1_what_a_value_refers_to_lives_with_it() {
     value.references = [tessera_at(tessera, TWO)].into();
     net.feed(
         ONE,
-        Event::ValueKept {
+        Event::RemotePutRequested {
             task,
             value,
             handle,
@@ -81,7 +81,7 @@ fn keep_1_what_a_value_refers_to_lives_with_it() {
 }
 
 #[test]
-fn keep_2_what_is_asked_for_early_waits_for_the_value() {
+fn put_2_what_is_asked_for_early_waits_for_the_value() {
     let mut net = Net::new(2);
     net.slow(ONE, HEAD);
     let (task, _) = keep(&mut net, ONE);
@@ -93,7 +93,7 @@ fn keep_2_what_is_asked_for_early_waits_for_the_value() {
 }
 
 #[test]
-fn keep_2_what_is_asked_for_early_ends_with_its_maker() {
+fn put_2_what_is_asked_for_early_ends_with_its_maker() {
     let mut net = Net::new(2);
     net.slow(ONE, HEAD);
     let (task, _) = keep(&mut net, ONE);
@@ -109,7 +109,7 @@ fn keep_2_what_is_asked_for_early_ends_with_its_maker() {
 }
 
 #[test]
-fn keep_2_what_was_let_go_of_is_not_waited_for() {
+fn put_2_what_was_let_go_of_is_not_waited_for() {
     let mut net = Net::new(2);
     let (task, _) = keep(&mut net, ONE);
     net.deliver();
@@ -124,7 +124,7 @@ fn keep_2_what_was_let_go_of_is_not_waited_for() {
 }
 
 #[test]
-fn keep_2_a_value_that_was_dropped_early_is_dropped_when_it_comes() {
+fn put_2_a_value_that_was_dropped_early_is_dropped_when_it_comes() {
     let mut net = Net::new(2);
     net.slow(ONE, HEAD);
     let (task, _) = keep(&mut net, ONE);

@@ -1,31 +1,30 @@
-//! Tasks that this runtime owns: from the submission to the last handle.
+//! Tasks that this runtime owns: from the submission to the release of the last handle.
 //!
-//! A task is *held* in its tessera's route, then *sent*, then *ended*; it ends exactly once (`TASK-1`). It is
-//! remembered as long as somebody may ask for it; then its runner is told that the result may go. How it leaves
-//! its route is the business of [`crate::sending`].
+//! A task waits in the route of its tessera, is sent, and ends exactly once (`TASK-1`). Its record stays while a handle
+//! may ask for the outcome; afterwards the host is told to drop the result. [`crate::caller::send`] sends the calls.
 
 use std::sync::Arc;
 
-use crate::arrival::by_its_end;
 use crate::call::{Call, CallKind, Failure, FailureKind, Outcome};
+use crate::caller::delivery::delivery_outcome;
+use crate::caller::route::{Place, Route};
 use crate::event::{Action, Submission};
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use crate::machine::Machine;
-use crate::outcome::Wanter;
-use crate::payload::{Few, Reference};
-use crate::route::{Place, Route};
+use crate::payload::{Reference, ThinVec};
+use crate::results::Subscriber;
 use crate::wire::Message;
 
-/// A task that this runtime owns. A million may wait: what few of them have stands aside.
+/// A task that this runtime owns. A million may wait: what few of them have is in [`ColdState`].
 #[derive(Debug)]
-pub(crate) struct Owned<H> {
+pub(crate) struct OwnedTask<H> {
     /// Settled when it ends.
     pub(crate) handle: Option<H>,
     pub(crate) tessera: TesseraId,
     /// The call: until it is sent, and after that as long as it may have to be sent again.
     pub(crate) call: Option<Box<Call>>,
     pub(crate) outcome: Option<Arc<Outcome>>,
-    aside: Option<Box<Aside<H>>>,
+    cold_state: Option<Box<ColdState<H>>>,
     /// Length of its arguments in bytes.
     pub(crate) size: usize,
     /// The runtime that it was sent to.
@@ -39,31 +38,31 @@ pub(crate) struct Owned<H> {
 
 /// What only some tasks have.
 #[derive(Debug)]
-pub(crate) struct Aside<H> {
-    pub(crate) wanters: Vec<(bool, Wanter<H>)>,
+pub(crate) struct ColdState<H> {
+    pub(crate) subscribers: Vec<(bool, Subscriber<H>)>,
     /// Tasks kept for it until it ends.
     dependencies: Vec<TaskId>,
     /// References inside values that were brought here for its handles.
-    pub(crate) references: Few<Reference>,
+    pub(crate) references: ThinVec<Reference>,
     /// Routes whose next call waits for this one to be sent.
     pub(crate) unblocks: Vec<TesseraId>,
     /// Handles that are settled when the call has reached its host.
     pub(crate) arrivals: Vec<H>,
 }
 
-impl<H> Default for Aside<H> {
+impl<H> Default for ColdState<H> {
     fn default() -> Self {
         Self {
-            wanters: Vec::new(),
+            subscribers: Vec::new(),
             dependencies: Vec::new(),
-            references: Few::new(),
+            references: ThinVec::new(),
             unblocks: Vec::new(),
             arrivals: Vec::new(),
         }
     }
 }
 
-impl<H> Owned<H> {
+impl<H> OwnedTask<H> {
     /// A task that has neither been sent nor ended.
     pub(crate) fn new(handle: Option<H>, tessera: TesseraId) -> Self {
         Self {
@@ -71,7 +70,7 @@ impl<H> Owned<H> {
             tessera,
             call: None,
             outcome: None,
-            aside: None,
+            cold_state: None,
             size: 0,
             host: None,
             handles: 1,
@@ -80,40 +79,40 @@ impl<H> Owned<H> {
         }
     }
 
-    /// What stands aside, to be changed.
-    pub(crate) fn aside(&mut self) -> &mut Aside<H> {
-        self.aside.get_or_insert_default()
+    /// The fields that few have, made if there are none yet.
+    pub(crate) fn cold_state(&mut self) -> &mut ColdState<H> {
+        self.cold_state.get_or_insert_default()
     }
 
-    /// What stands aside, if anything ever did.
-    pub(crate) fn aside_mut(&mut self) -> Option<&mut Aside<H>> {
-        self.aside.as_deref_mut()
+    /// The fields that few have, if this one ever had any.
+    pub(crate) fn cold_state_mut(&mut self) -> Option<&mut ColdState<H>> {
+        self.cold_state.as_deref_mut()
     }
 
     /// References that are kept here from now on for its handles.
-    pub(crate) fn keep(&mut self, references: Few<Reference>) {
+    pub(crate) fn keep(&mut self, references: ThinVec<Reference>) {
         if !references.is_empty() {
-            self.aside().references.extend(references);
+            self.cold_state().references.extend(references);
         }
     }
 
     pub(crate) fn take_unblocks(&mut self) -> Vec<TesseraId> {
-        self.aside_mut()
-            .map(|aside| std::mem::take(&mut aside.unblocks))
+        self.cold_state_mut()
+            .map(|cold_state| std::mem::take(&mut cold_state.unblocks))
             .unwrap_or_default()
     }
 
     /// The references that were kept for its handles.
-    pub(crate) fn take_references(&mut self) -> Few<Reference> {
-        self.aside_mut()
-            .map(|aside| std::mem::take(&mut aside.references))
+    pub(crate) fn take_references(&mut self) -> ThinVec<Reference> {
+        self.cold_state_mut()
+            .map(|cold_state| std::mem::take(&mut cold_state.references))
             .unwrap_or_default()
     }
 
     fn is_wanted(&self) -> bool {
-        self.aside
+        self.cold_state
             .as_ref()
-            .is_some_and(|aside| !aside.wanters.is_empty())
+            .is_some_and(|cold_state| !cold_state.subscribers.is_empty())
     }
 }
 
@@ -153,13 +152,13 @@ impl<H: Clone> Machine<H> {
                 .or_insert_with(|| Route::known(tessera, host))
         };
         route.queue.push_back(task);
-        let mut owned = Owned::new(Some(handle), tessera);
+        let mut owned = OwnedTask::new(Some(handle), tessera);
         owned.resends = resends;
         owned.size = call.arguments.size();
         owned.builds = builds;
         if !call.dependencies.is_empty() {
             let tasks = call.dependencies.iter().map(|dependency| dependency.task);
-            owned.aside().dependencies.extend(tasks);
+            owned.cold_state().dependencies.extend(tasks);
         }
         owned.call = Some(call);
         self.tasks.insert(task, Box::new(owned));
@@ -170,16 +169,16 @@ impl<H: Clone> Machine<H> {
         }
     }
 
-    pub(crate) fn task_settled(
+    pub(crate) fn task_completed(
         &mut self,
         from: RuntimeId,
         task: TaskId,
         outcome: Arc<Outcome>,
         actions: &mut Vec<Action<H>>,
     ) {
-        let references = Few::from(outcome.references());
+        let references = ThinVec::from(outcome.references());
         self.receive_references(from, &references, actions);
-        let (outcome, references) = self.without_loss(from, outcome, references);
+        let (outcome, references) = self.refuse_lost_parts(from, outcome, references);
         match self.tasks.get_mut(&task) {
             Some(owned) if owned.outcome.is_none() => {
                 owned.keep(references);
@@ -266,7 +265,7 @@ impl<H: Clone> Machine<H> {
         }
         if let Some(handle) = owned.handle.take() {
             let outcome = Arc::clone(&outcome);
-            actions.push(Action::Settle { handle, outcome });
+            actions.push(Action::Complete { handle, outcome });
         }
         let (tessera, size, sent, builds) = (
             owned.tessera,
@@ -274,14 +273,14 @@ impl<H: Clone> Machine<H> {
             owned.host.is_some(),
             owned.builds,
         );
-        let is_done_with = owned.call.is_none() && owned.aside.is_none();
-        let asked = owned.aside_mut().map(|aside| {
+        let is_done_with = owned.call.is_none() && owned.cold_state.is_none();
+        let asked = owned.cold_state_mut().map(|cold_state| {
             (
-                std::mem::take(&mut aside.wanters),
-                std::mem::take(&mut aside.arrivals),
+                std::mem::take(&mut cold_state.subscribers),
+                std::mem::take(&mut cold_state.arrivals),
             )
         });
-        let (wanters, arrivals) = asked.unwrap_or_default();
+        let (subscribers, arrivals) = asked.unwrap_or_default();
         let unblocks = owned.take_unblocks();
         owned.outcome = Some(Arc::clone(&outcome));
         if let Some(route) = self.routes.get_mut(&tessera) {
@@ -294,11 +293,11 @@ impl<H: Clone> Machine<H> {
             self.to_pump.push_back(tessera);
         }
         for handle in arrivals {
-            let outcome = by_its_end(&outcome, sent);
-            actions.push(Action::Settle { handle, outcome });
+            let outcome = delivery_outcome(&outcome, sent);
+            actions.push(Action::Complete { handle, outcome });
         }
-        for (value, wanter) in wanters {
-            self.deliver_own(task, value, wanter, &outcome, actions);
+        for (value, subscriber) in subscribers {
+            self.deliver_own(task, value, subscriber, &outcome, actions);
         }
         if !is_done_with && (!sent || !self.may_build_again(task)) {
             self.drop_call(task, actions);
@@ -309,9 +308,9 @@ impl<H: Clone> Machine<H> {
         {
             self.never_built(tessera, failure, actions);
         }
-        if !self.fences.raised.is_empty() {
-            self.fences.ended(task);
-            self.check_fences(actions);
+        if !self.barriers.raised.is_empty() {
+            self.barriers.ended(task);
+            self.check_barriers(actions);
         }
         self.unblock(unblocks);
         self.forget_task_if_unused(task, actions);
@@ -354,8 +353,8 @@ impl<H: Clone> Machine<H> {
         };
         let call = owned.call.take();
         let dependencies = owned
-            .aside_mut()
-            .map(|aside| std::mem::take(&mut aside.dependencies));
+            .cold_state_mut()
+            .map(|cold_state| std::mem::take(&mut cold_state.dependencies));
         if let Some(call) = call {
             self.drop_references(call.arguments.references);
         }
@@ -379,7 +378,7 @@ impl<H: Clone> Machine<H> {
         {
             return;
         }
-        if owned.call.is_some() || owned.aside.is_some() {
+        if owned.call.is_some() || owned.cold_state.is_some() {
             self.drop_call(task, actions);
         }
         let Some(mut owned) = self.tasks.remove(&task) else {

@@ -1,24 +1,23 @@
-//! Ends of tasks: kept where they came about, wanted elsewhere, fetched once.
+//! Outcomes of tasks: stored where the task ran, subscribed to, fetched once.
 //!
-//! Whoever wants the end of a task is one of three: a program's handle, an argument of a call that waits here,
-//! or a peer. Each is told exactly once (`OUT-1`). However many want the same thing of the same task, it is
-//! fetched once.
+//! A subscriber to an outcome is a handle of a program, an argument of a call that waits here, or a peer. Each is
+//! notified exactly once (`OUT-1`). Any number of subscribers to one outcome cause one fetch.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::call::{Failure, FailureKind, Outcome, Slot};
+use crate::callee::call::{InboundCall, Progress, cancelled};
 use crate::event::{Action, Want};
 use crate::id::{ObjectId, RuntimeId, TaskId};
-use crate::inbound::{Inbound, Progress, cancelled};
 use crate::machine::Machine;
-use crate::payload::{Few, Loss, Reference};
+use crate::payload::{Loss, Reference, ThinVec};
 use crate::wire::Message;
 
 /// Somebody who wants the end of a task.
 #[derive(Debug)]
-pub(crate) enum Wanter<H> {
+pub(crate) enum Subscriber<H> {
     Handle(H),
     Argument(Argument),
     Peer {
@@ -29,7 +28,7 @@ pub(crate) enum Wanter<H> {
     Expectation,
 }
 
-impl<H> Wanter<H> {
+impl<H> Subscriber<H> {
     /// What it gets when the runtime that had the task's end has died. Of a value that was put, the object is
     /// what is missed, by the name that programs know it by.
     fn loss(&self, task: TaskId, kind: FailureKind, cause: &str) -> Arc<Outcome> {
@@ -61,12 +60,12 @@ pub(crate) struct Argument {
 #[derive(Debug)]
 pub(crate) struct Fetch<H> {
     from: RuntimeId,
-    wanters: Vec<Wanter<H>>,
+    subscribers: Vec<Subscriber<H>>,
 }
 
 impl<H: Clone> Machine<H> {
     /// A program asks.
-    pub(crate) fn outcome_wanted(
+    pub(crate) fn outcome_requested(
         &mut self,
         task: TaskId,
         want: Want,
@@ -82,7 +81,7 @@ impl<H: Clone> Machine<H> {
             task,
             from,
             want == Want::Value,
-            Wanter::Handle(handle),
+            Subscriber::Handle(handle),
             actions,
         );
     }
@@ -93,26 +92,26 @@ impl<H: Clone> Machine<H> {
         task: TaskId,
         from: RuntimeId,
         value: bool,
-        wanter: Wanter<H>,
+        subscriber: Subscriber<H>,
         actions: &mut Vec<Action<H>>,
     ) {
         let me = self.config.me;
         if from == me {
-            return self.want_here(task, value, wanter, actions);
+            return self.want_here(task, value, subscriber, actions);
         }
         if let Some(cause) = self.members.cause(from) {
-            let lost = wanter.loss(task, FailureKind::Disconnected, cause);
-            return self.deliver(task, value, wanter, &lost, actions);
+            let lost = subscriber.loss(task, FailureKind::Disconnected, cause);
+            return self.deliver(task, value, subscriber, &lost, actions);
         }
         if let Some(fetch) = self.fetches.get_mut(&(task, value)) {
-            fetch.wanters.push(wanter);
+            fetch.subscribers.push(subscriber);
             return;
         }
         self.fetches.insert(
             (task, value),
             Fetch {
                 from,
-                wanters: vec![wanter],
+                subscribers: vec![subscriber],
             },
         );
         self.send(from, Message::Fetch { task, value }, actions);
@@ -122,46 +121,46 @@ impl<H: Clone> Machine<H> {
         &mut self,
         task: TaskId,
         value: bool,
-        wanter: Wanter<H>,
+        subscriber: Subscriber<H>,
         actions: &mut Vec<Action<H>>,
     ) {
         if let Some(inbound) = self.inbound.get_mut(&task) {
             let outcome = match &inbound.progress {
                 _ if inbound.cancelled => cancelled(),
                 Progress::Ended(outcome) => Arc::clone(outcome),
-                _ => return inbound.aside().wanters.push((value, wanter)),
+                _ => return inbound.cold_state().subscribers.push((value, subscriber)),
             };
-            return self.deliver(task, value, wanter, &outcome, actions);
+            return self.deliver(task, value, subscriber, &outcome, actions);
         }
         if task.owner == self.config.me {
             let Some(owned) = self.tasks.get_mut(&task) else {
-                if let Some(maker) = self.living_maker(task) {
-                    return self.expect(task, maker, value, wanter, actions);
+                if let Some(maker) = self.maker_if_alive(task) {
+                    return self.expect(task, maker, value, subscriber, actions);
                 }
                 let failure = Failure::new(
                     FailureKind::ObjectLost,
                     format!("{task:?} is not known any more"),
                 );
                 let lost = Outcome::Failed(failure).into();
-                return self.deliver(task, value, wanter, &lost, actions);
+                return self.deliver(task, value, subscriber, &lost, actions);
             };
             match owned.outcome.clone() {
-                Some(outcome) => self.deliver_own(task, value, wanter, &outcome, actions),
-                None => owned.aside().wanters.push((value, wanter)),
+                Some(outcome) => self.deliver_own(task, value, subscriber, &outcome, actions),
+                None => owned.cold_state().subscribers.push((value, subscriber)),
             }
             return;
         }
         if task.maker() == Some(self.config.me) {
             // The head asks whether a value that it was given to keep is still on its way: it came before this.
-            return self.deliver(task, value, wanter, &let_go_of(task), actions);
+            return self.deliver(task, value, subscriber, &let_go_of(task), actions);
         }
         if let Some(cause) = self.members.cause(task.owner) {
-            let lost = wanter.loss(task, FailureKind::Disconnected, cause);
-            return self.deliver(task, value, wanter, &lost, actions);
+            let lost = subscriber.loss(task, FailureKind::Disconnected, cause);
+            return self.deliver(task, value, subscriber, &lost, actions);
         }
         // The call is still on its way here; or its result was let go of before this was asked. The owner's
         // answer comes behind the call.
-        self.expect(task, task.owner, value, wanter, actions);
+        self.expect(task, task.owner, value, subscriber, actions);
     }
 
     /// What is wanted is on its way here, or gone: the runtime that it comes from answers behind it.
@@ -170,13 +169,13 @@ impl<H: Clone> Machine<H> {
         task: TaskId,
         from: RuntimeId,
         value: bool,
-        wanter: Wanter<H>,
+        subscriber: Subscriber<H>,
         actions: &mut Vec<Action<H>>,
     ) {
         let expected = self.expected.entry(task).or_default();
-        expected.push((value, wanter));
+        expected.push((value, subscriber));
         if expected.len() == 1 {
-            self.want(task, from, false, Wanter::Expectation, actions);
+            self.want(task, from, false, Subscriber::Expectation, actions);
         }
     }
 
@@ -185,13 +184,15 @@ impl<H: Clone> Machine<H> {
         &mut self,
         task: TaskId,
         value: bool,
-        wanter: Wanter<H>,
+        subscriber: Subscriber<H>,
         outcome: &Arc<Outcome>,
         actions: &mut Vec<Action<H>>,
     ) {
-        match (&**outcome, &wanter) {
+        match (&**outcome, &subscriber) {
             // A peer fetches from there itself.
-            (Outcome::Stored { host, .. }, Wanter::Handle(_) | Wanter::Argument(_)) if value => {
+            (Outcome::Stored { host, .. }, Subscriber::Handle(_) | Subscriber::Argument(_))
+                if value =>
+            {
                 let host = *host;
                 if host == self.config.me && !self.inbound.contains_key(&task) {
                     let failure = Failure::new(
@@ -199,11 +200,11 @@ impl<H: Clone> Machine<H> {
                         format!("the value of {task:?} is lost"),
                     );
                     let lost = Outcome::Failed(failure).into();
-                    return self.deliver(task, value, wanter, &lost, actions);
+                    return self.deliver(task, value, subscriber, &lost, actions);
                 }
-                self.want(task, host, true, wanter, actions);
+                self.want(task, host, true, subscriber, actions);
             }
-            _ => self.deliver(task, value, wanter, outcome, actions),
+            _ => self.deliver(task, value, subscriber, outcome, actions),
         }
     }
 
@@ -212,36 +213,36 @@ impl<H: Clone> Machine<H> {
         &mut self,
         task: TaskId,
         value: bool,
-        wanter: Wanter<H>,
+        subscriber: Subscriber<H>,
         outcome: &Arc<Outcome>,
         actions: &mut Vec<Action<H>>,
     ) {
-        match wanter {
-            Wanter::Handle(handle) => {
+        match subscriber {
+            Subscriber::Handle(handle) => {
                 let outcome = Arc::clone(outcome);
-                actions.push(Action::Settle { handle, outcome });
+                actions.push(Action::Complete { handle, outcome });
             }
-            Wanter::Argument(argument) => {
+            Subscriber::Argument(argument) => {
                 for reference in outcome.references() {
                     self.hold(*reference, actions);
                 }
                 self.to_deliver.push_back((argument, Arc::clone(outcome)));
             }
-            Wanter::Expectation => {
+            Subscriber::Expectation => {
                 let lost = if matches!(**outcome, Outcome::Failed(_)) {
                     Arc::clone(outcome)
                 } else {
                     let_go_of(task)
                 };
-                for (value, wanter) in self.expected.remove(&task).unwrap_or_default() {
-                    self.deliver(task, value, wanter, &lost, actions);
+                for (value, subscriber) in self.expected.remove(&task).unwrap_or_default() {
+                    self.deliver(task, value, subscriber, &lost, actions);
                 }
             }
-            Wanter::Peer {
+            Subscriber::Peer {
                 to,
                 value: asked_for,
             } => {
-                let outcome = self.for_travel(outcome, to, asked_for || value);
+                let outcome = self.outcome_to_send(outcome, to, asked_for || value);
                 self.send(
                     to,
                     Message::Fetched {
@@ -257,7 +258,7 @@ impl<H: Clone> Machine<H> {
 
     /// An outcome as a message to `to` carries it: large values stay here unless they were asked for. The
     /// references in it are pinned until the receiver is counted.
-    pub(crate) fn for_travel(
+    pub(crate) fn outcome_to_send(
         &mut self,
         outcome: &Arc<Outcome>,
         to: RuntimeId,
@@ -284,12 +285,12 @@ impl<H: Clone> Machine<H> {
 
     /// The end of a task as its owner believes it where part of the value that came with it is lost on its way: for want
     /// of a descriptor the value is left where it is, until somebody asks for it.
-    pub(crate) fn without_loss(
+    pub(crate) fn refuse_lost_parts(
         &mut self,
         from: RuntimeId,
         outcome: Arc<Outcome>,
-        references: Few<Reference>,
-    ) -> (Arc<Outcome>, Few<Reference>) {
+        references: ThinVec<Reference>,
+    ) -> (Arc<Outcome>, ThinVec<Reference>) {
         let end = match &*outcome {
             Outcome::Value(value) => match value.loss() {
                 None => None,
@@ -305,7 +306,7 @@ impl<H: Clone> Machine<H> {
             return (outcome, references);
         };
         self.drop_references(references);
-        (end.into(), Few::new())
+        (end.into(), ThinVec::new())
     }
 
     /// The answer to a fetch.
@@ -317,7 +318,7 @@ impl<H: Clone> Machine<H> {
         outcome: &Arc<Outcome>,
         actions: &mut Vec<Action<H>>,
     ) {
-        let references = Few::from(outcome.references());
+        let references = ThinVec::from(outcome.references());
         self.receive_references(from, &references, actions);
         let failed = match &**outcome {
             Outcome::Value(value) => value.loss(),
@@ -333,12 +334,12 @@ impl<H: Clone> Machine<H> {
             _ => None,
         };
         let mut for_program = false;
-        for wanter in fetch.wanters {
+        for subscriber in fetch.subscribers {
             // Among those who expect the call may be handles too.
-            for_program |= matches!(wanter, Wanter::Handle(_) | Wanter::Expectation);
+            for_program |= matches!(subscriber, Subscriber::Handle(_) | Subscriber::Expectation);
             match elsewhere {
-                Some(host) => self.want(task, host, value, wanter, actions),
-                None => self.deliver(task, value, wanter, outcome, actions),
+                Some(host) => self.want(task, host, value, subscriber, actions),
+                None => self.deliver(task, value, subscriber, outcome, actions),
             }
         }
         if !for_program || elsewhere.is_some() {
@@ -377,9 +378,9 @@ impl<H: Clone> Machine<H> {
             } else {
                 FailureKind::Disconnected
             };
-            for wanter in fetch.wanters {
-                let lost = wanter.loss(task, kind, cause);
-                self.deliver(task, value, wanter, &lost, actions);
+            for subscriber in fetch.subscribers {
+                let lost = subscriber.loss(task, kind, cause);
+                self.deliver(task, value, subscriber, &lost, actions);
             }
         }
         let mut orphans: Vec<_> = self
@@ -390,12 +391,12 @@ impl<H: Clone> Machine<H> {
             .collect();
         orphans.sort_unstable();
         for task in orphans {
-            for (value, wanter) in self.expected.remove(&task).unwrap_or_default() {
-                let lost = wanter.loss(task, FailureKind::Disconnected, cause);
-                self.deliver(task, value, wanter, &lost, actions);
+            for (value, subscriber) in self.expected.remove(&task).unwrap_or_default() {
+                let lost = subscriber.loss(task, FailureKind::Disconnected, cause);
+                self.deliver(task, value, subscriber, &lost, actions);
             }
         }
-        self.forget_wanter(dead);
+        self.forget_subscriber(dead);
     }
 
     /// What is being fetched from a runtime.
@@ -406,42 +407,54 @@ impl<H: Clone> Machine<H> {
     }
 
     /// A peer wants nothing of what it has asked for: it died, or will ask again.
-    pub(crate) fn forget_wanter(&mut self, peer: RuntimeId) {
-        let is_its = |wanter: &Wanter<H>| matches!(wanter, Wanter::Peer { to, .. } if *to == peer);
-        for wanters in self.expected.values_mut() {
-            wanters.retain(|(_, wanter)| !is_its(wanter));
+    pub(crate) fn forget_subscriber(&mut self, peer: RuntimeId) {
+        let is_its = |subscriber: &Subscriber<H>| matches!(subscriber, Subscriber::Peer { to, .. } if *to == peer);
+        for subscribers in self.expected.values_mut() {
+            subscribers.retain(|(_, subscriber)| !is_its(subscriber));
         }
-        self.expected.retain(|_, wanters| !wanters.is_empty());
-        for aside in self.inbound.values_mut().filter_map(Inbound::aside_mut) {
-            aside.wanters.retain(|(_, wanter)| !is_its(wanter));
+        self.expected
+            .retain(|_, subscribers| !subscribers.is_empty());
+        for cold_state in self
+            .inbound
+            .values_mut()
+            .filter_map(InboundCall::cold_state_mut)
+        {
+            cold_state
+                .subscribers
+                .retain(|(_, subscriber)| !is_its(subscriber));
         }
-        for aside in self
+        for cold_state in self
             .tasks
             .values_mut()
-            .filter_map(|owned| owned.aside_mut())
+            .filter_map(|owned| owned.cold_state_mut())
         {
-            aside.wanters.retain(|(_, wanter)| !is_its(wanter));
+            cold_state
+                .subscribers
+                .retain(|(_, subscriber)| !is_its(subscriber));
         }
     }
 
     /// This runtime ends: every handle that still waits for the end of a task is settled.
-    pub(crate) fn wanters_end(&mut self, outcome: &Arc<Outcome>, actions: &mut Vec<Action<H>>) {
-        let fetched = self.fetches.drain().flat_map(|(_, fetch)| fetch.wanters);
+    pub(crate) fn subscribers_end(&mut self, outcome: &Arc<Outcome>, actions: &mut Vec<Action<H>>) {
+        let fetched = self
+            .fetches
+            .drain()
+            .flat_map(|(_, fetch)| fetch.subscribers);
         let expected = self
             .expected
             .drain()
-            .flat_map(|(_, wanters)| wanters)
-            .map(|(_, wanter)| wanter);
+            .flat_map(|(_, subscribers)| subscribers)
+            .map(|(_, subscriber)| subscriber);
         let running = self
             .inbound
             .values_mut()
-            .filter_map(Inbound::aside_mut)
-            .flat_map(|aside| aside.wanters.drain(..))
-            .map(|(_, wanter)| wanter);
-        for wanter in fetched.chain(expected).chain(running) {
-            if let Wanter::Handle(handle) = wanter {
+            .filter_map(InboundCall::cold_state_mut)
+            .flat_map(|cold_state| cold_state.subscribers.drain(..))
+            .map(|(_, subscriber)| subscriber);
+        for subscriber in fetched.chain(expected).chain(running) {
+            if let Subscriber::Handle(handle) = subscriber {
                 let outcome = Arc::clone(outcome);
-                actions.push(Action::Settle { handle, outcome });
+                actions.push(Action::Complete { handle, outcome });
             }
         }
     }

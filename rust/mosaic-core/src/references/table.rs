@@ -1,13 +1,16 @@
-//! Who refers to what: distributed reference counts for tesserae, tasks and buffers.
+//! Tables of distributed reference counts for tesserae, tasks and buffers.
 //!
-//! Every object has one *authority* that knows who holds it: the host of a tessera, the owner of a task or a
-//! buffer. A
-//! runtime is one holder however many handles it has; it counts those itself. A reference inside a message
-//! keeps its sender a holder (a *pin*) until the receiver is counted by the authority and says so; so there
-//! is no moment at which nobody is counted (`REF-1`). A count never goes below zero (`REF-2`). What only a
-//! dead runtime held goes when everybody has registered what they had received from it (`REF-3`). When the
-//! host of a tessera dies, holders register with the next one; until they have, its owner holds it (`REF-4`).
-//! The owner of a buffer keeps its bytes for others until nobody else can look at them (`REF-5`).
+//! Every object has one *authority*, which knows its holders: the host of a tessera, the owner of a task or a buffer. A
+//! runtime is one holder whatever number of handles it has; it counts its handles itself. A reference inside a message
+//! is a *pin*: its sender stays a holder until the authority has registered the receiver and the receiver has said so.
+//!
+//! - `REF-1`: an object that is in use has a holder at every moment.
+//! - `REF-2`: no count goes below zero.
+//! - `REF-3`: objects that only a dead runtime held are released once every member has registered what it had received
+//!   from that runtime.
+//! - `REF-4`: when the host of a tessera dies, its holders register with the next host; until they have, its owner
+//!   holds it.
+//! - `REF-5`: the owner of a buffer keeps the bytes until no other runtime can read them.
 
 use std::collections::HashMap;
 
@@ -30,7 +33,7 @@ pub(crate) enum Registration {
 
 /// What this runtime holds of an object.
 #[derive(Debug)]
-pub(crate) struct Holding {
+pub(crate) struct LocalReference {
     pub(crate) authority: RuntimeId,
     pub(crate) registration: Registration,
     /// Handles of programs, messages and values kept here that contain a reference.
@@ -45,7 +48,7 @@ pub(crate) struct Holding {
     moved_from: Vec<RuntimeId>,
 }
 
-impl Holding {
+impl LocalReference {
     fn new(authority: RuntimeId, registration: Registration) -> Self {
         Self {
             authority,
@@ -79,7 +82,7 @@ pub(crate) struct Holders {
 /// Both sides' tables.
 #[derive(Debug, Default)]
 pub(crate) struct References {
-    pub(crate) holdings: FxHashMap<ObjectId, Holding>,
+    pub(crate) holdings: FxHashMap<ObjectId, LocalReference>,
     pub(crate) holders: FxHashMap<ObjectId, Holders>,
     /// For each runtime, how often it is named in `unpin` and `moved_from`: what has to be registered before
     /// its death is over.
@@ -97,7 +100,7 @@ impl References {
         let holding = self
             .holdings
             .entry(object)
-            .or_insert_with(|| Holding::new(authority, registration));
+            .or_insert_with(|| LocalReference::new(authority, registration));
         holding.local += 1;
         if registration == Registration::Astray && holding.moved_from.is_empty() {
             holding.moved_from.push(authority);
@@ -106,7 +109,7 @@ impl References {
     }
 
     /// `sender` is to be told when this runtime is counted. False if it is already.
-    pub(crate) fn counted_later(&mut self, object: ObjectId, sender: RuntimeId) -> bool {
+    pub(crate) fn register_later(&mut self, object: ObjectId, sender: RuntimeId) -> bool {
         let holding = self.holdings.get_mut(&object);
         match holding.filter(|holding| {
             matches!(
@@ -181,7 +184,7 @@ impl References {
         let holding = self
             .holdings
             .entry(object)
-            .or_insert_with(|| Holding::new(me, Registration::Counted));
+            .or_insert_with(|| LocalReference::new(me, Registration::Counted));
         match holding.pins.iter_mut().find(|(peer, _)| *peer == to) {
             Some((_, count)) => *count += 1,
             None => holding.pins.push((to, 1)),
@@ -223,7 +226,7 @@ impl References {
     /// Whether anybody but this runtime may use an object that it counts the holders of.
     pub(crate) fn is_shared(&self, object: ObjectId) -> bool {
         let holding = self.holdings.get(&object);
-        self.has_holders(object) || holding.is_some_and(Holding::is_on_its_way)
+        self.has_holders(object) || holding.is_some_and(LocalReference::is_on_its_way)
     }
 
     /// Whether anybody is counted, dead ones whose messages may still arrive included.
@@ -276,7 +279,7 @@ impl References {
 
     /// A runtime has said what came of the messages to it that were in doubt: what it awaits stays pinned, as often as
     /// it says. Returns the objects that were in doubt.
-    pub(crate) fn settle_doubts(
+    pub(crate) fn recounted_by(
         &mut self,
         peer: RuntimeId,
         awaited: &HashMap<ObjectId, u32>,

@@ -1,4 +1,4 @@
-//! Calls that came here: their records, and their way to the executor. How they end: [`crate::ending`].
+//! Records of calls that have arrived, up to their dispatch to the executor. [`crate::callee::finish`] has their ends.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use bytes::Bytes;
 use crate::call::{
     Call, CallKind, Dependency, Failure, FailureKind, Outcome, ReadyCall, Slot, Source,
 };
+use crate::callee::tessera::HostedTessera;
+use crate::caller::send::describe;
 use crate::event::Action;
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use crate::machine::Machine;
-use crate::outcome::{Argument, Wanter};
-use crate::payload::{Few, Payload, Reference};
-use crate::sending::describe;
-use crate::tessera::Hosted;
+use crate::payload::{Payload, Reference, ThinVec};
+use crate::results::{Argument, Subscriber};
 use crate::wire::Message;
 
 /// Where a call that came here stands.
@@ -25,22 +25,22 @@ pub(crate) enum Progress {
     Running {
         /// It builds its tessera.
         builds: bool,
-        /// It skipped the lines of its tessera.
+        /// It skipped the queues of its tessera.
         skipped: bool,
     },
     /// Has ended; the owner has not let go of the result.
     Ended(Arc<Outcome>),
 }
 
-/// A call that came here. Thousands wait or have ended: what few of them have stands aside.
+/// A call that came here. Thousands wait or have ended: what few of them have is in [`ColdState`].
 #[derive(Debug)]
-pub(crate) struct Inbound<H> {
+pub(crate) struct InboundCall<H> {
     pub(crate) caller: RuntimeId,
     /// Arguments that are still to come.
     pub(crate) missing: u32,
     pub(crate) tessera: TesseraId,
     pub(crate) progress: Progress,
-    pub(crate) aside: Option<Box<Aside<H>>>,
+    pub(crate) cold_state: Option<Box<ColdState<H>>>,
     /// Nobody wants to know how it ends.
     pub(crate) cancelled: bool,
     /// The owner has let go of the result.
@@ -49,11 +49,11 @@ pub(crate) struct Inbound<H> {
 
 /// What only some calls have.
 #[derive(Debug)]
-pub(crate) struct Aside<H> {
+pub(crate) struct ColdState<H> {
     pub(crate) values: Vec<(Slot, Bytes, Payload)>,
     /// References inside arguments; after the end, inside the result.
-    pub(crate) references: Few<Reference>,
-    pub(crate) wanters: Vec<(bool, Wanter<H>)>,
+    pub(crate) references: ThinVec<Reference>,
+    pub(crate) subscribers: Vec<(bool, Subscriber<H>)>,
     /// Calls of methods of the result that have not ended.
     pub(crate) users: usize,
     /// The result that this call needs alive.
@@ -62,12 +62,12 @@ pub(crate) struct Aside<H> {
     pub(crate) again: Option<Box<ReadyCall>>,
 }
 
-impl<H> Default for Aside<H> {
+impl<H> Default for ColdState<H> {
     fn default() -> Self {
         Self {
             values: Vec::new(),
-            references: Few::new(),
-            wanters: Vec::new(),
+            references: ThinVec::new(),
+            subscribers: Vec::new(),
             users: 0,
             uses: None,
             again: None,
@@ -75,32 +75,32 @@ impl<H> Default for Aside<H> {
     }
 }
 
-impl<H> Inbound<H> {
+impl<H> InboundCall<H> {
     fn new(caller: RuntimeId, call: Box<Call>) -> Self {
         Self {
             caller,
             missing: 0,
             tessera: call.tessera,
             progress: Progress::Waiting(call),
-            aside: None,
+            cold_state: None,
             cancelled: false,
             released: false,
         }
     }
 
-    /// What stands aside, to be changed.
-    pub(crate) fn aside(&mut self) -> &mut Aside<H> {
-        self.aside.get_or_insert_default()
+    /// The fields that few have, made if there are none yet.
+    pub(crate) fn cold_state(&mut self) -> &mut ColdState<H> {
+        self.cold_state.get_or_insert_default()
     }
 
-    /// What stands aside, if anything ever did.
-    pub(crate) fn aside_mut(&mut self) -> Option<&mut Aside<H>> {
-        self.aside.as_deref_mut()
+    /// The fields that few have, if this one ever had any.
+    pub(crate) fn cold_state_mut(&mut self) -> Option<&mut ColdState<H>> {
+        self.cold_state.as_deref_mut()
     }
 
     pub(crate) fn keep(&mut self, references: &[Reference]) {
         if !references.is_empty() {
-            self.aside().references.extend_from_slice(references);
+            self.cold_state().references.extend_from_slice(references);
         }
     }
 
@@ -120,8 +120,8 @@ impl<H> Inbound<H> {
             return None;
         };
         let values = self
-            .aside_mut()
-            .map(|aside| std::mem::take(&mut aside.values));
+            .cold_state_mut()
+            .map(|cold_state| std::mem::take(&mut cold_state.values));
         let ready = ReadyCall {
             call,
             caller: self.caller,
@@ -129,7 +129,7 @@ impl<H> Inbound<H> {
             attempt: 0,
         };
         if ready.call.retries > 0 {
-            self.aside().again = Some(Box::new(ready.clone()));
+            self.cold_state().again = Some(Box::new(ready.clone()));
         }
         Some(ready)
     }
@@ -171,34 +171,34 @@ impl<H: Clone> Machine<H> {
                 source,
             });
             if let Some(used) = self.inbound.get_mut(&result) {
-                used.aside().users += 1;
+                used.cold_state().users += 1;
             }
         }
         let uses = uses.filter(|result| self.inbound.contains_key(result));
         if kind == CallKind::Construct {
-            self.hosted.insert(tessera, Hosted::new(&call));
+            self.hosted.insert(tessera, HostedTessera::new(&call));
             if from != self.config.me {
                 self.references.add_holder(ObjectId::Tessera(tessera), from);
             }
         }
         let at_once = dependencies.is_empty()
             && match self.hosted.get_mut(&tessera) {
-                Some(hosted) => hosted.takes_at_once(&call),
+                Some(hosted) => hosted.starts_at_once(&call),
                 None => self.is_unordered(tessera),
             };
-        let mut inbound = Inbound::new(from, call);
+        let mut inbound = InboundCall::new(from, call);
         inbound.missing = dependencies.len() as u32;
         if let Progress::Waiting(call) = &inbound.progress
             && !call.arguments.references.is_empty()
         {
             let references = call.arguments.references.clone();
-            inbound.aside().references = references;
+            inbound.cold_state().references = references;
         }
-        if let Some(wanters) = self.expected.remove(&task) {
-            inbound.aside().wanters = wanters;
+        if let Some(subscribers) = self.expected.remove(&task) {
+            inbound.cold_state().subscribers = subscribers;
         }
         if uses.is_some() {
-            inbound.aside().uses = uses;
+            inbound.cold_state().uses = uses;
         }
         if at_once {
             actions.extend(inbound.start().map(Action::Run));
@@ -209,16 +209,16 @@ impl<H: Clone> Machine<H> {
         if tessera.is_keyed() {
             self.hosted
                 .entry(tessera)
-                .or_insert_with(|| Hosted::keyed(task));
+                .or_insert_with(|| HostedTessera::keyed(task));
         }
         if self.hosted.contains_key(&tessera) {
-            self.line_up(task, tessera);
+            self.enqueue(task, tessera);
         } else if !self.is_unordered(tessera) {
-            self.came_early(tessera, task, actions);
+            self.call_came_early(tessera, task, actions);
         }
         if kind == CallKind::Construct {
             for early in self.early.remove(&tessera).into_iter().flatten() {
-                self.line_up(early, tessera);
+                self.enqueue(early, tessera);
             }
         }
         for dependency in dependencies {
@@ -248,7 +248,7 @@ impl<H: Clone> Machine<H> {
                     body,
                     ..Payload::default()
                 });
-                self.argument_came(call, slot, part, value.into(), actions);
+                self.argument_received(call, slot, part, value.into(), actions);
             }
             Source::At(place) | Source::Unresolved { authority: place } => {
                 let value = slot != Slot::Order;
@@ -258,7 +258,7 @@ impl<H: Clone> Machine<H> {
                     part,
                     kept,
                 };
-                self.want(task, place, value, Wanter::Argument(argument), actions);
+                self.want(task, place, value, Subscriber::Argument(argument), actions);
             }
         }
     }
@@ -277,7 +277,7 @@ impl<H: Clone> Machine<H> {
 
     /// A call of a tessera that is not built yet, from somebody who heard of it before this runtime did; or of
     /// one that is gone: its owner knows.
-    fn came_early(&mut self, tessera: TesseraId, task: TaskId, actions: &mut Vec<Action<H>>) {
+    fn call_came_early(&mut self, tessera: TesseraId, task: TaskId, actions: &mut Vec<Action<H>>) {
         let early = self.early.entry(tessera).or_default();
         early.push_back(task);
         if early.len() > 1 {
@@ -305,7 +305,7 @@ impl<H: Clone> Machine<H> {
     }
 
     /// A value that a call waited for is here, or will never be. What it refers to is held for the call.
-    pub(crate) fn argument_came(
+    pub(crate) fn argument_received(
         &mut self,
         task: TaskId,
         slot: Slot,
@@ -334,7 +334,7 @@ impl<H: Clone> Machine<H> {
                 inbound.missing -= 1;
                 inbound.keep(&value.references);
                 if slot != Slot::Order {
-                    inbound.aside().values.push((slot, part, value));
+                    inbound.cold_state().values.push((slot, part, value));
                 }
             }
             Outcome::Stored { .. } => inbound.missing -= 1,

@@ -1,14 +1,14 @@
-//! How calls that came here end: run, repeated, cancelled; and their results, until the owner lets go of them.
+//! How calls end at their host: run, retried or cancelled; and how long the host keeps their results.
 //!
-//! The records are [`crate::inbound`]'s.
+//! The records of the calls are in [`crate::callee::call`].
 
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use crate::call::{CallKind, Failure, FailureKind, Outcome, ReadyCall};
+use crate::callee::call::{Progress, cancelled};
 use crate::event::{Action, Report};
 use crate::id::{RuntimeId, TaskId};
-use crate::inbound::{Progress, cancelled};
 use crate::machine::Machine;
 use crate::payload::Payload;
 use crate::wire::Message;
@@ -31,8 +31,8 @@ impl<H: Clone> Machine<H> {
             && failure.kind == FailureKind::Raised
             && !inbound.cancelled
             && let Some(again) = inbound
-                .aside_mut()
-                .and_then(|aside| aside.again.as_mut())
+                .cold_state_mut()
+                .and_then(|cold_state| cold_state.again.as_mut())
                 .filter(|again| again.attempt < again.call.retries)
         {
             again.attempt += 1;
@@ -94,13 +94,13 @@ impl<H: Clone> Machine<H> {
             inbound.cancelled || inbound.released,
             inbound.tessera,
         );
-        let done_with = inbound.aside_mut().map(|aside| {
-            aside.again = None;
-            aside.values = Vec::new();
+        let done_with = inbound.cold_state_mut().map(|cold_state| {
+            cold_state.again = None;
+            cold_state.values = Vec::new();
             (
-                std::mem::take(&mut aside.references),
-                std::mem::take(&mut aside.wanters),
-                aside.uses.take(),
+                std::mem::take(&mut cold_state.references),
+                std::mem::take(&mut cold_state.subscribers),
+                cold_state.uses.take(),
             )
         });
         inbound.keep(outcome.references());
@@ -108,24 +108,24 @@ impl<H: Clone> Machine<H> {
             self.hold(*reference, actions);
         }
         if !silent {
-            let outcome = self.for_travel(&outcome, caller, false);
-            self.send(caller, Message::Settled { task, outcome }, actions);
+            let outcome = self.outcome_to_send(&outcome, caller, false);
+            self.send(caller, Message::Completed { task, outcome }, actions);
         }
-        if let Some((arguments, wanters, uses)) = done_with {
-            for (value, wanter) in wanters {
-                self.deliver(task, value, wanter, &outcome, actions);
+        if let Some((arguments, subscribers, uses)) = done_with {
+            for (value, subscriber) in subscribers {
+                self.deliver(task, value, subscriber, &outcome, actions);
             }
             self.drop_references(arguments);
             if let Some(used) = uses {
                 if let Some(result) = self.inbound.get_mut(&used) {
-                    let aside = result.aside();
-                    aside.users = aside.users.saturating_sub(1);
+                    let cold_state = result.cold_state();
+                    cold_state.users = cold_state.users.saturating_sub(1);
                 }
                 self.drop_result_if_released(used, actions);
             }
         }
         if waited {
-            self.left_the_line(task, caller, tessera);
+            self.leave_queue(task, caller, tessera);
             self.to_dispatch.push_back(tessera);
         }
         if silent {
@@ -157,14 +157,19 @@ impl<H: Clone> Machine<H> {
             return;
         };
         let inbound = entry.get();
-        let used = || inbound.aside.as_ref().is_some_and(|aside| aside.users > 0);
+        let used = || {
+            inbound
+                .cold_state
+                .as_ref()
+                .is_some_and(|cold_state| cold_state.users > 0)
+        };
         if !inbound.released || !matches!(inbound.progress, Progress::Ended(_)) || used() {
             return;
         }
         let inbound = entry.remove();
         actions.push(Action::DropResult(task));
-        if let Some(aside) = inbound.aside {
-            self.drop_references(aside.references);
+        if let Some(cold_state) = inbound.cold_state {
+            self.drop_references(cold_state.references);
         }
     }
 
@@ -181,7 +186,7 @@ impl<H: Clone> Machine<H> {
     }
 
     /// A call that was cancelled runs already: its caller is told, and its end will be dropped.
-    pub(crate) fn call_runs_on(&mut self, task: TaskId, actions: &mut Vec<Action<H>>) {
+    pub(crate) fn call_is_running(&mut self, task: TaskId, actions: &mut Vec<Action<H>>) {
         let Some(inbound) = self.inbound.get_mut(&task) else {
             return;
         };
@@ -190,9 +195,9 @@ impl<H: Clone> Machine<H> {
         }
         inbound.cancelled = true;
         let (caller, released) = (inbound.caller, inbound.released);
-        let wanters = inbound
-            .aside_mut()
-            .map(|aside| std::mem::take(&mut aside.wanters));
+        let subscribers = inbound
+            .cold_state_mut()
+            .map(|cold_state| std::mem::take(&mut cold_state.subscribers));
         let failure = Failure::new(
             FailureKind::Cancelled,
             "the call was cancelled while it ran",
@@ -200,10 +205,10 @@ impl<H: Clone> Machine<H> {
         let outcome = Arc::new(Outcome::Failed(failure));
         if !released {
             let outcome = Arc::clone(&outcome);
-            self.send(caller, Message::Settled { task, outcome }, actions);
+            self.send(caller, Message::Completed { task, outcome }, actions);
         }
-        for (value, wanter) in wanters.into_iter().flatten() {
-            self.deliver(task, value, wanter, &outcome, actions);
+        for (value, subscriber) in subscribers.into_iter().flatten() {
+            self.deliver(task, value, subscriber, &outcome, actions);
         }
     }
 

@@ -1,14 +1,13 @@
-//! What becomes of references as messages come and go and handles are made and dropped: the rules over the
-//! tables of [`crate::refs`].
+//! How messages and handles change the reference counts of [`crate::references::table`].
 
 use crate::call::Outcome;
+use crate::callee::call::Progress;
+use crate::caller::route::Place;
 use crate::event::Action;
 use crate::id::{BufferId, ObjectId, RuntimeId, TesseraId};
-use crate::inbound::Progress;
 use crate::machine::Machine;
 use crate::payload::{Payload, Reference};
-use crate::refs::Registration;
-use crate::route::Place;
+use crate::references::table::Registration;
 use crate::wire::Message;
 
 impl<H: Clone> Machine<H> {
@@ -87,12 +86,12 @@ impl<H: Clone> Machine<H> {
         };
         self.references.hold(object, authority, registration);
         match (object, registration) {
-            (_, Registration::Asked) => self.ask_to_be_counted(object, authority, actions),
+            (_, Registration::Asked) => self.request_registration(object, authority, actions),
             (ObjectId::Tessera(tessera), Registration::Astray) => {
                 self.find(tessera, authority, actions);
             }
             (ObjectId::Tessera(tessera), Registration::Unplaced) => {
-                self.rebuild_if_astray(tessera, actions);
+                self.rebuild_if_host_lost(tessera, actions);
             }
             _ => {}
         }
@@ -125,14 +124,14 @@ impl<H: Clone> Machine<H> {
     }
 
     /// Have this runtime counted as a holder.
-    pub(crate) fn ask_to_be_counted(
+    pub(crate) fn request_registration(
         &mut self,
         object: ObjectId,
         authority: RuntimeId,
         actions: &mut Vec<Action<H>>,
     ) {
         self.send_releases(authority, actions);
-        self.send(authority, Message::Hold(object), actions);
+        self.send(authority, Message::RegisterHolder(object), actions);
     }
 
     /// One use less.
@@ -172,7 +171,7 @@ impl<H: Clone> Machine<H> {
                 if self.references.unpin(object, me) {
                     self.object_unused(object, actions);
                 }
-            } else if !self.references.counted_later(object, from) {
+            } else if !self.references.register_later(object, from) {
                 self.send(from, Message::Unpin(object), actions);
             }
         }
@@ -199,7 +198,7 @@ impl<H: Clone> Machine<H> {
         self.references
             .hold(object, authority, Registration::Counted);
         self.send_releases(authority, actions);
-        self.send(authority, Message::Received(object), actions);
+        self.send(authority, Message::RegisterHolderAndUnpin(object), actions);
         true
     }
 
@@ -212,17 +211,17 @@ impl<H: Clone> Machine<H> {
     }
 
     /// If nobody else uses a buffer of this runtime's store any more, the store is told.
-    pub(crate) fn buffer_returned(&mut self, object: ObjectId, actions: &mut Vec<Action<H>>) {
+    pub(crate) fn buffer_released(&mut self, object: ObjectId, actions: &mut Vec<Action<H>>) {
         if let ObjectId::Buffer(buffer) = object
             && buffer.owner == self.config.me
             && !self.references.is_shared(object)
         {
-            actions.push(Action::BufferReturned(buffer));
+            actions.push(Action::BufferReleased(buffer));
         }
     }
 
     /// The authority counts this runtime now, or there is none any more.
-    pub(crate) fn hold_acknowledged(&mut self, object: ObjectId, actions: &mut Vec<Action<H>>) {
+    pub(crate) fn holder_registered(&mut self, object: ObjectId, actions: &mut Vec<Action<H>>) {
         let Some(senders) = self.references.counted(object) else {
             return;
         };
@@ -289,13 +288,13 @@ impl<H: Clone> Machine<H> {
                     self.references.moves(object, dead);
                     self.find(tessera, dead, actions);
                 }
-                _ => self.nobody_counts(object, actions),
+                _ => self.authority_lost(object, actions),
             }
         }
     }
 
     /// What this runtime holds of an object is its own business from now on.
-    pub(crate) fn nobody_counts(&mut self, object: ObjectId, actions: &mut Vec<Action<H>>) {
+    pub(crate) fn authority_lost(&mut self, object: ObjectId, actions: &mut Vec<Action<H>>) {
         let me = self.config.me;
         let Some(holding) = self.references.holdings.get_mut(&object) else {
             return;
@@ -304,7 +303,7 @@ impl<H: Clone> Machine<H> {
         if holding.registration == Registration::Counted {
             self.object_unused(object, actions);
         } else {
-            self.hold_acknowledged(object, actions);
+            self.holder_registered(object, actions);
         }
     }
 
@@ -334,7 +333,7 @@ impl<H: Clone> Machine<H> {
         match object {
             ObjectId::Tessera(tessera) => self.free_if_unused(tessera, actions),
             ObjectId::Task(task) => self.forget_task_if_unused(task, actions),
-            ObjectId::Buffer(_) => self.buffer_returned(object, actions),
+            ObjectId::Buffer(_) => self.buffer_released(object, actions),
         }
     }
 }

@@ -1,10 +1,11 @@
-//! Fences: to know when every task submitted before has ended.
+//! Barriers: a program learns when every task submitted before has ended.
 //!
-//! A fence counts the tasks of its runtime that had not ended when it was raised, and asks every other
-//! member to do the same. It passes when all have answered or died (`FENCE-1`).
+//! A barrier records the tasks of its runtime that have not ended when it starts, and asks every other member for a
+//! barrier of its own. It passes when its tasks have ended and every member has answered or died (`BARRIER-1`).
 //!
-//! Beside the fences: who has something to do at the head's next barrier. That is said ahead of the end of the call
-//! that registered it, so that the head knows when its fence has passed, and asks nobody else (`FENCE-2`).
+//! The head also knows which runtimes have registered functions for its next barrier. A runtime sends that registration
+//! before the end of the call that made it, so the head knows of it when the barrier passes, and asks no other runtime
+//! (`BARRIER-2`).
 
 use std::collections::BTreeSet;
 
@@ -12,9 +13,9 @@ use rustc_hash::FxHashSet;
 
 use crate::id::{RuntimeId, TaskId};
 
-/// Who is told when a fence passes.
+/// Who is told when a barrier passes.
 #[derive(Debug)]
-pub(crate) enum Asker<H> {
+pub(crate) enum Requester<H> {
     /// A program of this runtime.
     Program {
         /// Its handle.
@@ -30,29 +31,29 @@ pub(crate) enum Asker<H> {
 pub(crate) struct Fence<H> {
     pub(crate) number: u64,
     pub(crate) unended: FxHashSet<TaskId>,
-    pub(crate) asker: Asker<H>,
+    pub(crate) asker: Requester<H>,
 }
 
 impl<H> Fence<H> {
     pub(crate) fn has_passed(&self) -> bool {
         let answered = match &self.asker {
-            Asker::Program { unanswered, .. } => unanswered.is_empty(),
-            Asker::Peer(..) => true,
+            Requester::Program { unanswered, .. } => unanswered.is_empty(),
+            Requester::Peer(..) => true,
         };
         self.unended.is_empty() && answered
     }
 }
 
-/// The fences of this runtime.
+/// The barriers of this runtime.
 #[derive(Debug)]
-pub(crate) struct Fences<H> {
+pub(crate) struct Barriers<H> {
     pub(crate) raised: Vec<Fence<H>>,
     /// On the head: who has something to do at its next barrier.
     pub(crate) barrier_tasks: BTreeSet<RuntimeId>,
     next: u64,
 }
 
-impl<H> Default for Fences<H> {
+impl<H> Default for Barriers<H> {
     fn default() -> Self {
         Self {
             raised: Vec::new(),
@@ -62,8 +63,8 @@ impl<H> Default for Fences<H> {
     }
 }
 
-impl<H> Fences<H> {
-    pub(crate) fn raise(&mut self, unended: FxHashSet<TaskId>, asker: Asker<H>) -> u64 {
+impl<H> Barriers<H> {
+    pub(crate) fn raise(&mut self, unended: FxHashSet<TaskId>, asker: Requester<H>) -> u64 {
         self.next += 1;
         self.raised.push(Fence {
             number: self.next,
@@ -75,16 +76,16 @@ impl<H> Fences<H> {
 
     /// A task of this runtime has ended.
     pub(crate) fn ended(&mut self, task: TaskId) {
-        for fence in &mut self.raised {
-            fence.unended.remove(&task);
+        for barrier in &mut self.raised {
+            barrier.unended.remove(&task);
         }
     }
 
-    /// A member has answered the fence of that number, or, without a number, died.
+    /// A member has answered the barrier of that number, or, without a number, died.
     pub(crate) fn answered(&mut self, by: RuntimeId, number: Option<u64>) {
-        for fence in &mut self.raised {
-            if let Asker::Program { unanswered, .. } = &mut fence.asker
-                && number.is_none_or(|number| number == fence.number)
+        for barrier in &mut self.raised {
+            if let Requester::Program { unanswered, .. } = &mut barrier.asker
+                && number.is_none_or(|number| number == barrier.number)
             {
                 unanswered.remove(&by);
             }
@@ -92,14 +93,14 @@ impl<H> Fences<H> {
         if number.is_none() {
             self.barrier_tasks.remove(&by);
             self.raised
-                .retain(|fence| !matches!(fence.asker, Asker::Peer(peer, _) if peer == by));
+                .retain(|barrier| !matches!(barrier.asker, Requester::Peer(peer, _) if peer == by));
         }
     }
 
     /// Take out those that have passed.
     pub(crate) fn take_passed(&mut self) -> Vec<Fence<H>> {
         self.raised
-            .extract_if(.., |fence| fence.has_passed())
+            .extract_if(.., |barrier| barrier.has_passed())
             .collect()
     }
 }

@@ -1,16 +1,16 @@
-//! A tessera whose host died: its owner builds it again, or says that it is lost; the others ask the owner.
+//! Relocation of a tessera whose host died. Its owner rebuilds it or declares it lost; other holders ask the owner.
 //!
-//! Whoever held it registers with the next host; until all have, the owner holds it once for each host that
-//! died (`REF-4` in [`crate::refs`]).
+//! Each holder registers with the new host. Until all have registered, the owner holds the tessera once for each host
+//! that died (`REF-4` in [`crate::references::table`]).
 
 use rustc_hash::FxHashMap;
 
 use crate::call::{Failure, FailureKind};
+use crate::caller::route::{Place, Route};
 use crate::event::{Action, Report};
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use crate::machine::Machine;
-use crate::refs::Registration;
-use crate::route::{Place, Route};
+use crate::references::table::Registration;
 use crate::wire::Message;
 
 impl<H: Clone> Machine<H> {
@@ -34,7 +34,7 @@ impl<H: Clone> Machine<H> {
             }
             _ => {}
         }
-        self.ask_where(tessera, actions);
+        self.request_location(tessera, actions);
     }
 
     /// The tessera lives there: be counted there.
@@ -48,14 +48,14 @@ impl<H: Clone> Machine<H> {
         }
         holding.authority = host;
         if host == self.config.me {
-            return self.hold_acknowledged(object, actions);
+            return self.holder_registered(object, actions);
         }
         holding.registration = Registration::Asked;
-        self.ask_to_be_counted(object, host, actions);
+        self.request_registration(object, host, actions);
     }
 
     /// Ask the owner where a tessera is whose host died.
-    pub(crate) fn ask_where(&mut self, tessera: TesseraId, actions: &mut Vec<Action<H>>) {
+    pub(crate) fn request_location(&mut self, tessera: TesseraId, actions: &mut Vec<Action<H>>) {
         let me = self.config.me;
         let Some(route) = self.routes.get_mut(&tessera) else {
             return;
@@ -89,7 +89,7 @@ impl<H: Clone> Machine<H> {
         asker: RuntimeId,
         actions: &mut Vec<Action<H>>,
     ) {
-        self.rebuild_if_astray(tessera, actions);
+        self.rebuild_if_host_lost(tessera, actions);
         let is_sent = self.construction_is_sent(tessera);
         let place = match self.routes.get_mut(&tessera) {
             Some(route) => match &route.place {
@@ -159,7 +159,7 @@ impl<H: Clone> Machine<H> {
                 }
                 Some(cause) => {
                     route.place = Place::Astray(cause);
-                    return self.ask_where(tessera, actions);
+                    return self.request_location(tessera, actions);
                 }
             },
             Err(reason) => self.lose(
@@ -204,7 +204,7 @@ impl<H: Clone> Machine<H> {
             let object = ObjectId::Tessera(tessera);
             let held = self.references.holdings.contains_key(&object);
             self.references.hold(object, me, Registration::Unplaced);
-            self.hold_acknowledged(object, actions);
+            self.holder_registered(object, actions);
             if let Some(holding) = self.references.holdings.get_mut(&object) {
                 holding.authority = me;
                 holding.registration = Registration::Unplaced;
@@ -215,7 +215,7 @@ impl<H: Clone> Machine<H> {
                     .get(&tessera)
                     .is_some_and(|route| !route.queue.is_empty())
             {
-                self.rebuild_if_astray(tessera, actions);
+                self.rebuild_if_host_lost(tessera, actions);
             }
         }
     }
@@ -244,10 +244,14 @@ impl<H: Clone> Machine<H> {
     }
 
     /// Somebody wants a tessera of this runtime of which nobody was known to want it.
-    pub(crate) fn rebuild_if_astray(&mut self, tessera: TesseraId, actions: &mut Vec<Action<H>>) {
+    pub(crate) fn rebuild_if_host_lost(
+        &mut self,
+        tessera: TesseraId,
+        actions: &mut Vec<Action<H>>,
+    ) {
         let astray = |route: &Route| matches!(route.place, Place::Astray(_));
         if tessera.owner == self.config.me && self.routes.get(&tessera).is_some_and(astray) {
-            self.ask_where(tessera, actions);
+            self.request_location(tessera, actions);
         }
     }
 

@@ -1,7 +1,8 @@
-//! Whether a call has reached its host, for programs that ask. Calls of which nobody asks pay nothing for it.
+//! Delivery probes: whether a call has reached its host. Only a call whose delivery a program asks for is probed.
 //!
-//! A probe follows the call on the same way, which keeps its order: the host's answer says that the call came
-//! before. Who asks is told exactly once (`ARRIVE-1`): that it is there, or how it ended without getting there.
+//! The probe follows the call on the same connection, which keeps order, so the host's answer implies that the call
+//! arrived before it. Each handle completes exactly once (`DELIVERY-1`): with the delivery, or with the failure of a
+//! call that never arrived.
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ fn there() -> Arc<Outcome> {
 }
 
 /// What somebody is told who asks of a call that has ended so, having been sent somewhere or not.
-pub(crate) fn by_its_end(outcome: &Arc<Outcome>, sent: bool) -> Arc<Outcome> {
+pub(crate) fn delivery_outcome(outcome: &Arc<Outcome>, sent: bool) -> Arc<Outcome> {
     match &**outcome {
         // Nobody knows how far it came, or it found nothing there.
         Outcome::Failed(failure)
@@ -38,16 +39,21 @@ pub(crate) fn by_its_end(outcome: &Arc<Outcome>, sent: bool) -> Arc<Outcome> {
 
 impl<H: Clone> Machine<H> {
     /// A program asks of a call of this runtime's.
-    pub(crate) fn arrival_wanted(&mut self, task: TaskId, handle: H, actions: &mut Vec<Action<H>>) {
+    pub(crate) fn delivery_requested(
+        &mut self,
+        task: TaskId,
+        handle: H,
+        actions: &mut Vec<Action<H>>,
+    ) {
         let Some(owned) = self.tasks.get_mut(&task) else {
             let outcome = there();
-            return actions.push(Action::Settle { handle, outcome });
+            return actions.push(Action::Complete { handle, outcome });
         };
         if let Some(outcome) = &owned.outcome {
-            let outcome = by_its_end(outcome, owned.host.is_some());
-            return actions.push(Action::Settle { handle, outcome });
+            let outcome = delivery_outcome(outcome, owned.host.is_some());
+            return actions.push(Action::Complete { handle, outcome });
         }
-        owned.aside().arrivals.push(handle);
+        owned.cold_state().arrivals.push(handle);
         self.probe(task, actions);
     }
 
@@ -59,10 +65,10 @@ impl<H: Clone> Machine<H> {
         let host = owned.host;
         if let Some(host) = host
             && owned
-                .aside_mut()
-                .is_some_and(|aside| !aside.arrivals.is_empty())
+                .cold_state_mut()
+                .is_some_and(|cold_state| !cold_state.arrivals.is_empty())
         {
-            self.send(host, Message::Probe(task), actions);
+            self.send(host, Message::DeliveryProbe(task), actions);
         }
     }
 
@@ -74,11 +80,11 @@ impl<H: Clone> Machine<H> {
             return;
         };
         let arrivals = owned
-            .aside_mut()
-            .map(|aside| std::mem::take(&mut aside.arrivals));
+            .cold_state_mut()
+            .map(|cold_state| std::mem::take(&mut cold_state.arrivals));
         for handle in arrivals.into_iter().flatten() {
             let outcome = there();
-            actions.push(Action::Settle { handle, outcome });
+            actions.push(Action::Complete { handle, outcome });
         }
     }
 }

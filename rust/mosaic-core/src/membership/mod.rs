@@ -1,7 +1,9 @@
-//! Who takes part, and the aftermath of deaths.
+//! Membership: the runtimes that take part, and those that have died.
 //!
-//! The head's word decides: it sees processes die, and tells everyone. A number that died never comes
-//! back (`MEM-1`).
+//! The head decides: it sees processes die and informs every member. A runtime number is never reused (`MEM-1`).
+//! [`death`] has the joins, and everything that follows from a death.
+
+pub(crate) mod death;
 
 use std::collections::BTreeMap;
 
