@@ -1,4 +1,4 @@
-//! What a call and its end look like to the rules.
+//! Calls and their outcomes, as data.
 
 use std::sync::Arc;
 
@@ -218,7 +218,7 @@ impl Failure {
 /// The end of a task.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Outcome {
-    /// Its value.
+    /// The value.
     Value(Payload),
     /// It has a value, which stays with `host` until somebody fetches it.
     Stored {
@@ -227,7 +227,7 @@ pub enum Outcome {
         /// Encoded length in bytes.
         size: u64,
     },
-    /// It has none.
+    /// The failure.
     Failed(Box<Failure>),
 }
 

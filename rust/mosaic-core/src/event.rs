@@ -1,4 +1,4 @@
-//! What happens to a runtime, and what it decides to do: the whole interface of the rules.
+//! Events and actions: the whole interface of the state machine.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use crate::wire::Message;
 /// A new call, made by a program of this runtime.
 #[derive(Debug)]
 pub struct Submission<H> {
-    /// Resolved by [`Action::Complete`] when the task ends.
+    /// Completed by [`Action::Complete`] when the task ends.
     pub handle: H,
     /// The call. Its dependencies' sources are unresolved.
     pub call: Box<Call>,
-    /// Where the caller knows the tessera to live; `None` for one that this runtime built itself.
+    /// The host of the tessera as far as the caller knows; `None` for a tessera of this runtime's own.
     pub host: Option<RuntimeId>,
     /// For a construction: the worker to build it on; `None` leaves it to the placement strategy.
     pub place: Option<RuntimeId>,
@@ -24,16 +24,16 @@ pub struct Submission<H> {
     pub resends: u32,
 }
 
-/// How much of a task's end a program asks for.
+/// The part of an outcome that a program asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Want {
-    /// That it has ended, and whether well.
+    /// Whether it succeeded or failed.
     End,
-    /// Its value too, moved here.
+    /// The value too, moved to this runtime.
     Value,
 }
 
-/// Something that happened.
+/// An input of the state machine.
 #[derive(Debug)]
 pub enum Event<H> {
     /// A program of this runtime made a call.
@@ -42,109 +42,108 @@ pub enum Event<H> {
     CancelRequested(TaskId),
     /// The time limit of a task that this runtime owns passed.
     CallTimedOut(TaskId),
-    /// A program asked for the end or the value of a task: one of its own whose value is stored
-    /// elsewhere, or one that was passed to it.
+    /// A program asked for the outcome of a task: of its own, with a value stored elsewhere, or of another runtime.
     OutcomeRequested {
         /// The task.
         task: TaskId,
-        /// How much of it.
+        /// Which part of the outcome.
         want: Want,
         /// Resolved by [`Action::Complete`].
         handle: H,
     },
-    /// A program asked to be told when a call of this runtime's has reached its host.
+    /// A program asked when a call of this runtime has reached its host.
     DeliveryRequested {
         /// The task.
         task: TaskId,
         /// Resolved by [`Action::Complete`]: with an empty value, or with the failure of a call that did not get there.
         handle: H,
     },
-    /// A program kept a value here, as the result of a task of its own that has ended.
+    /// A program of this runtime put a value: it is the result of a task of this runtime that has ended.
     ValuePut {
         /// The task.
         task: TaskId,
         /// The value.
         value: Payload,
     },
-    /// A program gave a value to the head to keep, so that it outlives this runtime (not on the head).
+    /// A program of a worker put a value, which the head is to own, so that it outlives the worker.
     RemotePutRequested {
         /// The name of the value: [`TaskId::kept`] of the head and this runtime.
         task: TaskId,
         /// The value.
         value: Payload,
-        /// Resolved by [`Action::Complete`] when the head has it.
+        /// Completed by [`Action::Complete`] when the head has the value.
         handle: H,
     },
-    /// A program dropped the value of a task of its own: whoever asks for it from now on is told so.
+    /// A program dropped the value of a task of this runtime: later fetches fail.
     ValueDropped(TaskId),
-    /// A local handle to an object came into being (other than by submission).
+    /// A local handle to an object was made, other than by a submission.
     Retained(Reference),
-    /// A local handle went: the one made by the submission, or one that was retained.
+    /// A local handle to an object was dropped.
     Released(ObjectId),
     /// The executor finished a call.
     CallFinished {
-        /// Which.
+        /// The task of the call.
         task: TaskId,
-        /// How. Never [`Outcome::Stored`]: the rules decide what travels.
+        /// Its outcome. Never [`Outcome::Stored`]: the rules decide what is sent.
         outcome: Arc<Outcome>,
     },
-    /// A call that was to be revoked runs already: its caller need not wait for an end that will be dropped.
+    /// A call that was to be revoked runs already: its caller does not wait for the outcome, which is dropped.
     CallIsRunning(TaskId),
-    /// A program asked to know when all tasks submitted before, on the whole network, have ended.
+    /// A program asked for a barrier: when have all tasks submitted before, in all runtimes, ended?
     BarrierRequested(H),
-    /// A program needs this machine's warehouse: the handle is settled when it takes part, or cannot.
+    /// A program needs the warehouse of this machine: the handle completes when it takes part or has failed to start.
     WarehouseRequested(H),
-    /// The head's node agent could not start the warehouse: whatever waits for it fails with this reason (head only).
+    /// The node agent failed to start the warehouse: requests and calls that wait for it fail (head only).
     WarehouseFailed(String),
-    /// A program registered something to be done at the head's next barrier.
+    /// A program registered a function for the head's next barrier.
     BarrierTaskRegistered,
-    /// A message came in from an authenticated peer.
+    /// A message arrived from an authenticated peer.
     MessageReceived {
         /// The peer.
         from: RuntimeId,
         /// The message.
         message: Message,
     },
-    /// The head's node agent saw a runtime join (head only; others hear it by message).
+    /// The node agent saw a runtime join (head only; the head informs the others).
     RuntimeJoined(Member),
-    /// The head's node agent saw a runtime die (head only; others hear it by message).
+    /// The node agent saw a runtime die (head only; the head informs the others).
     RuntimeDied {
-        /// Which.
+        /// The dead runtime.
         runtime: RuntimeId,
         /// "worker:0:1 was killed by signal 9 (SIGKILL)".
         cause: String,
     },
-    /// The connection to a peer was lost, and both live; neither is the head. What was received by it has been handled,
-    /// what is sent from now on goes by the next one.
+    /// The connection to a peer was lost; both runtimes live and neither is the head. Every message received by it has
+    /// been handled; messages are sent by the next connection from now on.
     LinkLost {
         /// The peer.
         peer: RuntimeId,
         /// "the connection between worker:0:0 and worker:0:1 ended".
         cause: String,
     },
-    /// The program's own placement strategy answered [`Action::ChooseWorker`] (head only).
+    /// The program's placement strategy answered [`Action::ChooseWorker`] (head only).
     WorkerChosen {
-        /// For which tessera.
+        /// The tessera to place.
         tessera: TesseraId,
         /// The worker, or why there is none.
         place: Result<RuntimeId, String>,
     },
-    /// This runtime ends: every handle that is not settled fails with this cause.
+    /// This runtime stops: every handle that has not completed fails with this cause.
     RuntimeStopped(String),
-    /// No worker will join any more until told otherwise: whatever waits for one fails with this reason (head only).
+    /// No more workers will join: calls that wait for a worker fail with this reason (head only).
     WorkersExhausted(String),
 }
 
-/// What a runtime is there for.
+/// The role of a runtime.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub enum Role {
     /// The program's own process, with monitor and node agent.
     Head,
-    /// Takes tesserae.
+    /// Hosts tesserae.
     #[default]
     Worker,
-    /// Keeps the living values of its machine: roots of parameters, values made by functions. Takes no tesserae but
-    /// those meant for it.
+    /// Holds the living values of its machine: roots of parameters, values made by functions. Hosts only tesserae that
+    /// ask for the warehouse.
     Warehouse,
 }
 
@@ -161,55 +160,55 @@ pub struct Member {
     pub role: Role,
 }
 
-/// Something to do.
+/// An output of the state machine, for the engine to carry out.
 #[derive(Debug)]
 pub enum Action<H> {
-    /// Send a message; messages to one peer keep their order.
+    /// Send a message. Messages to one peer keep their order.
     Send {
         /// The peer.
         to: RuntimeId,
         /// The message.
         message: Message,
     },
-    /// Hand a call to the executor. The plain calls of one runtime run one at a time in the order in
-    /// which they are handed over; coroutine calls start in that order and interleave.
+    /// Dispatch a call to the executor. The plain calls of one runtime run one at a time in the order of dispatch;
+    /// coroutine calls start in that order and interleave.
     Run(ReadyCall),
-    /// A call that was handed over is cancelled: do not start it; if it is a running coroutine, cancel it.
-    /// Whichever it is, say now: [`Event::CallFinished`] if it will never run, [`Event::CallIsRunning`] if it
-    /// runs, whose end is still to be reported.
+    /// Cancel a call that was dispatched: do not start it, or cancel its coroutine if that runs. The executor answers at
+    /// once: [`Event::CallFinished`] if the call never starts, [`Event::CallIsRunning`] if it runs, and its outcome
+    /// follows.
     Revoke(TaskId),
-    /// A call that was handed over is of no use to its caller any more: do not start it. If it never will,
-    /// [`Event::CallFinished`] follows; one that has begun goes on.
+    /// Do not start a call that was dispatched, because its caller cannot receive the outcome any more. If it never
+    /// starts, [`Event::CallFinished`] follows; if it runs, it goes on.
     Prevent(TaskId),
-    /// It is decided where a tessera of this runtime's goes, or that it goes nowhere.
+    /// A tessera of this runtime was placed, or its placement failed.
     TesseraPlaced(TesseraId),
     /// Drop the living object of a tessera.
     DropTessera(TesseraId),
     /// Drop the living result of a task that ran here.
     DropResult(TaskId),
-    /// Nobody else refers to a buffer of this runtime's store any more.
+    /// No other runtime refers to a buffer of this runtime's store any more.
     BufferReleased(BufferId),
-    /// A task has ended, or an outcome that was wanted is here.
+    /// A task has ended, or a requested outcome has arrived.
     Complete {
-        /// Whose.
+        /// The handle of the submission or request.
         handle: H,
-        /// How it ended.
+        /// The outcome.
         outcome: Arc<Outcome>,
     },
-    /// Ask the program's own placement strategy (head only, and only where one is plugged in).
+    /// Ask the program's placement strategy for a worker (head only, if the program has one).
     ChooseWorker(TesseraId),
     /// Start the warehouse of this machine (head only).
     StartWarehouse,
-    /// Membership changed: for the program's view of the network, and for the engine's connections.
+    /// A runtime has joined, as far as this runtime knows.
     MemberJoined(Member),
-    /// A runtime is gone; nothing more goes there.
+    /// A runtime has died: nothing more is sent to it.
     MemberDied {
-        /// Which.
+        /// The dead runtime.
         member: Member,
-        /// How.
+        /// The cause of its death.
         cause: String,
     },
-    /// Tell people.
+    /// Write a line to the log.
     Report(Report),
 }
 

@@ -19,7 +19,7 @@ use crate::machine::Machine;
 use crate::payload::{Payload, Reference};
 use crate::wire::Message;
 
-/// Plain calls of one tessera that may be handed over and not ended at a time.
+/// Plain calls of one tessera that may be dispatched and not ended at a time.
 const MAX_DISPATCHED: usize = 4096;
 
 #[derive(Debug)]
@@ -50,13 +50,13 @@ pub(crate) struct HostedTessera {
     queues: BTreeMap<RuntimeId, CallerQueue>,
     /// The callers whose first call may have all its arguments.
     runnable: VecDeque<RuntimeId>,
-    /// Calls that skip the queues and cannot start yet.
+    /// Calls that bypass the queues and cannot start yet.
     skipping: Vec<TaskId>,
-    /// Calls handed over and not ended, but for those that skipped the queues.
+    /// Calls from the queues that were dispatched and have not ended.
     running: usize,
-    /// Those.
+    /// Calls that bypassed the queues and run.
     skipped: usize,
-    /// Whether the one that runs has to be alone.
+    /// Whether the call that runs excludes all others.
     alone: bool,
 }
 

@@ -18,7 +18,7 @@ use crate::wire::Message;
 pub(crate) enum Place {
     /// Somebody was asked to say.
     Asked,
-    /// There.
+    /// The host.
     At(RuntimeId),
     /// Its host died so; its owner may have built it again elsewhere.
     Astray(String),

@@ -46,134 +46,136 @@ pub const PROTOCOL_VERSION: u8 = 1;
 /// What one runtime says to another.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Message {
-    /// Caller to host: run this.
+    /// Caller to host: run this call.
     Call(Box<Call>),
-    /// Host to caller: this task has ended.
+    /// Host to caller: the task has ended.
     Completed {
-        /// Which.
+        /// The task.
         task: TaskId,
-        /// How; a large value stays with the host as [`Outcome::Stored`].
+        /// Its outcome; a large value stays with the host as [`Outcome::Stored`].
         outcome: Arc<Outcome>,
     },
-    /// Caller to host: this task is not wanted any more.
+    /// Caller to host: cancel the call of this task.
     Cancel(TaskId),
-    /// Caller to host: answer when the call of this task, sent before, is there.
+    /// Caller to host: acknowledge the delivery of this task's call, which was sent before.
     DeliveryProbe(TaskId),
-    /// The answer to a probe.
+    /// The answer to a delivery probe.
     Delivered(TaskId),
-    /// Any runtime to the owner or the runner of a task: send me its end when it has one.
+    /// Any runtime to the owner or the host of a task: send the outcome as soon as there is one.
     Fetch {
-        /// Which.
+        /// The task.
         task: TaskId,
         /// Whether the value is wanted, or only the end.
         value: bool,
     },
     /// The answer to a fetch. The owner may answer a wanted value with [`Outcome::Stored`]: fetch it there.
     Fetched {
-        /// Which.
+        /// The task.
         task: TaskId,
         /// Whether the value was asked for.
         value: bool,
         /// How it ended.
         outcome: Arc<Outcome>,
     },
-    /// Receiver of a reference to the object's authority: count me as a holder.
+    /// Receiver of a reference to the object's authority: register the sender as a holder.
     RegisterHolder(ObjectId),
-    /// Authority to holder: you are counted.
+    /// Authority to holder: the receiver is registered.
     HolderRegistered(ObjectId),
-    /// Receiver of a reference to its sender, who is the authority: count me as a holder, and take out the pin.
+    /// Receiver of a reference to its sender, who is the authority: register the sender of this as a holder, and remove
+    /// the pin of one message.
     RegisterHolderAndUnpin(ObjectId),
-    /// Receiver of a reference to its sender: I am counted, take out the pin of one message.
+    /// Receiver of a reference to its sender: the receiver is registered; remove the pin of one message.
     Unpin(ObjectId),
-    /// Holder to authority, or owner to runner: these are not needed here any more.
+    /// Holder to authority, or owner to host: the sender does not need these objects any more.
     Release(Vec<ObjectId>),
-    /// Host to the owner and to the head: this tessera is freed.
+    /// Host to the owner and to the head: this tessera was freed.
     Freed(TesseraId),
     /// To the head: choose a runtime of that role for this tessera.
     Place(TesseraId, Role),
-    /// From the head: it goes there, or nowhere for that reason.
+    /// From the head: the worker for the tessera.
     Placed {
-        /// Which.
+        /// The tessera.
         tessera: TesseraId,
         /// The worker, or why there is none.
         place: Result<RuntimeId, String>,
     },
-    /// Holder to owner: where is this tessera, now that its host died?
+    /// Holder to owner: where does this tessera live, after the death of its host?
     Locate(TesseraId),
-    /// Owner to holder: it lives there now, or is lost for that reason.
+    /// Owner to holder: the new host of the tessera.
     Located {
-        /// Which.
+        /// The tessera.
         tessera: TesseraId,
         /// Its new host, or why there is none.
         place: Result<RuntimeId, String>,
     },
-    /// Worker to head, first message: I am here.
+    /// Worker to head, its first message: the worker takes part.
     Join(Member),
-    /// Head to everyone: this runtime takes part.
+    /// Head to every member: this runtime takes part.
     MemberJoined(Member),
-    /// Head to everyone: this runtime died.
+    /// Head to every member: this runtime died.
     MemberDied {
-        /// Which.
+        /// The dead runtime.
         runtime: RuntimeId,
-        /// How.
+        /// The cause of its death.
         cause: String,
     },
-    /// Anyone to head: everything I had from the dead runtime is registered with whom it concerns.
+    /// Any member to head: the references that the sender had received from the dead runtime are registered.
     Drained(RuntimeId),
-    /// Head to everyone: all have drained; what only the dead runtime held may go.
+    /// Head to every member: all members have sent [`Message::Drained`]; objects that only the dead runtime held are
+    /// released.
     DeathSettled(RuntimeId),
-    /// To a peer: answer when every task that you own now has ended.
+    /// To a peer: answer when every task that the receiver owns now has ended.
     Barrier(u64),
-    /// The answer.
+    /// The answer to a barrier of that number.
     BarrierPassed(u64),
-    /// Head to worker: end. Running methods get this long, in milliseconds.
+    /// Head to worker: stop. Running methods have this long to end, in milliseconds.
     Shutdown {
         /// The grace.
         grace_ms: u64,
     },
-    /// Any runtime to the owner of a value: drop it, whoever refers to it.
+    /// Any runtime to the owner of a value: drop it although there are references to it.
     Discard(TaskId),
-    /// Worker to head: tell people this.
+    /// Worker to head: a line for the log.
     LogRecord {
         /// "warning", "error".
         level: String,
-        /// One line.
+        /// The line.
         text: String,
     },
-    /// Worker to head: keep this value; it outlives the worker. Answered with [`Message::Completed`].
+    /// Worker to head: own this value, which outlives the worker. Answered with [`Message::Completed`].
     RemotePut {
-        /// Its name.
+        /// Its id.
         task: TaskId,
         /// The value.
         value: Payload,
     },
     /// To the head: start the warehouse, unless it runs.
     WarehouseRequested,
-    /// Head to everyone: the warehouse did not start, for that reason.
+    /// Head to every member: the warehouse failed to start, with the reason.
     WarehouseFailed(String),
-    /// To the head: something is to be done here at its next barrier.
+    /// To the head: the sender has a function registered for its next barrier.
     BarrierTask,
-    /// To everyone: what is profiled from now on.
+    /// To every member: what is profiled from now on.
     Profile {
         /// The file that is appended to; `None` ends the recording.
         path: Option<String>,
-        /// Whether the functions are told that methods call.
+        /// Whether the functions that methods call are recorded.
         traced: bool,
     },
-    /// To everyone on a machine: its stores run short of memory; give back what is idle.
+    /// To every member on a machine: its stores run short of memory; free what is idle.
     ReclaimMemory,
-    /// To everyone on a machine: there is room in its stores again.
+    /// To every member on a machine: its stores have free memory again.
     MemoryAvailable,
-    /// To a peer, after the connection to it was lost: what the sender has and awaits of the receiver's.
+    /// To a peer, after the loss of the connection: the references that the sender holds of the receiver's objects.
     Recount(Box<Recount>),
-    /// Are you there?
+    /// The receiver answers with [`Message::Pong`].
     Ping,
-    /// Yes.
+    /// The answer to [`Message::Ping`].
     Pong,
 }
 
-/// Why bytes could not be turned into a message, or a message into bytes. A connection from which bytes came that
-/// make no message cannot be used any more: what a frame *contains* may be lost ([`Loss`]) without that.
+/// Why a frame could not be decoded or encoded. A connection that has sent bytes which are no frame cannot be used any
+/// more; a part of a well-formed frame may be lost ([`Loss`]) without that.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum WireError {
     /// The peer speaks another version.
@@ -185,11 +187,11 @@ pub enum WireError {
     /// A length beyond its limit.
     #[error("{what} of {length}, at most {limit} allowed")]
     TooLong {
-        /// Of what.
+        /// The part of the frame.
         what: &'static str,
-        /// What it claims.
+        /// Its length as the frame claims it.
         length: u64,
-        /// What is allowed.
+        /// The longest that is allowed.
         limit: u64,
     },
     /// Not what the kind of message asks for.
