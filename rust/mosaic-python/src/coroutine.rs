@@ -29,7 +29,7 @@ use crate::tracing;
 const TURN: usize = 64;
 
 /// A coroutine that has begun.
-pub(crate) struct Current {
+pub(crate) struct RunningCoroutine {
     pub(crate) task: TaskId,
     pub(crate) kind: CallKind,
     pub(crate) coroutine: Py<PyAny>,
@@ -44,7 +44,7 @@ pub(crate) struct Current {
 #[pyclass(module = "mosaic._core")]
 pub(crate) struct Runner {
     executor: Arc<PythonExecutor>,
-    current: Option<Current>,
+    current: Option<RunningCoroutine>,
     /// The current coroutine has given up its turn before.
     owned: bool,
     /// Calls started since the loop had its turn.
@@ -174,7 +174,7 @@ fn is_being_cancelled(py: Python<'_>) -> PyResult<bool> {
 fn step<T>(
     py: Python<'_>,
     executor: &PythonExecutor,
-    current: &Current,
+    current: &RunningCoroutine,
     step: impl FnOnce() -> PyResult<T>,
 ) -> PyResult<T> {
     let Some(run) = current.run else {
@@ -217,7 +217,7 @@ pub(crate) fn within<T>(
 fn send<'py>(
     py: Python<'py>,
     executor: &PythonExecutor,
-    current: &Current,
+    current: &RunningCoroutine,
     value: &Bound<'py, PyAny>,
 ) -> PyResult<Step<'py>> {
     step(py, executor, current, || {
@@ -241,7 +241,7 @@ fn send<'py>(
 fn throw<'py>(
     py: Python<'py>,
     executor: &PythonExecutor,
-    current: &Current,
+    current: &RunningCoroutine,
     error: &Bound<'py, PyTuple>,
 ) -> PyResult<Step<'py>> {
     let coroutine = current.coroutine.bind(py);

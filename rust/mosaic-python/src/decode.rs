@@ -7,17 +7,17 @@ use pyo3::exceptions::{PyIndexError, PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
+use crate::by_name;
 use crate::encode::{ARRAYS, BODY_IN_STORE, MSGPACK, NAMED, OPAQUE, PICKLE};
 use crate::hooks::{error, hooks, loss_error};
 use crate::msgpack::{Reader, truncated};
-use crate::named;
-use crate::store::{Looked, Segment};
+use crate::store::{MappedView, Segment};
 
 /// Decode one value.
 pub(crate) fn decode_value(py: Python<'_>, mut payload: Payload) -> PyResult<Bound<'_, PyAny>> {
     check(py, &payload)?;
     let looked = body_in_store(py, &mut payload)?;
-    let body = looked.as_ref().map_or(&payload.body[..], Looked::bytes);
+    let body = looked.as_ref().map_or(&payload.body[..], MappedView::bytes);
     match payload.format {
         MSGPACK | ARRAYS => Reader::new(py, body, payload.segments).value(),
         PICKLE => unpickle(py, body, payload.segments),
@@ -39,13 +39,13 @@ fn check(py: Python<'_>, payload: &Payload) -> PyResult<()> {
 }
 
 /// A long body lies in the store: it is the last segment.
-fn body_in_store(py: Python<'_>, payload: &mut Payload) -> PyResult<Option<Looked>> {
+fn body_in_store(py: Python<'_>, payload: &mut Payload) -> PyResult<Option<MappedView>> {
     if payload.format & BODY_IN_STORE == 0 {
         return Ok(None);
     }
     payload.format &= !BODY_IN_STORE;
     match payload.segments.pop() {
-        Some(Part::Stored(stored)) => Looked::at(py, &stored).map(Some),
+        Some(Part::Stored(stored)) => MappedView::at(py, &stored).map(Some),
         _ => Err(truncated()),
     }
 }
@@ -77,11 +77,11 @@ pub(crate) fn decode_arguments(
         MSGPACK | NAMED => body_in_store(py, &mut payload)?,
         _ => None,
     };
-    let body = looked.as_ref().map_or(&payload.body[..], Looked::bytes);
+    let body = looked.as_ref().map_or(&payload.body[..], MappedView::bytes);
     let plain = match payload.format {
         MSGPACK => Some((None, body)),
         NAMED => {
-            let (name, rest) = named::split(body).ok_or_else(truncated)?;
+            let (name, rest) = by_name::split(body).ok_or_else(truncated)?;
             let name = PyBytes::new(py, name);
             let first = hooks(py)?
                 .unpickle

@@ -15,10 +15,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 use rustc_hash::FxHashSet;
 
+use crate::by_name;
 use crate::hooks::hooks;
 use crate::host::{Host, host_if_any};
-use crate::msgpack::{NotPlain, Writer, Written};
-use crate::named;
+use crate::msgpack::{NeedsPickle, Writer, Written};
 use crate::output::Output;
 use crate::store::{keep_buffer, keep_bytes, keep_elements};
 use crate::task::Task;
@@ -29,7 +29,7 @@ pub(crate) const MSGPACK: u8 = 1;
 pub(crate) const PICKLE: u8 = 2;
 /// [`Payload::format`]: a value that cannot be encoded; the body says why.
 pub(crate) const OPAQUE: u8 = 3;
-/// [`Payload::format`], for arguments: the first is a function or class by its name ([`crate::named`]), the rest as in [`MSGPACK`].
+/// [`Payload::format`], for arguments: the first is a function or class by its name ([`crate::by_name`]), the rest as in [`MSGPACK`].
 pub(crate) const NAMED: u8 = 4;
 /// [`Payload::format`]: as [`MSGPACK`], with arrays in it, which can be changed where they are.
 pub(crate) const ARRAYS: u8 = 5;
@@ -50,7 +50,7 @@ struct Found {
     references: ThinVec<Reference>,
     /// The same, once there are many.
     known: FxHashSet<(ObjectId, RuntimeId)>,
-    held: Held,
+    held: HeldReferences,
 }
 
 impl Found {
@@ -76,14 +76,14 @@ impl Found {
 /// The references in an encoded value, each counted from the moment at which the encoder found it. Dropped once the
 /// engine counts them for the value itself: the proxies that were encoded may be gone before that.
 #[derive(Default)]
-pub(crate) struct Held {
+pub(crate) struct HeldReferences {
     host: Option<Arc<Host>>,
     objects: Vec<ObjectId>,
     /// Nothing else that is about to be told to the engine would take the news along.
     at_once: bool,
 }
 
-impl Held {
+impl HeldReferences {
     fn add(&mut self, reference: Reference) {
         let Some(host) = self.host.take().or_else(host_if_any) else {
             return;
@@ -106,7 +106,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldReferences {
     fn drop(&mut self) {
         if let Some(host) = &self.host {
             for object in &self.objects {
@@ -119,14 +119,14 @@ impl Drop for Held {
 /// An encoded value, and what is held for it until the engine has it.
 pub(crate) struct Encoded {
     pub(crate) payload: Payload,
-    pub(crate) held: Held,
+    pub(crate) held: HeldReferences,
 }
 
 impl From<Payload> for Encoded {
     fn from(payload: Payload) -> Self {
         Self {
             payload,
-            held: Held::default(),
+            held: HeldReferences::default(),
         }
     }
 }
@@ -149,7 +149,7 @@ pub(crate) fn encode_value(value: &Bound<'_, PyAny>) -> PyResult<Encoded> {
             let format = if written.arrays { ARRAYS } else { MSGPACK };
             plain(value.py(), format, written)
         }
-        Err(NotPlain) => pickle(value),
+        Err(NeedsPickle) => pickle(value),
     }
 }
 
@@ -231,7 +231,7 @@ fn pickled_payload(pickled: &Bound<'_, PyAny>) -> PyResult<Payload> {
 pub(crate) struct Arguments<'py> {
     pub(crate) payload: Payload,
     /// To be dropped once the call is submitted.
-    pub(crate) held: Held,
+    pub(crate) held: HeldReferences,
     pub(crate) dependencies: ThinVec<Dependency>,
     /// What the dependencies are on; among them tasks that were made on the way, to read values that change, which are
     /// to be held until the call is submitted.
@@ -249,7 +249,7 @@ pub(crate) fn encode_arguments<'py>(
     let mut dependencies = ThinVec::new();
     let mut tasks = Vec::new();
     let count = kwargs.map_or(0, PyDictMethods::len);
-    let name = first.map(named::pickled_name).transpose()?;
+    let name = first.map(by_name::pickled_name).transpose()?;
     // Without a first argument, or with one that travels by its name.
     if !matches!(name, Some(None))
         && !has_tasks(args, kwargs)
@@ -263,7 +263,7 @@ pub(crate) fn encode_arguments<'py>(
         let format = match name.flatten() {
             None => MSGPACK,
             Some(name) => {
-                written.body = named::join(&name, &written.body);
+                written.body = by_name::join(&name, &written.body);
                 NAMED
             }
         };

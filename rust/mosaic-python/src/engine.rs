@@ -19,11 +19,11 @@ use mosaic_runtime::store::StoreSettings;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
+use crate::call_context;
 use crate::encode::{Arguments, Encoded, encode_arguments, encode_value};
 use crate::executor::PythonExecutor;
 use crate::host::{Host, engine_error, host_if_any};
 use crate::method::{TesseraRef, submit};
-use crate::origin;
 use crate::task::make_task;
 use crate::tracing;
 use crate::waiting::{block, deadline};
@@ -244,7 +244,7 @@ impl PyEngine {
         retries: u32,
         restarts: u32,
     ) -> PyResult<(TesseraRef, Py<PyAny>)> {
-        let kwargs = origin::depart(py, Some(kwargs.clone()))?;
+        let kwargs = call_context::depart(py, Some(kwargs.clone()))?;
         let Arguments {
             payload: arguments,
             held: _held,

@@ -19,12 +19,12 @@ use mosaic_runtime::telemetry::{self, Recorder, Run};
 use pyo3::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::coroutine::{Current, Runner, context_of, context_variable, copy_context};
-use crate::encode::Held;
+use crate::asyncio::remove_reader;
+use crate::call_context;
+use crate::coroutine::{Runner, RunningCoroutine, context_of, context_variable, copy_context};
+use crate::encode::HeldReferences;
 use crate::hooks::cached;
 use crate::host::Host;
-use crate::loops::remove_reader;
-use crate::origin;
 use crate::store;
 use crate::waiting::lock;
 
@@ -262,7 +262,7 @@ impl PythonExecutor {
         py: Python<'py>,
         ready: ReadyCall,
         brought: &mut Vec<Bound<'py, PyAny>>,
-    ) -> (Outcome, Held) {
+    ) -> (Outcome, HeldReferences) {
         let (task, kind) = (ready.call.task, ready.call.kind);
         let result = self.invoke(py, ready, brought).and_then(|value| {
             // A plain method may hand back a coroutine of a colleague: its callers want the value.
@@ -407,7 +407,11 @@ impl PythonExecutor {
     }
 
     /// Begin a coroutine call; `None` if it has ended by that already, or must not begin.
-    pub(crate) fn begin_coroutine(&self, py: Python<'_>, ready: ReadyCall) -> Option<Current> {
+    pub(crate) fn begin_coroutine(
+        &self,
+        py: Python<'_>,
+        ready: ReadyCall,
+    ) -> Option<RunningCoroutine> {
         let (task, tessera, kind) = (ready.call.task, ready.call.tessera, ready.call.kind);
         if !self.main.begin(task) {
             return None;
@@ -422,8 +426,8 @@ impl PythonExecutor {
                 return Ok(Err(value));
             }
             let context = self.context(py, tessera)?;
-            origin::hand_on(py, &context)?;
-            Ok(Ok(Current {
+            call_context::hand_on(py, &context)?;
+            Ok(Ok(RunningCoroutine {
                 task,
                 kind,
                 coroutine: value.unbind(),

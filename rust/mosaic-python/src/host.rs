@@ -7,10 +7,10 @@ use mosaic_runtime::engine::{Engine, EngineError};
 use mosaic_runtime::store::StoreError;
 use pyo3::prelude::*;
 
+use crate::asyncio::Loops;
 use crate::executor::PythonExecutor;
 use crate::hooks::error;
-use crate::interruption::Interruptions;
-use crate::loops::Loops;
+use crate::signals::Signals;
 use crate::waiting::{block, lock};
 
 /// What everything of this process that belongs to one engine shares.
@@ -18,7 +18,7 @@ pub(crate) struct Host {
     pub(crate) engine: Engine,
     pub(crate) executor: Arc<PythonExecutor>,
     pub(crate) loops: Loops,
-    pub(crate) interruptions: Interruptions,
+    pub(crate) interruptions: Signals,
 }
 
 /// The engine of this process and the process that started it: a forked child has none.
@@ -49,7 +49,7 @@ impl Host {
         engine: Engine,
         executor: Arc<PythonExecutor>,
     ) -> PyResult<Arc<Self>> {
-        let interruptions = match Interruptions::new() {
+        let interruptions = match Signals::new() {
             Ok(interruptions) => interruptions,
             Err(error) => {
                 py.detach(|| engine.stop(None));

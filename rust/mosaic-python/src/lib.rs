@@ -1,29 +1,31 @@
-//! The extension module `mosaic._core`: converts, wakes, holds the GIL; decides nothing.
+//! The extension module `mosaic._core`: converts between Rust and Python, and takes the GIL. It decides nothing.
 //!
 //! | module | what it does |
 //! | --- | --- |
 //! | [`engine`] | the engine of this process, as Python sees it |
-//! | [`host`] | what belongs to it, found by whoever is called by Python |
-//! | [`launcher`] | what `mrun` starts |
-//! | [`method`] | references to tesserae and the callables that call their methods |
+//! | [`host`] | the engine and its helpers, for functions that Python calls |
+//! | [`launcher`] | the monitor and node agent that `mrun` starts |
+//! | [`method`] | references to tesserae, and the callables that call their methods |
+//! | [`call_arguments`] | the arguments of a call, as far as its task remembers them |
 //! | [`task`], [`output`] | tasks and their outputs |
-//! | [`waiting`], [`gather`] | awaiting and waiting, for one and for many |
-//! | [`interruption`] | Unix signals while the main thread waits |
-//! | [`loops`] | completions into asyncio event loops |
-//! | [`executor`], [`coroutine`] | the lanes that calls run on: the main thread, an event loop |
-//! | [`running`] | one call, from its arguments to its end |
+//! | [`waiting`], [`gather`] | awaiting and blocking, for one task and for many |
+//! | [`signals`] | Unix signals while the main thread waits |
+//! | [`asyncio`] | completions into asyncio event loops |
+//! | [`executor`], [`coroutine`] | the lanes of calls: the main thread, an event loop |
+//! | [`invoke`] | one call, from its decoded arguments to its outcome |
 //! | [`encode`], [`decode`] | values to payloads and back |
-//! | [`decoding`] | the value of a task, decoded once for all who ask |
+//! | [`decoded_once`] | the value of a task, decoded once for all threads that ask |
 //! | [`msgpack`] | plain values, arrays among them, to bytes and back |
 //! | [`store`] | large buffers, into the store and back |
 //! | [`reduce`](mod@reduce) | element-wise reduction of arrays |
 //! | [`profile`] | the file of a profile, read |
 //! | [`tracing`] | the functions that methods call, for the profile |
 //! | [`compression`] | LZ4 for whole payloads |
-//! | [`machine`] | what this machine has for this process |
-//! | [`named`] | functions and classes that travel by their name |
-//! | [`origin`] | the cells of a notebook that calls come from |
-//! | [`hooks`] | the Python objects that the core works with |
+//! | [`machine`] | the memory of this machine that this process may use |
+//! | [`descriptors`] | the limit of open files |
+//! | [`by_name`] | functions and classes that are sent by their name |
+//! | [`call_context`] | the context of a call, such as the notebook cell that made it |
+//! | [`hooks`] | the Python objects that the extension module works with |
 
 #![allow(
     rustdoc::private_intra_doc_links,
@@ -32,30 +34,30 @@
 
 use pyo3::prelude::*;
 
+mod asyncio;
+mod by_name;
+mod call_arguments;
+mod call_context;
 mod compression;
 mod coroutine;
 mod decode;
-mod decoding;
+mod decoded_once;
 mod descriptors;
 mod encode;
 mod engine;
 mod executor;
 mod gather;
-mod given;
 mod hooks;
 mod host;
-mod interruption;
+mod invoke;
 mod launcher;
-mod loops;
 mod machine;
 mod method;
 mod msgpack;
-mod named;
-mod origin;
 mod output;
 mod profile;
 mod reduce;
-mod running;
+mod signals;
 mod store;
 mod task;
 mod tracing;
@@ -64,6 +66,10 @@ mod waiting;
 /// The Rust core of mosaic.
 #[pymodule]
 mod _core {
+    #[pymodule_export]
+    use super::asyncio::Subscription;
+    #[pymodule_export]
+    use super::call_context::trace_origins;
     #[pymodule_export]
     use super::compression::{compress, decompress};
     #[pymodule_export]
@@ -81,13 +87,9 @@ mod _core {
     #[pymodule_export]
     use super::launcher::{PyMonitor, run_agent, spawn_command};
     #[pymodule_export]
-    use super::loops::Subscription;
-    #[pymodule_export]
     use super::machine::available_memory;
     #[pymodule_export]
     use super::method::{RemoteMethod, TesseraRef};
-    #[pymodule_export]
-    use super::origin::trace_origins;
     #[pymodule_export]
     use super::output::Output;
     #[pymodule_export]

@@ -1,4 +1,4 @@
-//! What this machine has for this process.
+//! The memory of this machine that this process may use.
 
 use pyo3::prelude::*;
 

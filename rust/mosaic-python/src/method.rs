@@ -13,22 +13,22 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFrozenSet, PyTuple};
 
+use crate::call_arguments;
+use crate::call_context;
 use crate::encode::{Arguments, encode_arguments, note};
-use crate::given;
 use crate::hooks::cached;
 use crate::host::{Host, engine_error};
-use crate::origin;
 use crate::task::{Task, make_task};
 use crate::waiting::{block, deadline};
 
 /// A counted reference to a tessera.
 #[pyclass(frozen, weakref, module = "mosaic._core")]
 pub(crate) struct TesseraRef {
-    inner: Arc<Counted>,
+    inner: Arc<TesseraHandle>,
 }
 
 /// What the reference and the callables made from it hold together.
-pub(crate) struct Counted {
+pub(crate) struct TesseraHandle {
     pub(crate) host: Arc<Host>,
     pub(crate) tessera: TesseraId,
     /// Where it was known to live when the reference came here.
@@ -38,7 +38,7 @@ pub(crate) struct Counted {
     built: Option<Arc<TaskCell>>,
 }
 
-impl Drop for Counted {
+impl Drop for TesseraHandle {
     fn drop(&mut self) {
         if !self.tessera.is_fixture() {
             self.host
@@ -57,7 +57,7 @@ impl TesseraRef {
         class: Arc<str>,
     ) -> Self {
         Self {
-            inner: Arc::new(Counted {
+            inner: Arc::new(TesseraHandle {
                 host: Arc::clone(host),
                 tessera,
                 known,
@@ -73,7 +73,7 @@ impl TesseraRef {
         let (tessera, class) = (callee.tessera, Arc::clone(&callee.class));
         let built = Some(Arc::clone(built));
         Self {
-            inner: Arc::new(Counted {
+            inner: Arc::new(TesseraHandle {
                 host: Arc::clone(host),
                 tessera,
                 known: None,
@@ -84,7 +84,7 @@ impl TesseraRef {
     }
 }
 
-impl Counted {
+impl TesseraHandle {
     /// Where it is counted: where it lives, for which the decision may have to be waited for; with its owner
     /// if it lives nowhere.
     fn place(&self, py: Python<'_>) -> PyResult<RuntimeId> {
@@ -201,7 +201,7 @@ struct Options {
 /// Calls one method of one tessera; returns tasks.
 #[pyclass(frozen, module = "mosaic._core")]
 pub(crate) struct RemoteMethod {
-    counted: Arc<Counted>,
+    counted: Arc<TesseraHandle>,
     callee: Arc<Callee>,
     kind: CallKind,
     coroutine: bool,
@@ -230,7 +230,7 @@ impl RemoteMethod {
             kwargs = Some(options.consume(given, reserved.bind(py))?);
         }
         let named = kwargs.clone();
-        kwargs = origin::depart(py, kwargs)?;
+        kwargs = call_context::depart(py, kwargs)?;
         let (args, first) = if self.kind == CallKind::Function {
             let function = args.get_item(0)?;
             (args.get_slice(1, args.len()), Some(function))
@@ -281,7 +281,7 @@ impl RemoteMethod {
             CallKind::Method | CallKind::Function | CallKind::ResultMethod(_)
         ) {
             let task = task.bind(py).cast()?;
-            given::remember(task, &args, named.as_ref(), options.retries)?;
+            call_arguments::remember(task, &args, named.as_ref(), options.retries)?;
         }
         Ok(task)
     }

@@ -42,7 +42,7 @@ enum Memory {
     /// Came with a message.
     Bytes(UnsafeCell<BytesMut>),
     /// A view of a buffer in a store.
-    View(Looked),
+    View(MappedView),
 }
 
 // SAFETY: the bytes are reached only through exported buffers, whose users Python leaves to synchronise
@@ -50,12 +50,12 @@ enum Memory {
 unsafe impl Sync for Segment {}
 
 /// A view, and what is counted as long as it lives.
-pub(crate) struct Looked {
+pub(crate) struct MappedView {
     view: Option<Arc<View>>,
     host: Arc<Host>,
 }
 
-impl Looked {
+impl MappedView {
     /// Look at a buffer.
     pub(crate) fn at(py: Python<'_>, stored: &Arc<dyn Stored>) -> PyResult<Self> {
         let host = host(py)?;
@@ -84,7 +84,7 @@ impl Looked {
     }
 }
 
-impl Drop for Looked {
+impl Drop for MappedView {
     fn drop(&mut self) {
         let Some(view) = self.view.take() else { return };
         let reference = view.reference();
@@ -109,7 +109,7 @@ impl Segment {
                 };
                 Memory::Bytes(UnsafeCell::new(bytes))
             }
-            Part::Stored(stored) => Memory::View(Looked::at(py, &stored)?),
+            Part::Stored(stored) => Memory::View(MappedView::at(py, &stored)?),
             Part::Lost(loss) => return Err(loss_error(py, &loss)),
         };
         Ok(Self { memory })
@@ -163,7 +163,7 @@ pub(crate) fn allocate(py: Python<'_>, length: usize) -> PyResult<Segment> {
     let host = host(py)?;
     let view = wait_for_room(py, &host, || host.engine.allocate(length))?;
     Ok(Segment {
-        memory: Memory::View(Looked {
+        memory: Memory::View(MappedView {
             view: Some(view),
             host,
         }),

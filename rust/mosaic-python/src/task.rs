@@ -15,22 +15,22 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple, PyType, PyWeakrefReference};
 
+use crate::asyncio::{Subscription, resolve};
 use crate::decode::decode_value;
-use crate::decoding::{Decoded, Decoding};
+use crate::decoded_once::{Decoded, Decoding};
 use crate::encode::MSGPACK;
 use crate::hooks::{cached, error, hooks, with_reserve};
 use crate::host::Host;
-use crate::loops::{Subscription, resolve};
 use crate::waiting::{Target, TaskResult, Waiting, block, deadline};
 
 /// The rest of a task's making, left here for `Task.__new__` by whoever makes it.
-pub(crate) struct Seed {
+pub(crate) struct TaskParts {
     pub(crate) host: Arc<Host>,
     pub(crate) cell: Arc<TaskCell>,
 }
 
 thread_local! {
-    static SEED: std::cell::Cell<Option<Seed>> = const { std::cell::Cell::new(None) };
+    static SEED: std::cell::Cell<Option<TaskParts>> = const { std::cell::Cell::new(None) };
 }
 
 /// Make a task of the class that Python told us.
@@ -39,7 +39,7 @@ pub(crate) fn make_task(
     host: &Arc<Host>,
     cell: Arc<TaskCell>,
 ) -> PyResult<Py<PyAny>> {
-    SEED.set(Some(Seed {
+    SEED.set(Some(TaskParts {
         host: Arc::clone(host),
         cell,
     }));
@@ -82,7 +82,7 @@ fn watch(task: &Bound<'_, Task>) {
 /// One call: a handle on its end and its value.
 #[pyclass(frozen, subclass, weakref, module = "mosaic._core")]
 pub(crate) struct Task {
-    seed: Seed,
+    seed: TaskParts,
     asked_for_end: AtomicBool,
     seen: AtomicBool,
     /// Its value or its exception, once somebody has asked.
@@ -112,7 +112,7 @@ impl Task {
         Ok(())
     }
 
-    /// Remember what the call was given; see [`crate::given`].
+    /// Remember what the call was given; see [`crate::call_arguments`].
     pub(crate) fn remember_given(&self, given: Bound<'_, PyAny>) {
         let _ = self.given.set(given.unbind());
     }
@@ -426,7 +426,7 @@ impl Task {
         Ok(held)
     }
 
-    /// What the call was given, as [`crate::given`] has put it down; None for nothing.
+    /// What the call was given, as [`crate::call_arguments`] has put it down; None for nothing.
     #[getter]
     fn given(&self) -> Option<&Py<PyAny>> {
         self.given.get()

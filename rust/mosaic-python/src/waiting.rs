@@ -9,12 +9,12 @@ use pyo3::exceptions::{PyStopIteration, PyTimeoutError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
+use crate::asyncio::LoopMailbox;
+use crate::call_context;
 use crate::gather::Gather;
 use crate::hooks::cached;
 use crate::host::{Host, engine_error, host};
-use crate::interruption::Watch;
-use crate::loops::LoopMailbox;
-use crate::origin;
+use crate::signals::Watch;
 use crate::task::Task;
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -231,7 +231,7 @@ impl Waiting {
                 self.stage = Stage::Value;
                 continue;
             }
-            origin::show_printed(py)?;
+            call_context::show_printed(py)?;
             let value = self.finish(py)?;
             return Err(PyStopIteration::new_err((value.unbind(),)));
         }

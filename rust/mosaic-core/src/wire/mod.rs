@@ -1,4 +1,4 @@
-//! The messages and their frames.
+//! Messages and their frames. [`header`] encodes and decodes messages.
 //!
 //! A frame is a fixed prefix, a table of segment lengths, a msgpack header, the body, and the payload's
 //! segments; [`frame`] writes and reads it.

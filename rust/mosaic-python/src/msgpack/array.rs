@@ -84,7 +84,7 @@ impl Numpy {
 }
 
 /// What a value is.
-pub(super) enum Found<'py> {
+pub(super) enum NumpyValue<'py> {
     Scalar {
         element: u8,
         bytes: Bound<'py, PyBytes>,
@@ -99,7 +99,7 @@ pub(super) struct Array {
     buffer: PyUntypedBuffer,
 }
 
-impl<'py> Found<'py> {
+impl<'py> NumpyValue<'py> {
     /// Look at a value. `None`: it is pickle's.
     pub(super) fn of(value: &Bound<'py, PyAny>) -> Option<Self> {
         let py = value.py();

@@ -7,7 +7,7 @@ use pyo3::buffer::PyUntypedBuffer;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyNone, PyString, PyTuple};
 
-use super::array::Found;
+use super::array::NumpyValue;
 use super::{ARRAY, SCALAR, TUPLE};
 
 /// Containers beyond this depth are left to pickle.
@@ -27,7 +27,7 @@ thread_local! {
 }
 
 /// Why a value does not go as msgpack.
-pub(crate) struct NotPlain;
+pub(crate) struct NeedsPickle;
 
 /// Writes msgpack.
 pub(crate) struct Writer {
@@ -84,7 +84,7 @@ impl Writer {
         eight: Option<u8>,
         sixteen: u8,
         thirty_two: u8,
-    ) -> Result<(), NotPlain> {
+    ) -> Result<(), NeedsPickle> {
         match (
             fix,
             eight,
@@ -104,26 +104,26 @@ impl Writer {
                 self.out.push(thirty_two);
                 self.out.extend(count.to_be_bytes());
             }
-            _ => return Err(NotPlain),
+            _ => return Err(NeedsPickle),
         }
         Ok(())
     }
 
-    pub(crate) fn array(&mut self, count: usize) -> Result<(), NotPlain> {
+    pub(crate) fn array(&mut self, count: usize) -> Result<(), NeedsPickle> {
         self.length(count, Some((0x90, 15)), None, 0xdc, 0xdd)
     }
 
-    pub(crate) fn map(&mut self, count: usize) -> Result<(), NotPlain> {
+    pub(crate) fn map(&mut self, count: usize) -> Result<(), NeedsPickle> {
         self.length(count, Some((0x80, 15)), None, 0xde, 0xdf)
     }
 
-    fn string(&mut self, text: &str) -> Result<(), NotPlain> {
+    fn string(&mut self, text: &str) -> Result<(), NeedsPickle> {
         self.length(text.len(), Some((0xa0, 31)), Some(0xd9), 0xda, 0xdb)?;
         self.out.extend_from_slice(text.as_bytes());
         Ok(())
     }
 
-    fn integer(&mut self, value: &Bound<'_, PyInt>) -> Result<(), NotPlain> {
+    fn integer(&mut self, value: &Bound<'_, PyInt>) -> Result<(), NeedsPickle> {
         if let Ok(value) = value.extract::<i64>() {
             if (-32..=127).contains(&value) {
                 self.out.push(value.cast_unsigned() as u8);
@@ -132,7 +132,7 @@ impl Writer {
                 self.out.extend(value.to_be_bytes());
             }
         } else {
-            let value = value.extract::<u64>().map_err(|_| NotPlain)?;
+            let value = value.extract::<u64>().map_err(|_| NeedsPickle)?;
             self.out.push(0xcf);
             self.out.extend(value.to_be_bytes());
         }
@@ -140,23 +140,27 @@ impl Writer {
     }
 
     /// A container that occurs twice, or in itself, is pickle's to get right.
-    fn enter(&mut self, container: &Bound<'_, PyAny>, depth: usize) -> Result<(), NotPlain> {
+    fn enter(&mut self, container: &Bound<'_, PyAny>, depth: usize) -> Result<(), NeedsPickle> {
         let address = container.as_ptr() as usize;
         if depth >= DEEPEST
             || self.containers.len() >= MOST_CONTAINERS
             || self.containers.contains(&address)
         {
-            return Err(NotPlain);
+            return Err(NeedsPickle);
         }
         self.containers.push(address);
         Ok(())
     }
 
-    pub(crate) fn value(&mut self, value: &Bound<'_, PyAny>, depth: usize) -> Result<(), NotPlain> {
+    pub(crate) fn value(
+        &mut self,
+        value: &Bound<'_, PyAny>,
+        depth: usize,
+    ) -> Result<(), NeedsPickle> {
         if value.is_exact_instance_of::<PyNone>() {
             self.out.push(0xc0);
         } else if let Ok(text) = value.cast_exact::<PyString>() {
-            let text = text.to_str().map_err(|_| NotPlain)?;
+            let text = text.to_str().map_err(|_| NeedsPickle)?;
             self.string(text)?;
         } else if let Ok(value) = value.cast_exact::<PyInt>() {
             self.integer(value)?;
@@ -200,14 +204,14 @@ impl Writer {
     }
 
     /// One of `NumPy`'s.
-    fn number(&mut self, value: &Bound<'_, PyAny>, depth: usize) -> Result<(), NotPlain> {
-        match Found::of(value).ok_or(NotPlain)? {
-            Found::Scalar { element, bytes } => self.extension(SCALAR, |writer| {
+    fn number(&mut self, value: &Bound<'_, PyAny>, depth: usize) -> Result<(), NeedsPickle> {
+        match NumpyValue::of(value).ok_or(NeedsPickle)? {
+            NumpyValue::Scalar { element, bytes } => self.extension(SCALAR, |writer| {
                 writer.out.push(element);
                 writer.out.extend_from_slice(bytes.as_bytes());
                 Ok(())
             }),
-            Found::Array(array) => {
+            NumpyValue::Array(array) => {
                 self.enter(value, depth)?;
                 self.arrays = true;
                 self.extension(ARRAY, |writer| {
@@ -222,13 +226,13 @@ impl Writer {
     fn extension(
         &mut self,
         kind: i8,
-        body: impl FnOnce(&mut Self) -> Result<(), NotPlain>,
-    ) -> Result<(), NotPlain> {
+        body: impl FnOnce(&mut Self) -> Result<(), NeedsPickle>,
+    ) -> Result<(), NeedsPickle> {
         self.out.push(0xc9);
         let length_at = self.out.len();
         self.out.extend([0, 0, 0, 0, kind.cast_unsigned()]);
         body(self)?;
-        let length = u32::try_from(self.out.len() - length_at - 5).map_err(|_| NotPlain)?;
+        let length = u32::try_from(self.out.len() - length_at - 5).map_err(|_| NeedsPickle)?;
         self.out[length_at..length_at + 4].copy_from_slice(&length.to_be_bytes());
         Ok(())
     }

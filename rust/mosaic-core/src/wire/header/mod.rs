@@ -1,4 +1,4 @@
-//! Messages as header and body: what stands where, in which order.
+//! Messages as header and body: the fields and their order. [`writing`] encodes them, [`reading`] decodes them.
 //!
 //! Headers are flat msgpack arrays of integers and short texts: enums are written as numbers, because
 //! names would make the two hot messages (a call and its end) several times longer.

@@ -16,11 +16,11 @@ use crate::hooks::cached;
 use crate::waiting::lock;
 
 /// The pipe of one engine.
-pub(crate) struct Interruptions {
+pub(crate) struct Signals {
     ends: Mutex<Option<Arc<(PipeReader, PipeWriter)>>>,
 }
 
-impl Interruptions {
+impl Signals {
     pub(crate) fn new() -> std::io::Result<Self> {
         let (reader, writer) = std::io::pipe()?;
         for end in [reader.as_raw_fd(), writer.as_raw_fd()] {

@@ -8,11 +8,11 @@ use mosaic_core::payload::Payload;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use crate::call_context;
 use crate::decode::{decode_arguments, decode_value};
-use crate::encode::{Encoded, Held, MSGPACK, OPAQUE, PICKLE, encode_value, noting};
+use crate::encode::{Encoded, HeldReferences, MSGPACK, OPAQUE, PICKLE, encode_value, noting};
 use crate::executor::PythonExecutor;
 use crate::hooks::{cached, hooks, is_shortage, with_reserve};
-use crate::origin;
 use crate::tracing;
 use crate::waiting::lock;
 
@@ -43,7 +43,7 @@ impl PythonExecutor {
         let arguments = std::mem::take(&mut call.arguments);
         let from_elsewhere = !ready.values.is_empty() || !arguments.segments.is_empty();
         let (args, kwargs) = decode_arguments(py, arguments, ready.values)?;
-        let kwargs = origin::arrive(py, kwargs)?;
+        let kwargs = call_context::arrive(py, kwargs)?;
         if from_elsewhere {
             brought.extend(args.iter().cloned());
             brought.extend(kwargs.iter().map(|kwargs| kwargs.clone().into_any()));
@@ -149,7 +149,7 @@ impl PythonExecutor {
         task: TaskId,
         kind: CallKind,
         result: PyResult<Bound<'_, PyAny>>,
-    ) -> (Outcome, Held) {
+    ) -> (Outcome, HeldReferences) {
         if let Some(recorder) = self.recorder() {
             recorder.returned();
         }
@@ -163,7 +163,7 @@ impl PythonExecutor {
                 body: bytes::Bytes::from_static(&[0xc0]),
                 ..Payload::default()
             });
-            return (built, Held::default());
+            return (built, HeldReferences::default());
         }
         let Encoded { payload, held } = match encode_value(&value) {
             Ok(encoded) => encoded,
@@ -198,12 +198,12 @@ impl PythonExecutor {
 }
 
 /// An exception as the failure of a call, and what is held for it.
-fn failure(py: Python<'_>, error: &PyErr) -> (Outcome, Held) {
+fn failure(py: Python<'_>, error: &PyErr) -> (Outcome, HeldReferences) {
     let cancelled = cached!(py, "asyncio", "CancelledError")
         .is_ok_and(|class| error.matches(py, class).unwrap_or(false));
     if cancelled {
         let failure = Failure::new(FailureKind::Cancelled, "cancelled while it ran");
-        return (Outcome::Failed(failure), Held::default());
+        return (Outcome::Failed(failure), HeldReferences::default());
     }
     // The exception itself does not know its traceback before somebody has caught it.
     if let Some(traceback) = error.traceback(py) {
@@ -236,7 +236,7 @@ fn failure(py: Python<'_>, error: &PyErr) -> (Outcome, Held) {
         }
         Err(second) => {
             failure.message = format!("{error} (and the exception cannot be encoded: {second})");
-            Held::default()
+            HeldReferences::default()
         }
     };
     (Outcome::Failed(failure), held.at_once())
