@@ -1,7 +1,7 @@
 """What a task remembers of its call: `TaskProxy.args`, `kwargs` and `max_retries`.
 
 The core keeps numbers, short texts and short lists of them, weak references to anything else, and of what allows no
-weak reference the type; see ``rust/mosaic-python/src/given.rs``.
+weak reference the type; see ``rust/mosaic-python/src/call_arguments.rs``.
 """
 
 from __future__ import annotations
