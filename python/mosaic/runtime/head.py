@@ -82,27 +82,21 @@ POSITIONS = (
 )
 """The options of old programs, which may give them by position."""
 
-_ACCEPTED = frozenset(
+_OF_START = frozenset(
     [
-        "num_nodes",
-        "runtime_type",
-        "runtime_indices",
-        "address",
-        "port",
-        "parent_id",
-        "parent_address",
-        "parent_port",
-        "monitor_address",
-        "monitor_port",
-        "pubsub_port",
-        "reuse_head",
-        "node_list",
-        "dump_init",
-        "wait",
-        "runtime_uid",
-        "local_warehouse_uid",
+        "num_workers",
+        "num_threads",
+        "mode",
+        "monitor_strategy",
+        "log_level",
+        "profile",
+        "timeout",
+        "asyncio_loop",
     ]
 )
+"""The options in `POSITIONS` that have a meaning here; `asyncio_loop` has it for the driver."""
+
+_ACCEPTED = {*POSITIONS, "num_nodes"} - _OF_START
 """Keywords of old programs that mean nothing to a network on one machine."""
 
 NOT_COMPARED = _ACCEPTED | {"timeout", "asyncio_loop"}
