@@ -12,7 +12,7 @@ import mosaic
 from tests.support.connections import cut, sockets_of
 from tests.support.deaths import freeze
 from tests.support.launching import Mrun
-from tests.support.rendezvous import Flag, eventually, soon
+from tests.support.rendezvous import Flag, eventually, eventually_async, soon
 from tests.support.scripts import Script
 
 pytestmark = pytest.mark.faults
@@ -105,7 +105,9 @@ async def test_items_of_a_loop_go_to_others(fresh, flag):
     assert await soon(squares) == expected
     second = flag("second")
     assert await soon(fresh.map(cut_once, [second] * 8, range(8), ordered=True)) == expected
-    assert len({worker.uid for worker in fresh.workers} | {"worker:0:0", "worker:0:1"}) >= 4
+    # A replacement for each of the two that ended.
+    first_two = {"worker:0:0", "worker:0:1"}
+    await eventually_async(lambda: len({worker.uid for worker in fresh.workers} | first_two) >= 4)
 
 
 async def test_a_restartable_tessera_is_built_again(fresh):

@@ -142,9 +142,6 @@ impl Shared {
         if state.machine.is_dead(peer) || self.stopped.load(Ordering::Acquire) {
             return;
         }
-        if let Some(peer) = state.peers.get_mut(&peer) {
-            peer.lost();
-        }
         let member = state
             .machine
             .members()
@@ -155,14 +152,13 @@ impl Shared {
             self.uid,
             because(error)
         );
-        let told = cause.clone();
+        if let Some(peer) = state.peers.get_mut(&peer) {
+            peer.lost(cause.clone());
+        }
         state.handle(Event::LinkLost { peer, cause }, self);
         state.finish_batch(self);
         drop(state);
-        // One line for both ends; and what a store was told of its neighbours' room may have been lost.
-        if self.me > peer {
-            self.log("warning", told);
-        }
+        // What a store was told of its neighbours' room may have been lost.
         self.wake_watchers();
     }
 }

@@ -37,6 +37,8 @@ pub(crate) struct Peer {
     /// Attempts to connect so far.
     attempts: u64,
     blocked: bool,
+    /// How the last connection was lost, until there is another: then it is certain that both ends went on.
+    loss: Option<String>,
     /// Listed among those to flush at the end of the batch.
     pub(crate) dirty: bool,
 }
@@ -90,11 +92,12 @@ impl Stream {
 }
 
 impl Peer {
-    /// Take this connection for sending, unless there is one already.
-    pub(crate) fn connected(&mut self, stream: &Arc<Stream>) {
+    /// Take this connection for sending, unless there is one already. Returns how the one before was lost, if it was.
+    pub(crate) fn connected(&mut self, stream: &Arc<Stream>) -> Option<String> {
         if matches!(self.link, Link::None | Link::Awaited(_)) {
             self.link = Link::Up(Arc::clone(stream));
         }
+        self.loss.take()
     }
 
     /// This connection is of no more use: the socket closes with the last who holds it.
@@ -105,7 +108,8 @@ impl Peer {
     }
 
     /// The connection was lost with everything that was on its way, or waited to be.
-    pub(crate) fn lost(&mut self) {
+    pub(crate) fn lost(&mut self, cause: String) {
+        self.loss = Some(cause);
         self.writer = FrameWriter::default();
         self.written = 0;
         self.files.clear();

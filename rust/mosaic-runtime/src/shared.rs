@@ -342,8 +342,13 @@ impl Shared {
             return;
         }
         let peer = state.peers.entry(to).or_default();
-        peer.connected(stream);
+        let loss = peer.connected(stream);
         peer.flush();
+        drop(state);
+        // One line for both ends. Not before: a runtime that stops closes its connections shortly before it ends.
+        if let Some(loss) = loss.filter(|_| self.me > to) {
+            self.log("warning", loss);
+        }
     }
 
     /// A connection has room again.

@@ -10,6 +10,7 @@ use common::{Network, PATIENCE, Proxy};
 use mosaic_core::call::FailureKind;
 use mosaic_core::id::RuntimeId;
 use mosaic_runtime::auth::{self, Secret};
+use mosaic_runtime::notice::Notice;
 use rustix::net::{Shutdown, SocketAddrUnix, getpeername, shutdown};
 
 fn socket(network: &Network, number: u32) -> PathBuf {
@@ -43,6 +44,51 @@ fn crossed() -> (Network, Proxy, Proxy) {
     on_one.construction.value().expect("a subject");
     on_two.construction.value().expect("a subject");
     (network, on_one, on_two)
+}
+
+/// Stop the head, and return what it has logged of lost connections.
+fn losses_logged(network: &Network) -> Vec<String> {
+    network.head.stop(None);
+    let mut lines = Vec::new();
+    while let Some(notices) = network.head.notices().take() {
+        lines.extend(notices.into_iter().filter_map(|notice| match notice {
+            Notice::Log { text, .. } if text.contains("while both lived") => Some(text),
+            _ => None,
+        }));
+    }
+    lines
+}
+
+#[test]
+fn a_loss_is_logged_once_and_not_where_a_runtime_stops() {
+    for stops in [false, true] {
+        let (network, on_one, on_two) = crossed();
+        let running = [on_one.call("block", ""), on_two.call("block", "")];
+        while network.gate.count("block") < 2 {
+            std::thread::yield_now();
+        }
+        if stops {
+            network.workers[0].engine.stop(None);
+        } else {
+            assert_eq!(cut(&socket(&network, 1)), 1);
+        }
+        for call in &running {
+            call.value().expect_err("a loss");
+        }
+        network.gate.open();
+        if !stops {
+            on_one.call("echo", "").value().expect("an echo");
+        }
+        // What the worker has to say is on its way before this.
+        let two = &network.workers[1].engine;
+        two.wait(
+            &two.fence().expect("a fence"),
+            mosaic_runtime::cell::Stage::End,
+            common::deadline(),
+        )
+        .expect("its end");
+        assert_eq!(losses_logged(&network).len(), usize::from(!stops));
+    }
 }
 
 #[test]
