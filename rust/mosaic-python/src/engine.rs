@@ -10,12 +10,12 @@ use mosaic_core::event::{Role, Submission};
 use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::payload::Reference;
 use mosaic_core::placement::LeastLoaded;
-use mosaic_runtime::cell::{Callee, TaskCell};
 use mosaic_runtime::engine::{EngineConfig, EngineError};
 use mosaic_runtime::node::Launch;
 use mosaic_runtime::notice::Notice;
 use mosaic_runtime::roles::{self, MonitorSeat, WorkerSeat};
 use mosaic_runtime::store::StoreSettings;
+use mosaic_runtime::sync::completion::{Callee, TaskCell};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 

@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use mosaic_core::call::{CallKind, Outcome, ReadyCall};
 use mosaic_core::id::{TaskId, TesseraId};
+use mosaic_runtime::executor::lane::{Job, Lane};
 use mosaic_runtime::executor::{Executor, Revoked};
-use mosaic_runtime::lane::{Job, Lane};
-use mosaic_runtime::mailbox::Mailbox;
-use mosaic_runtime::signal::Signal;
+use mosaic_runtime::sync::mailbox::Mailbox;
+use mosaic_runtime::sync::signal::Signal;
 use mosaic_runtime::telemetry::{self, Recorder, Run};
 use pyo3::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};

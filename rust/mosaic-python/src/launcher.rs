@@ -4,9 +4,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock};
 
-use mosaic_runtime::directory::Directory;
 use mosaic_runtime::launcher::monitor::{Monitor, MonitorConfig};
 use mosaic_runtime::launcher::{AgentSeat, agent, command};
+use mosaic_runtime::node::directory::Directory;
 use pyo3::prelude::*;
 
 use crate::hooks::error;

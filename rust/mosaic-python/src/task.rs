@@ -8,7 +8,7 @@ use mosaic_core::call::{Failure, FailureKind, Outcome};
 use mosaic_core::event::Want;
 use mosaic_core::id::{ObjectId, RuntimeId};
 use mosaic_core::payload::{Payload, Reference};
-use mosaic_runtime::cell::{Stage, TaskCell, Waiter};
+use mosaic_runtime::sync::completion::{Stage, TaskCell, Waiter};
 use pyo3::exceptions::{PyException, PyMemoryError, PyTypeError};
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -514,7 +514,10 @@ impl Task {
             .subscribe(Stage::End, Waiter::Notice(notices, token))
             .is_err()
         {
-            mosaic_runtime::cell::Notify::notify(&**task.host().engine.notices(), token);
+            mosaic_runtime::sync::completion::Notify::notify(
+                &**task.host().engine.notices(),
+                token,
+            );
         }
     }
 

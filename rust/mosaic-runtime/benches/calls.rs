@@ -16,11 +16,11 @@ use mosaic_core::call::{CallKind, Dependency, Outcome, Slot, Source};
 use mosaic_core::event::{Role, Submission};
 use mosaic_core::id::{ObjectId, RuntimeId, TesseraId};
 use mosaic_core::payload::Payload;
-use mosaic_runtime::cell::{Callee, Stage, TaskCell};
-use mosaic_runtime::closures::{Actor, Closures};
 use mosaic_runtime::engine::{self, Engine, EngineConfig};
+use mosaic_runtime::executor::closures::{Actor, Closures};
 use mosaic_runtime::node::Launch;
 use mosaic_runtime::roles::{self, WorkerSeat};
+use mosaic_runtime::sync::completion::{Callee, Stage, TaskCell};
 
 /// About what a small call weighs on the wire.
 const SMALL: usize = 64;

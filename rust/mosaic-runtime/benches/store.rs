@@ -7,8 +7,8 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use mosaic_runtime::closures::Closures;
 use mosaic_runtime::engine::{Engine, EngineConfig};
+use mosaic_runtime::executor::closures::Closures;
 use mosaic_runtime::node::Launch;
 use mosaic_runtime::roles;
 

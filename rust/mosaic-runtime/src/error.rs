@@ -1,5 +1,7 @@
 //! Why the engine refuses something.
 
+use std::io;
+
 use crate::store::StoreError;
 
 /// Why the engine refused something.
@@ -41,4 +43,9 @@ impl From<std::io::Error> for EngineError {
             Self::System(error.to_string())
         }
     }
+}
+
+/// The rest of a sentence that tells of a connection's end.
+pub(crate) fn because(error: Option<&io::Error>) -> String {
+    error.map_or_else(String::new, |error| format!(": {error}"))
 }

@@ -20,41 +20,16 @@
 //!
 //! Nothing here knows Python.
 
-mod arrivals;
-pub mod auth;
-mod begun;
-mod blocking;
-pub mod cell;
-pub mod closures;
 pub mod compression;
-pub mod descriptors;
-pub mod directory;
 pub mod engine;
 mod error;
 pub mod executor;
-mod inlet;
-pub mod lane;
 pub mod launcher;
-mod lines;
-pub mod mailbox;
-pub mod memory;
-mod net;
+pub mod net;
 pub mod node;
 pub mod notice;
-mod passing;
-mod peer;
-mod printed;
-mod process;
 pub mod reduce;
 pub mod roles;
-mod shared;
-pub mod signal;
-mod starting;
-mod state;
 pub mod store;
-mod storing;
-mod sync;
+pub mod sync;
 pub mod telemetry;
-pub mod threads;
-mod timers;
-mod waiting;

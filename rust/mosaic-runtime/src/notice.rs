@@ -7,7 +7,7 @@ use mosaic_core::event::Report;
 use mosaic_core::id::TesseraId;
 use tokio::sync::Notify as Room;
 
-use crate::cell::Notify;
+use crate::sync::completion::Notify;
 
 /// One thing to tell.
 #[derive(Clone, PartialEq, Debug)]

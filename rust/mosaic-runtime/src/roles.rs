@@ -6,12 +6,12 @@ use std::sync::Arc;
 use mosaic_core::event::Role;
 use mosaic_core::id::RuntimeId;
 
-use crate::directory::Directory;
 use crate::engine::{Engine, EngineConfig, EngineError};
 use crate::executor::Executor;
 use crate::launcher::guard::{self, Bound};
-pub use crate::node::joining::MonitorSeat;
-use crate::node::joining::{Attached, attach};
+pub use crate::node::attach::MonitorSeat;
+use crate::node::attach::{Attached, attach};
+use crate::node::directory::Directory;
 use crate::node::{self, Launch};
 
 /// Start the head: the monitor and this machine's node agent, in the program's own process.
@@ -120,7 +120,7 @@ pub fn worker(
     executor: Arc<dyn Executor>,
 ) -> Result<Engine, EngineError> {
     if seat.head.is_some() {
-        crate::threads::unblock_signals();
+        crate::sync::threads::unblock_signals();
     }
     let directory = Directory::join(&seat.directory)?;
     Engine::start_worker(seat, directory, config, executor)

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use common::{Network, Request, deadline};
 use mosaic_core::call::FailureKind;
-use mosaic_runtime::cell::Stage;
 use mosaic_runtime::engine::{EngineConfig, EngineError};
+use mosaic_runtime::sync::completion::Stage;
 
 #[test]
 fn a_call_comes_back_with_its_value() {

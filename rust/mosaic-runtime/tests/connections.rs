@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use common::{Network, PATIENCE, Proxy};
 use mosaic_core::call::FailureKind;
 use mosaic_core::id::RuntimeId;
-use mosaic_runtime::auth::{self, Secret};
+use mosaic_runtime::net::handshake::{self, Secret};
 use rustix::net::{Shutdown, SocketAddrUnix, getpeername, shutdown};
 
 fn socket(network: &Network, number: u32) -> PathBuf {
@@ -86,7 +86,7 @@ fn what_is_held_across_a_loss_stays_and_goes_when_it_is_let_go_of() {
         .engine
         .wait(
             &kept.cell,
-            mosaic_runtime::cell::Stage::End,
+            mosaic_runtime::sync::completion::Stage::End,
             common::deadline(),
         )
         .expect("an end");
@@ -115,7 +115,11 @@ fn a_barrier_passes_whatever_is_lost() {
     network.gate.open();
     network.workers[0]
         .engine
-        .wait(&fence, mosaic_runtime::cell::Stage::End, common::deadline())
+        .wait(
+            &fence,
+            mosaic_runtime::sync::completion::Stage::End,
+            common::deadline(),
+        )
         .expect("its end");
     on_one.call("echo", "").value().expect("an echo");
 }
@@ -140,7 +144,7 @@ fn line_3_a_connection_that_cannot_be_made_is_tried_again() {
         engine
             .wait(
                 &engine.fence().expect("a fence"),
-                mosaic_runtime::cell::Stage::End,
+                mosaic_runtime::sync::completion::Stage::End,
                 Some(std::time::Instant::now() + std::time::Duration::from_millis(100)),
             )
             .expect_err("it waits for the call");
@@ -167,7 +171,7 @@ fn line_2_a_connection_that_comes_ends_the_one_before() {
     let other = runtime.block_on(async {
         let door = socket(&network, 1);
         let mut stream = tokio::net::UnixStream::connect(door).await.expect("room");
-        auth::connect(&mut stream, &secret, RuntimeId(2))
+        handshake::connect(&mut stream, &secret, RuntimeId(2))
             .await
             .expect("a member");
         stream.into_std().expect("a stream")

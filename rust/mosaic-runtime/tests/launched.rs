@@ -7,9 +7,9 @@ use std::ffi::OsString;
 use common::deadline;
 use common::launcher::{Head, Launcher, MEMBER, launch};
 use mosaic_core::call::FailureKind;
-use mosaic_runtime::directory::Directory;
 use mosaic_runtime::launcher::monitor::{Monitor, MonitorConfig};
 use mosaic_runtime::node::Launch;
+use mosaic_runtime::node::directory::Directory;
 use mosaic_runtime::notice::Notice;
 use rustix::process::{Signal, kill_process};
 

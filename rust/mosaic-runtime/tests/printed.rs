@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use mosaic_runtime::closures::Closures;
 use mosaic_runtime::engine::{Engine, EngineConfig};
+use mosaic_runtime::executor::closures::Closures;
 use mosaic_runtime::node::Launch;
 use mosaic_runtime::notice::Notice;
 use mosaic_runtime::roles;

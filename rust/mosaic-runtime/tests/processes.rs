@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use common::{PATIENCE, Proxy, Request, deadline};
 use mosaic_core::call::{FailureKind, Outcome};
 use mosaic_core::event::Role;
-use mosaic_runtime::cell::Stage;
-use mosaic_runtime::closures::Closures;
 use mosaic_runtime::engine::{Engine, EngineConfig, EngineError};
+use mosaic_runtime::executor::closures::Closures;
 use mosaic_runtime::node::Launch;
 use mosaic_runtime::roles;
+use mosaic_runtime::sync::completion::Stage;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use common::{Network, PATIENCE};
 use mosaic_core::id::RuntimeId;
 use mosaic_core::wire::PROTOCOL_VERSION;
-use mosaic_runtime::auth::{self, AuthError, Secret};
+use mosaic_runtime::net::handshake::{self, AuthError, Secret};
 
 /// A network in the middle of its work, and the doors to it.
 struct House {
@@ -90,7 +90,7 @@ fn introduce(door: PathBuf, secret: [u8; Secret::LENGTH]) -> Result<UnixStream, 
         let mut stream = tokio::net::UnixStream::connect(door)
             .await
             .expect("a connection");
-        auth::connect(&mut stream, &Secret::from_bytes(&secret), RuntimeId(9)).await?;
+        handshake::connect(&mut stream, &Secret::from_bytes(&secret), RuntimeId(9)).await?;
         let stream = stream.into_std().expect("a stream");
         stream.set_nonblocking(false).expect("a blocking stream");
         stream.set_read_timeout(Some(PATIENCE)).expect("a limit");

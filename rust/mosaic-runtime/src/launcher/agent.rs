@@ -19,13 +19,14 @@ use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 
 use super::protocol::{FromAgent, ToAgent, ToChild, WINDOW, cost, read, write};
 use super::{AGENT_SOCKET, HALF_OPEN, guard};
-use crate::descriptors::Descriptors;
-use crate::directory::{self, Directory};
 use crate::engine::EngineError;
-use crate::net::{accept_each, peer_gone};
+use crate::net::listener::accept_each;
+use crate::node::descriptors::Descriptors;
+use crate::node::directory::{self, Directory};
+use crate::node::process::peer_gone;
 use crate::node::processes::{Audience, Ended, Line, Processes};
-use crate::shared::lock;
-use crate::threads;
+use crate::sync::primitives::lock;
+use crate::sync::threads;
 
 /// Environment of an agent: the directory of the sockets and the secret.
 pub(crate) const DIRECTORY: &str = "MOSAIC_AGENT_DIRECTORY";

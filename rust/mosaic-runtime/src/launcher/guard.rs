@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, getpid, kill_process, kill_process_group};
 
-use crate::net::gone;
-use crate::threads;
+use crate::node::process::gone;
+use crate::sync::threads;
 
 /// How long the program may go on, so that what waits in it hears why it ends.
 const HEARING: Duration = Duration::from_millis(900);

@@ -4,16 +4,21 @@
 //! its place before they ask again.
 //!
 //! Runs on the head's I/O thread. The processes themselves are in other hands: those of this very process
-//! ([`processes`]), or those of a node agent under `mrun` ([`attached`]). Either way a worker's death is what the
+//! ([`processes`]), or those of a node agent under `mrun` ([`agent_link`]). Either way a worker's death is what the
 //! kernel says of its process, never a closed socket alone: the message to everyone names the exit code or the signal.
 //! What the worker sent before it died is read first.
 
-mod attached;
-pub(crate) mod death;
-mod here;
-pub(crate) mod joining;
+mod agent_link;
+pub(crate) mod attach;
+pub mod cgroup;
+pub mod descriptors;
+pub mod directory;
+pub(crate) mod exit_status;
 mod launch;
+mod local;
+pub(crate) mod process;
 pub(crate) mod processes;
+pub(crate) mod stdio;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -28,15 +33,16 @@ use mosaic_core::id::RuntimeId;
 use mosaic_core::wire::Message;
 use tokio::sync::Notify;
 
-use self::attached::Agent;
-use self::here::Here;
-use self::joining::Attached;
+use self::agent_link::Agent;
+use self::attach::Attached;
 pub use self::launch::{DIRECTORY, HEAD, Launch, MONITOR, PARENT, ROLE, RUNTIME, UID, WAREHOUSE};
+use self::local::Here;
 use self::processes::{Ended, Processes, Program, RUN_DRY, RUN_DRY_AT_STOP, Start};
+use crate::engine::inner::Shared;
+use crate::error::because;
 use crate::launcher::guard::Bound;
-use crate::net::because;
 use crate::notice::Notice;
-use crate::shared::{Shared, lock};
+use crate::sync::primitives::lock;
 
 /// Workers that may die before they have joined, one after another, until the node gives up.
 const FAILED_STARTS: u32 = 3;

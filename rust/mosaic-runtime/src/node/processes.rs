@@ -24,12 +24,13 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use super::death::{AtStart, reap};
-use crate::descriptors;
-use crate::memory::{Group, KillCounts, own_peak};
-use crate::net::{SHORTAGE, child_ended};
-use crate::printed::{Rounds, Stream};
-use crate::shared::lock;
+use super::exit_status::{AtStart, reap};
+use crate::node::cgroup::{Group, KillCounts, own_peak};
+use crate::node::descriptors;
+use crate::node::descriptors::SHORTAGE;
+use crate::node::process::child_ended;
+use crate::node::stdio::{Rounds, Stream};
+use crate::sync::primitives::lock;
 
 /// How long a dead process's output may take to run dry; longer means that a process which it left behind holds it
 /// open.

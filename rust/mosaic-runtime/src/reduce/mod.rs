@@ -179,7 +179,7 @@ where
     std::thread::scope(|scope| {
         for _ in 1..threads {
             // Where no more threads can be had, those that there are do the work.
-            if crate::threads::spawn_scoped(scope, "mosaic-reduce", work).is_err() {
+            if crate::sync::threads::spawn_scoped(scope, "mosaic-reduce", work).is_err() {
                 break;
             }
         }

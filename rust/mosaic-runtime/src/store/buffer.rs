@@ -7,10 +7,10 @@ use mosaic_core::id::{BufferId, ObjectId, RuntimeId};
 use mosaic_core::payload::{Reference, Stored};
 
 use super::inner::Inner;
-use super::memory::MemoryFile;
+use super::memfd::MemoryFile;
 use super::pool::Extent;
 use super::spill::{Range, SpillFile, Spilled};
-use crate::shared::lock;
+use crate::sync::primitives::lock;
 
 /// Where the bytes of an own buffer are.
 #[derive(Clone, Debug)]

@@ -15,17 +15,17 @@ use mosaic_core::payload::Stored;
 use rustc_hash::FxHashMap;
 
 use super::buffer::{Borrowed, BorrowedPlace, Buffer, Pin, Place};
-use super::keeper::Keeper;
-use super::ledger::Seat;
 use super::pool::{NoMemory, Pool};
+use super::quota::Seat;
+use super::reclaim::Keeper;
 use super::report::{BufferReport, StoreReport};
 use super::settings::{self, bytes};
 use super::spill::Spill;
 use super::view::{Kept, Source, View, Views};
-use super::{Neighbours, StoreError, StoreSettings, memory, pool, spill};
-use crate::descriptors;
-use crate::shared::lock;
-use crate::threads;
+use super::{Neighbours, StoreError, StoreSettings, memfd, pool, spill};
+use crate::node::descriptors;
+use crate::sync::primitives::lock;
+use crate::sync::threads;
 
 /// What there is once it is open.
 pub(crate) struct Inner {
@@ -328,7 +328,7 @@ impl Inner {
         }
         let mut pagemap = lock(&self.pagemap);
         if pagemap.is_none() {
-            *pagemap = memory::pagemap().ok().map(Arc::new);
+            *pagemap = memfd::pagemap().ok().map(Arc::new);
         }
         pagemap.clone()
     }

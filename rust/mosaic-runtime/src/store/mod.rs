@@ -3,15 +3,15 @@
 //! | module | what it does |
 //! | --- | --- |
 //! | [`inner`] | the open store: where a buffer goes |
-//! | [`memory`], [`written`] | memory files and mappings of them |
+//! | [`memfd`], [`dirty_pages`] | memory files and mappings of them |
 //! | [`pool`] | memory for buffers, kept warm |
 //! | [`ranges`] | what is free of a slab or a file |
-//! | [`ledger`] | how much all processes of the node have taken, and the limit |
+//! | [`quota`] | how much all processes of the node have taken, and the limit |
 //! | [`spill`] | buffers on disk |
 //! | [`buffer`] | a buffer, here or borrowed; who keeps it where it is |
 //! | [`view`] | what a program sees of a buffer |
-//! | [`lending`] | what frames say of buffers, and the files that go along |
-//! | [`keeper`] | gives idle memory back |
+//! | [`export`] | what frames say of buffers, and the files that go along |
+//! | [`reclaim`] | gives idle memory back |
 //!
 //! A buffer is copied into the store of the process that makes it, once; whoever wants it maps it. The rules count
 //! its holders ([`mosaic_core::id::ObjectId::Buffer`]); which buffers go to disk is the
@@ -21,21 +21,21 @@
 //! Called from any thread. Lock order: a buffer's place, then (table | pool | slab | spill), each innermost.
 
 mod buffer;
+#[cfg(target_os = "linux")]
+mod dirty_pages;
+pub(crate) mod export;
 mod inner;
-mod keeper;
-pub(crate) mod ledger;
-pub(crate) mod lending;
-mod memory;
+mod memfd;
 mod pool;
+pub(crate) mod quota;
 mod ranges;
+mod reclaim;
 mod report;
 mod settings;
 mod spill;
 #[cfg(test)]
 mod tests;
 mod view;
-#[cfg(target_os = "linux")]
-mod written;
 
 use std::io;
 use std::path::PathBuf;
@@ -45,13 +45,13 @@ use mosaic_core::id::{BufferId, RuntimeId};
 use mosaic_core::payload::Stored;
 use rustc_hash::FxHashMap;
 
-use crate::descriptors;
-use crate::shared::lock;
+use crate::node::descriptors;
+use crate::sync::primitives::lock;
 use buffer::{Buffer, Pin, Place, SlabName};
+use export::Passed;
 use inner::Inner;
-use ledger::Ledger;
-use lending::Passed;
-use memory::MemoryFile;
+use memfd::MemoryFile;
+use quota::Ledger;
 pub use report::{BufferReport, StoreReport};
 pub use settings::{StoreSettings, bytes};
 use spill::SpillFile;

@@ -11,11 +11,11 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use super::ledger::Seat;
-use super::memory::{Mapping, MemoryFile, PIECE, WHOLE_DIRECTORIES, pieces};
+use super::memfd::{Mapping, MemoryFile, PIECE, WHOLE_DIRECTORIES, pieces};
+use super::quota::Seat;
 use super::ranges::Ranges;
-use crate::descriptors;
-use crate::shared::lock;
+use crate::node::descriptors;
+use crate::sync::primitives::lock;
 
 /// Buffers up to this length share slabs.
 const SMALL: usize = 8 << 20;
@@ -295,7 +295,7 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ledger::Ledger;
+    use super::super::quota::Ledger;
     use super::*;
 
     fn pool(limit: u64) -> (tempfile::TempDir, Pool, Arc<Seat>) {

@@ -166,7 +166,7 @@ pub fn bytes(count: u64) -> String {
 
 /// Memory that this process may use; where nobody knows, what the smallest of today's machines have.
 fn available_memory() -> u64 {
-    crate::memory::available().unwrap_or(4 << 30)
+    crate::node::cgroup::available().unwrap_or(4 << 30)
 }
 
 #[cfg(test)]

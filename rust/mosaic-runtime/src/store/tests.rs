@@ -8,7 +8,7 @@ use mosaic_core::payload::{Loss, Stored};
 use mosaic_core::wire::stored::{Borrower, Lender};
 
 use super::buffer::{Borrowed, BorrowedPlace};
-use super::lending::{Arrived, Lending, Passed};
+use super::export::{Arrived, Lending, Passed};
 use super::{Neighbours, Store, StoreError, StoreSettings, View};
 use mosaic_core::id::RuntimeId;
 

@@ -16,9 +16,9 @@ use mosaic_core::payload::{Reference, Stored};
 
 use super::buffer::Pin;
 use super::inner::Inner;
-use super::memory::{Mapping, MemoryFile};
+use super::memfd::{Mapping, MemoryFile};
 use super::pool::Extent;
-use crate::shared::lock;
+use crate::sync::primitives::lock;
 
 /// Mappings kept for the next buffer in the same place.
 const MOST_KEPT: usize = 64;
@@ -70,7 +70,7 @@ impl View {
         length: usize,
         source: Source,
     ) -> io::Result<Arc<Self>> {
-        let whole = super::memory::pieces(length);
+        let whole = super::memfd::pieces(length);
         let kept = store.kept.take(file, offset, whole);
         let mapping = match kept {
             Some(mapping) => Ok(mapping),

@@ -26,10 +26,10 @@ use mosaic_core::id::{RuntimeId, TaskId};
 use mosaic_core::payload::Payload;
 use mosaic_core::wire::Message;
 
-use crate::cell::TaskCell;
 use crate::executor::Executor;
-use crate::shared::lock;
-use crate::threads;
+use crate::sync::completion::TaskCell;
+use crate::sync::primitives::lock;
+use crate::sync::threads;
 pub use clock::Anchor;
 use clock::ticks;
 pub use format::{Batch, HEAD, Process, Profile, Record, SYNC, VERSION, parse};

@@ -8,7 +8,7 @@ use mosaic_core::id::TaskId;
 
 use super::clock::ticks;
 use super::tables::packed;
-use crate::sync::{AtomicBool, AtomicU64, Ordering, fence};
+use crate::sync::primitives::{AtomicBool, AtomicU64, Ordering, fence};
 
 /// The calls that came with a batch of messages, and when: read once for a few of them.
 #[derive(Debug, Default)]

@@ -16,7 +16,7 @@ use super::format::{Batch, Process, VERSION};
 use super::tables::Buffer;
 use super::writer::{Command, Next};
 use super::{Recorder, lock};
-use crate::threads;
+use crate::sync::threads;
 
 /// The number of the last recording of any recorder: what is numbered for one is not taken for another's.
 static LAST: AtomicU64 = AtomicU64::new(0);
@@ -147,8 +147,8 @@ mod tests {
     use mosaic_core::id::{RuntimeId, TaskId, TesseraId};
     use tempfile::TempDir;
 
-    use crate::cell::Callee;
     use crate::executor::{Executor, Revoked};
+    use crate::sync::completion::Callee;
     use crate::telemetry::format::{Profile, Record, parse};
     use crate::telemetry::tables::Ended;
 

@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 
 use super::clock::Anchor;
 use super::format::{Batch, CalleeRow};
-use crate::cell::Callee;
+use crate::sync::completion::Callee;
 
 /// Bytes that may wait for the writer in one buffer; beyond that rows are left out, and counted.
 const MOST_WAITING: usize = 32 << 20;

@@ -15,8 +15,8 @@ use std::time::Duration;
 use super::Recorder;
 use super::format::{Batch, Process, Record};
 use super::noted::Flag;
-use crate::shared::lock;
-use crate::threads;
+use crate::sync::primitives::lock;
+use crate::sync::threads;
 
 /// How long rows wait for more before they are written.
 const MOMENT: Duration = Duration::from_millis(100);

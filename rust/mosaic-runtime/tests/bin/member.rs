@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mosaic_core::event::Role;
-use mosaic_runtime::closures::{Actor, Closures};
 use mosaic_runtime::engine::{EngineConfig, EngineError};
+use mosaic_runtime::executor::closures::{Actor, Closures};
 use mosaic_runtime::launcher::{AgentSeat, agent};
 use mosaic_runtime::node::Launch;
 use mosaic_runtime::roles::{self, WorkerSeat};

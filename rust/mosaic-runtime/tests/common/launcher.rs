@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mosaic_core::event::Role;
-use mosaic_runtime::closures::Closures;
-use mosaic_runtime::directory::Directory;
 use mosaic_runtime::engine::{Engine, EngineConfig, EngineError};
+use mosaic_runtime::executor::closures::Closures;
 use mosaic_runtime::launcher::monitor::{Monitor, MonitorConfig};
 use mosaic_runtime::node::Launch;
+use mosaic_runtime::node::directory::Directory;
 use mosaic_runtime::roles::{self, MonitorSeat};
 use rustix::process::Pid;
 

@@ -14,12 +14,12 @@ use mosaic_core::call::{CallKind, Dependency, Failure, FailureKind, Outcome, Slo
 use mosaic_core::event::{Role, Submission};
 use mosaic_core::id::{ObjectId, RuntimeId, TesseraId};
 use mosaic_core::payload::Payload;
-use mosaic_runtime::cell::{Callee, Stage, TaskCell};
-use mosaic_runtime::closures::{Actor, Closures};
 use mosaic_runtime::engine::{self, Engine, EngineConfig, EngineError};
 use mosaic_runtime::executor::Executor;
+use mosaic_runtime::executor::closures::{Actor, Closures};
 use mosaic_runtime::node::Launch;
 use mosaic_runtime::roles::{self, WorkerSeat};
+use mosaic_runtime::sync::completion::{Callee, Stage, TaskCell};
 
 /// How long anything may take before its test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,0 +1,550 @@
+//! What the threads of one engine share: the inbox, the state behind its lock, the counters.
+//!
+//! Lock order: reader, state, then (inbox | names | cell | mailbox | notices), each of these innermost.
+
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, TryLockError, Weak};
+
+use mosaic_core::call::{Failure, FailureKind, Outcome};
+use mosaic_core::event::{Event, Member, Role};
+use mosaic_core::id::RuntimeId;
+use mosaic_core::wire::Message;
+use rustc_hash::FxHashMap;
+use rustix::process;
+use tokio::sync::Notify;
+
+use crate::engine::driver::State;
+use crate::engine::timers::Timers;
+use crate::engine::wait::HomeSignal;
+use crate::executor::Executor;
+use crate::net::connections::Lines;
+use crate::net::reader::Inlets;
+use crate::node::Node;
+use crate::node::descriptors::Descriptors;
+use crate::node::directory::Directory;
+use crate::node::process::{Process, wait_for_end_of_one};
+use crate::notice::{Notice, Notices};
+use crate::store::{Neighbours, Store};
+use crate::sync::completion::TaskCell;
+use crate::sync::primitives::lock;
+use crate::sync::signal::Signal;
+use crate::sync::threads;
+use crate::telemetry::Recorder;
+
+/// Events that may wait for the next batch before the I/O thread is woken for them.
+const LAZY_EVENTS: usize = 256;
+
+/// See the module.
+pub(crate) struct Shared {
+    pub(crate) me: RuntimeId,
+    pub(crate) uid: String,
+    pub(crate) role: Role,
+    pub(crate) directory: Directory,
+    pub(crate) inlets: Inlets,
+    pub(crate) executor: Arc<dyn Executor>,
+    pub(crate) notices: Arc<Notices>,
+    pub(crate) node: Option<Node>,
+    pub(crate) store: Store,
+    pub(crate) recorder: Arc<Recorder>,
+    pub(crate) max_pending: usize,
+    pub(crate) state: Mutex<State>,
+    /// As long as it runs.
+    pub(crate) descriptors: Mutex<Option<Descriptors>>,
+    pub(crate) inbox: Mutex<Vec<Event<Arc<TaskCell>>>>,
+    /// Who takes part, by name: to be looked up without a wait for the state.
+    pub(crate) names: Mutex<FxHashMap<String, RuntimeId>>,
+    /// Messages past the rules: lines for the head's log, and what stores tell each other.
+    pub(crate) notes: Mutex<Vec<(Option<RuntimeId>, Message)>>,
+    pub(crate) signalled: AtomicBool,
+    pub(crate) inbox_filled: Notify,
+    pub(crate) pending: AtomicUsize,
+    pub(crate) sequence: AtomicU64,
+    pub(crate) stopped: AtomicBool,
+    /// Threads that wait for workers to join, for room, or for the end.
+    pub(crate) watchers: Mutex<Vec<Arc<Signal>>>,
+    pub(crate) home_signal: HomeSignal,
+    pub(crate) timers: Mutex<Timers>,
+    pub(crate) timers_changed: Notify,
+    /// The I/O thread's runtime, as long as it runs.
+    pub(crate) io: Mutex<Option<tokio::runtime::Handle>>,
+    pub(crate) myself: Weak<Shared>,
+    pub(crate) io_thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    /// For a worker process: the process of the head, with which it ends.
+    pub(crate) head_process: Option<Process>,
+    /// The process that started it, if that is not the head's but a node agent's: with it, it ends too.
+    pub(crate) parent_process: Option<Process>,
+    /// The processes of the others who take part, in a process that may have to end them.
+    pub(crate) processes: Mutex<FxHashMap<RuntimeId, Arc<Process>>>,
+    /// Connections to others than the head.
+    pub(crate) lines: Lines,
+    /// For a worker process: that of the monitor.
+    pub(crate) monitor_process: Option<u32>,
+    pub(crate) ended: Notify,
+}
+
+impl Shared {
+    /// Have the event processed by this thread, if nobody else is at it.
+    pub(crate) fn post_now(&self, event: Event<Arc<TaskCell>>) {
+        if threads::forked() {
+            return;
+        }
+        match self.state.try_lock() {
+            Ok(_) if self.stopped.load(Ordering::Acquire) => self.refuse(event),
+            Ok(mut state) => {
+                state.take_inbox(self);
+                state.handle(event, self);
+                state.finish_batch(self);
+            }
+            Err(TryLockError::Poisoned(_) | TryLockError::WouldBlock) => self.post(event),
+        }
+    }
+
+    /// The same for an event by which a call may start here: then what is to be sent is left to the I/O thread.
+    pub(crate) fn post_between(&self, event: Event<Arc<TaskCell>>) {
+        if threads::forked() {
+            return;
+        }
+        let Ok(mut state) = self.state.try_lock() else {
+            return self.post(event);
+        };
+        if self.stopped.load(Ordering::Acquire) {
+            return self.refuse(event);
+        }
+        state.take_inbox(self);
+        state.handle(event, self);
+        if state.ready.is_empty() {
+            return state.finish_batch(self);
+        }
+        state.hand_over(self);
+        drop(state);
+        if !self.signalled.swap(true, Ordering::AcqRel) {
+            self.inbox_filled.notify_one();
+        }
+    }
+
+    /// Have the event processed by the I/O thread.
+    pub(crate) fn post(&self, event: Event<Arc<TaskCell>>) {
+        if threads::forked() {
+            return;
+        }
+        if self.stopped.load(Ordering::Acquire) {
+            return self.refuse(event);
+        }
+        lock(&self.inbox).push(event);
+        if self.stopped.load(Ordering::Acquire) {
+            // The end may have looked into the inbox before this came: then nobody else will.
+            return self.refuse_inbox();
+        }
+        if !self.signalled.swap(true, Ordering::AcqRel) {
+            self.inbox_filled.notify_one();
+        }
+    }
+
+    fn refuse_inbox(&self) {
+        for event in std::mem::take(&mut *lock(&self.inbox)) {
+            self.refuse(event);
+        }
+    }
+
+    /// Have the event processed with the next batch, whenever that is.
+    pub(crate) fn post_lazily(&self, event: Event<Arc<TaskCell>>) {
+        if threads::forked() {
+            return;
+        }
+        if self.stopped.load(Ordering::Acquire) {
+            return;
+        }
+        let mut inbox = lock(&self.inbox);
+        inbox.push(event);
+        let many = inbox.len() >= LAZY_EVENTS;
+        drop(inbox);
+        if many && !self.signalled.swap(true, Ordering::AcqRel) {
+            self.inbox_filled.notify_one();
+        }
+    }
+
+    /// After the stop: whoever waits for this is told.
+    pub(crate) fn refuse(&self, event: Event<Arc<TaskCell>>) {
+        let cell = match event {
+            Event::CallSubmitted(submission) => submission.handle,
+            Event::OutcomeRequested { handle, .. }
+            | Event::DeliveryRequested { handle, .. }
+            | Event::RemotePutRequested { handle, .. }
+            | Event::BarrierRequested(handle)
+            | Event::WarehouseRequested(handle) => handle,
+            _ => return,
+        };
+        let failure = Failure::new(FailureKind::Disconnected, "the runtime has stopped");
+        self.settle(&cell, Outcome::Failed(failure).into());
+    }
+
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(io) = &*lock(&self.io) {
+            io.spawn(task);
+        }
+    }
+
+    pub(crate) fn process_inbox(&self) {
+        self.signalled.store(false, Ordering::Release);
+        let mut state = lock(&self.state);
+        state.take_inbox(self);
+        state.finish_batch(self);
+    }
+
+    /// Process a batch of events on the I/O thread.
+    pub(crate) fn process(&self, events: &mut Vec<Event<Arc<TaskCell>>>) {
+        let mut state = lock(&self.state);
+        state.take_inbox(self);
+        for event in events.drain(..) {
+            state.handle(event, self);
+        }
+        state.finish_batch(self);
+    }
+
+    /// Process one event on the I/O thread.
+    pub(crate) fn process_one(&self, event: Event<Arc<TaskCell>>) {
+        let mut state = lock(&self.state);
+        state.take_inbox(self);
+        state.handle(event, self);
+        state.finish_batch(self);
+    }
+
+    pub(crate) fn settle(&self, cell: &TaskCell, outcome: Arc<Outcome>) {
+        // Who is woken by the end of one task finds room for the next.
+        let make_room = || {
+            if !cell.borrowed && self.pending.fetch_sub(1, Ordering::AcqRel) == self.max_pending {
+                self.wake_watchers();
+            }
+            if cell.is_limited() {
+                self.end_timer(cell.id);
+            }
+        };
+        if cell.resolve_and(outcome, make_room) && !cell.borrowed && cell.is_unread_failure() {
+            self.tell_unread(cell);
+        }
+    }
+
+    /// A task failed and nobody can look at it any more: people are told instead.
+    pub(crate) fn tell_unread(&self, cell: &TaskCell) {
+        if self.stopped.load(Ordering::Acquire) || self.node.as_ref().is_some_and(Node::stopping) {
+            return;
+        }
+        let callee = &cell.callee;
+        let what = if callee.class.is_empty() {
+            callee.method.to_string()
+        } else {
+            format!("{}.{}", callee.class, callee.method)
+        };
+        let message = cell.look(|outcome| match outcome {
+            Some(Outcome::Failed(failure)) => failure.message.clone(),
+            _ => String::new(),
+        });
+        self.log(
+            "error",
+            format!("{what} failed and nobody looked at it: {message}"),
+        );
+    }
+
+    /// Have a line put into the program's log, on the head.
+    pub(crate) fn log(&self, level: &str, text: String) {
+        let (level, uid) = (level.to_owned(), self.uid.clone());
+        if self.node.is_some() {
+            self.notices.push(Notice::Log { uid, level, text });
+        } else {
+            // Past the rules and not under their lock: the next batch takes it along.
+            self.note(Some(RuntimeId::HEAD), Message::LogRecord { level, text });
+        }
+    }
+
+    /// Send a message past the rules with the next batch; to everyone, if nobody is named.
+    fn note(&self, to: Option<RuntimeId>, message: Message) {
+        lock(&self.notes).push((to, message));
+        if !self.signalled.swap(true, Ordering::AcqRel) {
+            self.inbox_filled.notify_one();
+        }
+    }
+
+    /// What the store asks of the engine.
+    pub(crate) fn neighbours(&self) -> Arc<dyn Neighbours> {
+        Arc::new(Around(Weak::clone(&self.myself)))
+    }
+
+    /// Record a profile in this file from now on, or end it: here and, if the `program` asks for it, in everybody else's
+    /// process. The program also waits for its own file.
+    pub(crate) fn profile(
+        &self,
+        path: Option<&str>,
+        traced: bool,
+        program: bool,
+    ) -> io::Result<()> {
+        self.recorder.record(path.map(Path::new), traced, program)?;
+        if program {
+            let path = path.map(str::to_owned);
+            let message = Message::Profile { path, traced };
+            // At once: calls that the program makes from now on come behind it.
+            let mut state = lock(&self.state);
+            let members: Vec<_> = state
+                .machine
+                .members()
+                .map(|member| member.runtime)
+                .collect();
+            for to in members.into_iter().filter(|member| *member != self.me) {
+                state.send(to, &message, self);
+            }
+            state.finish_batch(self);
+        }
+        Ok(())
+    }
+
+    /// What a runtime that joins has to know of the profile.
+    pub(crate) fn profiled(&self) -> Option<Message> {
+        let path = self.recorder.path()?.to_str()?.to_owned();
+        Some(Message::Profile {
+            path: Some(path),
+            traced: self.recorder.traced(),
+        })
+    }
+
+    /// A worker has something for the log.
+    pub(crate) fn note_from(&self, from: RuntimeId, level: String, text: String) {
+        if let Some(member) = self.member(from) {
+            self.tell(Notice::Log {
+                uid: member.uid,
+                level,
+                text,
+            });
+        }
+    }
+
+    /// Put a notice where the program of the head reads it; nobody reads them elsewhere.
+    pub(crate) fn tell(&self, notice: Notice) {
+        if self.node.is_some() {
+            self.notices.push(notice);
+        }
+    }
+
+    pub(crate) fn wake_watchers(&self) {
+        for watcher in lock(&self.watchers).iter() {
+            watcher.raise();
+        }
+    }
+
+    /// A connection to send through is there.
+    pub(crate) fn connected(&self, to: RuntimeId, stream: &Arc<crate::net::writer::Stream>) {
+        let mut state = lock(&self.state);
+        if state.machine.is_dead(to) {
+            return;
+        }
+        let peer = state.peers.entry(to).or_default();
+        peer.connected(stream);
+        peer.flush();
+    }
+
+    /// A connection has room again.
+    pub(crate) fn room(&self, to: RuntimeId) {
+        let mut state = lock(&self.state);
+        if let Some(peer) = state.peers.get_mut(&to) {
+            peer.unblock();
+            peer.flush();
+        }
+    }
+
+    /// Send a message past the rules: for the engine's own business with a peer.
+    pub(crate) fn send(&self, to: RuntimeId, message: &Message) {
+        let mut state = lock(&self.state);
+        state.send(to, message, self);
+        state.finish_batch(self);
+    }
+
+    /// Queue a message for a peer that is about to be connected.
+    pub(crate) fn send_first(&self, to: RuntimeId, message: &Message) {
+        let pushed = lock(&self.state)
+            .peers
+            .entry(to)
+            .or_default()
+            .push(message, &self.store);
+        if let Err(error) = pushed {
+            self.executor.warn(&error.to_string());
+        }
+    }
+
+    /// A peer could not prove itself, or would not believe us.
+    pub(crate) fn refused(&self, error: &crate::net::handshake::AuthError) {
+        // A worker that is ended while it connects is nothing to tell.
+        if self.stopped.load(Ordering::Acquire) || self.node.as_ref().is_some_and(Node::stopping) {
+            return;
+        }
+        self.executor
+            .warn(&format!("a connection was refused: {error}"));
+    }
+
+    /// A connection closed.
+    pub(crate) fn disconnected(
+        self: &Arc<Self>,
+        from: RuntimeId,
+        stream: &Arc<crate::net::writer::Stream>,
+        error: Option<&io::Error>,
+    ) {
+        if let Some(peer) = lock(&self.state).peers.get_mut(&from) {
+            peer.disconnected(stream);
+        }
+        if let Some(error) = error.filter(|error| error.kind() == io::ErrorKind::InvalidData) {
+            self.executor.warn(&format!(
+                "{from:?} sent what cannot be read ({error}); the connection was closed"
+            ));
+        }
+        let Some(node) = &self.node else { return };
+        if !node.connection_closed(self, from, error)
+            && let Some(member) = self.member(from)
+        {
+            let cause = format!("{} closed its connection", member.uid);
+            self.process_one(Event::RuntimeDied {
+                runtime: from,
+                cause,
+            });
+        }
+    }
+
+    /// A worker's head is gone: so is the worker, at once and with everything that could be left over.
+    pub(crate) fn head_lost(&self) {
+        if self.stopped.load(Ordering::Acquire) {
+            return;
+        }
+        let Some(_) = self.head_process else {
+            return self.end("the head is gone");
+        };
+        self.recorder.write_out();
+        self.directory.remove();
+        // Those that a signal has stopped do not see by themselves that they have to end.
+        self.kill_members();
+        // With what its methods started.
+        let _ = process::kill_process_group(process::getpid(), process::Signal::KILL);
+        // Started by hand, it may be in somebody else's group.
+        let _ = process::kill_process(process::getpid(), process::Signal::KILL);
+    }
+
+    /// A worker has no connection to its head, for that reason. A head that has died takes the worker with it and
+    /// leaves the rest to tidy up; while it lives, this process alone ends, and the head starts another.
+    pub(crate) async fn head_disconnected(&self, reason: &str) {
+        let Some(head) = &self.head_process else {
+            return self.head_lost();
+        };
+        if !head.lives_on().await {
+            return self.head_lost();
+        }
+        if self.stopped.load(Ordering::Acquire) {
+            return;
+        }
+        self.recorder.write_out();
+        self.directory.leave();
+        crate::node::exit_status::leave_for(reason);
+    }
+
+    /// The node agent that started this worker is gone: so is the worker. The head, if it lives, has no use for the
+    /// directory any more.
+    pub(crate) fn parent_lost(&self) {
+        if self.stopped.load(Ordering::Acquire) {
+            return;
+        }
+        self.recorder.write_out();
+        self.directory.remove();
+        let _ = process::kill_process_group(process::getpid(), process::Signal::KILL);
+        let _ = process::kill_process(process::getpid(), process::Signal::KILL);
+    }
+
+    /// This worker was told to stop, and its I/O thread is about to end; a method may go on. Should the head die before
+    /// it has seen to that, or the agent that started the worker, this process ends nevertheless.
+    pub(crate) fn end_with_head(&self) {
+        let elders = || self.head_process.iter().chain(&self.parent_process);
+        let handles: Vec<_> = elders()
+            .filter_map(|elder| elder.handle()?.try_clone().ok())
+            .collect();
+        let gone = elders().any(Process::has_ended);
+        if handles.is_empty() && !gone {
+            return;
+        }
+        let directory = self.directory.path().to_path_buf();
+        let recorder = Arc::clone(&self.recorder);
+        let watch = move || {
+            let handles: Vec<_> = handles.iter().collect();
+            if gone || wait_for_end_of_one(&handles).is_ok() {
+                recorder.write_out();
+                crate::node::directory::remove(&directory);
+                let _ = process::kill_process_group(process::getpid(), process::Signal::KILL);
+                let _ = process::kill_process(process::getpid(), process::Signal::KILL);
+            }
+        };
+        // The thread ends with the process. Without one, the head alone sees to the end, as it usually does.
+        let _ = threads::spawn("mosaic-end", watch);
+    }
+
+    /// Kill the workers and the warehouse, but for this process: those that this one has seen join and whose numbers are
+    /// still theirs.
+    pub(crate) fn kill_members(&self) {
+        for member in lock(&self.processes).values() {
+            member.kill_group();
+        }
+    }
+
+    /// A runtime takes part: keep hold of its process where this one may have to end it, its head or its agent having
+    /// died.
+    pub(crate) fn member_joined(&self, member: &Member) {
+        let may_end_it = match &self.node {
+            Some(node) => node.is_in_other_hands(),
+            None => self.head_process.is_some(),
+        };
+        if may_end_it
+            && member.role != Role::Head
+            && let Some(process) = Process::open(member.pid)
+        {
+            lock(&self.processes).insert(member.runtime, Arc::new(process));
+        }
+    }
+
+    pub(crate) fn member(&self, runtime: RuntimeId) -> Option<Member> {
+        lock(&self.state)
+            .machine
+            .members()
+            .find(|member| member.runtime == runtime)
+            .cloned()
+    }
+
+    /// Everything that waits ends, and so does the I/O thread.
+    pub(crate) fn end(&self, cause: &str) {
+        {
+            let mut state = lock(&self.state);
+            state.take_inbox(self);
+            state.handle(Event::RuntimeStopped(cause.into()), self);
+            state.finish_batch(self);
+            state.peers.clear();
+            // Everything is settled: whoever waits hears how it ended rather than that all is over.
+            self.stopped.store(true, Ordering::Release);
+        }
+        self.refuse_inbox();
+        self.executor.stop();
+        self.wake_watchers();
+        self.ended.notify_one();
+    }
+}
+
+/// The engine, as its store sees it. Called under any lock of the store's, and under the state's.
+struct Around(Weak<Shared>);
+
+impl Neighbours for Around {
+    fn squeeze(&self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.note(None, Message::ReclaimMemory);
+        }
+    }
+
+    fn room(&self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.wake_watchers();
+            if shared.store.room_is_wanted() {
+                shared.note(None, Message::MemoryAvailable);
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The engine's store, as programs use it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mosaic_core::id::ObjectId;
+use mosaic_core::payload::Stored;
+use rustc_hash::FxHashMap;
+
+use crate::engine::{Engine, EngineError};
+use crate::store::{StoreError, StoreReport, View};
+use crate::sync::primitives::lock;
+
+/// How long other processes may take to give memory back that nothing uses.
+const GIVING_BACK: Duration = Duration::from_secs(1);
+
+impl Engine {
+    /// Copy bytes into the store.
+    ///
+    /// # Errors
+    /// [`EngineError::Store`] where there is no room, neither in memory nor on disk.
+    pub fn keep(&self, bytes: &[u8]) -> Result<Arc<dyn Stored>, EngineError> {
+        let shared = &self.shared;
+        self.with_room(|| shared.store.keep(bytes, || shared.neighbours()))
+    }
+
+    /// Memory of the store to write to: passed on, it is not copied.
+    ///
+    /// # Errors
+    /// [`EngineError::Store`] where there is no room in memory.
+    pub fn allocate(&self, length: usize) -> Result<Arc<View>, EngineError> {
+        let shared = &self.shared;
+        self.with_room(|| shared.store.allocate(length, || shared.neighbours()))
+    }
+
+    /// Try to get memory of the store. Where only other processes have memory that nothing uses, they are asked to
+    /// give it back, and that is waited for: it takes them a moment, whatever their programs do.
+    fn with_room<T>(&self, attempt: impl Fn() -> Result<T, StoreError>) -> Result<T, EngineError> {
+        let store = &self.shared.store;
+        let full = match attempt() {
+            Err(full @ StoreError::Full(_)) if store.others_are_idle() => full,
+            result => return Ok(result?),
+        };
+        let deadline = Instant::now() + GIVING_BACK;
+        match self.wait_for_store(Some(deadline), || match attempt() {
+            Err(StoreError::Full(_)) if store.others_are_idle() => None,
+            result => Some(result),
+        }) {
+            Ok(result) => Ok(result?),
+            Err(EngineError::TimedOut) => Err(full.into()),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Show a buffer of a store: writable, and what is written is seen by nobody else. Where the view has a
+    /// reference, whoever makes it retains that and releases it when the view goes.
+    ///
+    /// # Errors
+    /// [`EngineError::Store`] where the system refuses, or what comes from disk is damaged.
+    pub fn view(&self, stored: &Arc<dyn Stored>) -> Result<Arc<View>, EngineError> {
+        let shared = &self.shared;
+        Ok(shared.store.view(stored, || shared.neighbours())?)
+    }
+
+    /// What this process has in the store, and who holds it.
+    pub fn store_report(&self) -> StoreReport {
+        self.shared.process_inbox();
+        let mut report = self.shared.store.report();
+        let state = lock(&self.shared.state);
+        let names: FxHashMap<_, _> = state.machine.stored_values().into_iter().collect();
+        for buffer in &mut report.buffers {
+            let object = ObjectId::Buffer(buffer.buffer);
+            buffer.holders = state.machine.holders_of(object);
+            buffer.what = names.get(&buffer.buffer).cloned().unwrap_or_default();
+        }
+        report
+    }
+
+    /// Living values of this process count as that many bytes more, or fewer, of the node's memory.
+    pub fn account(&self, bytes: i64) -> Result<(), EngineError> {
+        let shared = &self.shared;
+        Ok(shared.store.account(bytes, || shared.neighbours())?)
+    }
+
+    /// Block until something in the node's stores was freed, or the time passes; `attempt` is made before each
+    /// wait, until it gives an answer.
+    pub fn wait_for_store<R>(
+        &self,
+        deadline: Option<Instant>,
+        mut attempt: impl FnMut() -> Option<R>,
+    ) -> Result<R, EngineError> {
+        let store = &self.shared.store;
+        let result = self.watch(deadline, || {
+            store.want_room(true);
+            if self.stopped() {
+                return Some(Err(EngineError::Stopped));
+            }
+            attempt().map(Ok)
+        });
+        store.want_room(false);
+        result?
+    }
+}

@@ -1,0 +1,223 @@
+//! The engine's waits: threads that block until something has happened.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use mosaic_core::event::Role;
+use mosaic_core::id::{RuntimeId, TesseraId};
+
+use crate::engine::inner::Shared;
+use crate::engine::{Engine, EngineError};
+use crate::executor::lane::{Job, Lane};
+use crate::node::Node;
+use crate::sync::completion::{Stage, TaskCell, Waiter};
+use crate::sync::primitives::lock;
+use crate::sync::signal::Signal;
+use crate::sync::threads;
+
+impl Engine {
+    /// Block until it is decided where a tessera of this runtime goes; `None` if nowhere.
+    pub fn wait_placed(
+        &self,
+        tessera: TesseraId,
+        deadline: Option<Instant>,
+    ) -> Result<Option<RuntimeId>, EngineError> {
+        self.shared.process_inbox();
+        self.watch(deadline, || {
+            let state = lock(&self.shared.state);
+            let host = state.machine.host_of(tessera);
+            (host.is_some() || !state.machine.is_unplaced(tessera) || self.stopped())
+                .then_some(host)
+        })
+    }
+
+    /// Block until the cell reaches the stage.
+    pub fn wait(
+        &self,
+        cell: &Arc<TaskCell>,
+        stage: Stage,
+        deadline: Option<Instant>,
+    ) -> Result<(), EngineError> {
+        if cell.reached(stage) {
+            return Ok(());
+        }
+        if threads::forked() {
+            return Err(EngineError::Forked);
+        }
+        let signal = self.shared.borrow_signal()?;
+        if cell
+            .subscribe(stage, Waiter::Thread(Arc::clone(&signal)))
+            .is_err()
+        {
+            self.shared.return_signal(&signal);
+            return Ok(());
+        }
+        let result = self
+            .shared
+            .wait_until(&signal, deadline, || cell.reached(stage).then_some(()));
+        cell.unsubscribe_thread(&signal);
+        self.shared.return_signal(&signal);
+        result
+    }
+
+    /// A signal for a blocking wait of the caller's own making; to be given back with [`Engine::return_signal`].
+    pub fn borrow_signal(&self) -> Result<Arc<Signal>, EngineError> {
+        Ok(self.shared.borrow_signal()?)
+    }
+
+    /// Block until `done`, asked whenever the signal is raised.
+    pub fn wait_for<R>(
+        &self,
+        signal: &Signal,
+        deadline: Option<Instant>,
+        done: impl FnMut() -> Option<R>,
+    ) -> Result<R, EngineError> {
+        self.shared.wait_until(signal, deadline, done)
+    }
+
+    /// Give back a signal.
+    pub fn return_signal(&self, signal: &Arc<Signal>) {
+        self.shared.return_signal(signal);
+    }
+
+    /// Block until `done` gives an answer; asked again whenever membership or the number of pending tasks changes.
+    pub fn watch<R>(
+        &self,
+        deadline: Option<Instant>,
+        done: impl FnMut() -> Option<R>,
+    ) -> Result<R, EngineError> {
+        let signal = self.shared.borrow_signal()?;
+        lock(&self.shared.watchers).push(Arc::clone(&signal));
+        let result = self.shared.wait_until(&signal, deadline, done);
+        lock(&self.shared.watchers).retain(|own| !Arc::ptr_eq(own, &signal));
+        self.shared.return_signal(&signal);
+        result
+    }
+
+    /// Block until there is something for a lane, and take it all. Returns whether the lane goes on.
+    pub fn take_jobs(&self, lane: &Lane, batch: &mut VecDeque<Job>) -> bool {
+        loop {
+            if let Some(goes_on) = lane.take_or_sleep(batch) {
+                return goes_on;
+            }
+            // An interruption by a signal is as good as any other reason to look again.
+            let _ = self.shared.sleep(lane.signal(), None, || lane.wake());
+            lane.wake();
+        }
+    }
+
+    /// Block until that many workers take part.
+    pub fn wait_ready(&self, workers: usize, deadline: Option<Instant>) -> Result<(), EngineError> {
+        self.watch(deadline, || {
+            if let Some(reason) = self.shared.node.as_ref().and_then(Node::gave_up) {
+                return Some(Err(EngineError::NoWorkers(reason)));
+            }
+            if self.stopped() {
+                return Some(Err(EngineError::Stopped));
+            }
+            let living = self.members();
+            let living = living.iter().filter(|member| member.role == Role::Worker);
+            (living.count() >= workers).then_some(Ok(()))
+        })?
+    }
+
+    /// Block until there is room for another task.
+    pub fn wait_for_room(&self, deadline: Option<Instant>) -> Result<(), EngineError> {
+        self.watch(deadline, || {
+            (self.stopped() || self.pending() < self.shared.max_pending).then_some(())
+        })
+    }
+}
+
+/// The signal that is there from the start, so that a program which blocks on one thread at a time opens no
+/// descriptor for it.
+#[derive(Debug)]
+pub(crate) struct HomeSignal {
+    signal: Arc<Signal>,
+    borrowed: AtomicBool,
+}
+
+impl HomeSignal {
+    pub(crate) fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            signal: Arc::new(Signal::new()?),
+            borrowed: AtomicBool::new(false),
+        })
+    }
+
+    fn borrow(&self) -> Option<Arc<Signal>> {
+        (!self.borrowed.swap(true, Ordering::AcqRel)).then(|| Arc::clone(&self.signal))
+    }
+
+    /// Somebody may still raise it: the next who waits on it looks whether it was for them.
+    fn give_back(&self, signal: &Arc<Signal>) {
+        if Arc::ptr_eq(signal, &self.signal) {
+            signal.clear();
+            self.borrowed.store(false, Ordering::Release);
+        }
+    }
+
+    pub(crate) fn close(&self) {
+        self.signal.close();
+    }
+}
+
+impl Shared {
+    pub(crate) fn borrow_signal(&self) -> std::io::Result<Arc<Signal>> {
+        match self.home_signal.borrow() {
+            Some(signal) => Ok(signal),
+            None => Ok(Arc::new(Signal::new()?)),
+        }
+    }
+
+    pub(crate) fn return_signal(&self, signal: &Arc<Signal>) {
+        self.home_signal.give_back(signal);
+    }
+
+    pub(crate) fn wait_until<R>(
+        &self,
+        signal: &Signal,
+        deadline: Option<Instant>,
+        mut done: impl FnMut() -> Option<R>,
+    ) -> Result<R, EngineError> {
+        loop {
+            if let Some(answer) = done() {
+                return Ok(answer);
+            }
+            if self.stopped.load(Ordering::Acquire) {
+                return done().ok_or(EngineError::Stopped);
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) || !self.sleep(signal, left, || {})? {
+                return done().ok_or(EngineError::TimedOut);
+            }
+            signal.clear();
+        }
+    }
+
+    /// Block until the signal is raised or, if this thread may help, something has come and was read.
+    /// `woken` is called before what came is processed. False if the time passed first.
+    pub(crate) fn sleep(
+        &self,
+        signal: &Signal,
+        timeout: Option<Duration>,
+        woken: impl FnOnce(),
+    ) -> std::io::Result<bool> {
+        let Some(helper) = self.inlets.help() else {
+            return signal.wait(timeout);
+        };
+        let inlets = helper.living();
+        let sockets: Vec<_> = inlets.iter().map(|inlet| inlet.socket()).collect();
+        let mut ready = Vec::new();
+        let slept = signal.wait_with(&sockets, &mut ready, timeout)?;
+        if !ready.is_empty() {
+            woken();
+            for place in ready {
+                inlets[place].read(self);
+            }
+        }
+        Ok(slept)
+    }
+}

@@ -1,0 +1,181 @@
+//! Which calls of an executor wait, which have begun, and which must not.
+//!
+//! Whoever begins a call and whoever revokes it take the same lock: a call is either prevented or has begun,
+//! never both (`LANE-1`), whatever the engine has forgotten of it by the time its turn comes. A call that has its
+//! result when it is revoked keeps it (`LANE-2`): its end may be told already, and the engine not have looked.
+
+use std::sync::PoisonError;
+
+use mosaic_core::id::TaskId;
+use rustc_hash::FxHashMap;
+
+use crate::executor::Revoked;
+use crate::sync::primitives::{Mutex, MutexGuard};
+
+/// The calls of one executor, from their acceptance until their end was told.
+#[derive(Debug, Default)]
+pub(crate) struct Begun {
+    calls: Mutex<FxHashMap<TaskId, Stage>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Waiting,
+    /// It waits, and must not begin.
+    Revoked,
+    Running,
+    HasResult,
+}
+
+impl Begun {
+    fn lock(&self) -> MutexGuard<'_, FxHashMap<TaskId, Stage>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Calls come, each of which is to begin, or to be dropped there.
+    pub(crate) fn accept(&self, tasks: impl Iterator<Item = TaskId>) {
+        self.lock().extend(tasks.map(|task| (task, Stage::Waiting)));
+    }
+
+    /// A call is not wanted any more.
+    pub(crate) fn revoke(&self, task: TaskId) -> Revoked {
+        match self.lock().get_mut(&task) {
+            Some(stage @ (Stage::Waiting | Stage::Revoked)) => {
+                *stage = Stage::Revoked;
+                Revoked::Prevented
+            }
+            Some(Stage::Running) => Revoked::Running,
+            Some(Stage::HasResult) | None => Revoked::Ended,
+        }
+    }
+
+    /// A call is about to begin. Returns whether it may.
+    pub(crate) fn begin(&self, task: TaskId) -> bool {
+        let mut calls = self.lock();
+        if let Some(stage @ Stage::Waiting) = calls.get_mut(&task) {
+            *stage = Stage::Running;
+            true
+        } else {
+            calls.remove(&task);
+            false
+        }
+    }
+
+    /// A call has its result, which the engine is about to be told.
+    pub(crate) fn has_result(&self, task: TaskId) {
+        if let Some(stage) = self.lock().get_mut(&task) {
+            *stage = Stage::HasResult;
+        }
+    }
+
+    /// A call has ended, and the engine was told. It may have come again by that, to be run once more.
+    pub(crate) fn end(&self, task: TaskId) {
+        let mut calls = self.lock();
+        if let Some(Stage::Running | Stage::HasResult) = calls.get(&task) {
+            calls.remove(&task);
+        }
+    }
+}
+
+#[cfg(all(test, not(mosaic_loom)))]
+mod tests {
+    use super::*;
+    use mosaic_core::id::RuntimeId;
+
+    const TASK: TaskId = TaskId {
+        owner: RuntimeId::HEAD,
+        sequence: 1,
+    };
+
+    #[test]
+    fn lane_1_what_is_revoked_first_never_begins() {
+        let begun = Begun::default();
+        begun.accept([TASK].into_iter());
+        assert_eq!(begun.revoke(TASK), Revoked::Prevented);
+        assert_eq!(begun.revoke(TASK), Revoked::Prevented, "told twice");
+        assert!(!begun.begin(TASK));
+        assert!(begun.lock().is_empty(), "nothing is remembered");
+        begun.accept([TASK].into_iter());
+        assert!(begun.begin(TASK));
+        assert_eq!(begun.revoke(TASK), Revoked::Running);
+    }
+
+    #[test]
+    fn lane_1_a_call_that_is_run_again_may_come_before_its_end_is_noted() {
+        let begun = Begun::default();
+        begun.accept([TASK].into_iter());
+        assert!(begun.begin(TASK));
+        begun.accept([TASK].into_iter());
+        begun.end(TASK);
+        assert!(begun.begin(TASK));
+        begun.end(TASK);
+        assert!(begun.lock().is_empty(), "nothing is remembered");
+    }
+
+    #[test]
+    fn lane_2_what_has_its_result_when_it_is_revoked_keeps_it() {
+        let begun = Begun::default();
+        begun.accept([TASK].into_iter());
+        assert!(begun.begin(TASK));
+        begun.has_result(TASK);
+        assert_eq!(begun.revoke(TASK), Revoked::Ended);
+        begun.end(TASK);
+        // The engine has been told, and has not looked.
+        assert_eq!(begun.revoke(TASK), Revoked::Ended);
+        assert!(begun.lock().is_empty(), "nothing is remembered");
+    }
+}
+
+#[cfg(all(test, mosaic_loom))]
+mod loom_tests {
+    use super::*;
+    use loom::sync::Arc;
+    use loom::thread;
+    use mosaic_core::id::RuntimeId;
+
+    #[derive(Default)]
+    struct World {
+        begun: Begun,
+        /// Under the engine's lock: whether the end of the call was told.
+        ended: Mutex<bool>,
+        /// Whether the method has returned.
+        returned: Mutex<bool>,
+    }
+
+    /// `LANE-1`, `LANE-2`: what ran was not prevented, what was not prevented runs, and what has a result when it
+    /// is revoked is not said to run, in every order of events.
+    #[test]
+    fn loom_a_call_is_prevented_or_begins_and_never_both() {
+        loom::model(|| {
+            let task = TaskId {
+                owner: RuntimeId::HEAD,
+                sequence: 1,
+            };
+            let world = Arc::new(World::default());
+            world.begun.accept([task].into_iter());
+            let lane = thread::spawn({
+                let world = Arc::clone(&world);
+                move || {
+                    let ran = world.begun.begin(task);
+                    if ran {
+                        *world.returned.lock().unwrap() = true;
+                        world.begun.has_result(task);
+                        *world.ended.lock().unwrap() = true;
+                        world.begun.end(task);
+                    }
+                    ran
+                }
+            });
+            let revoked = {
+                let ended = world.ended.lock().unwrap();
+                (!*ended).then(|| world.begun.revoke(task))
+            };
+            if revoked == Some(Revoked::Ended) {
+                assert!(*world.returned.lock().unwrap());
+            }
+            let ran = lane.join().unwrap();
+            assert_eq!(ran, revoked != Some(Revoked::Prevented));
+            assert!(world.begun.lock().is_empty(), "nothing is remembered");
+        });
+    }
+}

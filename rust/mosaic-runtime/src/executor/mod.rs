@@ -1,0 +1,38 @@
+//! The seam to whatever runs user code: Python in `mosaic-python`, closures in the tests and benches.
+
+pub(crate) mod call_states;
+pub mod closures;
+pub mod lane;
+
+use mosaic_core::call::ReadyCall;
+use mosaic_core::id::{TaskId, TesseraId};
+
+/// What became of a call that was not wanted any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Revoked {
+    /// It had not begun and never will.
+    Prevented,
+    /// It runs; its end will be reported.
+    Running,
+    /// It has run, and its result is about to be reported.
+    Ended,
+}
+
+/// Runs calls. Every method is called by a thread that holds the engine's lock: it hands work to lanes of
+/// its own and returns at once. Ends are reported with [`crate::engine::Engine::finish`].
+pub trait Executor: Send + Sync + 'static {
+    /// Run these, in this order (see [`mosaic_core::event::Action::Run`]); leaves the vector empty.
+    fn run(&self, calls: &mut Vec<ReadyCall>);
+    /// Do not start this call; cancel it if it is a running coroutine.
+    fn revoke(&self, task: TaskId) -> Revoked;
+    /// Do not start this call; one that runs goes on.
+    fn prevent(&self, task: TaskId) -> Revoked;
+    /// Drop the living object of a tessera.
+    fn drop_tessera(&self, tessera: TesseraId);
+    /// Drop the living result of a task.
+    fn drop_result(&self, task: TaskId);
+    /// Warn people of something that no call is at fault for.
+    fn warn(&self, message: &str);
+    /// The runtime ends: let the lanes run out.
+    fn stop(&self);
+}

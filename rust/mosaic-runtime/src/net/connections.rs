@@ -1,0 +1,170 @@
+//! Connections between two runtimes neither of which is the head: who makes them, and what follows when one ends.
+//!
+//! - `LINE-1`: of two runtimes the one with the higher number makes their connections, one after another. The other
+//!   asks for one by knocking: it connects, proves itself, and hangs up.
+//! - `LINE-2`: a connection that comes while there is another ends that one: all that had come by it is handled, and the
+//!   rules have heard of the loss, before anything is read from the new one or written to it.
+//! - `LINE-3`: what waits for a connection is sent when there is one. A connection that cannot be made is tried again
+//!   until the head says that the peer is dead.
+//!
+//! A connection that ends because its peer has died is not lost: the head says so. Whether it has is asked of the kernel.
+
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+
+use mosaic_core::event::Event;
+use mosaic_core::id::RuntimeId;
+use rustc_hash::FxHashMap;
+use tokio::sync::{Notify, watch};
+
+use crate::engine::inner::Shared;
+use crate::error::because;
+use crate::node::process::CLOSING;
+use crate::sync::primitives::lock;
+
+/// A connection that is served.
+#[derive(Debug)]
+pub(crate) struct Line {
+    socket: Arc<UnixStream>,
+    superseded: Notify,
+    settled: watch::Sender<bool>,
+}
+
+impl Line {
+    /// The peer lives and has given this connection up. What has come by it can still be read.
+    fn supersede(&self) {
+        self.superseded.notify_one();
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+}
+
+/// Those that are served, by peer.
+#[derive(Debug, Default)]
+pub(crate) struct Lines(Mutex<FxHashMap<RuntimeId, Arc<Line>>>);
+
+impl Lines {
+    /// `LINE-2`: serve this connection from now on. Returns when everything is settled that concerns the one before.
+    pub(crate) async fn begin(&self, peer: RuntimeId, socket: &Arc<UnixStream>) -> Arc<Line> {
+        loop {
+            let former = {
+                let mut all = lock(&self.0);
+                if let Some(former) = all.get(&peer) {
+                    Arc::clone(former)
+                } else {
+                    let line = Arc::new(Line {
+                        socket: Arc::clone(socket),
+                        superseded: Notify::new(),
+                        settled: watch::Sender::new(false),
+                    });
+                    all.insert(peer, Arc::clone(&line));
+                    return line;
+                }
+            };
+            former.supersede();
+            let mut settled = former.settled.subscribe();
+            let _ = settled.wait_for(|settled| *settled).await;
+        }
+    }
+
+    /// All is settled that concerns this connection.
+    pub(crate) fn end(&self, peer: RuntimeId, line: &Line) {
+        lock(&self.0).remove(&peer);
+        line.settled.send_replace(true);
+    }
+
+    fn supersede(&self, peer: RuntimeId) {
+        if let Some(line) = lock(&self.0).get(&peer) {
+            line.supersede();
+        }
+    }
+
+    /// The engine has stopped: whoever still holds it holds no descriptor with it.
+    pub(crate) fn clear(&self) {
+        lock(&self.0).clear();
+    }
+}
+
+impl Shared {
+    /// Whether the connection to a peer is a worker's to its head: it is made once, and its end is the worker's.
+    pub(crate) fn is_life_line(&self, peer: RuntimeId) -> bool {
+        self.me == RuntimeId::HEAD || peer == RuntimeId::HEAD
+    }
+
+    /// A peer that does not make connections itself wants one.
+    pub(crate) fn knocked(&self, peer: RuntimeId) {
+        let mut state = lock(&self.state);
+        if state.machine.is_dead(peer) {
+            return;
+        }
+        let ending = state.peers.entry(peer).or_default().is_ending();
+        if ending {
+            drop(state);
+            return self.lines.supersede(peer);
+        }
+        state.want_connection(peer, self);
+    }
+
+    /// Whether that attempt to connect is still to go on.
+    pub(crate) fn awaits(&self, peer: RuntimeId, attempt: u64) -> bool {
+        let state = lock(&self.state);
+        let peers = &state.peers;
+        peers.get(&peer).is_some_and(|peer| peer.awaits(attempt)) && !state.machine.is_dead(peer)
+    }
+
+    /// A connection has ended: settle what follows, once it is known whether its peer lives.
+    pub(crate) async fn line_ended(
+        &self,
+        peer: RuntimeId,
+        line: &Line,
+        error: Option<&std::io::Error>,
+    ) {
+        let process = lock(&self.processes).get(&peer).cloned();
+        let lives_on = async {
+            if let Some(process) = process {
+                return process.lives_on().await;
+            }
+            // If it has died, the head will have said so.
+            tokio::time::sleep(CLOSING).await;
+            true
+        };
+        let lives = tokio::select! {
+            () = line.superseded.notified() => true,
+            lives = lives_on => lives,
+        };
+        if lives {
+            self.line_lost(peer, error);
+        }
+    }
+
+    fn line_lost(&self, peer: RuntimeId, error: Option<&std::io::Error>) {
+        let mut state = lock(&self.state);
+        state.take_inbox(self);
+        if state.machine.is_dead(peer) || self.stopped.load(Ordering::Acquire) {
+            return;
+        }
+        if let Some(peer) = state.peers.get_mut(&peer) {
+            peer.lost();
+        }
+        let member = state
+            .machine
+            .members()
+            .find(|member| member.runtime == peer);
+        let name = member.map_or_else(|| format!("{peer:?}"), |member| member.uid.clone());
+        let cause = format!(
+            "the connection between {} and {name} ended while both lived{}",
+            self.uid,
+            because(error)
+        );
+        let told = cause.clone();
+        state.handle(Event::LinkLost { peer, cause }, self);
+        state.finish_batch(self);
+        drop(state);
+        // One line for both ends; and what a store was told of its neighbours' room may have been lost.
+        if self.me > peer {
+            self.log("warning", told);
+        }
+        self.wake_watchers();
+    }
+}

@@ -1,0 +1,307 @@
+//! A connection's receiving side.
+//!
+//! The I/O thread reads when the socket has something. So does a thread of the program that has nothing else
+//! to do, a blocked waiter or an idle main lane: it polls the sockets beside its own signal and is woken by
+//! the kernel itself, a thread less on the way there and back (a blocking call over a Unix socket costs two
+//! wake-ups this way and four the other). The I/O thread hears of nothing as long ([`crate::net::poller`]). Whoever
+//! reads holds the reader's lock until what it read is processed, so that messages of one peer keep their order
+//! (`INLET-1`). One thread at a time helps.
+//!
+//! Lock order: reader, then state.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bytes::BufMut;
+use mosaic_core::event::Event;
+use mosaic_core::id::RuntimeId;
+use mosaic_core::wire::{FrameReader, Limits, Message};
+use tokio::sync::Notify;
+
+use crate::engine::inner::Shared;
+use crate::net::poller::Arrivals;
+use crate::net::scm_rights;
+use crate::store::export::Arrived;
+use crate::sync::primitives::lock;
+
+/// More connections than this are left to the I/O thread: polling them all would cost more than it saves.
+const MOST_POLLED: usize = 16;
+
+/// The receiving half of an authenticated connection.
+#[derive(Debug)]
+pub(crate) struct Inlet {
+    socket: Arc<UnixStream>,
+    from: RuntimeId,
+    /// Counts up within the process.
+    number: u64,
+    reader: Mutex<Reader>,
+    ended: AtomicBool,
+    error: Mutex<Option<io::Error>>,
+    end: Notify,
+}
+
+/// What was read and is not a message yet.
+#[derive(Debug)]
+struct Reader {
+    frames: FrameReader,
+    arrived: Arrived,
+}
+
+impl Inlet {
+    pub(crate) fn new(socket: Arc<UnixStream>, from: RuntimeId) -> Arc<Self> {
+        static MADE: AtomicU64 = AtomicU64::new(0);
+        let reader = Mutex::new(Reader {
+            frames: FrameReader::new(Limits::default()),
+            arrived: Arrived::default(),
+        });
+        Arc::new(Self {
+            socket,
+            from,
+            number: MADE.fetch_add(1, Ordering::Relaxed),
+            reader,
+            ended: AtomicBool::new(false),
+            error: Mutex::default(),
+            end: Notify::new(),
+        })
+    }
+
+    /// Returns when the stream has ended; with what was wrong with it, if anything was.
+    pub(crate) async fn over(&self) -> Option<io::Error> {
+        self.end.notified().await;
+        lock(&self.error).take()
+    }
+
+    /// Read what is there and have it processed, without blocking.
+    pub(crate) fn read(&self, shared: &Shared) {
+        if self.ended() {
+            return;
+        }
+        let error = match self.read_frames(shared) {
+            Ok(true) => return,
+            Ok(false) => None,
+            Err(error) => Some(error),
+        };
+        *lock(&self.error) = error;
+        self.ended.store(true, Ordering::Release);
+        self.end.notify_one();
+    }
+
+    /// Read nothing more. Returns when what was read is processed, whoever is at it.
+    pub(crate) fn close(&self) {
+        let reader = lock(&self.reader);
+        self.ended.store(true, Ordering::Release);
+        drop(reader);
+    }
+
+    pub(crate) fn ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Returns whether the stream goes on.
+    fn read_frames(&self, shared: &Shared) -> io::Result<bool> {
+        let mut reader = lock(&self.reader);
+        if self.ended() {
+            return Ok(true);
+        }
+        let Reader { frames, arrived } = &mut *reader;
+        let mut batch = Vec::new();
+        loop {
+            let target = frames.target();
+            let room = target.spare_capacity_mut().len();
+            let mut brought = false;
+            let received =
+                scm_rights::receive(self.socket(), target.spare_capacity_mut(), |file| {
+                    arrived.push(file);
+                    brought = true;
+                });
+            let count = match received {
+                Ok(received) => {
+                    if received.truncated {
+                        brought = true;
+                        arrived.truncated();
+                    }
+                    received.count
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            if count == 0 {
+                return Ok(false);
+            }
+            // SAFETY: the call above has filled that many bytes of the spare capacity.
+            unsafe { target.advance_mut(count) };
+            loop {
+                match frames.next(&mut arrived.borrowing(&shared.store)) {
+                    Ok(Some(Message::Shutdown { .. })) => {
+                        shared.end("the runtime was stopped");
+                        return Ok(false);
+                    }
+                    Ok(Some(Message::LogRecord { level, text })) => {
+                        shared.note_from(self.from, level, text);
+                    }
+                    Ok(Some(Message::Profile { path, traced })) => {
+                        if let Err(error) = shared.profile(path.as_deref(), traced, false) {
+                            shared.executor.warn(&format!(
+                                "{} is not profiled: {}: {error}",
+                                shared.uid,
+                                path.unwrap_or_default()
+                            ));
+                        }
+                    }
+                    Ok(Some(Message::ReclaimMemory)) => shared.store.squeeze(),
+                    Ok(Some(Message::MemoryAvailable)) => shared.wake_watchers(),
+                    Ok(Some(message)) => batch.push(Event::MessageReceived {
+                        from: self.from,
+                        message,
+                    }),
+                    Ok(None) => break,
+                    Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+                }
+            }
+            if !batch.is_empty() {
+                shared.process(&mut batch);
+            }
+            if frames.is_between() {
+                arrived.frame_is_over();
+            }
+            // A read that brought files ends where they did, whatever more there is.
+            if count < room && !brought {
+                return Ok(true);
+            }
+        }
+    }
+
+    pub(crate) fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn shared_socket(&self) -> Arc<UnixStream> {
+        Arc::clone(&self.socket)
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+/// The receiving sides of all connections.
+#[derive(Debug)]
+pub(crate) struct Inlets {
+    all: Mutex<All>,
+    helped: AtomicBool,
+}
+
+#[derive(Debug, Clone)]
+struct All {
+    /// By their number.
+    inlets: Arc<Vec<Arc<Inlet>>>,
+    /// None once the engine has stopped.
+    arrivals: Option<Arc<Arrivals>>,
+}
+
+impl Inlets {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self {
+            all: Mutex::new(All {
+                inlets: Arc::default(),
+                arrivals: Some(Arrivals::new()?),
+            }),
+            helped: AtomicBool::new(false),
+        })
+    }
+
+    /// Have everything read that comes; on the I/O thread.
+    pub(crate) async fn watch(shared: Arc<Shared>) {
+        let arrivals = lock(&shared.inlets.all).arrivals.clone();
+        if let Some(arrivals) = arrivals {
+            arrivals.watch(shared).await;
+        }
+    }
+
+    pub(crate) fn add(&self, inlet: &Arc<Inlet>, shared: &Arc<Shared>) -> io::Result<()> {
+        let mut all = lock(&self.all);
+        let Some(arrivals) = all.arrivals.clone() else {
+            return Ok(());
+        };
+        let place = all.inlets.partition_point(|own| own.number < inlet.number);
+        Arc::make_mut(&mut all.inlets).insert(place, Arc::clone(inlet));
+        arrivals.add(inlet, shared)?;
+        // Whoever helps at this moment does not poll this one.
+        arrivals.speak();
+        Ok(())
+    }
+
+    pub(crate) fn remove(&self, inlet: &Inlet) {
+        let mut all = lock(&self.all);
+        if let Some(arrivals) = &all.arrivals {
+            arrivals.remove(inlet);
+        }
+        Arc::make_mut(&mut all.inlets).retain(|own| own.number != inlet.number);
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(crate) fn find(&self, number: u64) -> Option<Arc<Inlet>> {
+        let all = lock(&self.all);
+        let place = all
+            .inlets
+            .binary_search_by_key(&number, |own| own.number)
+            .ok()?;
+        all.inlets.get(place).cloned()
+    }
+
+    /// The engine has stopped: whoever still holds it holds no descriptor with it.
+    pub(crate) fn clear(&self) {
+        let mut all = lock(&self.all);
+        all.inlets = Arc::default();
+        all.arrivals = None;
+    }
+
+    /// Become the thread that helps, unless there is one already or there is too much to poll. The I/O thread hears
+    /// of nothing as long.
+    pub(crate) fn help(&self) -> Option<Helper<'_>> {
+        if self.helped.swap(true, Ordering::AcqRel) {
+            return None;
+        }
+        let all = lock(&self.all);
+        let polled = all.inlets.len() <= MOST_POLLED;
+        if polled && let Some(arrivals) = &all.arrivals {
+            arrivals.hush();
+        }
+        // Made in any case, so that it steps back when there is nothing for it.
+        let helper = Helper {
+            inlets: self,
+            all: all.clone(),
+        };
+        polled.then_some(helper)
+    }
+}
+
+/// The right to read beside the I/O thread.
+#[derive(Debug)]
+pub(crate) struct Helper<'a> {
+    inlets: &'a Inlets,
+    all: All,
+}
+
+impl Helper<'_> {
+    /// The connections to poll.
+    pub(crate) fn living(&self) -> Vec<&Inlet> {
+        let all = self.all.inlets.iter().map(|inlet| &**inlet);
+        all.filter(|inlet| !inlet.ended()).collect()
+    }
+}
+
+impl Drop for Helper<'_> {
+    fn drop(&mut self) {
+        if let Some(arrivals) = &self.all.arrivals {
+            arrivals.speak();
+        }
+        self.inlets.helped.store(false, Ordering::Release);
+    }
+}

@@ -1,0 +1,257 @@
+//! One connection's sending side, as the engine holds it.
+//!
+//! Frames wait in a [`FrameWriter`]; whoever holds the engine's lock writes what the socket takes without
+//! blocking. Files go with the first write that reaches their frame. What is left is the writer task's: it waits until the socket has room. There is one
+//! connection at a time to a peer, so that frames keep their order; what waits for one goes by the next.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use mosaic_core::wire::{FrameWriter, Message, WireError};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
+
+use crate::net::scm_rights::{self, MOST_FILES};
+use crate::store::Store;
+use crate::store::export::{Lending, Passed};
+
+/// The most slices a single write is given.
+const SLICES: usize = 64;
+
+/// Where the frames to one runtime go.
+#[derive(Debug, Default)]
+pub(crate) struct Peer {
+    writer: FrameWriter,
+    /// Bytes written so far.
+    written: u64,
+    /// Files that go along, each with the place in the stream where its frame begins.
+    files: VecDeque<(u64, Passed)>,
+    link: Link,
+    /// Attempts to connect so far.
+    attempts: u64,
+    blocked: bool,
+    /// Listed among those to flush at the end of the batch.
+    pub(crate) dirty: bool,
+}
+
+/// How the connection to a peer stands.
+#[derive(Debug, Default)]
+enum Link {
+    /// There is none, and nobody makes one.
+    #[default]
+    None,
+    /// It is being made, in the attempt of that number, or waited for.
+    Awaited(u64),
+    Up(Arc<Stream>),
+    /// It has ended, and what follows is not settled yet.
+    Ending,
+}
+
+/// The sending half of an authenticated connection.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    socket: Arc<UnixStream>,
+    room_wanted: Notify,
+    /// The kernel could not take what was written for want of something else than room in the socket.
+    crowded: AtomicBool,
+}
+
+/// How long to wait before something is written again that the kernel had no memory for.
+const CROWDED: Duration = Duration::from_millis(5);
+
+impl Stream {
+    pub(crate) fn new(socket: Arc<UnixStream>) -> Arc<Self> {
+        Arc::new(Self {
+            socket,
+            room_wanted: Notify::new(),
+            crowded: AtomicBool::new(false),
+        })
+    }
+
+    /// Returns once somebody was refused for want of room and there is room again.
+    pub(crate) async fn room(&self) -> io::Result<()> {
+        self.room_wanted.notified().await;
+        if self.crowded.swap(false, Ordering::AcqRel) {
+            tokio::time::sleep(CROWDED).await;
+            return Ok(());
+        }
+        // Only now: whoever is registered for room is woken whenever the peer reads.
+        let socket = watch(Arc::clone(&self.socket), Interest::WRITABLE)?;
+        socket.writable().await?.retain_ready();
+        Ok(())
+    }
+}
+
+impl Peer {
+    /// Take this connection for sending, unless there is one already.
+    pub(crate) fn connected(&mut self, stream: &Arc<Stream>) {
+        if matches!(self.link, Link::None | Link::Awaited(_)) {
+            self.link = Link::Up(Arc::clone(stream));
+        }
+    }
+
+    /// This connection is of no more use: the socket closes with the last who holds it.
+    pub(crate) fn disconnected(&mut self, stream: &Arc<Stream>) {
+        if matches!(&self.link, Link::Up(own) if Arc::ptr_eq(own, stream)) {
+            self.link = Link::Ending;
+        }
+    }
+
+    /// The connection was lost with everything that was on its way, or waited to be.
+    pub(crate) fn lost(&mut self) {
+        self.writer = FrameWriter::default();
+        self.written = 0;
+        self.files.clear();
+        self.blocked = false;
+        self.link = Link::None;
+    }
+
+    /// Whether the connection has ended and what follows is not settled.
+    pub(crate) fn is_ending(&self) -> bool {
+        matches!(self.link, Link::Ending)
+    }
+
+    /// Whether there is no connection and nobody is at it.
+    pub(crate) fn is_idle(&self) -> bool {
+        matches!(self.link, Link::None)
+    }
+
+    /// If nobody is at it, begin to connect: returns the number of the attempt.
+    pub(crate) fn begin_attempt(&mut self) -> Option<u64> {
+        if !self.is_idle() {
+            return None;
+        }
+        self.attempts += 1;
+        self.link = Link::Awaited(self.attempts);
+        Some(self.attempts)
+    }
+
+    /// Whether that attempt to connect is to go on.
+    pub(crate) fn awaits(&self, attempt: u64) -> bool {
+        matches!(self.link, Link::Awaited(own) if own == attempt)
+    }
+
+    /// Queue a frame.
+    pub(crate) fn push(&mut self, message: &Message, store: &Store) -> Result<(), WireError> {
+        let start = self.written + self.writer.len() as u64;
+        let mut lending = Lending::new(store);
+        self.writer.push(message, &mut lending)?;
+        let files = lending.files.into_iter().map(|file| (start, file));
+        self.files.extend(files);
+        Ok(())
+    }
+
+    /// The socket has room again.
+    pub(crate) fn unblock(&mut self) {
+        self.blocked = false;
+    }
+
+    /// Write what the socket takes now. A connection that is broken is shut down: its reader sees that and settles what
+    /// follows from it.
+    pub(crate) fn flush(&mut self) {
+        let Link::Up(stream) = &self.link else { return };
+        while !self.blocked && !self.writer.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let count = self.writer.slices(&mut slices);
+            let slices = &slices[..count];
+            let result = if self.files.is_empty() {
+                scm_rights::write(stream.socket.as_fd(), slices)
+            } else {
+                write_with_files(stream, slices, self.written, &mut self.files)
+            };
+            match result {
+                Ok(written) => {
+                    self.written += written as u64;
+                    self.writer.advance(written);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.blocked = true;
+                    stream.room_wanted.notify_one();
+                }
+                Err(error) if is_passing(&error) => {
+                    self.blocked = true;
+                    stream.crowded.store(true, Ordering::Release);
+                    stream.room_wanted.notify_one();
+                }
+                Err(_) => {
+                    let _ = stream.socket.shutdown(Shutdown::Both);
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Whether a write has failed for want of something that comes again: memory, or room among the files that are on their
+/// way between all processes of this user.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::ETOOMANYREFS | libc::ENOBUFS | libc::ENOMEM | libc::EMFILE | libc::ENFILE)
+    )
+}
+
+/// Write, with the files of the frames that begin within what is written.
+fn write_with_files(
+    stream: &Stream,
+    slices: &[IoSlice<'_>],
+    start: u64,
+    files: &mut VecDeque<(u64, Passed)>,
+) -> io::Result<usize> {
+    let length: usize = slices.iter().map(|slice| slice.len()).sum();
+    let due = |at: u64| at < start + length as u64;
+    let due = files.iter().take_while(|(at, _)| due(*at)).count();
+    let now = due.min(MOST_FILES);
+    // Of more files than one write takes, those that fit go with what is before the frame of the next; or with a byte
+    // of that frame, before it speaks of the others.
+    let next = files.get(now).filter(|_| due > now);
+    let room = next.map_or(length, |(at, _)| at.saturating_sub(start).max(1) as usize);
+    let mut short = [IoSlice::new(&[]); SLICES];
+    let slices = cut(slices, room, &mut short);
+    let passed: Vec<_> = files
+        .iter()
+        .take(now)
+        .map(|(_, file)| file.as_fd())
+        .collect();
+    let written = scm_rights::send(stream.socket.as_fd(), slices, &passed)?;
+    files.drain(..now);
+    Ok(written)
+}
+
+/// The first `room` bytes of these slices, in `out`.
+fn cut<'a, 'b>(
+    slices: &'b [IoSlice<'a>],
+    room: usize,
+    out: &'b mut [IoSlice<'a>; SLICES],
+) -> &'b [IoSlice<'a>]
+where
+    'b: 'a,
+{
+    let (mut left, mut count) = (room, 0);
+    for (slice, place) in slices.iter().zip(out.iter_mut()) {
+        if left == 0 {
+            break;
+        }
+        let length = left.min(slice.len());
+        *place = IoSlice::new(&slice[..length]);
+        left -= length;
+        count += 1;
+    }
+    &out[..count]
+}
+
+/// Have tokio watch a socket for one thing.
+pub(crate) fn watch(
+    socket: Arc<std::os::unix::net::UnixStream>,
+    interest: Interest,
+) -> io::Result<AsyncFd<Arc<std::os::unix::net::UnixStream>>> {
+    // SAFETY: the descriptor stays open, and what it stands for the same, as long as the `Arc` in there lives.
+    Ok(unsafe { AsyncFd::register_with_interest(socket, interest) }?)
+}

@@ -1,0 +1,271 @@
+//! A head's connections to the monitor and to the node agent that `mrun` started: the processes in other hands.
+//!
+//! The monitor gives the head the nodes and, should an agent die, the word on how. What a worker prints comes with the
+//! agent's other news; it is never left unread for want of room, so that no death hides behind it: the agent sends
+//! as much as it has been given room for.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use mosaic_core::id::RuntimeId;
+use tokio::io::{AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{Notify, mpsc, watch};
+
+use super::attach::{Attached, MonitorSeat};
+use super::processes::Start;
+use crate::engine::inner::Shared;
+use crate::launcher::guard;
+use crate::launcher::protocol::{FromAgent, FromMonitor, NodeAddress, ToAgent, cost, read, write};
+use crate::node::directory::Directory;
+use crate::notice::Notice;
+use crate::sync::primitives::lock;
+
+/// Commands to the agent that may wait to be written: one a worker and a few.
+const COMMANDS: usize = 4096;
+/// How long the monitor may take to say how an agent died.
+const LAST_WORD: Duration = Duration::from_millis(50);
+
+/// The agent, as its head holds it.
+#[derive(Debug)]
+pub(crate) struct Agent {
+    commands: mpsc::Sender<ToAgent>,
+    common: Arc<Common>,
+}
+
+#[derive(Debug)]
+struct Common {
+    node: NodeAddress,
+    seat: MonitorSeat,
+    place: Directory,
+    /// Why the agent is lost, once it is.
+    lost: OnceLock<String>,
+    /// What the monitor said of the agent's death.
+    verdict: Mutex<Option<String>>,
+    verdict_came: Notify,
+    detached: watch::Sender<bool>,
+    /// The rounds through the workers' output that the program waits for.
+    draining: Mutex<BTreeSet<u64>>,
+}
+
+impl Common {
+    fn drained(&self, shared: &Shared, token: u64) {
+        if lock(&self.draining).remove(&token) {
+            shared.tell(Notice::Drained(token));
+        }
+    }
+}
+
+impl Agent {
+    /// Serve the connections. Called on the I/O thread.
+    pub(crate) fn serve(attached: Attached, shared: &Arc<Shared>) -> Self {
+        let (commands, waiting) = mpsc::channel(COMMANDS);
+        let common = Arc::new(Common {
+            node: attached.node,
+            seat: attached.seat,
+            place: attached.place,
+            lost: OnceLock::new(),
+            verdict: Mutex::default(),
+            verdict_came: Notify::new(),
+            detached: watch::Sender::new(false),
+            draining: Mutex::default(),
+        });
+        let streams = (
+            UnixStream::from_std(attached.agent),
+            UnixStream::from_std(attached.monitor),
+        );
+        if let (Ok(agent), Ok(monitor)) = streams {
+            let (from_agent, to_agent) = agent.into_split();
+            tokio::spawn(write_commands(to_agent, waiting));
+            tokio::spawn(hear_agent(
+                Arc::clone(shared),
+                Arc::clone(&common),
+                from_agent,
+                commands.clone(),
+            ));
+            tokio::spawn(hear_monitor(
+                Arc::clone(shared),
+                Arc::clone(&common),
+                monitor,
+            ));
+        } else {
+            let _ = common.lost.set("its connection cannot be served".into());
+        }
+        Self { commands, common }
+    }
+
+    /// Start a process; news of it come to the node.
+    pub(crate) fn start(&self, start: Start) -> Result<(), String> {
+        if let Some(reason) = self.common.lost.get() {
+            return Err(reason.clone());
+        }
+        self.commands
+            .try_send(ToAgent::Start(start))
+            .map_err(|error| format!("{} does not listen: {error}", self.common.node.uid))
+    }
+
+    /// Kill a process.
+    pub(crate) fn kill(&self, runtime: RuntimeId) {
+        let _ = self.commands.try_send(ToAgent::Kill(runtime.0));
+    }
+
+    /// Have it told when all that the workers have printed by now has been told.
+    pub(crate) fn drain_output(&self, shared: &Shared, token: u64) {
+        lock(&self.common.draining).insert(token);
+        let asked = self.commands.try_send(ToAgent::Drain(token));
+        if asked.is_err() || self.common.lost.get().is_some() {
+            self.common.drained(shared, token);
+        }
+    }
+
+    /// Let processes that workers leave behind end by themselves.
+    pub(crate) fn be_patient(&self) {
+        let _ = self.commands.try_send(ToAgent::BePatient);
+    }
+
+    /// Leave the agent to the next head. Returns when nothing of this one's is left there, or the agent is gone.
+    pub(crate) async fn detach(&self) {
+        let mut detached = self.common.detached.subscribe();
+        if self.commands.send(ToAgent::Detach).await.is_ok() {
+            let _ = detached.wait_for(|gone| *gone).await;
+        }
+        self.common.place.leave();
+    }
+}
+
+async fn write_commands(mut to: OwnedWriteHalf, mut waiting: mpsc::Receiver<ToAgent>) {
+    while let Some(command) = waiting.recv().await {
+        // An error means that the agent is gone, which the reader sees too.
+        if write(&mut to, &command).await.is_err() || to.flush().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn hear_agent(
+    shared: Arc<Shared>,
+    common: Arc<Common>,
+    from: OwnedReadHalf,
+    commands: mpsc::Sender<ToAgent>,
+) {
+    let mut from = BufReader::new(from);
+    let (told, taken) = watch::channel(0);
+    tokio::spawn(give_room(Arc::clone(&shared), taken, commands));
+    let error = loop {
+        match read(&mut from).await {
+            Ok(Some(news)) => {
+                if hear(&shared, &common, news, &told) {
+                    return;
+                }
+            }
+            Ok(None) => break None,
+            Err(error) => break Some(error),
+        }
+    };
+    let reason = how_it_ended(&common, error).await;
+    agent_lost(&shared, &common, &reason);
+}
+
+/// Act on what the agent says. Returns whether it was the last.
+fn hear(shared: &Arc<Shared>, common: &Common, news: FromAgent, told: &watch::Sender<u64>) -> bool {
+    let Some(node) = &shared.node else {
+        return true;
+    };
+    match news {
+        FromAgent::Attached => {}
+        FromAgent::NotStarted { runtime, reason } => {
+            node.not_started(shared, RuntimeId(runtime), reason);
+        }
+        FromAgent::Printed { runtime, line } => {
+            let cost = cost(&line);
+            shared.printed(RuntimeId(runtime), line);
+            told.send_modify(|told| *told += u64::from(cost));
+        }
+        FromAgent::Drained(token) => common.drained(shared, token),
+        FromAgent::Ended { runtime, end } => {
+            let shared = Arc::clone(shared);
+            tokio::spawn(async move {
+                if let Some(node) = &shared.node {
+                    node.ended(&shared, RuntimeId(runtime), end).await;
+                }
+            });
+        }
+        FromAgent::Detached => {
+            common.detached.send_replace(true);
+            return true;
+        }
+    }
+    false
+}
+
+/// Give the agent room for as much output as the program has read.
+async fn give_room(
+    shared: Arc<Shared>,
+    mut taken: watch::Receiver<u64>,
+    commands: mpsc::Sender<ToAgent>,
+) {
+    let mut given = 0;
+    while taken.changed().await.is_ok() {
+        let all = *taken.borrow_and_update();
+        shared.notices.room().await;
+        let more = (all - given) as u32;
+        if commands.send(ToAgent::Room(more)).await.is_err() {
+            return;
+        }
+        given = all;
+    }
+}
+
+async fn how_it_ended(common: &Common, error: Option<io::Error>) -> String {
+    let NodeAddress { uid, pid, .. } = &common.node;
+    // The monitor is its parent, and knows as soon as it has reaped it.
+    if lock(&common.verdict).is_none() {
+        let _ = tokio::time::timeout(LAST_WORD, common.verdict_came.notified()).await;
+    }
+    match (&*lock(&common.verdict), error) {
+        (Some(how), _) => how.clone(),
+        (None, Some(error)) => format!("the connection to {uid} (process {pid}) broke: {error}"),
+        (None, None) => format!("{uid} (process {pid}) is gone"),
+    }
+}
+
+fn agent_lost(shared: &Arc<Shared>, common: &Common, reason: &str) {
+    if common.lost.set(reason.to_owned()).is_ok()
+        && let Some(node) = &shared.node
+    {
+        node.lost(shared, reason);
+    }
+    let draining = std::mem::take(&mut *lock(&common.draining));
+    for token in draining {
+        shared.tell(Notice::Drained(token));
+    }
+    common.detached.send_replace(true);
+}
+
+/// Listen to the monitor until it is gone; with it goes everything that `mrun` has started.
+async fn hear_monitor(shared: Arc<Shared>, common: Arc<Common>, mut from: UnixStream) {
+    loop {
+        match read(&mut from).await {
+            Ok(Some(FromMonitor::NodeDied { uid, how })) if uid == common.node.uid => {
+                *lock(&common.verdict) = Some(format!("{uid} {how}"));
+                common.verdict_came.notify_one();
+            }
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => break,
+        }
+    }
+    let seat = &common.seat;
+    let reason = format!("mrun (process {}) is gone", seat.monitor);
+    *lock(&common.verdict) = Some(reason.clone());
+    common.verdict_came.notify_one();
+    agent_lost(&shared, &common, &reason);
+    // Whoever is left tidies up: the agent does the same if it lives.
+    guard::remove_key(&seat.key, &seat.directory);
+    common.place.remove();
+    if seat.commanded {
+        guard::end_myself();
+    }
+}
