@@ -44,7 +44,7 @@ fn ways(c: &mut Criterion) {
             &source,
             |b, source| {
                 b.iter(|| {
-                    let stored = engine.keep(source).expect("room");
+                    let stored = engine.copy_in(source).expect("room");
                     let view = engine.view(&stored).expect("a view");
                     // SAFETY: the view is mapped as long as it lives, and nobody writes to it.
                     let bytes =

@@ -6,7 +6,7 @@
 //! | [`engine`] | what a program asks of it; its start is in `starting`, its waits in `blocking`, its store in `storing` |
 //! | [`executor`] | the seam to whatever runs user code |
 //! | [`closures`] | an executor made of Rust closures, for programs and benches without Python |
-//! | [`cell`] | tasks as their holders see them, and who waits for them |
+//! | [`completion`] | tasks as their holders see them, and who waits for them |
 //! | [`mailbox`] | completions to a foreign event loop, one wake-up a batch |
 //! | [`node`] | the workers of a head, in its own hands or a node agent's |
 //! | [`launcher`] | what `mrun` starts: the monitor, the node agent, the command |

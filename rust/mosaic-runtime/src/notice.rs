@@ -106,7 +106,7 @@ impl Notices {
     }
 
     /// Wait until there is room for more output: the program reads slower than its workers print.
-    pub(crate) async fn room(&self) {
+    pub(crate) async fn wait_for_capacity(&self) {
         loop {
             let emptied = self.emptied.notified();
             {
@@ -167,7 +167,7 @@ mod tests {
     #[tokio::test]
     async fn lines_without_text_take_room_too() {
         let notices = Notices::default();
-        notices.room().await;
+        notices.wait_for_capacity().await;
         for _ in 0..=ROOM / LINE {
             notices.push(Notice::Output {
                 uid: String::new(),
@@ -176,7 +176,7 @@ mod tests {
                 line: Vec::new(),
             });
         }
-        let room = notices.room();
+        let room = notices.wait_for_capacity();
         tokio::pin!(room);
         let waits = std::future::poll_fn(|cx| {
             let pending = std::future::Future::poll(room.as_mut(), cx).is_pending();

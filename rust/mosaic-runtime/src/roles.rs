@@ -8,8 +8,8 @@ use mosaic_core::id::RuntimeId;
 
 use crate::engine::{Engine, EngineConfig, EngineError};
 use crate::executor::Executor;
-use crate::launcher::guard::{self, Bound};
-pub use crate::node::attach::MonitorSeat;
+use crate::launcher::guard::{self, ParentDeathSignal};
+pub use crate::node::attach::MonitorAddress;
 use crate::node::attach::{Attached, attach};
 use crate::node::directory::Directory;
 use crate::node::{self, Launch};
@@ -28,16 +28,22 @@ pub fn head(
 pub fn joining_head(
     config: &EngineConfig,
     launch: Launch,
-    seat: MonitorSeat,
+    monitor: MonitorAddress,
     executor: Arc<dyn Executor>,
 ) -> Result<Engine, EngineError> {
     let directory = Directory::create()?;
     // From now on the connection tells, and what waits hears why before this process ends.
-    let bound = guard::loosen();
-    match attach(seat, &launch, &directory) {
-        Ok(attached) => start_head(directory, config, executor, launch, Some((attached, bound))),
+    let parent_death_signal = guard::disable_parent_death_signal();
+    match attach(monitor, &launch, &directory) {
+        Ok(attached) => start_head(
+            directory,
+            config,
+            executor,
+            launch,
+            Some((attached, parent_death_signal)),
+        ),
         Err(error) => {
-            bound.tighten();
+            parent_death_signal.restore();
             directory.leave();
             directory.remove();
             Err(error)
@@ -50,7 +56,7 @@ fn start_head(
     config: &EngineConfig,
     executor: Arc<dyn Executor>,
     launch: Launch,
-    attached: Option<(Attached, Bound)>,
+    attached: Option<(Attached, ParentDeathSignal)>,
 ) -> Result<Engine, EngineError> {
     Engine::start(
         RuntimeId::HEAD,
@@ -65,7 +71,7 @@ fn start_head(
 
 /// What a worker, or the warehouse, has to know before it can join.
 #[derive(Debug, Clone)]
-pub struct WorkerSeat {
+pub struct WorkerConfig {
     /// The runtime's directory.
     pub directory: PathBuf,
     /// Its number.
@@ -82,7 +88,7 @@ pub struct WorkerSeat {
     pub monitor: Option<u32>,
 }
 
-impl WorkerSeat {
+impl WorkerConfig {
     /// The one that the node agent put into the environment.
     pub fn from_environment() -> Result<Self, EngineError> {
         let read = |name: &str| {
@@ -115,13 +121,13 @@ impl WorkerSeat {
 
 /// Join a head as one of its workers, or as its warehouse.
 pub fn worker(
-    seat: WorkerSeat,
+    worker: WorkerConfig,
     config: &EngineConfig,
     executor: Arc<dyn Executor>,
 ) -> Result<Engine, EngineError> {
-    if seat.head.is_some() {
+    if worker.head.is_some() {
         crate::sync::threads::unblock_signals();
     }
-    let directory = Directory::join(&seat.directory)?;
-    Engine::start_worker(seat, directory, config, executor)
+    let directory = Directory::join(&worker.directory)?;
+    Engine::start_worker(worker, directory, config, executor)
 }

@@ -85,7 +85,7 @@ fn what_is_held_across_a_loss_stays_and_goes_when_it_is_let_go_of() {
     network.workers[1]
         .engine
         .wait(
-            &kept.cell,
+            &kept.completion,
             mosaic_runtime::sync::completion::Stage::End,
             common::deadline(),
         )
@@ -106,7 +106,7 @@ fn a_barrier_passes_whatever_is_lost() {
     while network.gate.count("block") < 2 {
         std::thread::yield_now();
     }
-    let fence = network.workers[0].engine.fence().expect("a fence");
+    let fence = network.workers[0].engine.barrier().expect("a fence");
     assert_eq!(cut(&socket(&network, 1)), 1);
     // Both ends have heard of it.
     for call in blocked {
@@ -124,9 +124,9 @@ fn a_barrier_passes_whatever_is_lost() {
     on_one.call("echo", "").value().expect("an echo");
 }
 
-/// `LINE-3`
+/// `CONN-3`
 #[test]
-fn line_3_a_connection_that_cannot_be_made_is_tried_again() {
+fn conn_3_a_connection_that_cannot_be_made_is_tried_again() {
     for (from, to) in [(1, 0), (0, 1)] {
         let network = Network::start(2);
         // Neither can reach the other.
@@ -143,7 +143,7 @@ fn line_3_a_connection_that_cannot_be_made_is_tried_again() {
         // By then the first attempt has failed: what is asked of the head comes back behind it.
         engine
             .wait(
-                &engine.fence().expect("a fence"),
+                &engine.barrier().expect("a fence"),
                 mosaic_runtime::sync::completion::Stage::End,
                 Some(std::time::Instant::now() + std::time::Duration::from_millis(100)),
             )
@@ -155,9 +155,9 @@ fn line_3_a_connection_that_cannot_be_made_is_tried_again() {
     }
 }
 
-/// `LINE-2`
+/// `CONN-2`
 #[test]
-fn line_2_a_connection_that_comes_ends_the_one_before() {
+fn conn_2_a_connection_that_comes_ends_the_one_before() {
     let (network, on_one, on_two) = crossed();
     let secret = std::fs::read(network.head.directory().join("secret")).expect("the secret");
     let secret = Secret::from_bytes(&secret.try_into().expect("its length"));

@@ -9,100 +9,100 @@ use mosaic_core::machine::Machine;
 use mosaic_core::wire::{Message, WireError};
 use rustc_hash::FxHashMap;
 
-use crate::engine::inner::Shared;
-use crate::executor::Revoked;
+use crate::engine::inner::EngineInner;
+use crate::executor::CancelOutcome;
 use crate::net::listener;
-use crate::net::writer::Peer;
+use crate::net::writer::SendQueue;
 use crate::node::Node;
 use crate::notice::Notice;
-use crate::sync::completion::TaskCell;
+use crate::sync::completion::Completion;
 use crate::sync::primitives::lock;
 use crate::telemetry::Arrivals;
 
 /// See the module.
-pub(crate) struct State {
-    pub(crate) machine: Machine<Arc<TaskCell>>,
-    pub(crate) actions: Vec<Action<Arc<TaskCell>>>,
+pub(crate) struct Driver {
+    pub(crate) machine: Machine<Arc<Completion>>,
+    pub(crate) actions: Vec<Action<Arc<Completion>>>,
     pub(crate) ready: Vec<ReadyCall>,
-    pub(crate) peers: FxHashMap<RuntimeId, Peer>,
+    pub(crate) send_queues: FxHashMap<RuntimeId, SendQueue>,
     pub(crate) dirty: Vec<RuntimeId>,
     pub(crate) arrivals: Arrivals,
 }
 
-impl State {
-    pub(crate) fn take_inbox(&mut self, shared: &Shared) {
-        let events = std::mem::take(&mut *lock(&shared.inbox));
+impl Driver {
+    pub(crate) fn take_inbox(&mut self, inner: &EngineInner) {
+        let events = std::mem::take(&mut *lock(&inner.inbox));
         for event in events {
-            self.handle(event, shared);
+            self.handle(event, inner);
         }
     }
 
-    pub(crate) fn handle(&mut self, event: Event<Arc<TaskCell>>, shared: &Shared) {
+    pub(crate) fn handle(&mut self, event: Event<Arc<Completion>>, inner: &EngineInner) {
         if let Event::MessageReceived { from, message } = &event
-            && shared.recorder.on()
+            && inner.recorder.on()
         {
-            shared.recorder.received(*from, message, &mut self.arrivals);
+            inner.recorder.received(*from, message, &mut self.arrivals);
         }
         self.machine.handle(event, &mut self.actions);
-        self.carry_out(shared);
+        self.carry_out(inner);
     }
 
-    pub(crate) fn finish_batch(&mut self, shared: &Shared) {
+    pub(crate) fn finish_batch(&mut self, inner: &EngineInner) {
         if self.arrivals.are_any() {
-            shared.recorder.arrived(&mut self.arrivals);
+            inner.recorder.arrived(&mut self.arrivals);
         }
         self.machine.flush(&mut self.actions);
-        self.carry_out(shared);
-        for (to, note) in std::mem::take(&mut *lock(&shared.notes)) {
+        self.carry_out(inner);
+        for (to, message) in std::mem::take(&mut *lock(&inner.engine_messages)) {
             let all: Vec<_> = if let Some(one) = to {
                 vec![one]
             } else {
                 let members = self.machine.members().map(|member| member.runtime);
-                members.filter(|member| *member != shared.me).collect()
+                members.filter(|member| *member != inner.me).collect()
             };
             for to in all {
-                self.send(to, &note, shared);
+                self.send(to, &message, inner);
             }
         }
-        self.hand_over(shared);
+        self.dispatch(inner);
         for to in self.dirty.drain(..) {
-            if let Some(peer) = self.peers.get_mut(&to) {
-                peer.dirty = false;
-                peer.flush();
+            if let Some(queue) = self.send_queues.get_mut(&to) {
+                queue.dirty = false;
+                queue.flush();
             }
         }
     }
 
-    pub(crate) fn hand_over(&mut self, shared: &Shared) {
+    pub(crate) fn dispatch(&mut self, inner: &EngineInner) {
         if !self.ready.is_empty() {
-            shared.executor.run(&mut self.ready);
+            inner.executor.run(&mut self.ready);
         }
     }
 
-    pub(crate) fn send(&mut self, to: RuntimeId, message: &Message, shared: &Shared) {
-        let peer = self.peers.entry(to).or_default();
-        if let Err(error) = peer.push(message, &shared.store) {
-            return self.unsendable(message, to, &error, shared);
+    pub(crate) fn send(&mut self, to: RuntimeId, message: &Message, inner: &EngineInner) {
+        let queue = self.send_queues.entry(to).or_default();
+        if let Err(error) = queue.push(message, &inner.store) {
+            return self.unsendable(message, to, &error, inner);
         }
-        if !peer.dirty {
-            peer.dirty = true;
+        if !queue.dirty {
+            queue.dirty = true;
             self.dirty.push(to);
         }
-        if peer.is_idle() {
-            self.want_connection(to, shared);
+        if queue.is_idle() {
+            self.request_connection(to, inner);
         }
     }
 
     /// Have a connection made to a peer, if there is none and nobody is at it.
-    pub(crate) fn want_connection(&mut self, to: RuntimeId, shared: &Shared) {
-        if shared.is_life_line(to) {
+    pub(crate) fn request_connection(&mut self, to: RuntimeId, inner: &EngineInner) {
+        if inner.is_head_connection(to) {
             return;
         }
-        if let Some(attempt) = self.peers.entry(to).or_default().begin_attempt()
-            && let Some(shared) = shared.myself.upgrade()
+        if let Some(attempt) = self.send_queues.entry(to).or_default().begin_attempt()
+            && let Some(inner) = inner.myself.upgrade()
         {
-            let dialling = listener::dial(Arc::clone(&shared), to, attempt);
-            shared.spawn(dialling);
+            let dialling = listener::dial(Arc::clone(&inner), to, attempt);
+            inner.spawn(dialling);
         }
     }
 
@@ -112,7 +112,7 @@ impl State {
         message: &Message,
         to: RuntimeId,
         reason: &WireError,
-        shared: &Shared,
+        inner: &EngineInner,
     ) {
         let kind = match reason {
             WireError::Lost(loss) => loss.kind(),
@@ -128,8 +128,8 @@ impl State {
                     task: call.task,
                     outcome: refused(),
                 };
-                lock(&shared.inbox).push(Event::MessageReceived { from: to, message });
-                shared.inbox_filled.notify_one();
+                lock(&inner.inbox).push(Event::MessageReceived { from: to, message });
+                inner.inbox_filled.notify_one();
             }
             Message::Completed { task, .. } => {
                 self.send(
@@ -138,7 +138,7 @@ impl State {
                         task: *task,
                         outcome: refused(),
                     },
-                    shared,
+                    inner,
                 );
             }
             Message::RemotePut { task, .. } => {
@@ -146,8 +146,8 @@ impl State {
                     task: *task,
                     outcome: refused(),
                 };
-                lock(&shared.inbox).push(Event::MessageReceived { from: to, message });
-                shared.inbox_filled.notify_one();
+                lock(&inner.inbox).push(Event::MessageReceived { from: to, message });
+                inner.inbox_filled.notify_one();
             }
             Message::Fetched { task, value, .. } => {
                 self.send(
@@ -157,35 +157,35 @@ impl State {
                         value: *value,
                         outcome: refused(),
                     },
-                    shared,
+                    inner,
                 );
             }
-            other => shared.executor.warn(&format!(
+            other => inner.executor.warn(&format!(
                 "a message was lost, {reason}: {:.200}",
                 format!("{other:?}")
             )),
         }
     }
 
-    pub(crate) fn carry_out(&mut self, shared: &Shared) {
+    pub(crate) fn carry_out(&mut self, inner: &EngineInner) {
         let mut actions = std::mem::take(&mut self.actions);
         for action in actions.drain(..) {
             match action {
-                Action::Send { to, message } => self.send(to, &message, shared),
+                Action::Send { to, message } => self.send(to, &message, inner),
                 Action::Run(call) => self.ready.push(call),
                 Action::Complete { handle, outcome } => {
-                    if shared.recorder.on() && !handle.borrowed {
-                        shared.recorder.settled(handle.id, &outcome);
+                    if inner.recorder.on() && !handle.borrowed {
+                        inner.recorder.settled(handle.id, &outcome);
                     }
-                    shared.settle(&handle, outcome);
+                    inner.complete(&handle, outcome);
                 }
                 Action::Revoke(task) => {
-                    self.hand_over(shared);
-                    let event = match shared.executor.revoke(task) {
+                    self.dispatch(inner);
+                    let event = match inner.executor.revoke(task) {
                         // Its result comes behind this.
-                        Revoked::Ended => continue,
-                        Revoked::Running => Event::CallIsRunning(task),
-                        Revoked::Prevented => {
+                        CancelOutcome::Ended => continue,
+                        CancelOutcome::Running => Event::CallIsRunning(task),
+                        CancelOutcome::Prevented => {
                             let failure = Failure::new(
                                 FailureKind::Cancelled,
                                 "the call was cancelled before it ran",
@@ -196,33 +196,33 @@ impl State {
                             }
                         }
                     };
-                    lock(&shared.inbox).push(event);
-                    shared.inbox_filled.notify_one();
+                    lock(&inner.inbox).push(event);
+                    inner.inbox_filled.notify_one();
                 }
                 Action::Prevent(task) => {
-                    self.hand_over(shared);
-                    if shared.executor.prevent(task) == Revoked::Prevented {
+                    self.dispatch(inner);
+                    if inner.executor.prevent(task) == CancelOutcome::Prevented {
                         let failure = Failure::new(
                             FailureKind::ConnectionLost,
                             "the connection to its caller was lost before it ran",
                         );
                         let outcome = Outcome::Failed(failure).into();
-                        lock(&shared.inbox).push(Event::CallFinished { task, outcome });
-                        shared.inbox_filled.notify_one();
+                        lock(&inner.inbox).push(Event::CallFinished { task, outcome });
+                        inner.inbox_filled.notify_one();
                     }
                 }
-                Action::TesseraPlaced(_) => shared.wake_watchers(),
+                Action::TesseraPlaced(_) => inner.wake_watchers(),
                 Action::DropTessera(tessera) => {
-                    self.hand_over(shared);
-                    shared.executor.drop_tessera(tessera);
+                    self.dispatch(inner);
+                    inner.executor.drop_tessera(tessera);
                 }
-                Action::BufferReleased(buffer) => shared.store.returned(buffer),
-                Action::DropResult(task) => shared.executor.drop_result(task),
-                Action::ChooseWorker(tessera) => shared.tell(Notice::Choose(tessera)),
+                Action::BufferReleased(buffer) => inner.store.returned(buffer),
+                Action::DropResult(task) => inner.executor.drop_result(task),
+                Action::ChooseWorker(tessera) => inner.notify(Notice::Choose(tessera)),
                 Action::StartWarehouse => {
-                    if let Some(shared) = shared.myself.upgrade() {
-                        let for_task = Arc::clone(&shared);
-                        shared.spawn(async move {
+                    if let Some(inner) = inner.myself.upgrade() {
+                        let for_task = Arc::clone(&inner);
+                        inner.spawn(async move {
                             if let Some(node) = &for_task.node {
                                 node.start_warehouse(&for_task);
                             }
@@ -231,32 +231,32 @@ impl State {
                 }
                 Action::Report(report) => {
                     let (level, text) = crate::notice::describe(&report);
-                    shared.log(level, text);
+                    inner.log(level, text);
                 }
                 Action::MemberJoined(member) => {
-                    shared.member_joined(&member);
-                    lock(&shared.names).insert(member.uid.clone(), member.runtime);
-                    if let Some(node) = &shared.node {
+                    inner.member_joined(&member);
+                    lock(&inner.names).insert(member.uid.clone(), member.runtime);
+                    if let Some(node) = &inner.node {
                         node.joined(member.role);
-                        if let Some(profile) = shared.profiled() {
-                            self.send(member.runtime, &profile, shared);
+                        if let Some(profile) = inner.profiled() {
+                            self.send(member.runtime, &profile, inner);
                         }
                     }
-                    shared.tell(Notice::Joined(member.uid));
-                    shared.wake_watchers();
+                    inner.notify(Notice::Joined(member.uid));
+                    inner.wake_watchers();
                 }
                 Action::MemberDied { member, cause } => {
-                    shared.store.process_died(member.runtime);
-                    self.peers.remove(&member.runtime);
-                    lock(&shared.processes).remove(&member.runtime);
-                    lock(&shared.names).remove(&member.uid);
-                    if !shared.node.as_ref().is_some_and(Node::stopping) {
-                        shared.tell(Notice::Died {
+                    inner.store.process_died(member.runtime);
+                    self.send_queues.remove(&member.runtime);
+                    lock(&inner.processes).remove(&member.runtime);
+                    lock(&inner.names).remove(&member.uid);
+                    if !inner.node.as_ref().is_some_and(Node::stopping) {
+                        inner.notify(Notice::Died {
                             uid: member.uid,
                             cause,
                         });
                     }
-                    shared.wake_watchers();
+                    inner.wake_watchers();
                 }
             }
         }

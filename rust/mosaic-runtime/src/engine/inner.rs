@@ -1,6 +1,6 @@
-//! What the threads of one engine share: the inbox, the state behind its lock, the counters.
+//! What the threads of one engine share: the inbox, the driver behind its lock, the counters.
 //!
-//! Lock order: reader, state, then (inbox | names | cell | mailbox | notices), each of these innermost.
+//! Lock order: reader, driver, then (inbox | names | completion | mailbox | notices), each of these innermost.
 
 use std::io;
 use std::path::Path;
@@ -15,19 +15,20 @@ use rustc_hash::FxHashMap;
 use rustix::process;
 use tokio::sync::Notify;
 
-use crate::engine::driver::State;
+use crate::engine::driver::Driver;
 use crate::engine::timers::Timers;
-use crate::engine::wait::HomeSignal;
+use crate::engine::wait::SignalPool;
 use crate::executor::Executor;
-use crate::net::connections::Lines;
-use crate::net::reader::Inlets;
+use crate::net::connections::Connections;
+use crate::net::reader::ReadHalves;
+use crate::net::writer::WriteHalf;
 use crate::node::Node;
 use crate::node::descriptors::Descriptors;
 use crate::node::directory::Directory;
 use crate::node::process::{Process, wait_for_end_of_one};
 use crate::notice::{Notice, Notices};
-use crate::store::{Neighbours, Store};
-use crate::sync::completion::TaskCell;
+use crate::store::{MemoryPressure, Store};
+use crate::sync::completion::Completion;
 use crate::sync::primitives::lock;
 use crate::sync::signal::Signal;
 use crate::sync::threads;
@@ -37,26 +38,26 @@ use crate::telemetry::Recorder;
 const LAZY_EVENTS: usize = 256;
 
 /// See the module.
-pub(crate) struct Shared {
+pub(crate) struct EngineInner {
     pub(crate) me: RuntimeId,
     pub(crate) uid: String,
     pub(crate) role: Role,
     pub(crate) directory: Directory,
-    pub(crate) inlets: Inlets,
+    pub(crate) read_halves: ReadHalves,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) notices: Arc<Notices>,
     pub(crate) node: Option<Node>,
     pub(crate) store: Store,
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) max_pending: usize,
-    pub(crate) state: Mutex<State>,
+    pub(crate) driver: Mutex<Driver>,
     /// As long as it runs.
     pub(crate) descriptors: Mutex<Option<Descriptors>>,
-    pub(crate) inbox: Mutex<Vec<Event<Arc<TaskCell>>>>,
-    /// Who takes part, by name: to be looked up without a wait for the state.
+    pub(crate) inbox: Mutex<Vec<Event<Arc<Completion>>>>,
+    /// Who takes part, by name: to be looked up without a wait for the driver.
     pub(crate) names: Mutex<FxHashMap<String, RuntimeId>>,
     /// Messages past the rules: lines for the head's log, and what stores tell each other.
-    pub(crate) notes: Mutex<Vec<(Option<RuntimeId>, Message)>>,
+    pub(crate) engine_messages: Mutex<Vec<(Option<RuntimeId>, Message)>>,
     pub(crate) signalled: AtomicBool,
     pub(crate) inbox_filled: Notify,
     pub(crate) pending: AtomicUsize,
@@ -64,12 +65,12 @@ pub(crate) struct Shared {
     pub(crate) stopped: AtomicBool,
     /// Threads that wait for workers to join, for room, or for the end.
     pub(crate) watchers: Mutex<Vec<Arc<Signal>>>,
-    pub(crate) home_signal: HomeSignal,
+    pub(crate) signal_pool: SignalPool,
     pub(crate) timers: Mutex<Timers>,
     pub(crate) timers_changed: Notify,
     /// The I/O thread's runtime, as long as it runs.
     pub(crate) io: Mutex<Option<tokio::runtime::Handle>>,
-    pub(crate) myself: Weak<Shared>,
+    pub(crate) myself: Weak<EngineInner>,
     pub(crate) io_thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     /// For a worker process: the process of the head, with which it ends.
     pub(crate) head_process: Option<Process>,
@@ -78,54 +79,54 @@ pub(crate) struct Shared {
     /// The processes of the others who take part, in a process that may have to end them.
     pub(crate) processes: Mutex<FxHashMap<RuntimeId, Arc<Process>>>,
     /// Connections to others than the head.
-    pub(crate) lines: Lines,
+    pub(crate) connections: Connections,
     /// For a worker process: that of the monitor.
     pub(crate) monitor_process: Option<u32>,
     pub(crate) ended: Notify,
 }
 
-impl Shared {
+impl EngineInner {
     /// Have the event processed by this thread, if nobody else is at it.
-    pub(crate) fn post_now(&self, event: Event<Arc<TaskCell>>) {
+    pub(crate) fn post_now(&self, event: Event<Arc<Completion>>) {
         if threads::forked() {
             return;
         }
-        match self.state.try_lock() {
+        match self.driver.try_lock() {
             Ok(_) if self.stopped.load(Ordering::Acquire) => self.refuse(event),
-            Ok(mut state) => {
-                state.take_inbox(self);
-                state.handle(event, self);
-                state.finish_batch(self);
+            Ok(mut driver) => {
+                driver.take_inbox(self);
+                driver.handle(event, self);
+                driver.finish_batch(self);
             }
             Err(TryLockError::Poisoned(_) | TryLockError::WouldBlock) => self.post(event),
         }
     }
 
     /// The same for an event by which a call may start here: then what is to be sent is left to the I/O thread.
-    pub(crate) fn post_between(&self, event: Event<Arc<TaskCell>>) {
+    pub(crate) fn post_between(&self, event: Event<Arc<Completion>>) {
         if threads::forked() {
             return;
         }
-        let Ok(mut state) = self.state.try_lock() else {
+        let Ok(mut driver) = self.driver.try_lock() else {
             return self.post(event);
         };
         if self.stopped.load(Ordering::Acquire) {
             return self.refuse(event);
         }
-        state.take_inbox(self);
-        state.handle(event, self);
-        if state.ready.is_empty() {
-            return state.finish_batch(self);
+        driver.take_inbox(self);
+        driver.handle(event, self);
+        if driver.ready.is_empty() {
+            return driver.finish_batch(self);
         }
-        state.hand_over(self);
-        drop(state);
+        driver.dispatch(self);
+        drop(driver);
         if !self.signalled.swap(true, Ordering::AcqRel) {
             self.inbox_filled.notify_one();
         }
     }
 
     /// Have the event processed by the I/O thread.
-    pub(crate) fn post(&self, event: Event<Arc<TaskCell>>) {
+    pub(crate) fn post(&self, event: Event<Arc<Completion>>) {
         if threads::forked() {
             return;
         }
@@ -149,7 +150,7 @@ impl Shared {
     }
 
     /// Have the event processed with the next batch, whenever that is.
-    pub(crate) fn post_lazily(&self, event: Event<Arc<TaskCell>>) {
+    pub(crate) fn post_lazily(&self, event: Event<Arc<Completion>>) {
         if threads::forked() {
             return;
         }
@@ -166,8 +167,8 @@ impl Shared {
     }
 
     /// After the stop: whoever waits for this is told.
-    pub(crate) fn refuse(&self, event: Event<Arc<TaskCell>>) {
-        let cell = match event {
+    pub(crate) fn refuse(&self, event: Event<Arc<Completion>>) {
+        let completion = match event {
             Event::CallSubmitted(submission) => submission.handle,
             Event::OutcomeRequested { handle, .. }
             | Event::DeliveryRequested { handle, .. }
@@ -177,7 +178,7 @@ impl Shared {
             _ => return,
         };
         let failure = Failure::new(FailureKind::Disconnected, "the runtime has stopped");
-        self.settle(&cell, Outcome::Failed(failure).into());
+        self.complete(&completion, Outcome::Failed(failure).into());
     }
 
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -188,56 +189,61 @@ impl Shared {
 
     pub(crate) fn process_inbox(&self) {
         self.signalled.store(false, Ordering::Release);
-        let mut state = lock(&self.state);
-        state.take_inbox(self);
-        state.finish_batch(self);
+        let mut driver = lock(&self.driver);
+        driver.take_inbox(self);
+        driver.finish_batch(self);
     }
 
     /// Process a batch of events on the I/O thread.
-    pub(crate) fn process(&self, events: &mut Vec<Event<Arc<TaskCell>>>) {
-        let mut state = lock(&self.state);
-        state.take_inbox(self);
+    pub(crate) fn process(&self, events: &mut Vec<Event<Arc<Completion>>>) {
+        let mut driver = lock(&self.driver);
+        driver.take_inbox(self);
         for event in events.drain(..) {
-            state.handle(event, self);
+            driver.handle(event, self);
         }
-        state.finish_batch(self);
+        driver.finish_batch(self);
     }
 
     /// Process one event on the I/O thread.
-    pub(crate) fn process_one(&self, event: Event<Arc<TaskCell>>) {
-        let mut state = lock(&self.state);
-        state.take_inbox(self);
-        state.handle(event, self);
-        state.finish_batch(self);
+    pub(crate) fn process_one(&self, event: Event<Arc<Completion>>) {
+        let mut driver = lock(&self.driver);
+        driver.take_inbox(self);
+        driver.handle(event, self);
+        driver.finish_batch(self);
     }
 
-    pub(crate) fn settle(&self, cell: &TaskCell, outcome: Arc<Outcome>) {
+    pub(crate) fn complete(&self, completion: &Completion, outcome: Arc<Outcome>) {
         // Who is woken by the end of one task finds room for the next.
         let make_room = || {
-            if !cell.borrowed && self.pending.fetch_sub(1, Ordering::AcqRel) == self.max_pending {
+            if !completion.borrowed
+                && self.pending.fetch_sub(1, Ordering::AcqRel) == self.max_pending
+            {
                 self.wake_watchers();
             }
-            if cell.is_limited() {
-                self.end_timer(cell.id);
+            if completion.is_limited() {
+                self.end_timer(completion.id);
             }
         };
-        if cell.resolve_and(outcome, make_room) && !cell.borrowed && cell.is_unread_failure() {
-            self.tell_unread(cell);
+        if completion.complete_and(outcome, make_room)
+            && !completion.borrowed
+            && completion.is_unobserved_failure()
+        {
+            self.report_unobserved(completion);
         }
     }
 
     /// A task failed and nobody can look at it any more: people are told instead.
-    pub(crate) fn tell_unread(&self, cell: &TaskCell) {
+    pub(crate) fn report_unobserved(&self, completion: &Completion) {
         if self.stopped.load(Ordering::Acquire) || self.node.as_ref().is_some_and(Node::stopping) {
             return;
         }
-        let callee = &cell.callee;
+        let callee = &completion.callee;
         let what = if callee.class.is_empty() {
             callee.method.to_string()
         } else {
             format!("{}.{}", callee.class, callee.method)
         };
-        let message = cell.look(|outcome| match outcome {
+        let message = completion.look(|outcome| match outcome {
             Some(Outcome::Failed(failure)) => failure.message.clone(),
             _ => String::new(),
         });
@@ -254,21 +260,21 @@ impl Shared {
             self.notices.push(Notice::Log { uid, level, text });
         } else {
             // Past the rules and not under their lock: the next batch takes it along.
-            self.note(Some(RuntimeId::HEAD), Message::LogRecord { level, text });
+            self.queue_message(Some(RuntimeId::HEAD), Message::LogRecord { level, text });
         }
     }
 
     /// Send a message past the rules with the next batch; to everyone, if nobody is named.
-    fn note(&self, to: Option<RuntimeId>, message: Message) {
-        lock(&self.notes).push((to, message));
+    fn queue_message(&self, to: Option<RuntimeId>, message: Message) {
+        lock(&self.engine_messages).push((to, message));
         if !self.signalled.swap(true, Ordering::AcqRel) {
             self.inbox_filled.notify_one();
         }
     }
 
     /// What the store asks of the engine.
-    pub(crate) fn neighbours(&self) -> Arc<dyn Neighbours> {
-        Arc::new(Around(Weak::clone(&self.myself)))
+    pub(crate) fn memory_pressure(&self) -> Arc<dyn MemoryPressure> {
+        Arc::new(EngineHooks(Weak::clone(&self.myself)))
     }
 
     /// Record a profile in this file from now on, or end it: here and, if the `program` asks for it, in everybody else's
@@ -284,16 +290,16 @@ impl Shared {
             let path = path.map(str::to_owned);
             let message = Message::Profile { path, traced };
             // At once: calls that the program makes from now on come behind it.
-            let mut state = lock(&self.state);
-            let members: Vec<_> = state
+            let mut driver = lock(&self.driver);
+            let members: Vec<_> = driver
                 .machine
                 .members()
                 .map(|member| member.runtime)
                 .collect();
             for to in members.into_iter().filter(|member| *member != self.me) {
-                state.send(to, &message, self);
+                driver.send(to, &message, self);
             }
-            state.finish_batch(self);
+            driver.finish_batch(self);
         }
         Ok(())
     }
@@ -308,9 +314,9 @@ impl Shared {
     }
 
     /// A worker has something for the log.
-    pub(crate) fn note_from(&self, from: RuntimeId, level: String, text: String) {
+    pub(crate) fn log_from(&self, from: RuntimeId, level: String, text: String) {
         if let Some(member) = self.member(from) {
-            self.tell(Notice::Log {
+            self.notify(Notice::Log {
                 uid: member.uid,
                 level,
                 text,
@@ -319,7 +325,7 @@ impl Shared {
     }
 
     /// Put a notice where the program of the head reads it; nobody reads them elsewhere.
-    pub(crate) fn tell(&self, notice: Notice) {
+    pub(crate) fn notify(&self, notice: Notice) {
         if self.node.is_some() {
             self.notices.push(notice);
         }
@@ -332,36 +338,36 @@ impl Shared {
     }
 
     /// A connection to send through is there.
-    pub(crate) fn connected(&self, to: RuntimeId, stream: &Arc<crate::net::writer::Stream>) {
-        let mut state = lock(&self.state);
-        if state.machine.is_dead(to) {
+    pub(crate) fn connected(&self, to: RuntimeId, write_half: &Arc<WriteHalf>) {
+        let mut driver = lock(&self.driver);
+        if driver.machine.is_dead(to) {
             return;
         }
-        let peer = state.peers.entry(to).or_default();
-        peer.connected(stream);
-        peer.flush();
+        let queue = driver.send_queues.entry(to).or_default();
+        queue.connected(write_half);
+        queue.flush();
     }
 
     /// A connection has room again.
-    pub(crate) fn room(&self, to: RuntimeId) {
-        let mut state = lock(&self.state);
-        if let Some(peer) = state.peers.get_mut(&to) {
-            peer.unblock();
-            peer.flush();
+    pub(crate) fn writable(&self, to: RuntimeId) {
+        let mut driver = lock(&self.driver);
+        if let Some(queue) = driver.send_queues.get_mut(&to) {
+            queue.unblock();
+            queue.flush();
         }
     }
 
     /// Send a message past the rules: for the engine's own business with a peer.
     pub(crate) fn send(&self, to: RuntimeId, message: &Message) {
-        let mut state = lock(&self.state);
-        state.send(to, message, self);
-        state.finish_batch(self);
+        let mut driver = lock(&self.driver);
+        driver.send(to, message, self);
+        driver.finish_batch(self);
     }
 
     /// Queue a message for a peer that is about to be connected.
     pub(crate) fn send_first(&self, to: RuntimeId, message: &Message) {
-        let pushed = lock(&self.state)
-            .peers
+        let pushed = lock(&self.driver)
+            .send_queues
             .entry(to)
             .or_default()
             .push(message, &self.store);
@@ -384,11 +390,11 @@ impl Shared {
     pub(crate) fn disconnected(
         self: &Arc<Self>,
         from: RuntimeId,
-        stream: &Arc<crate::net::writer::Stream>,
+        write_half: &Arc<WriteHalf>,
         error: Option<&io::Error>,
     ) {
-        if let Some(peer) = lock(&self.state).peers.get_mut(&from) {
-            peer.disconnected(stream);
+        if let Some(queue) = lock(&self.driver).send_queues.get_mut(&from) {
+            queue.disconnected(write_half);
         }
         if let Some(error) = error.filter(|error| error.kind() == io::ErrorKind::InvalidData) {
             self.executor.warn(&format!(
@@ -457,11 +463,11 @@ impl Shared {
     /// This worker was told to stop, and its I/O thread is about to end; a method may go on. Should the head die before
     /// it has seen to that, or the agent that started the worker, this process ends nevertheless.
     pub(crate) fn end_with_head(&self) {
-        let elders = || self.head_process.iter().chain(&self.parent_process);
-        let handles: Vec<_> = elders()
-            .filter_map(|elder| elder.handle()?.try_clone().ok())
+        let supervisors = || self.head_process.iter().chain(&self.parent_process);
+        let handles: Vec<_> = supervisors()
+            .filter_map(|process| process.handle()?.try_clone().ok())
             .collect();
-        let gone = elders().any(Process::has_ended);
+        let gone = supervisors().any(Process::has_ended);
         if handles.is_empty() && !gone {
             return;
         }
@@ -492,7 +498,7 @@ impl Shared {
     /// died.
     pub(crate) fn member_joined(&self, member: &Member) {
         let may_end_it = match &self.node {
-            Some(node) => node.is_in_other_hands(),
+            Some(node) => node.has_agent(),
             None => self.head_process.is_some(),
         };
         if may_end_it
@@ -504,7 +510,7 @@ impl Shared {
     }
 
     pub(crate) fn member(&self, runtime: RuntimeId) -> Option<Member> {
-        lock(&self.state)
+        lock(&self.driver)
             .machine
             .members()
             .find(|member| member.runtime == runtime)
@@ -514,11 +520,11 @@ impl Shared {
     /// Everything that waits ends, and so does the I/O thread.
     pub(crate) fn end(&self, cause: &str) {
         {
-            let mut state = lock(&self.state);
-            state.take_inbox(self);
-            state.handle(Event::RuntimeStopped(cause.into()), self);
-            state.finish_batch(self);
-            state.peers.clear();
+            let mut driver = lock(&self.driver);
+            driver.take_inbox(self);
+            driver.handle(Event::RuntimeStopped(cause.into()), self);
+            driver.finish_batch(self);
+            driver.send_queues.clear();
             // Everything is settled: whoever waits hears how it ended rather than that all is over.
             self.stopped.store(true, Ordering::Release);
         }
@@ -529,21 +535,21 @@ impl Shared {
     }
 }
 
-/// The engine, as its store sees it. Called under any lock of the store's, and under the state's.
-struct Around(Weak<Shared>);
+/// The engine, as its store sees it. Called under any lock of the store's, and under the driver's.
+struct EngineHooks(Weak<EngineInner>);
 
-impl Neighbours for Around {
-    fn squeeze(&self) {
-        if let Some(shared) = self.0.upgrade() {
-            shared.note(None, Message::ReclaimMemory);
+impl MemoryPressure for EngineHooks {
+    fn reclaim(&self) {
+        if let Some(inner) = self.0.upgrade() {
+            inner.queue_message(None, Message::ReclaimMemory);
         }
     }
 
-    fn room(&self) {
-        if let Some(shared) = self.0.upgrade() {
-            shared.wake_watchers();
-            if shared.store.room_is_wanted() {
-                shared.note(None, Message::MemoryAvailable);
+    fn memory_available(&self) {
+        if let Some(inner) = self.0.upgrade() {
+            inner.wake_watchers();
+            if inner.store.memory_is_wanted() {
+                inner.queue_message(None, Message::MemoryAvailable);
             }
         }
     }

@@ -10,21 +10,21 @@ use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
 use crate::engine::Engine;
-use crate::engine::driver::State;
-use crate::engine::inner::Shared;
-use crate::engine::wait::HomeSignal;
+use crate::engine::driver::Driver;
+use crate::engine::inner::EngineInner;
+use crate::engine::wait::SignalPool;
 use crate::error::EngineError;
 use crate::executor::Executor;
-use crate::launcher::guard::Bound;
-use crate::net::connections::Lines;
+use crate::launcher::guard::ParentDeathSignal;
+use crate::net::connections::Connections;
 use crate::net::listener;
-use crate::net::reader::Inlets;
+use crate::net::reader::ReadHalves;
 use crate::node::attach::Attached;
 use crate::node::descriptors::Descriptors;
 use crate::node::directory::Directory;
 use crate::node::process::Process;
 use crate::node::{Launch, Node};
-use crate::roles::WorkerSeat;
+use crate::roles::WorkerConfig;
 use crate::store::{Store, StoreSettings};
 use crate::sync::primitives::lock;
 use crate::sync::threads;
@@ -60,9 +60,9 @@ impl Engine {
         config: &EngineConfig,
         executor: Arc<dyn Executor>,
         launch: Launch,
-        attached: Option<(Attached, Bound)>,
+        attached: Option<(Attached, ParentDeathSignal)>,
     ) -> Result<Self, EngineError> {
-        let seat = WorkerSeat {
+        let runtime_config = WorkerConfig {
             directory: directory.path().into(),
             runtime: me,
             uid,
@@ -72,33 +72,33 @@ impl Engine {
             monitor: None,
         };
         let node = Some((launch, attached));
-        Self::start_with(seat, directory, config, executor, node)
+        Self::start_with(runtime_config, directory, config, executor, node)
     }
 
     /// The same for a worker or a warehouse.
     pub(crate) fn start_worker(
-        seat: WorkerSeat,
+        runtime_config: WorkerConfig,
         directory: Directory,
         config: &EngineConfig,
         executor: Arc<dyn Executor>,
     ) -> Result<Self, EngineError> {
-        Self::start_with(seat, directory, config, executor, None)
+        Self::start_with(runtime_config, directory, config, executor, None)
     }
 
     fn start_with(
-        seat: WorkerSeat,
+        runtime_config: WorkerConfig,
         directory: Directory,
         config: &EngineConfig,
         executor: Arc<dyn Executor>,
-        node: Option<(Launch, Option<(Attached, Bound)>)>,
+        node: Option<(Launch, Option<(Attached, ParentDeathSignal)>)>,
     ) -> Result<Self, EngineError> {
-        let (me, uid) = (seat.runtime, seat.uid);
-        let descriptors = Descriptors::raise(seat.head.is_some());
+        let (me, uid) = (runtime_config.runtime, runtime_config.uid);
+        let descriptors = Descriptors::raise(runtime_config.head.is_some());
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let home_signal = HomeSignal::new()?;
-        let inlets = Inlets::new()?;
+        let signal_pool = SignalPool::new()?;
+        let read_halves = ReadHalves::new()?;
         let (path, settings) = (directory.path().to_path_buf(), config.store.clone());
         let store = if me == RuntimeId::HEAD {
             Store::create(path, settings)?
@@ -109,85 +109,85 @@ impl Engine {
             foreign_strategy: config.foreign_strategy,
             ..Rules::new(me)
         };
-        let shared = Arc::new_cyclic(|myself| Shared {
+        let inner = Arc::new_cyclic(|myself| EngineInner {
             me,
-            role: seat.role,
+            role: runtime_config.role,
             store,
             recorder: Recorder::new(me.0, &uid, &executor),
             uid,
             directory,
-            inlets,
+            read_halves,
             executor,
             notices: Arc::default(),
             node: node.map(|(launch, attached)| Node::new(launch, attached, Weak::clone(myself))),
             max_pending: config.max_pending,
-            state: Mutex::new(State {
+            driver: Mutex::new(Driver {
                 machine: Machine::new(rules),
                 actions: Vec::new(),
                 ready: Vec::new(),
-                peers: FxHashMap::default(),
+                send_queues: FxHashMap::default(),
                 dirty: Vec::new(),
                 arrivals: Arrivals::default(),
             }),
             descriptors: Mutex::new(Some(descriptors)),
             inbox: Mutex::default(),
             names: Mutex::default(),
-            notes: Mutex::default(),
+            engine_messages: Mutex::default(),
             signalled: AtomicBool::new(false),
             inbox_filled: Notify::new(),
             pending: AtomicUsize::new(0),
             sequence: AtomicU64::new(1),
             stopped: AtomicBool::new(false),
             watchers: Mutex::default(),
-            home_signal,
+            signal_pool,
             timers: Mutex::default(),
             timers_changed: Notify::new(),
             io: Mutex::new(Some(runtime.handle().clone())),
             myself: Weak::clone(myself),
             io_thread: Mutex::default(),
-            head_process: seat.head.and_then(Process::open),
-            parent_process: seat
+            head_process: runtime_config.head.and_then(Process::open),
+            parent_process: runtime_config
                 .parent
-                .filter(|parent| seat.head.is_some_and(|head| head != *parent))
+                .filter(|parent| runtime_config.head.is_some_and(|head| head != *parent))
                 .and_then(Process::open),
             processes: Mutex::default(),
-            lines: Lines::default(),
-            monitor_process: seat.monitor,
+            connections: Connections::default(),
+            monitor_process: runtime_config.monitor,
             ended: Notify::new(),
         });
         threads::notice_forks();
-        let socket = std::os::unix::net::UnixListener::bind(shared.directory.socket(me))?;
+        let socket = std::os::unix::net::UnixListener::bind(inner.directory.socket(me))?;
         socket.set_nonblocking(true)?;
-        let engine = Self { shared };
+        let engine = Self { inner };
         let for_thread = engine.clone();
         let thread = threads::spawn("mosaic-io", move || for_thread.io_loop(runtime, socket))?;
-        *lock(&engine.shared.io_thread) = Some(thread);
+        *lock(&engine.inner.io_thread) = Some(thread);
         Ok(engine)
     }
 
     fn io_loop(self, runtime: tokio::runtime::Runtime, socket: std::os::unix::net::UnixListener) {
-        let shared = self.shared;
+        let inner = self.inner;
         runtime.block_on(async {
-            tokio::spawn(listener::listen(Arc::clone(&shared), socket));
-            tokio::spawn(Inlets::watch(Arc::clone(&shared)));
-            tokio::spawn(Shared::run_timers(Arc::clone(&shared)));
-            if let Some(node) = &shared.node {
-                node.start(&shared);
+            tokio::spawn(listener::listen(Arc::clone(&inner), socket));
+            tokio::spawn(ReadHalves::watch(Arc::clone(&inner)));
+            tokio::spawn(EngineInner::run_timers(Arc::clone(&inner)));
+            if let Some(node) = &inner.node {
+                node.start(&inner);
             } else {
-                tokio::spawn(listener::join(Arc::clone(&shared)));
+                tokio::spawn(listener::join(Arc::clone(&inner)));
             }
-            let ended = shared.ended.notified();
+            let ended = inner.ended.notified();
             tokio::pin!(ended);
             loop {
                 tokio::select! {
                     () = &mut ended => break,
-                    () = shared.inbox_filled.notified() => shared.process_inbox(),
+                    () = inner.inbox_filled.notified() => inner.process_inbox(),
                 }
             }
         });
-        // Tasks hold the shared state: they go before it does.
+        // Tasks hold the inner driver: they go before it does.
         drop(runtime);
-        shared.notices.close();
-        shared.end_with_head();
+        inner.notices.close();
+        inner.end_with_head();
     }
 }

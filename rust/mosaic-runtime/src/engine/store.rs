@@ -19,9 +19,9 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Store`] where there is no room, neither in memory nor on disk.
-    pub fn keep(&self, bytes: &[u8]) -> Result<Arc<dyn Stored>, EngineError> {
-        let shared = &self.shared;
-        self.with_room(|| shared.store.keep(bytes, || shared.neighbours()))
+    pub fn copy_in(&self, bytes: &[u8]) -> Result<Arc<dyn Stored>, EngineError> {
+        let inner = &self.inner;
+        self.with_room(|| inner.store.copy_in(bytes, || inner.memory_pressure()))
     }
 
     /// Memory of the store to write to: passed on, it is not copied.
@@ -29,21 +29,21 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Store`] where there is no room in memory.
     pub fn allocate(&self, length: usize) -> Result<Arc<View>, EngineError> {
-        let shared = &self.shared;
-        self.with_room(|| shared.store.allocate(length, || shared.neighbours()))
+        let inner = &self.inner;
+        self.with_room(|| inner.store.allocate(length, || inner.memory_pressure()))
     }
 
     /// Try to get memory of the store. Where only other processes have memory that nothing uses, they are asked to
     /// give it back, and that is waited for: it takes them a moment, whatever their programs do.
     fn with_room<T>(&self, attempt: impl Fn() -> Result<T, StoreError>) -> Result<T, EngineError> {
-        let store = &self.shared.store;
+        let store = &self.inner.store;
         let full = match attempt() {
-            Err(full @ StoreError::Full(_)) if store.others_are_idle() => full,
+            Err(full @ StoreError::Full(_)) if store.others_have_idle_memory() => full,
             result => return Ok(result?),
         };
         let deadline = Instant::now() + GIVING_BACK;
         match self.wait_for_store(Some(deadline), || match attempt() {
-            Err(StoreError::Full(_)) if store.others_are_idle() => None,
+            Err(StoreError::Full(_)) if store.others_have_idle_memory() => None,
             result => Some(result),
         }) {
             Ok(result) => Ok(result?),
@@ -58,19 +58,19 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Store`] where the system refuses, or what comes from disk is damaged.
     pub fn view(&self, stored: &Arc<dyn Stored>) -> Result<Arc<View>, EngineError> {
-        let shared = &self.shared;
-        Ok(shared.store.view(stored, || shared.neighbours())?)
+        let inner = &self.inner;
+        Ok(inner.store.view(stored, || inner.memory_pressure())?)
     }
 
     /// What this process has in the store, and who holds it.
     pub fn store_report(&self) -> StoreReport {
-        self.shared.process_inbox();
-        let mut report = self.shared.store.report();
-        let state = lock(&self.shared.state);
-        let names: FxHashMap<_, _> = state.machine.stored_values().into_iter().collect();
+        self.inner.process_inbox();
+        let mut report = self.inner.store.report();
+        let driver = lock(&self.inner.driver);
+        let names: FxHashMap<_, _> = driver.machine.stored_values().into_iter().collect();
         for buffer in &mut report.buffers {
             let object = ObjectId::Buffer(buffer.buffer);
-            buffer.holders = state.machine.holders_of(object);
+            buffer.holders = driver.machine.holders_of(object);
             buffer.what = names.get(&buffer.buffer).cloned().unwrap_or_default();
         }
         report
@@ -78,8 +78,8 @@ impl Engine {
 
     /// Living values of this process count as that many bytes more, or fewer, of the node's memory.
     pub fn account(&self, bytes: i64) -> Result<(), EngineError> {
-        let shared = &self.shared;
-        Ok(shared.store.account(bytes, || shared.neighbours())?)
+        let inner = &self.inner;
+        Ok(inner.store.account(bytes, || inner.memory_pressure())?)
     }
 
     /// Block until something in the node's stores was freed, or the time passes; `attempt` is made before each
@@ -89,15 +89,15 @@ impl Engine {
         deadline: Option<Instant>,
         mut attempt: impl FnMut() -> Option<R>,
     ) -> Result<R, EngineError> {
-        let store = &self.shared.store;
+        let store = &self.inner.store;
         let result = self.watch(deadline, || {
-            store.want_room(true);
+            store.set_memory_wanted(true);
             if self.stopped() {
                 return Some(Err(EngineError::Stopped));
             }
             attempt().map(Ok)
         });
-        store.want_room(false);
+        store.set_memory_wanted(false);
         result?
     }
 }

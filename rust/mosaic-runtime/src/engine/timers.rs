@@ -12,7 +12,7 @@ use mosaic_core::event::Event;
 use mosaic_core::id::TaskId;
 use rustc_hash::FxHashSet;
 
-use crate::engine::inner::Shared;
+use crate::engine::inner::EngineInner;
 
 use crate::sync::primitives::lock;
 
@@ -63,7 +63,7 @@ impl Timers {
     }
 }
 
-impl Shared {
+impl EngineInner {
     pub(crate) fn start_timer(&self, task: TaskId, after: Duration) {
         let Some(at) = Instant::now().checked_add(after) else {
             return;

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use mosaic_core::event::Role;
 use mosaic_core::id::{RuntimeId, TesseraId};
 
-use crate::engine::inner::Shared;
+use crate::engine::inner::EngineInner;
 use crate::engine::{Engine, EngineError};
 use crate::executor::lane::{Job, Lane};
 use crate::node::Node;
-use crate::sync::completion::{Stage, TaskCell, Waiter};
+use crate::sync::completion::{Completion, Stage, Waiter};
 use crate::sync::primitives::lock;
 use crate::sync::signal::Signal;
 use crate::sync::threads;
@@ -24,47 +24,47 @@ impl Engine {
         tessera: TesseraId,
         deadline: Option<Instant>,
     ) -> Result<Option<RuntimeId>, EngineError> {
-        self.shared.process_inbox();
+        self.inner.process_inbox();
         self.watch(deadline, || {
-            let state = lock(&self.shared.state);
-            let host = state.machine.host_of(tessera);
-            (host.is_some() || !state.machine.is_unplaced(tessera) || self.stopped())
+            let driver = lock(&self.inner.driver);
+            let host = driver.machine.host_of(tessera);
+            (host.is_some() || !driver.machine.is_unplaced(tessera) || self.stopped())
                 .then_some(host)
         })
     }
 
-    /// Block until the cell reaches the stage.
+    /// Block until the completion reaches the stage.
     pub fn wait(
         &self,
-        cell: &Arc<TaskCell>,
+        completion: &Arc<Completion>,
         stage: Stage,
         deadline: Option<Instant>,
     ) -> Result<(), EngineError> {
-        if cell.reached(stage) {
+        if completion.reached(stage) {
             return Ok(());
         }
         if threads::forked() {
             return Err(EngineError::Forked);
         }
-        let signal = self.shared.borrow_signal()?;
-        if cell
+        let signal = self.inner.borrow_signal()?;
+        if completion
             .subscribe(stage, Waiter::Thread(Arc::clone(&signal)))
             .is_err()
         {
-            self.shared.return_signal(&signal);
+            self.inner.return_signal(&signal);
             return Ok(());
         }
-        let result = self
-            .shared
-            .wait_until(&signal, deadline, || cell.reached(stage).then_some(()));
-        cell.unsubscribe_thread(&signal);
-        self.shared.return_signal(&signal);
+        let result = self.inner.wait_until(&signal, deadline, || {
+            completion.reached(stage).then_some(())
+        });
+        completion.unsubscribe_thread(&signal);
+        self.inner.return_signal(&signal);
         result
     }
 
     /// A signal for a blocking wait of the caller's own making; to be given back with [`Engine::return_signal`].
     pub fn borrow_signal(&self) -> Result<Arc<Signal>, EngineError> {
-        Ok(self.shared.borrow_signal()?)
+        Ok(self.inner.borrow_signal()?)
     }
 
     /// Block until `done`, asked whenever the signal is raised.
@@ -74,12 +74,12 @@ impl Engine {
         deadline: Option<Instant>,
         done: impl FnMut() -> Option<R>,
     ) -> Result<R, EngineError> {
-        self.shared.wait_until(signal, deadline, done)
+        self.inner.wait_until(signal, deadline, done)
     }
 
     /// Give back a signal.
     pub fn return_signal(&self, signal: &Arc<Signal>) {
-        self.shared.return_signal(signal);
+        self.inner.return_signal(signal);
     }
 
     /// Block until `done` gives an answer; asked again whenever membership or the number of pending tasks changes.
@@ -88,11 +88,11 @@ impl Engine {
         deadline: Option<Instant>,
         done: impl FnMut() -> Option<R>,
     ) -> Result<R, EngineError> {
-        let signal = self.shared.borrow_signal()?;
-        lock(&self.shared.watchers).push(Arc::clone(&signal));
-        let result = self.shared.wait_until(&signal, deadline, done);
-        lock(&self.shared.watchers).retain(|own| !Arc::ptr_eq(own, &signal));
-        self.shared.return_signal(&signal);
+        let signal = self.inner.borrow_signal()?;
+        lock(&self.inner.watchers).push(Arc::clone(&signal));
+        let result = self.inner.wait_until(&signal, deadline, done);
+        lock(&self.inner.watchers).retain(|own| !Arc::ptr_eq(own, &signal));
+        self.inner.return_signal(&signal);
         result
     }
 
@@ -103,7 +103,7 @@ impl Engine {
                 return goes_on;
             }
             // An interruption by a signal is as good as any other reason to look again.
-            let _ = self.shared.sleep(lane.signal(), None, || lane.wake());
+            let _ = self.inner.sleep(lane.signal(), None, || lane.wake());
             lane.wake();
         }
     }
@@ -111,7 +111,7 @@ impl Engine {
     /// Block until that many workers take part.
     pub fn wait_ready(&self, workers: usize, deadline: Option<Instant>) -> Result<(), EngineError> {
         self.watch(deadline, || {
-            if let Some(reason) = self.shared.node.as_ref().and_then(Node::gave_up) {
+            if let Some(reason) = self.inner.node.as_ref().and_then(Node::gave_up) {
                 return Some(Err(EngineError::NoWorkers(reason)));
             }
             if self.stopped() {
@@ -124,9 +124,9 @@ impl Engine {
     }
 
     /// Block until there is room for another task.
-    pub fn wait_for_room(&self, deadline: Option<Instant>) -> Result<(), EngineError> {
+    pub fn wait_for_capacity(&self, deadline: Option<Instant>) -> Result<(), EngineError> {
         self.watch(deadline, || {
-            (self.stopped() || self.pending() < self.shared.max_pending).then_some(())
+            (self.stopped() || self.pending() < self.inner.max_pending).then_some(())
         })
     }
 }
@@ -134,12 +134,12 @@ impl Engine {
 /// The signal that is there from the start, so that a program which blocks on one thread at a time opens no
 /// descriptor for it.
 #[derive(Debug)]
-pub(crate) struct HomeSignal {
+pub(crate) struct SignalPool {
     signal: Arc<Signal>,
     borrowed: AtomicBool,
 }
 
-impl HomeSignal {
+impl SignalPool {
     pub(crate) fn new() -> std::io::Result<Self> {
         Ok(Self {
             signal: Arc::new(Signal::new()?),
@@ -164,16 +164,16 @@ impl HomeSignal {
     }
 }
 
-impl Shared {
+impl EngineInner {
     pub(crate) fn borrow_signal(&self) -> std::io::Result<Arc<Signal>> {
-        match self.home_signal.borrow() {
+        match self.signal_pool.borrow() {
             Some(signal) => Ok(signal),
             None => Ok(Arc::new(Signal::new()?)),
         }
     }
 
     pub(crate) fn return_signal(&self, signal: &Arc<Signal>) {
-        self.home_signal.give_back(signal);
+        self.signal_pool.give_back(signal);
     }
 
     pub(crate) fn wait_until<R>(
@@ -205,17 +205,20 @@ impl Shared {
         timeout: Option<Duration>,
         woken: impl FnOnce(),
     ) -> std::io::Result<bool> {
-        let Some(helper) = self.inlets.help() else {
+        let Some(inline_poller) = self.read_halves.poll_inline() else {
             return signal.wait(timeout);
         };
-        let inlets = helper.living();
-        let sockets: Vec<_> = inlets.iter().map(|inlet| inlet.socket()).collect();
+        let read_halves = inline_poller.live();
+        let sockets: Vec<_> = read_halves
+            .iter()
+            .map(|read_half| read_half.socket())
+            .collect();
         let mut ready = Vec::new();
         let slept = signal.wait_with(&sockets, &mut ready, timeout)?;
         if !ready.is_empty() {
             woken();
             for place in ready {
-                inlets[place].read(self);
+                read_halves[place].read(self);
             }
         }
         Ok(slept)

@@ -9,12 +9,12 @@ use std::sync::PoisonError;
 use mosaic_core::id::TaskId;
 use rustc_hash::FxHashMap;
 
-use crate::executor::Revoked;
+use crate::executor::CancelOutcome;
 use crate::sync::primitives::{Mutex, MutexGuard};
 
 /// The calls of one executor, from their acceptance until their end was told.
 #[derive(Debug, Default)]
-pub(crate) struct Begun {
+pub(crate) struct CallStates {
     calls: Mutex<FxHashMap<TaskId, Stage>>,
 }
 
@@ -27,7 +27,7 @@ enum Stage {
     HasResult,
 }
 
-impl Begun {
+impl CallStates {
     fn lock(&self) -> MutexGuard<'_, FxHashMap<TaskId, Stage>> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -38,14 +38,14 @@ impl Begun {
     }
 
     /// A call is not wanted any more.
-    pub(crate) fn revoke(&self, task: TaskId) -> Revoked {
+    pub(crate) fn revoke(&self, task: TaskId) -> CancelOutcome {
         match self.lock().get_mut(&task) {
             Some(stage @ (Stage::Waiting | Stage::Revoked)) => {
                 *stage = Stage::Revoked;
-                Revoked::Prevented
+                CancelOutcome::Prevented
             }
-            Some(Stage::Running) => Revoked::Running,
-            Some(Stage::HasResult) | None => Revoked::Ended,
+            Some(Stage::Running) => CancelOutcome::Running,
+            Some(Stage::HasResult) | None => CancelOutcome::Ended,
         }
     }
 
@@ -89,40 +89,44 @@ mod tests {
 
     #[test]
     fn lane_1_what_is_revoked_first_never_begins() {
-        let begun = Begun::default();
-        begun.accept([TASK].into_iter());
-        assert_eq!(begun.revoke(TASK), Revoked::Prevented);
-        assert_eq!(begun.revoke(TASK), Revoked::Prevented, "told twice");
-        assert!(!begun.begin(TASK));
-        assert!(begun.lock().is_empty(), "nothing is remembered");
-        begun.accept([TASK].into_iter());
-        assert!(begun.begin(TASK));
-        assert_eq!(begun.revoke(TASK), Revoked::Running);
+        let call_states = CallStates::default();
+        call_states.accept([TASK].into_iter());
+        assert_eq!(call_states.revoke(TASK), CancelOutcome::Prevented);
+        assert_eq!(
+            call_states.revoke(TASK),
+            CancelOutcome::Prevented,
+            "told twice"
+        );
+        assert!(!call_states.begin(TASK));
+        assert!(call_states.lock().is_empty(), "nothing is remembered");
+        call_states.accept([TASK].into_iter());
+        assert!(call_states.begin(TASK));
+        assert_eq!(call_states.revoke(TASK), CancelOutcome::Running);
     }
 
     #[test]
     fn lane_1_a_call_that_is_run_again_may_come_before_its_end_is_noted() {
-        let begun = Begun::default();
-        begun.accept([TASK].into_iter());
-        assert!(begun.begin(TASK));
-        begun.accept([TASK].into_iter());
-        begun.end(TASK);
-        assert!(begun.begin(TASK));
-        begun.end(TASK);
-        assert!(begun.lock().is_empty(), "nothing is remembered");
+        let call_states = CallStates::default();
+        call_states.accept([TASK].into_iter());
+        assert!(call_states.begin(TASK));
+        call_states.accept([TASK].into_iter());
+        call_states.end(TASK);
+        assert!(call_states.begin(TASK));
+        call_states.end(TASK);
+        assert!(call_states.lock().is_empty(), "nothing is remembered");
     }
 
     #[test]
     fn lane_2_what_has_its_result_when_it_is_revoked_keeps_it() {
-        let begun = Begun::default();
-        begun.accept([TASK].into_iter());
-        assert!(begun.begin(TASK));
-        begun.has_result(TASK);
-        assert_eq!(begun.revoke(TASK), Revoked::Ended);
-        begun.end(TASK);
+        let call_states = CallStates::default();
+        call_states.accept([TASK].into_iter());
+        assert!(call_states.begin(TASK));
+        call_states.has_result(TASK);
+        assert_eq!(call_states.revoke(TASK), CancelOutcome::Ended);
+        call_states.end(TASK);
         // The engine has been told, and has not looked.
-        assert_eq!(begun.revoke(TASK), Revoked::Ended);
-        assert!(begun.lock().is_empty(), "nothing is remembered");
+        assert_eq!(call_states.revoke(TASK), CancelOutcome::Ended);
+        assert!(call_states.lock().is_empty(), "nothing is remembered");
     }
 }
 
@@ -135,7 +139,7 @@ mod loom_tests {
 
     #[derive(Default)]
     struct World {
-        begun: Begun,
+        call_states: CallStates,
         /// Under the engine's lock: whether the end of the call was told.
         ended: Mutex<bool>,
         /// Whether the method has returned.
@@ -152,30 +156,30 @@ mod loom_tests {
                 sequence: 1,
             };
             let world = Arc::new(World::default());
-            world.begun.accept([task].into_iter());
+            world.call_states.accept([task].into_iter());
             let lane = thread::spawn({
                 let world = Arc::clone(&world);
                 move || {
-                    let ran = world.begun.begin(task);
+                    let ran = world.call_states.begin(task);
                     if ran {
                         *world.returned.lock().unwrap() = true;
-                        world.begun.has_result(task);
+                        world.call_states.has_result(task);
                         *world.ended.lock().unwrap() = true;
-                        world.begun.end(task);
+                        world.call_states.end(task);
                     }
                     ran
                 }
             });
             let revoked = {
                 let ended = world.ended.lock().unwrap();
-                (!*ended).then(|| world.begun.revoke(task))
+                (!*ended).then(|| world.call_states.revoke(task))
             };
-            if revoked == Some(Revoked::Ended) {
+            if revoked == Some(CancelOutcome::Ended) {
                 assert!(*world.returned.lock().unwrap());
             }
             let ran = lane.join().unwrap();
-            assert_eq!(ran, revoked != Some(Revoked::Prevented));
-            assert!(world.begun.lock().is_empty(), "nothing is remembered");
+            assert_eq!(ran, revoked != Some(CancelOutcome::Prevented));
+            assert!(world.call_states.lock().is_empty(), "nothing is remembered");
         });
     }
 }

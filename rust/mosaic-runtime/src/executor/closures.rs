@@ -12,7 +12,7 @@ use rustc_hash::FxHashMap;
 
 use crate::engine::Engine;
 use crate::executor::lane::{Job, Lane};
-use crate::executor::{Executor, Revoked};
+use crate::executor::{CancelOutcome, Executor};
 
 /// A tessera made of Rust.
 pub trait Actor: Send {
@@ -147,10 +147,10 @@ impl Executor for Closures {
         self.lane.accept(calls);
         self.lane.push(calls.drain(..).map(Job::Run));
     }
-    fn revoke(&self, task: TaskId) -> Revoked {
+    fn revoke(&self, task: TaskId) -> CancelOutcome {
         self.lane.revoke(task)
     }
-    fn prevent(&self, task: TaskId) -> Revoked {
+    fn prevent(&self, task: TaskId) -> CancelOutcome {
         self.lane.revoke(task)
     }
     fn drop_tessera(&self, tessera: TesseraId) {

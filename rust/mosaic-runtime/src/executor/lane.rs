@@ -11,8 +11,8 @@ use std::sync::{Mutex, PoisonError};
 use mosaic_core::call::ReadyCall;
 use mosaic_core::id::{TaskId, TesseraId};
 
-use crate::executor::Revoked;
-use crate::executor::call_states::Begun;
+use crate::executor::CancelOutcome;
+use crate::executor::call_states::CallStates;
 use crate::sync::signal::Signal;
 
 /// Something for the lane to do.
@@ -39,7 +39,7 @@ pub struct Lane {
     /// The thread has nothing to do and waits for the signal.
     sleeping: AtomicBool,
     signal: Signal,
-    begun: Begun,
+    call_states: CallStates,
 }
 
 impl Lane {
@@ -49,7 +49,7 @@ impl Lane {
             queue: Mutex::default(),
             sleeping: AtomicBool::new(false),
             signal: Signal::new()?,
-            begun: Begun::default(),
+            call_states: CallStates::default(),
         })
     }
 
@@ -65,27 +65,28 @@ impl Lane {
 
     /// Calls come, to be pushed here or to begin as coroutines.
     pub fn accept(&self, calls: &[ReadyCall]) {
-        self.begun.accept(calls.iter().map(|ready| ready.call.task));
+        self.call_states
+            .accept(calls.iter().map(|ready| ready.call.task));
     }
 
     /// A call is not wanted any more.
-    pub fn revoke(&self, task: TaskId) -> Revoked {
-        self.begun.revoke(task)
+    pub fn revoke(&self, task: TaskId) -> CancelOutcome {
+        self.call_states.revoke(task)
     }
 
     /// A call is about to begin, on this lane or as a coroutine. Returns whether it may.
     pub fn begin(&self, task: TaskId) -> bool {
-        self.begun.begin(task)
+        self.call_states.begin(task)
     }
 
     /// A call has its result, which the engine is about to be told: a revocation comes too late from now on.
     pub fn has_result(&self, task: TaskId) {
-        self.begun.has_result(task);
+        self.call_states.has_result(task);
     }
 
     /// A call has ended, and the engine was told.
     pub fn end(&self, task: TaskId) {
-        self.begun.end(task);
+        self.call_states.end(task);
     }
 
     /// Whether nothing waits.

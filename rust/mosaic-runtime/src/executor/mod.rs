@@ -9,7 +9,7 @@ use mosaic_core::id::{TaskId, TesseraId};
 
 /// What became of a call that was not wanted any more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Revoked {
+pub enum CancelOutcome {
     /// It had not begun and never will.
     Prevented,
     /// It runs; its end will be reported.
@@ -24,9 +24,9 @@ pub trait Executor: Send + Sync + 'static {
     /// Run these, in this order (see [`mosaic_core::event::Action::Run`]); leaves the vector empty.
     fn run(&self, calls: &mut Vec<ReadyCall>);
     /// Do not start this call; cancel it if it is a running coroutine.
-    fn revoke(&self, task: TaskId) -> Revoked;
+    fn revoke(&self, task: TaskId) -> CancelOutcome;
     /// Do not start this call; one that runs goes on.
-    fn prevent(&self, task: TaskId) -> Revoked;
+    fn prevent(&self, task: TaskId) -> CancelOutcome;
     /// Drop the living object of a tessera.
     fn drop_tessera(&self, tessera: TesseraId);
     /// Drop the living result of a task.

@@ -83,18 +83,18 @@ pub(crate) fn end_myself() {
 
 /// Whether the kernel was to end this process at once when its parent dies, before that was taken back.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Bound(bool);
+pub(crate) struct ParentDeathSignal(bool);
 
 /// Take it back. The kernel asks each thread: the one that calls this should be that which came with the process.
-pub(crate) fn loosen() -> Bound {
-    let bound = Bound(ends_with_parent());
+pub(crate) fn disable_parent_death_signal() -> ParentDeathSignal {
+    let parent_death_signal = ParentDeathSignal(ends_with_parent());
     end_with_parent(false);
-    bound
+    parent_death_signal
 }
 
-impl Bound {
+impl ParentDeathSignal {
     /// Let it be again as it was.
-    pub(crate) fn tighten(self) {
+    pub(crate) fn restore(self) {
         if self.0 {
             end_with_parent(true);
         }

@@ -20,7 +20,7 @@ pub(crate) mod guard;
 pub mod monitor;
 pub(crate) mod protocol;
 
-pub use agent::{AgentSeat, agent};
+pub use agent::{AgentConfig, agent};
 
 /// The monitor's socket in the directory.
 pub(crate) const MONITOR_SOCKET: &str = "monitor.sock";

@@ -1,10 +1,10 @@
 //! Connections between two runtimes neither of which is the head: who makes them, and what follows when one ends.
 //!
-//! - `LINE-1`: of two runtimes the one with the higher number makes their connections, one after another. The other
+//! - `CONN-1`: of two runtimes the one with the higher number makes their connections, one after another. The other
 //!   asks for one by knocking: it connects, proves itself, and hangs up.
-//! - `LINE-2`: a connection that comes while there is another ends that one: all that had come by it is handled, and the
+//! - `CONN-2`: a connection that comes while there is another ends that one: all that had come by it is handled, and the
 //!   rules have heard of the loss, before anything is read from the new one or written to it.
-//! - `LINE-3`: what waits for a connection is sent when there is one. A connection that cannot be made is tried again
+//! - `CONN-3`: what waits for a connection is sent when there is one. A connection that cannot be made is tried again
 //!   until the head says that the peer is dead.
 //!
 //! A connection that ends because its peer has died is not lost: the head says so. Whether it has is asked of the kernel.
@@ -19,20 +19,20 @@ use mosaic_core::id::RuntimeId;
 use rustc_hash::FxHashMap;
 use tokio::sync::{Notify, watch};
 
-use crate::engine::inner::Shared;
+use crate::engine::inner::EngineInner;
 use crate::error::because;
 use crate::node::process::CLOSING;
 use crate::sync::primitives::lock;
 
 /// A connection that is served.
 #[derive(Debug)]
-pub(crate) struct Line {
+pub(crate) struct Connection {
     socket: Arc<UnixStream>,
     superseded: Notify,
     settled: watch::Sender<bool>,
 }
 
-impl Line {
+impl Connection {
     /// The peer lives and has given this connection up. What has come by it can still be read.
     fn supersede(&self) {
         self.superseded.notify_one();
@@ -42,24 +42,24 @@ impl Line {
 
 /// Those that are served, by peer.
 #[derive(Debug, Default)]
-pub(crate) struct Lines(Mutex<FxHashMap<RuntimeId, Arc<Line>>>);
+pub(crate) struct Connections(Mutex<FxHashMap<RuntimeId, Arc<Connection>>>);
 
-impl Lines {
-    /// `LINE-2`: serve this connection from now on. Returns when everything is settled that concerns the one before.
-    pub(crate) async fn begin(&self, peer: RuntimeId, socket: &Arc<UnixStream>) -> Arc<Line> {
+impl Connections {
+    /// `CONN-2`: serve this connection from now on. Returns when everything is settled that concerns the one before.
+    pub(crate) async fn begin(&self, peer: RuntimeId, socket: &Arc<UnixStream>) -> Arc<Connection> {
         loop {
             let former = {
                 let mut all = lock(&self.0);
                 if let Some(former) = all.get(&peer) {
                     Arc::clone(former)
                 } else {
-                    let line = Arc::new(Line {
+                    let connection = Arc::new(Connection {
                         socket: Arc::clone(socket),
                         superseded: Notify::new(),
                         settled: watch::Sender::new(false),
                     });
-                    all.insert(peer, Arc::clone(&line));
-                    return line;
+                    all.insert(peer, Arc::clone(&connection));
+                    return connection;
                 }
             };
             former.supersede();
@@ -69,14 +69,14 @@ impl Lines {
     }
 
     /// All is settled that concerns this connection.
-    pub(crate) fn end(&self, peer: RuntimeId, line: &Line) {
+    pub(crate) fn end(&self, peer: RuntimeId, connection: &Connection) {
         lock(&self.0).remove(&peer);
-        line.settled.send_replace(true);
+        connection.settled.send_replace(true);
     }
 
     fn supersede(&self, peer: RuntimeId) {
-        if let Some(line) = lock(&self.0).get(&peer) {
-            line.supersede();
+        if let Some(connection) = lock(&self.0).get(&peer) {
+            connection.supersede();
         }
     }
 
@@ -86,38 +86,39 @@ impl Lines {
     }
 }
 
-impl Shared {
+impl EngineInner {
     /// Whether the connection to a peer is a worker's to its head: it is made once, and its end is the worker's.
-    pub(crate) fn is_life_line(&self, peer: RuntimeId) -> bool {
+    pub(crate) fn is_head_connection(&self, peer: RuntimeId) -> bool {
         self.me == RuntimeId::HEAD || peer == RuntimeId::HEAD
     }
 
     /// A peer that does not make connections itself wants one.
-    pub(crate) fn knocked(&self, peer: RuntimeId) {
-        let mut state = lock(&self.state);
-        if state.machine.is_dead(peer) {
+    pub(crate) fn connection_requested(&self, peer: RuntimeId) {
+        let mut driver = lock(&self.driver);
+        if driver.machine.is_dead(peer) {
             return;
         }
-        let ending = state.peers.entry(peer).or_default().is_ending();
+        let ending = driver.send_queues.entry(peer).or_default().is_ending();
         if ending {
-            drop(state);
-            return self.lines.supersede(peer);
+            drop(driver);
+            return self.connections.supersede(peer);
         }
-        state.want_connection(peer, self);
+        driver.request_connection(peer, self);
     }
 
     /// Whether that attempt to connect is still to go on.
     pub(crate) fn awaits(&self, peer: RuntimeId, attempt: u64) -> bool {
-        let state = lock(&self.state);
-        let peers = &state.peers;
-        peers.get(&peer).is_some_and(|peer| peer.awaits(attempt)) && !state.machine.is_dead(peer)
+        let driver = lock(&self.driver);
+        let queues = &driver.send_queues;
+        queues.get(&peer).is_some_and(|queue| queue.awaits(attempt))
+            && !driver.machine.is_dead(peer)
     }
 
     /// A connection has ended: settle what follows, once it is known whether its peer lives.
-    pub(crate) async fn line_ended(
+    pub(crate) async fn connection_ended(
         &self,
         peer: RuntimeId,
-        line: &Line,
+        connection: &Connection,
         error: Option<&std::io::Error>,
     ) {
         let process = lock(&self.processes).get(&peer).cloned();
@@ -130,24 +131,24 @@ impl Shared {
             true
         };
         let lives = tokio::select! {
-            () = line.superseded.notified() => true,
+            () = connection.superseded.notified() => true,
             lives = lives_on => lives,
         };
         if lives {
-            self.line_lost(peer, error);
+            self.connection_lost(peer, error);
         }
     }
 
-    fn line_lost(&self, peer: RuntimeId, error: Option<&std::io::Error>) {
-        let mut state = lock(&self.state);
-        state.take_inbox(self);
-        if state.machine.is_dead(peer) || self.stopped.load(Ordering::Acquire) {
+    fn connection_lost(&self, peer: RuntimeId, error: Option<&std::io::Error>) {
+        let mut driver = lock(&self.driver);
+        driver.take_inbox(self);
+        if driver.machine.is_dead(peer) || self.stopped.load(Ordering::Acquire) {
             return;
         }
-        if let Some(peer) = state.peers.get_mut(&peer) {
-            peer.lost();
+        if let Some(queue) = driver.send_queues.get_mut(&peer) {
+            queue.lost();
         }
-        let member = state
+        let member = driver
             .machine
             .members()
             .find(|member| member.runtime == peer);
@@ -157,13 +158,13 @@ impl Shared {
             self.uid,
             because(error)
         );
-        let told = cause.clone();
-        state.handle(Event::LinkLost { peer, cause }, self);
-        state.finish_batch(self);
-        drop(state);
+        let text = cause.clone();
+        driver.handle(Event::LinkLost { peer, cause }, self);
+        driver.finish_batch(self);
+        drop(driver);
         // One line for both ends; and what a store was told of its neighbours' room may have been lost.
         if self.me > peer {
-            self.log("warning", told);
+            self.log("warning", text);
         }
         self.wake_watchers();
     }

@@ -11,11 +11,11 @@ use mosaic_core::wire::Message;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
-use crate::engine::inner::Shared;
+use crate::engine::inner::EngineInner;
 use crate::error::because;
 use crate::net::handshake::{self, AuthError, Secret};
-use crate::net::reader::Inlet;
-use crate::net::writer::Stream;
+use crate::net::reader::ReadHalf;
+use crate::net::writer::WriteHalf;
 use crate::node::descriptors::{self, SHORTAGE};
 
 /// Connections of an engine that may be in the handshake at a time; more wait in the listener's backlog.
@@ -25,23 +25,23 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Accept connections until the engine ends.
-pub(crate) async fn listen(shared: Arc<Shared>, socket: std::os::unix::net::UnixListener) {
+pub(crate) async fn listen(inner: Arc<EngineInner>, socket: std::os::unix::net::UnixListener) {
     let Ok(listener) = UnixListener::from_std(socket) else {
         return;
     };
-    let secret = shared.directory.secret().clone();
+    let secret = inner.directory.secret().clone();
     accept_each(listener, secret, HALF_OPEN, move |stream, peer| {
-        let shared = Arc::clone(&shared);
+        let inner = Arc::clone(&inner);
         async move {
             match peer {
-                Ok(from) if shared.is_life_line(from) || from > shared.me => {
-                    serve(shared, stream, from).await;
+                Ok(from) if inner.is_head_connection(from) || from > inner.me => {
+                    serve(inner, stream, from).await;
                 }
                 Ok(from) => {
                     drop(stream);
-                    shared.knocked(from);
+                    inner.connection_requested(from);
                 }
-                Err(error) => shared.refused(&error),
+                Err(error) => inner.refused(&error),
             }
         }
     })
@@ -77,17 +77,17 @@ pub(crate) async fn accept_each<F, S>(
     }
 }
 
-/// Have a connection to a peer: make it, or have the peer make it (`LINE-1`), and try again until there is one or the
-/// peer is dead (`LINE-3`).
-pub(crate) async fn dial(shared: Arc<Shared>, to: RuntimeId, attempt: u64) {
+/// Have a connection to a peer: make it, or have the peer make it (`CONN-1`), and try again until there is one or the
+/// peer is dead (`CONN-3`).
+pub(crate) async fn dial(inner: Arc<EngineInner>, to: RuntimeId, attempt: u64) {
     let mut pause = FIRST_PAUSE;
-    while shared.awaits(to, attempt) {
-        if let Ok(stream) = open(&shared, to).await
-            && shared.me > to
+    while inner.awaits(to, attempt) {
+        if let Ok(stream) = open(&inner, to).await
+            && inner.me > to
         {
-            serve(Arc::clone(&shared), stream, to).await;
+            serve(Arc::clone(&inner), stream, to).await;
         }
-        if !shared.awaits(to, attempt) {
+        if !inner.awaits(to, attempt) {
             return;
         }
         tokio::time::sleep(pause).await;
@@ -95,10 +95,10 @@ pub(crate) async fn dial(shared: Arc<Shared>, to: RuntimeId, attempt: u64) {
     }
 }
 
-async fn open(shared: &Shared, to: RuntimeId) -> Result<UnixStream, AuthError> {
+async fn open(inner: &EngineInner, to: RuntimeId) -> Result<UnixStream, AuthError> {
     let given_up = Instant::now() + handshake::HANDSHAKE_LIMIT;
     let mut stream = loop {
-        match UnixStream::connect(shared.directory.socket(to)).await {
+        match UnixStream::connect(inner.directory.socket(to)).await {
             Err(error) if descriptors::are_short(&error) && Instant::now() < given_up => {
                 if !descriptors::spend_reserve() {
                     tokio::time::sleep(SHORTAGE).await;
@@ -107,66 +107,66 @@ async fn open(shared: &Shared, to: RuntimeId) -> Result<UnixStream, AuthError> {
             connected => break connected?,
         }
     };
-    handshake::connect(&mut stream, shared.directory.secret(), shared.me).await?;
+    handshake::connect(&mut stream, inner.directory.secret(), inner.me).await?;
     Ok(stream)
 }
 
-/// A worker's life line: connect to the head, say who this is, and end when the head does.
-pub(crate) async fn join(shared: Arc<Shared>) {
-    if shared.head_process.is_some() {
+/// A worker's head connection: connect to the head, say who this is, and end when the head does.
+pub(crate) async fn join(inner: Arc<EngineInner>) {
+    if inner.head_process.is_some() {
         // The connection may outlive the head in a process that it forked.
-        let shared = Arc::clone(&shared);
+        let inner = Arc::clone(&inner);
         tokio::spawn(async move {
-            if let Some(head) = &shared.head_process {
+            if let Some(head) = &inner.head_process {
                 head.end().await;
-                shared.head_lost();
+                inner.head_lost();
             }
         });
     }
-    if shared.parent_process.is_some() {
+    if inner.parent_process.is_some() {
         // It may have started this process through another one, so that it is not what the kernel calls its parent.
         // Where its end cannot be seen, the head sees to the end of this process, as it does in any case.
-        let shared = Arc::clone(&shared);
+        let inner = Arc::clone(&inner);
         tokio::spawn(async move {
-            if let Some(parent) = &shared.parent_process {
+            if let Some(parent) = &inner.parent_process {
                 parent.end().await;
-                shared.parent_lost();
+                inner.parent_lost();
             }
         });
     }
-    let stream = match reach_head(&shared).await {
+    let stream = match reach_head(&inner).await {
         Ok(stream) => stream,
         Err(error) => {
-            shared.refused(&error);
+            inner.refused(&error);
             let reason = format!("the connection to the head cannot be made: {error}");
-            return shared.head_disconnected(&reason).await;
+            return inner.head_disconnected(&reason).await;
         }
     };
     let me = Member {
-        runtime: shared.me,
-        uid: shared.uid.clone(),
+        runtime: inner.me,
+        uid: inner.uid.clone(),
         pid: std::process::id(),
-        role: shared.role,
+        role: inner.role,
     };
-    shared.send_first(RuntimeId::HEAD, &Message::Join(me));
-    let error = serve(Arc::clone(&shared), stream, RuntimeId::HEAD).await;
+    inner.send_first(RuntimeId::HEAD, &Message::Join(me));
+    let error = serve(Arc::clone(&inner), stream, RuntimeId::HEAD).await;
     let reason = format!(
         "the connection to the head ended{}",
         because(error.as_ref())
     );
-    shared.head_disconnected(&reason).await;
+    inner.head_disconnected(&reason).await;
 }
 
 /// Connect to the head. One that lives and does not answer may be busy, stopped by a signal, or short of descriptors:
 /// it is tried again for as long as it lives.
-async fn reach_head(shared: &Shared) -> Result<UnixStream, AuthError> {
+async fn reach_head(inner: &EngineInner) -> Result<UnixStream, AuthError> {
     let mut pause = FIRST_PAUSE;
     loop {
-        let error = match open(shared, RuntimeId::HEAD).await {
+        let error = match open(inner, RuntimeId::HEAD).await {
             Ok(stream) => return Ok(stream),
             Err(error) => error,
         };
-        let head_lives = shared
+        let head_lives = inner
             .head_process
             .as_ref()
             .is_some_and(|head| !head.has_ended());
@@ -192,46 +192,48 @@ fn may_pass(error: &AuthError) -> bool {
 }
 
 /// Serve an authenticated connection until it closes. Returns what was wrong with it, if anything was.
-async fn serve(shared: Arc<Shared>, stream: UnixStream, from: RuntimeId) -> Option<io::Error> {
+async fn serve(inner: Arc<EngineInner>, stream: UnixStream, from: RuntimeId) -> Option<io::Error> {
     let socket = match stream.into_std() {
         Ok(socket) => Arc::new(socket),
         Err(error) => return Some(error),
     };
-    if shared.is_life_line(from) {
-        return serve_socket(&shared, &socket, from).await;
+    if inner.is_head_connection(from) {
+        return serve_socket(&inner, &socket, from).await;
     }
-    let line = shared.lines.begin(from, &socket).await;
-    let error = serve_socket(&shared, &socket, from).await;
-    shared.line_ended(from, &line, error.as_ref()).await;
-    shared.lines.end(from, &line);
+    let connection = inner.connections.begin(from, &socket).await;
+    let error = serve_socket(&inner, &socket, from).await;
+    inner
+        .connection_ended(from, &connection, error.as_ref())
+        .await;
+    inner.connections.end(from, &connection);
     error
 }
 
 async fn serve_socket(
-    shared: &Arc<Shared>,
+    inner: &Arc<EngineInner>,
     socket: &Arc<std::os::unix::net::UnixStream>,
     from: RuntimeId,
 ) -> Option<io::Error> {
-    let stream = Stream::new(Arc::clone(socket));
-    let inlet = Inlet::new(Arc::clone(socket), from);
-    shared.connected(from, &stream);
+    let write_half = WriteHalf::new(Arc::clone(socket));
+    let read_half = ReadHalf::new(Arc::clone(socket), from);
+    inner.connected(from, &write_half);
     let writing = async {
-        while stream.room().await.is_ok() {
-            shared.room(from);
+        while write_half.writable().await.is_ok() {
+            inner.writable(from);
         }
     };
-    let error = match shared.inlets.add(&inlet, shared) {
+    let error = match inner.read_halves.add(&read_half, inner) {
         Ok(()) => tokio::select! {
-            error = inlet.over() => error,
+            error = read_half.over() => error,
             () = writing => None,
         },
         Err(error) => Some(error),
     };
-    shared.inlets.remove(&inlet);
+    inner.read_halves.remove(&read_half);
     // Whoever still polls it, or holds it in a forked process, sees the end as well. What it has read is handled before
     // the rules hear of the end, and it reads no more.
     let _ = socket.shutdown(Shutdown::Both);
-    inlet.close();
-    shared.disconnected(from, &stream, error.as_ref());
+    read_half.close();
+    inner.disconnected(from, &write_half, error.as_ref());
     error
 }

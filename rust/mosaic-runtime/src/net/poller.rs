@@ -5,13 +5,13 @@
 //! third of the processor time of a blocking call. So whoever helps hushes the I/O thread for as long as it polls.
 //!
 //! On Linux all sockets are in one epoll instance, and that is the only thing in another, which the I/O thread polls:
-//! one system call hushes them all. Letting it speak again tells of what came meanwhile and was not read
-//! (`ARRIVALS-1`), which the kernel looks up at that moment. Elsewhere nobody is hushed.
+//! one system call hushes them all. Letting it unmask again tells of what came meanwhile and was not read
+//! (`POLLER-1`), which the kernel looks up at that moment. Elsewhere nobody is masked.
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::Arrivals;
+pub(crate) use linux::Poller;
 #[cfg(not(target_os = "linux"))]
-pub(crate) use others::Arrivals;
+pub(crate) use others::Poller;
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -25,8 +25,8 @@ mod linux {
     use tokio::io::Interest;
     use tokio::io::unix::AsyncFd;
 
-    use crate::engine::inner::Shared;
-    use crate::net::reader::Inlet;
+    use crate::engine::inner::EngineInner;
+    use crate::net::reader::ReadHalf;
 
     const NOW: Timespec = Timespec {
         tv_sec: 0,
@@ -37,19 +37,19 @@ mod linux {
 
     /// See the module.
     #[derive(Debug)]
-    pub(crate) struct Arrivals {
+    pub(crate) struct Poller {
         /// Has nothing in it but `sockets`.
         gate: OwnedFd,
         sockets: OwnedFd,
     }
 
-    impl AsRawFd for Arrivals {
+    impl AsRawFd for Poller {
         fn as_raw_fd(&self) -> RawFd {
             self.gate.as_raw_fd()
         }
     }
 
-    impl Arrivals {
+    impl Poller {
         pub(crate) fn new() -> io::Result<Arc<Self>> {
             let gate = epoll::create(CreateFlags::CLOEXEC)?;
             let sockets = epoll::create(CreateFlags::CLOEXEC)?;
@@ -58,28 +58,32 @@ mod linux {
         }
 
         /// Tell of this connection too.
-        pub(crate) fn add(&self, inlet: &Arc<Inlet>, _: &Arc<Shared>) -> io::Result<()> {
-            let number = EventData::new_u64(inlet.number());
+        pub(crate) fn add(
+            &self,
+            read_half: &Arc<ReadHalf>,
+            _: &Arc<EngineInner>,
+        ) -> io::Result<()> {
+            let number = EventData::new_u64(read_half.number());
             Ok(epoll::add(
                 &self.sockets,
-                inlet.socket(),
+                read_half.socket(),
                 number,
                 READABLE | EventFlags::RDHUP,
             )?)
         }
 
         /// No more of it. It stays open as long: a forked process may hold it open beyond.
-        pub(crate) fn remove(&self, inlet: &Inlet) {
-            let _ = epoll::delete(&self.sockets, inlet.socket());
+        pub(crate) fn remove(&self, read_half: &ReadHalf) {
+            let _ = epoll::delete(&self.sockets, read_half.socket());
         }
 
         /// Leave the I/O thread alone.
-        pub(crate) fn hush(&self) {
+        pub(crate) fn mask(&self) {
             self.change(EventFlags::empty());
         }
 
         /// Tell it of what came meanwhile and is still there, and of what comes.
-        pub(crate) fn speak(&self) {
+        pub(crate) fn unmask(&self) {
             self.change(READABLE);
         }
 
@@ -89,19 +93,19 @@ mod linux {
         }
 
         /// Have everything read that comes; on the I/O thread.
-        pub(crate) async fn watch(self: Arc<Self>, shared: Arc<Shared>) {
+        pub(crate) async fn watch(self: Arc<Self>, inner: Arc<EngineInner>) {
             // SAFETY: the descriptor is that of `gate`, which lives as long as the `Arc` in there.
             let watched =
                 unsafe { AsyncFd::register_with_interest(Arc::clone(&self), Interest::READABLE) };
             let Ok(watched) = watched else {
-                return shared.end("the system refused to watch the connections");
+                return inner.end("the system refused to watch the connections");
             };
             while let Ok(mut guard) = watched.readable().await {
                 // Before the look, so that what comes after it is told again.
                 guard.clear_ready();
                 for number in self.ready() {
-                    if let Some(inlet) = shared.inlets.find(number) {
-                        inlet.read(&shared);
+                    if let Some(read_half) = inner.read_halves.find(number) {
+                        read_half.read(&inner);
                     }
                 }
             }
@@ -111,7 +115,7 @@ mod linux {
         pub(super) fn ready(&self) -> Vec<u64> {
             let mut ready = Vec::new();
             let mut space = [MaybeUninit::<Event>::uninit(); 64];
-            // What the gate has noted of the sockets is over with this look: a note left there would keep `speak`
+            // What the gate has noted of the sockets is over with this look: a note left there would keep `unmask`
             // from telling.
             let _ = epoll::wait(&self.gate, &mut space, Some(&NOW));
             while let Ok((events, rest)) = epoll::wait(&self.sockets, &mut space, Some(&NOW)) {
@@ -134,15 +138,15 @@ mod linux {
 
         use super::*;
 
-        fn told(arrivals: &Arrivals) -> bool {
-            let mut gate = [PollFd::new(&arrivals.gate, PollFlags::IN)];
+        fn reported(poller: &Poller) -> bool {
+            let mut gate = [PollFd::new(&poller.gate, PollFlags::IN)];
             poll(&mut gate, Some(&NOW)).expect("a look") == 1
         }
 
         /// An edge-triggered watcher, as tokio's is.
-        fn watcher(arrivals: &Arrivals) -> OwnedFd {
+        fn watcher(poller: &Poller) -> OwnedFd {
             let watcher = epoll::create(CreateFlags::CLOEXEC).expect("an epoll instance");
-            epoll::add(&watcher, &arrivals.gate, EventData::new_u64(0), READABLE).expect("added");
+            epoll::add(&watcher, &poller.gate, EventData::new_u64(0), READABLE).expect("added");
             watcher
         }
 
@@ -152,40 +156,40 @@ mod linux {
             !events.is_empty()
         }
 
-        /// `ARRIVALS-1`
+        /// `POLLER-1`
         #[test]
-        fn arrivals_1_what_came_meanwhile_is_told_unless_it_was_read() {
-            let arrivals = Arrivals::new().expect("epoll instances");
-            let watcher = watcher(&arrivals);
+        fn poller_1_unmask_reports_unread_data() {
+            let poller = Poller::new().expect("epoll instances");
+            let watcher = watcher(&poller);
             let (mut near, mut far) = UnixStream::pair().expect("a socket pair");
-            epoll::add(&arrivals.sockets, &near, EventData::new_u64(7), READABLE).expect("added");
+            epoll::add(&poller.sockets, &near, EventData::new_u64(7), READABLE).expect("added");
             let mut byte = [0];
             // With and without a note from before that nobody has looked at.
             for looked in [true, false, true] {
                 far.write_all(b"x").expect("written");
                 assert!(woken(&watcher));
                 if looked {
-                    assert_eq!(arrivals.ready(), [7]);
+                    assert_eq!(poller.ready(), [7]);
                 }
                 near.read_exact(&mut byte).expect("read");
 
-                arrivals.hush();
+                poller.mask();
                 far.write_all(b"x").expect("written");
                 assert!(!woken(&watcher), "hushed");
                 near.read_exact(&mut byte)
                     .expect("read by the other thread");
-                arrivals.speak();
+                poller.unmask();
                 if looked {
                     assert!(!woken(&watcher), "nothing is left");
                 }
-                assert!(!told(&arrivals));
+                assert!(!reported(&poller));
 
-                arrivals.ready();
-                arrivals.hush();
+                poller.ready();
+                poller.mask();
                 far.write_all(b"x").expect("written");
-                arrivals.speak();
+                poller.unmask();
                 assert!(woken(&watcher), "it is still there");
-                assert_eq!(arrivals.ready(), [7]);
+                assert_eq!(poller.ready(), [7]);
                 near.read_exact(&mut byte).expect("read");
             }
             drop(far);
@@ -199,39 +203,45 @@ mod others {
     use std::io;
     use std::sync::Arc;
 
-    use crate::engine::inner::Shared;
-    use crate::net::reader::Inlet;
+    use crate::engine::inner::EngineInner;
+    use crate::net::reader::ReadHalf;
 
     /// See the module.
     #[derive(Debug)]
-    pub(crate) struct Arrivals;
+    pub(crate) struct Poller;
 
-    impl Arrivals {
+    impl Poller {
         pub(crate) fn new() -> io::Result<Arc<Self>> {
             Ok(Arc::new(Self))
         }
 
-        pub(crate) fn add(&self, inlet: &Arc<Inlet>, shared: &Arc<Shared>) -> io::Result<()> {
-            let (inlet, shared) = (Arc::clone(inlet), Arc::clone(shared));
-            let socket =
-                crate::net::writer::watch(inlet.shared_socket(), tokio::io::Interest::READABLE)?;
+        pub(crate) fn add(
+            &self,
+            read_half: &Arc<ReadHalf>,
+            inner: &Arc<EngineInner>,
+        ) -> io::Result<()> {
+            let (read_half, inner) = (Arc::clone(read_half), Arc::clone(inner));
+            let socket = crate::net::writer::watch(
+                read_half.shared_socket(),
+                tokio::io::Interest::READABLE,
+            )?;
             tokio::spawn(async move {
-                while !inlet.ended()
+                while !read_half.ended()
                     && let Ok(mut guard) = socket.readable().await
                 {
                     guard.clear_ready();
-                    inlet.read(&shared);
+                    read_half.read(&inner);
                 }
             });
             Ok(())
         }
 
-        pub(crate) fn remove(&self, _: &Inlet) {}
+        pub(crate) fn remove(&self, _: &ReadHalf) {}
 
-        pub(crate) fn hush(&self) {}
+        pub(crate) fn mask(&self) {}
 
-        pub(crate) fn speak(&self) {}
+        pub(crate) fn unmask(&self) {}
 
-        pub(crate) async fn watch(self: Arc<Self>, _: Arc<Shared>) {}
+        pub(crate) async fn watch(self: Arc<Self>, _: Arc<EngineInner>) {}
     }
 }

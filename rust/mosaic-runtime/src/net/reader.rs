@@ -5,7 +5,7 @@
 //! the kernel itself, a thread less on the way there and back (a blocking call over a Unix socket costs two
 //! wake-ups this way and four the other). The I/O thread hears of nothing as long ([`crate::net::poller`]). Whoever
 //! reads holds the reader's lock until what it read is processed, so that messages of one peer keep their order
-//! (`INLET-1`). One thread at a time helps.
+//! (`READER-1`). One thread at a time helps.
 //!
 //! Lock order: reader, then state.
 
@@ -21,18 +21,18 @@ use mosaic_core::id::RuntimeId;
 use mosaic_core::wire::{FrameReader, Limits, Message};
 use tokio::sync::Notify;
 
-use crate::engine::inner::Shared;
-use crate::net::poller::Arrivals;
+use crate::engine::inner::EngineInner;
+use crate::net::poller::Poller;
 use crate::net::scm_rights;
-use crate::store::export::Arrived;
+use crate::store::export::ReceivedFiles;
 use crate::sync::primitives::lock;
 
 /// More connections than this are left to the I/O thread: polling them all would cost more than it saves.
-const MOST_POLLED: usize = 16;
+const MAX_POLLED: usize = 16;
 
 /// The receiving half of an authenticated connection.
 #[derive(Debug)]
-pub(crate) struct Inlet {
+pub(crate) struct ReadHalf {
     socket: Arc<UnixStream>,
     from: RuntimeId,
     /// Counts up within the process.
@@ -47,15 +47,15 @@ pub(crate) struct Inlet {
 #[derive(Debug)]
 struct Reader {
     frames: FrameReader,
-    arrived: Arrived,
+    files: ReceivedFiles,
 }
 
-impl Inlet {
+impl ReadHalf {
     pub(crate) fn new(socket: Arc<UnixStream>, from: RuntimeId) -> Arc<Self> {
         static MADE: AtomicU64 = AtomicU64::new(0);
         let reader = Mutex::new(Reader {
             frames: FrameReader::new(Limits::default()),
-            arrived: Arrived::default(),
+            files: ReceivedFiles::default(),
         });
         Arc::new(Self {
             socket,
@@ -75,11 +75,11 @@ impl Inlet {
     }
 
     /// Read what is there and have it processed, without blocking.
-    pub(crate) fn read(&self, shared: &Shared) {
+    pub(crate) fn read(&self, inner: &EngineInner) {
         if self.ended() {
             return;
         }
-        let error = match self.read_frames(shared) {
+        let error = match self.read_frames(inner) {
             Ok(true) => return,
             Ok(false) => None,
             Err(error) => Some(error),
@@ -101,12 +101,12 @@ impl Inlet {
     }
 
     /// Returns whether the stream goes on.
-    fn read_frames(&self, shared: &Shared) -> io::Result<bool> {
+    fn read_frames(&self, inner: &EngineInner) -> io::Result<bool> {
         let mut reader = lock(&self.reader);
         if self.ended() {
             return Ok(true);
         }
-        let Reader { frames, arrived } = &mut *reader;
+        let Reader { frames, files } = &mut *reader;
         let mut batch = Vec::new();
         loop {
             let target = frames.target();
@@ -114,14 +114,14 @@ impl Inlet {
             let mut brought = false;
             let received =
                 scm_rights::receive(self.socket(), target.spare_capacity_mut(), |file| {
-                    arrived.push(file);
+                    files.push(file);
                     brought = true;
                 });
             let count = match received {
                 Ok(received) => {
                     if received.truncated {
                         brought = true;
-                        arrived.truncated();
+                        files.truncated();
                     }
                     received.count
                 }
@@ -135,25 +135,25 @@ impl Inlet {
             // SAFETY: the call above has filled that many bytes of the spare capacity.
             unsafe { target.advance_mut(count) };
             loop {
-                match frames.next(&mut arrived.borrowing(&shared.store)) {
+                match frames.next(&mut files.importer(&inner.store)) {
                     Ok(Some(Message::Shutdown { .. })) => {
-                        shared.end("the runtime was stopped");
+                        inner.end("the runtime was stopped");
                         return Ok(false);
                     }
                     Ok(Some(Message::LogRecord { level, text })) => {
-                        shared.note_from(self.from, level, text);
+                        inner.log_from(self.from, level, text);
                     }
                     Ok(Some(Message::Profile { path, traced })) => {
-                        if let Err(error) = shared.profile(path.as_deref(), traced, false) {
-                            shared.executor.warn(&format!(
+                        if let Err(error) = inner.profile(path.as_deref(), traced, false) {
+                            inner.executor.warn(&format!(
                                 "{} is not profiled: {}: {error}",
-                                shared.uid,
+                                inner.uid,
                                 path.unwrap_or_default()
                             ));
                         }
                     }
-                    Ok(Some(Message::ReclaimMemory)) => shared.store.squeeze(),
-                    Ok(Some(Message::MemoryAvailable)) => shared.wake_watchers(),
+                    Ok(Some(Message::ReclaimMemory)) => inner.store.reclaim(),
+                    Ok(Some(Message::MemoryAvailable)) => inner.wake_watchers(),
                     Ok(Some(message)) => batch.push(Event::MessageReceived {
                         from: self.from,
                         message,
@@ -163,10 +163,10 @@ impl Inlet {
                 }
             }
             if !batch.is_empty() {
-                shared.process(&mut batch);
+                inner.process(&mut batch);
             }
             if frames.is_between() {
-                arrived.frame_is_over();
+                files.frame_is_over();
             }
             // A read that brought files ends where they did, whatever more there is.
             if count < room && !brought {
@@ -192,116 +192,124 @@ impl Inlet {
 
 /// The receiving sides of all connections.
 #[derive(Debug)]
-pub(crate) struct Inlets {
+pub(crate) struct ReadHalves {
     all: Mutex<All>,
-    helped: AtomicBool,
+    inline_polled: AtomicBool,
 }
 
 #[derive(Debug, Clone)]
 struct All {
     /// By their number.
-    inlets: Arc<Vec<Arc<Inlet>>>,
+    read_halves: Arc<Vec<Arc<ReadHalf>>>,
     /// None once the engine has stopped.
-    arrivals: Option<Arc<Arrivals>>,
+    poller: Option<Arc<Poller>>,
 }
 
-impl Inlets {
+impl ReadHalves {
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             all: Mutex::new(All {
-                inlets: Arc::default(),
-                arrivals: Some(Arrivals::new()?),
+                read_halves: Arc::default(),
+                poller: Some(Poller::new()?),
             }),
-            helped: AtomicBool::new(false),
+            inline_polled: AtomicBool::new(false),
         })
     }
 
     /// Have everything read that comes; on the I/O thread.
-    pub(crate) async fn watch(shared: Arc<Shared>) {
-        let arrivals = lock(&shared.inlets.all).arrivals.clone();
-        if let Some(arrivals) = arrivals {
-            arrivals.watch(shared).await;
+    pub(crate) async fn watch(inner: Arc<EngineInner>) {
+        let poller = lock(&inner.read_halves.all).poller.clone();
+        if let Some(poller) = poller {
+            poller.watch(inner).await;
         }
     }
 
-    pub(crate) fn add(&self, inlet: &Arc<Inlet>, shared: &Arc<Shared>) -> io::Result<()> {
+    pub(crate) fn add(
+        &self,
+        read_half: &Arc<ReadHalf>,
+        inner: &Arc<EngineInner>,
+    ) -> io::Result<()> {
         let mut all = lock(&self.all);
-        let Some(arrivals) = all.arrivals.clone() else {
+        let Some(poller) = all.poller.clone() else {
             return Ok(());
         };
-        let place = all.inlets.partition_point(|own| own.number < inlet.number);
-        Arc::make_mut(&mut all.inlets).insert(place, Arc::clone(inlet));
-        arrivals.add(inlet, shared)?;
+        let place = all
+            .read_halves
+            .partition_point(|own| own.number < read_half.number);
+        Arc::make_mut(&mut all.read_halves).insert(place, Arc::clone(read_half));
+        poller.add(read_half, inner)?;
         // Whoever helps at this moment does not poll this one.
-        arrivals.speak();
+        poller.unmask();
         Ok(())
     }
 
-    pub(crate) fn remove(&self, inlet: &Inlet) {
+    pub(crate) fn remove(&self, read_half: &ReadHalf) {
         let mut all = lock(&self.all);
-        if let Some(arrivals) = &all.arrivals {
-            arrivals.remove(inlet);
+        if let Some(poller) = &all.poller {
+            poller.remove(read_half);
         }
-        Arc::make_mut(&mut all.inlets).retain(|own| own.number != inlet.number);
+        Arc::make_mut(&mut all.read_halves).retain(|own| own.number != read_half.number);
     }
 
     #[cfg(target_os = "linux")]
-    pub(crate) fn find(&self, number: u64) -> Option<Arc<Inlet>> {
+    pub(crate) fn find(&self, number: u64) -> Option<Arc<ReadHalf>> {
         let all = lock(&self.all);
         let place = all
-            .inlets
+            .read_halves
             .binary_search_by_key(&number, |own| own.number)
             .ok()?;
-        all.inlets.get(place).cloned()
+        all.read_halves.get(place).cloned()
     }
 
     /// The engine has stopped: whoever still holds it holds no descriptor with it.
     pub(crate) fn clear(&self) {
         let mut all = lock(&self.all);
-        all.inlets = Arc::default();
-        all.arrivals = None;
+        all.read_halves = Arc::default();
+        all.poller = None;
     }
 
     /// Become the thread that helps, unless there is one already or there is too much to poll. The I/O thread hears
     /// of nothing as long.
-    pub(crate) fn help(&self) -> Option<Helper<'_>> {
-        if self.helped.swap(true, Ordering::AcqRel) {
+    pub(crate) fn poll_inline(&self) -> Option<InlinePoller<'_>> {
+        if self.inline_polled.swap(true, Ordering::AcqRel) {
             return None;
         }
         let all = lock(&self.all);
-        let polled = all.inlets.len() <= MOST_POLLED;
-        if polled && let Some(arrivals) = &all.arrivals {
-            arrivals.hush();
+        let polled = all.read_halves.len() <= MAX_POLLED;
+        if polled && let Some(poller) = &all.poller {
+            poller.mask();
         }
         // Made in any case, so that it steps back when there is nothing for it.
-        let helper = Helper {
-            inlets: self,
+        let inline_poller = InlinePoller {
+            read_halves: self,
             all: all.clone(),
         };
-        polled.then_some(helper)
+        polled.then_some(inline_poller)
     }
 }
 
 /// The right to read beside the I/O thread.
 #[derive(Debug)]
-pub(crate) struct Helper<'a> {
-    inlets: &'a Inlets,
+pub(crate) struct InlinePoller<'a> {
+    read_halves: &'a ReadHalves,
     all: All,
 }
 
-impl Helper<'_> {
+impl InlinePoller<'_> {
     /// The connections to poll.
-    pub(crate) fn living(&self) -> Vec<&Inlet> {
-        let all = self.all.inlets.iter().map(|inlet| &**inlet);
-        all.filter(|inlet| !inlet.ended()).collect()
+    pub(crate) fn live(&self) -> Vec<&ReadHalf> {
+        let all = self.all.read_halves.iter().map(|read_half| &**read_half);
+        all.filter(|read_half| !read_half.ended()).collect()
     }
 }
 
-impl Drop for Helper<'_> {
+impl Drop for InlinePoller<'_> {
     fn drop(&mut self) {
-        if let Some(arrivals) = &self.all.arrivals {
-            arrivals.speak();
+        if let Some(poller) = &self.all.poller {
+            poller.unmask();
         }
-        self.inlets.helped.store(false, Ordering::Release);
+        self.read_halves
+            .inline_polled
+            .store(false, Ordering::Release);
     }
 }

@@ -12,7 +12,7 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 
 /// Most files of one write. The kernel takes 253; but they come all at once, and a process that may have 256 open is to
 /// find room for them.
-pub(crate) const MOST_FILES: usize = 32;
+pub(crate) const MAX_FILES: usize = 32;
 
 /// Write without blocking.
 pub(crate) fn write(socket: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -25,7 +25,7 @@ pub(crate) fn send(
     slices: &[IoSlice<'_>],
     files: &[BorrowedFd<'_>],
 ) -> io::Result<usize> {
-    let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FILES))];
+    let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FILES))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     ancillary.push(SendAncillaryMessage::ScmRights(files));
     write_with(socket, slices, &mut ancillary)
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn files_arrive_with_the_bytes_and_in_their_order() {
         let (near, far) = UnixStream::pair().expect("a socket pair");
-        let pipes: Vec<_> = (0..MOST_FILES)
+        let pipes: Vec<_> = (0..MAX_FILES)
             .map(|_| rustix::pipe::pipe().expect("a pipe"))
             .collect();
         let ends: Vec<_> = pipes.iter().map(|(read, _)| read.as_fd()).collect();
@@ -139,7 +139,7 @@ mod tests {
             count: 5,
             truncated: false,
         };
-        assert_eq!((received, files.len()), (whole, MOST_FILES));
+        assert_eq!((received, files.len()), (whole, MAX_FILES));
         for (index, (_, write)) in pipes.iter().enumerate() {
             rustix::io::write(write, &[index as u8]).expect("written");
         }

@@ -18,21 +18,21 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
-use crate::net::scm_rights::{self, MOST_FILES};
+use crate::net::scm_rights::{self, MAX_FILES};
 use crate::store::Store;
-use crate::store::export::{Lending, Passed};
+use crate::store::export::{Exporter, SharedFile};
 
 /// The most slices a single write is given.
 const SLICES: usize = 64;
 
 /// Where the frames to one runtime go.
 #[derive(Debug, Default)]
-pub(crate) struct Peer {
+pub(crate) struct SendQueue {
     writer: FrameWriter,
     /// Bytes written so far.
     written: u64,
     /// Files that go along, each with the place in the stream where its frame begins.
-    files: VecDeque<(u64, Passed)>,
+    files: VecDeque<(u64, SharedFile)>,
     link: Link,
     /// Attempts to connect so far.
     attempts: u64,
@@ -49,16 +49,16 @@ enum Link {
     None,
     /// It is being made, in the attempt of that number, or waited for.
     Awaited(u64),
-    Up(Arc<Stream>),
+    Up(Arc<WriteHalf>),
     /// It has ended, and what follows is not settled yet.
     Ending,
 }
 
 /// The sending half of an authenticated connection.
 #[derive(Debug)]
-pub(crate) struct Stream {
+pub(crate) struct WriteHalf {
     socket: Arc<UnixStream>,
-    room_wanted: Notify,
+    writable_wanted: Notify,
     /// The kernel could not take what was written for want of something else than room in the socket.
     crowded: AtomicBool,
 }
@@ -66,18 +66,18 @@ pub(crate) struct Stream {
 /// How long to wait before something is written again that the kernel had no memory for.
 const CROWDED: Duration = Duration::from_millis(5);
 
-impl Stream {
+impl WriteHalf {
     pub(crate) fn new(socket: Arc<UnixStream>) -> Arc<Self> {
         Arc::new(Self {
             socket,
-            room_wanted: Notify::new(),
+            writable_wanted: Notify::new(),
             crowded: AtomicBool::new(false),
         })
     }
 
     /// Returns once somebody was refused for want of room and there is room again.
-    pub(crate) async fn room(&self) -> io::Result<()> {
-        self.room_wanted.notified().await;
+    pub(crate) async fn writable(&self) -> io::Result<()> {
+        self.writable_wanted.notified().await;
         if self.crowded.swap(false, Ordering::AcqRel) {
             tokio::time::sleep(CROWDED).await;
             return Ok(());
@@ -89,17 +89,17 @@ impl Stream {
     }
 }
 
-impl Peer {
+impl SendQueue {
     /// Take this connection for sending, unless there is one already.
-    pub(crate) fn connected(&mut self, stream: &Arc<Stream>) {
+    pub(crate) fn connected(&mut self, write_half: &Arc<WriteHalf>) {
         if matches!(self.link, Link::None | Link::Awaited(_)) {
-            self.link = Link::Up(Arc::clone(stream));
+            self.link = Link::Up(Arc::clone(write_half));
         }
     }
 
     /// This connection is of no more use: the socket closes with the last who holds it.
-    pub(crate) fn disconnected(&mut self, stream: &Arc<Stream>) {
-        if matches!(&self.link, Link::Up(own) if Arc::ptr_eq(own, stream)) {
+    pub(crate) fn disconnected(&mut self, write_half: &Arc<WriteHalf>) {
+        if matches!(&self.link, Link::Up(own) if Arc::ptr_eq(own, write_half)) {
             self.link = Link::Ending;
         }
     }
@@ -141,9 +141,9 @@ impl Peer {
     /// Queue a frame.
     pub(crate) fn push(&mut self, message: &Message, store: &Store) -> Result<(), WireError> {
         let start = self.written + self.writer.len() as u64;
-        let mut lending = Lending::new(store);
-        self.writer.push(message, &mut lending)?;
-        let files = lending.files.into_iter().map(|file| (start, file));
+        let mut exporter = Exporter::new(store);
+        self.writer.push(message, &mut exporter)?;
+        let files = exporter.files.into_iter().map(|file| (start, file));
         self.files.extend(files);
         Ok(())
     }
@@ -156,15 +156,17 @@ impl Peer {
     /// Write what the socket takes now. A connection that is broken is shut down: its reader sees that and settles what
     /// follows from it.
     pub(crate) fn flush(&mut self) {
-        let Link::Up(stream) = &self.link else { return };
+        let Link::Up(write_half) = &self.link else {
+            return;
+        };
         while !self.blocked && !self.writer.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let count = self.writer.slices(&mut slices);
             let slices = &slices[..count];
             let result = if self.files.is_empty() {
-                scm_rights::write(stream.socket.as_fd(), slices)
+                scm_rights::write(write_half.socket.as_fd(), slices)
             } else {
-                write_with_files(stream, slices, self.written, &mut self.files)
+                write_with_files(write_half, slices, self.written, &mut self.files)
             };
             match result {
                 Ok(written) => {
@@ -173,15 +175,15 @@ impl Peer {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.blocked = true;
-                    stream.room_wanted.notify_one();
+                    write_half.writable_wanted.notify_one();
                 }
-                Err(error) if is_passing(&error) => {
+                Err(error) if is_transient(&error) => {
                     self.blocked = true;
-                    stream.crowded.store(true, Ordering::Release);
-                    stream.room_wanted.notify_one();
+                    write_half.crowded.store(true, Ordering::Release);
+                    write_half.writable_wanted.notify_one();
                 }
                 Err(_) => {
-                    let _ = stream.socket.shutdown(Shutdown::Both);
+                    let _ = write_half.socket.shutdown(Shutdown::Both);
                     return;
                 }
             }
@@ -191,7 +193,7 @@ impl Peer {
 
 /// Whether a write has failed for want of something that comes again: memory, or room among the files that are on their
 /// way between all processes of this user.
-fn is_passing(error: &io::Error) -> bool {
+fn is_transient(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
         Some(libc::ETOOMANYREFS | libc::ENOBUFS | libc::ENOMEM | libc::EMFILE | libc::ENFILE)
@@ -200,15 +202,15 @@ fn is_passing(error: &io::Error) -> bool {
 
 /// Write, with the files of the frames that begin within what is written.
 fn write_with_files(
-    stream: &Stream,
+    write_half: &WriteHalf,
     slices: &[IoSlice<'_>],
     start: u64,
-    files: &mut VecDeque<(u64, Passed)>,
+    files: &mut VecDeque<(u64, SharedFile)>,
 ) -> io::Result<usize> {
     let length: usize = slices.iter().map(|slice| slice.len()).sum();
     let due = |at: u64| at < start + length as u64;
     let due = files.iter().take_while(|(at, _)| due(*at)).count();
-    let now = due.min(MOST_FILES);
+    let now = due.min(MAX_FILES);
     // Of more files than one write takes, those that fit go with what is before the frame of the next; or with a byte
     // of that frame, before it speaks of the others.
     let next = files.get(now).filter(|_| due > now);
@@ -220,7 +222,7 @@ fn write_with_files(
         .take(now)
         .map(|(_, file)| file.as_fd())
         .collect();
-    let written = scm_rights::send(stream.socket.as_fd(), slices, &passed)?;
+    let written = scm_rights::send(write_half.socket.as_fd(), slices, &passed)?;
     files.drain(..now);
     Ok(written)
 }

@@ -15,9 +15,9 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::attach::{Attached, MonitorSeat};
+use super::attach::{Attached, MonitorAddress};
 use super::processes::Start;
-use crate::engine::inner::Shared;
+use crate::engine::inner::EngineInner;
 use crate::launcher::guard;
 use crate::launcher::protocol::{FromAgent, FromMonitor, NodeAddress, ToAgent, cost, read, write};
 use crate::node::directory::Directory;
@@ -39,7 +39,7 @@ pub(crate) struct Agent {
 #[derive(Debug)]
 struct Common {
     node: NodeAddress,
-    seat: MonitorSeat,
+    monitor_address: MonitorAddress,
     place: Directory,
     /// Why the agent is lost, once it is.
     lost: OnceLock<String>,
@@ -52,20 +52,20 @@ struct Common {
 }
 
 impl Common {
-    fn drained(&self, shared: &Shared, token: u64) {
+    fn drained(&self, inner: &EngineInner, token: u64) {
         if lock(&self.draining).remove(&token) {
-            shared.tell(Notice::Drained(token));
+            inner.notify(Notice::Drained(token));
         }
     }
 }
 
 impl Agent {
     /// Serve the connections. Called on the I/O thread.
-    pub(crate) fn serve(attached: Attached, shared: &Arc<Shared>) -> Self {
+    pub(crate) fn serve(attached: Attached, inner: &Arc<EngineInner>) -> Self {
         let (commands, waiting) = mpsc::channel(COMMANDS);
         let common = Arc::new(Common {
             node: attached.node,
-            seat: attached.seat,
+            monitor_address: attached.monitor_address,
             place: attached.place,
             lost: OnceLock::new(),
             verdict: Mutex::default(),
@@ -81,13 +81,13 @@ impl Agent {
             let (from_agent, to_agent) = agent.into_split();
             tokio::spawn(write_commands(to_agent, waiting));
             tokio::spawn(hear_agent(
-                Arc::clone(shared),
+                Arc::clone(inner),
                 Arc::clone(&common),
                 from_agent,
                 commands.clone(),
             ));
             tokio::spawn(hear_monitor(
-                Arc::clone(shared),
+                Arc::clone(inner),
                 Arc::clone(&common),
                 monitor,
             ));
@@ -113,11 +113,11 @@ impl Agent {
     }
 
     /// Have it told when all that the workers have printed by now has been told.
-    pub(crate) fn drain_output(&self, shared: &Shared, token: u64) {
+    pub(crate) fn drain_output(&self, inner: &EngineInner, token: u64) {
         lock(&self.common.draining).insert(token);
         let asked = self.commands.try_send(ToAgent::Drain(token));
         if asked.is_err() || self.common.lost.get().is_some() {
-            self.common.drained(shared, token);
+            self.common.drained(inner, token);
         }
     }
 
@@ -146,18 +146,18 @@ async fn write_commands(mut to: OwnedWriteHalf, mut waiting: mpsc::Receiver<ToAg
 }
 
 async fn hear_agent(
-    shared: Arc<Shared>,
+    inner: Arc<EngineInner>,
     common: Arc<Common>,
     from: OwnedReadHalf,
     commands: mpsc::Sender<ToAgent>,
 ) {
     let mut from = BufReader::new(from);
     let (told, taken) = watch::channel(0);
-    tokio::spawn(give_room(Arc::clone(&shared), taken, commands));
+    tokio::spawn(give_room(Arc::clone(&inner), taken, commands));
     let error = loop {
         match read(&mut from).await {
             Ok(Some(news)) => {
-                if hear(&shared, &common, news, &told) {
+                if hear(&inner, &common, news, &told) {
                     return;
                 }
             }
@@ -166,30 +166,35 @@ async fn hear_agent(
         }
     };
     let reason = how_it_ended(&common, error).await;
-    agent_lost(&shared, &common, &reason);
+    agent_lost(&inner, &common, &reason);
 }
 
 /// Act on what the agent says. Returns whether it was the last.
-fn hear(shared: &Arc<Shared>, common: &Common, news: FromAgent, told: &watch::Sender<u64>) -> bool {
-    let Some(node) = &shared.node else {
+fn hear(
+    inner: &Arc<EngineInner>,
+    common: &Common,
+    news: FromAgent,
+    told: &watch::Sender<u64>,
+) -> bool {
+    let Some(node) = &inner.node else {
         return true;
     };
     match news {
         FromAgent::Attached => {}
         FromAgent::NotStarted { runtime, reason } => {
-            node.not_started(shared, RuntimeId(runtime), reason);
+            node.not_started(inner, RuntimeId(runtime), reason);
         }
         FromAgent::Printed { runtime, line } => {
             let cost = cost(&line);
-            shared.printed(RuntimeId(runtime), line);
+            inner.printed(RuntimeId(runtime), line);
             told.send_modify(|told| *told += u64::from(cost));
         }
-        FromAgent::Drained(token) => common.drained(shared, token),
+        FromAgent::Drained(token) => common.drained(inner, token),
         FromAgent::Ended { runtime, end } => {
-            let shared = Arc::clone(shared);
+            let inner = Arc::clone(inner);
             tokio::spawn(async move {
-                if let Some(node) = &shared.node {
-                    node.ended(&shared, RuntimeId(runtime), end).await;
+                if let Some(node) = &inner.node {
+                    node.ended(&inner, RuntimeId(runtime), end).await;
                 }
             });
         }
@@ -203,14 +208,14 @@ fn hear(shared: &Arc<Shared>, common: &Common, news: FromAgent, told: &watch::Se
 
 /// Give the agent room for as much output as the program has read.
 async fn give_room(
-    shared: Arc<Shared>,
+    inner: Arc<EngineInner>,
     mut taken: watch::Receiver<u64>,
     commands: mpsc::Sender<ToAgent>,
 ) {
     let mut given = 0;
     while taken.changed().await.is_ok() {
         let all = *taken.borrow_and_update();
-        shared.notices.room().await;
+        inner.notices.wait_for_capacity().await;
         let more = (all - given) as u32;
         if commands.send(ToAgent::Room(more)).await.is_err() {
             return;
@@ -232,21 +237,21 @@ async fn how_it_ended(common: &Common, error: Option<io::Error>) -> String {
     }
 }
 
-fn agent_lost(shared: &Arc<Shared>, common: &Common, reason: &str) {
+fn agent_lost(inner: &Arc<EngineInner>, common: &Common, reason: &str) {
     if common.lost.set(reason.to_owned()).is_ok()
-        && let Some(node) = &shared.node
+        && let Some(node) = &inner.node
     {
-        node.lost(shared, reason);
+        node.lost(inner, reason);
     }
     let draining = std::mem::take(&mut *lock(&common.draining));
     for token in draining {
-        shared.tell(Notice::Drained(token));
+        inner.notify(Notice::Drained(token));
     }
     common.detached.send_replace(true);
 }
 
 /// Listen to the monitor until it is gone; with it goes everything that `mrun` has started.
-async fn hear_monitor(shared: Arc<Shared>, common: Arc<Common>, mut from: UnixStream) {
+async fn hear_monitor(inner: Arc<EngineInner>, common: Arc<Common>, mut from: UnixStream) {
     loop {
         match read(&mut from).await {
             Ok(Some(FromMonitor::NodeDied { uid, how })) if uid == common.node.uid => {
@@ -257,15 +262,15 @@ async fn hear_monitor(shared: Arc<Shared>, common: Arc<Common>, mut from: UnixSt
             Ok(None) | Err(_) => break,
         }
     }
-    let seat = &common.seat;
-    let reason = format!("mrun (process {}) is gone", seat.monitor);
+    let monitor_address = &common.monitor_address;
+    let reason = format!("mrun (process {}) is gone", monitor_address.monitor);
     *lock(&common.verdict) = Some(reason.clone());
     common.verdict_came.notify_one();
-    agent_lost(&shared, &common, &reason);
+    agent_lost(&inner, &common, &reason);
     // Whoever is left tidies up: the agent does the same if it lives.
-    guard::remove_key(&seat.key, &seat.directory);
+    guard::remove_key(&monitor_address.key, &monitor_address.directory);
     common.place.remove();
-    if seat.commanded {
+    if monitor_address.commanded {
         guard::end_myself();
     }
 }

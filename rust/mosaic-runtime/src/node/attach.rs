@@ -22,7 +22,7 @@ const JOIN_LIMIT: Duration = Duration::from_secs(30);
 
 /// What a head has to know to join what `mrun` has started.
 #[derive(Debug, Clone)]
-pub struct MonitorSeat {
+pub struct MonitorAddress {
     /// The directory with the sockets and the secret.
     pub directory: PathBuf,
     /// The monitor's process.
@@ -36,7 +36,7 @@ pub struct MonitorSeat {
 /// A head's two connections, not yet served.
 #[derive(Debug)]
 pub(crate) struct Attached {
-    pub(super) seat: MonitorSeat,
+    pub(super) monitor_address: MonitorAddress,
     pub(super) place: Directory,
     pub(super) node: NodeAddress,
     pub(super) monitor: std::os::unix::net::UnixStream,
@@ -46,13 +46,13 @@ pub(crate) struct Attached {
 impl Attached {
     /// The processes of the monitor and of the agent.
     pub(crate) fn processes(&self) -> (u32, u32) {
-        (self.seat.monitor, self.node.pid)
+        (self.monitor_address.monitor, self.node.pid)
     }
 }
 
 /// Connect to the monitor and take its node for the head with that directory.
 pub(crate) fn attach(
-    seat: MonitorSeat,
+    monitor_address: MonitorAddress,
     launch: &Launch,
     directory: &Directory,
 ) -> Result<Attached, EngineError> {
@@ -63,12 +63,12 @@ pub(crate) fn attach(
         let seconds = JOIN_LIMIT.as_secs();
         EngineError::System(format!("mrun did not answer within {seconds} s"))
     };
-    let place = Directory::join(&seat.directory)?;
+    let place = Directory::join(&monitor_address.directory)?;
     let (node, monitor, agent) = runtime
         .block_on(async { tokio::time::timeout(JOIN_LIMIT, join(&place, launch, directory)).await })
         .map_err(late)??;
     Ok(Attached {
-        seat,
+        monitor_address,
         place,
         node,
         monitor: monitor.into_std()?,

@@ -4,38 +4,38 @@ use std::sync::Weak;
 
 use mosaic_core::id::RuntimeId;
 
-use super::processes::{Audience, Ended, Line};
-use crate::engine::inner::Shared;
+use super::processes::{Ended, Line, ProcessEvents};
+use crate::engine::inner::EngineInner;
 use crate::notice::Notice;
 use crate::sync::primitives::lock;
 
 /// The head, as it hears of the processes that it holds itself.
 #[derive(Debug)]
-pub(super) struct Here(pub(super) Weak<Shared>);
+pub(super) struct LocalProcesses(pub(super) Weak<EngineInner>);
 
-impl Audience for Here {
-    async fn room(&self, _: &Line) {
-        if let Some(shared) = self.0.upgrade() {
-            shared.notices.room().await;
+impl ProcessEvents for LocalProcesses {
+    async fn wait_for_capacity(&self, _: &Line) {
+        if let Some(inner) = self.0.upgrade() {
+            inner.notices.wait_for_capacity().await;
         }
     }
 
     async fn printed(&self, runtime: RuntimeId, line: Line, _: bool) {
-        if let Some(shared) = self.0.upgrade() {
-            shared.printed(runtime, line);
+        if let Some(inner) = self.0.upgrade() {
+            inner.printed(runtime, line);
         }
     }
 
     async fn ended(&self, runtime: RuntimeId, end: Ended) {
-        if let Some(shared) = self.0.upgrade()
-            && let Some(node) = &shared.node
+        if let Some(inner) = self.0.upgrade()
+            && let Some(node) = &inner.node
         {
-            node.ended(&shared, runtime, end).await;
+            node.ended(&inner, runtime, end).await;
         }
     }
 }
 
-impl Shared {
+impl EngineInner {
     /// A worker of this head's printed a line.
     pub(crate) fn printed(&self, runtime: RuntimeId, line: Line) {
         let worker = self
@@ -43,7 +43,7 @@ impl Shared {
             .as_ref()
             .and_then(|node| lock(&node.workers).get(&runtime).cloned());
         if let Some(worker) = worker {
-            self.tell(Notice::Output {
+            self.notify(Notice::Output {
                 uid: worker.uid.clone(),
                 error: line.error,
                 origin: line.origin,

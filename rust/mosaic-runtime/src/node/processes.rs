@@ -1,7 +1,7 @@
 //! The processes of one machine: started, listened to, seen through to their end.
 //!
 //! Runs on one I/O thread: the head's, or that of a node agent. Who starts them decides nothing here: news go to an
-//! [`Audience`], which is the head itself or a connection to it.
+//! [`ProcessEvents`], which is the head itself or a connection to it.
 //!
 //! The end of a process is what the kernel says of it (a pidfd). What it printed before is told first, and what its
 //! methods left running is ended before it is reaped, while its number is nobody else's.
@@ -29,7 +29,7 @@ use crate::node::cgroup::{Group, KillCounts, own_peak};
 use crate::node::descriptors;
 use crate::node::descriptors::SHORTAGE;
 use crate::node::process::child_ended;
-use crate::node::stdio::{Rounds, Stream};
+use crate::node::stdio::{FlushBarrier, OutputStream};
 use crate::sync::primitives::lock;
 
 /// How long a dead process's output may take to run dry; longer means that a process which it left behind holds it
@@ -85,9 +85,9 @@ pub(crate) struct Line {
 }
 
 /// Who is told of the processes.
-pub(crate) trait Audience: Send + Sync + 'static {
+pub(crate) trait ProcessEvents: Send + Sync + 'static {
     /// Wait until there is room for a line.
-    fn room(&self, line: &Line) -> impl Future<Output = ()> + Send;
+    fn wait_for_capacity(&self, line: &Line) -> impl Future<Output = ()> + Send;
     /// A line was printed, for which there was room or which cannot wait for it.
     fn printed(
         &self,
@@ -102,7 +102,7 @@ pub(crate) trait Audience: Send + Sync + 'static {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Processes<A> {
-    audience: A,
+    events: A,
     children: Mutex<BTreeMap<RuntimeId, Arc<Watched>>>,
     /// Those that wait for descriptors.
     unstarted: Mutex<BTreeSet<RuntimeId>>,
@@ -110,7 +110,7 @@ pub(crate) struct Processes<A> {
     patient: AtomicBool,
     kills: Mutex<KillCounts>,
     /// Has the pipes read.
-    pub(crate) rounds: Rounds,
+    pub(crate) flush_barrier: FlushBarrier,
 }
 
 #[derive(Debug)]
@@ -120,16 +120,16 @@ struct Watched {
     at_start: AtStart,
 }
 
-impl<A: Audience> Processes<A> {
-    pub(crate) fn new(audience: A) -> Arc<Self> {
+impl<A: ProcessEvents> Processes<A> {
+    pub(crate) fn new(events: A) -> Arc<Self> {
         Arc::new(Self {
-            audience,
+            events,
             children: Mutex::default(),
             unstarted: Mutex::default(),
             all_gone: Notify::new(),
             patient: AtomicBool::new(false),
             kills: Mutex::new(KillCounts::now()),
-            rounds: Rounds::new(),
+            flush_barrier: FlushBarrier::new(),
         })
     }
 
@@ -170,15 +170,15 @@ impl<A: Audience> Processes<A> {
             let (processes, watched) = (Arc::clone(self), Arc::clone(&watched));
             let finish = finishing.clone();
             tokio::spawn(async move {
-                let stream = Stream {
-                    audience: &processes.audience,
-                    rounds: &processes.rounds,
+                let stream = OutputStream {
+                    events: &processes.events,
+                    flush_barrier: &processes.flush_barrier,
                     runtime,
                     error,
                     last_words: &watched.last_words,
                     finish,
                 };
-                stream.pass_on(from).await;
+                stream.forward(from).await;
             })
         };
         let out = child.stdout.take().map(|out| listen(out.into(), false));
@@ -231,7 +231,11 @@ impl<A: Audience> Processes<A> {
 }
 
 /// Try again to start a process, until it is not wanted any more: nothing tells when there are descriptors again.
-async fn start_later<A: Audience>(processes: Arc<Processes<A>>, program: Program, start: Start) {
+async fn start_later<A: ProcessEvents>(
+    processes: Arc<Processes<A>>,
+    program: Program,
+    start: Start,
+) {
     let runtime = RuntimeId(start.runtime);
     let how = loop {
         tokio::time::sleep(SHORTAGE).await;
@@ -253,7 +257,7 @@ async fn start_later<A: Audience>(processes: Arc<Processes<A>>, program: Program
         last_words: String::new(),
         dried_ms: 0,
     };
-    processes.audience.ended(runtime, end).await;
+    processes.events.ended(runtime, end).await;
     processes.all_gone.notify_one();
 }
 
@@ -295,7 +299,7 @@ fn spawn(program: &Program, start: &Start) -> io::Result<Child> {
 }
 
 /// See a process through to its end.
-async fn see_through<A: Audience>(
+async fn see_through<A: ProcessEvents>(
     processes: Arc<Processes<A>>,
     runtime: RuntimeId,
     watched: Arc<Watched>,
@@ -319,7 +323,7 @@ async fn see_through<A: Audience>(
         last_words,
         dried_ms,
     };
-    processes.audience.ended(runtime, end).await;
+    processes.events.ended(runtime, end).await;
     processes.all_gone.notify_one();
 }
 

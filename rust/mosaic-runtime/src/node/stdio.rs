@@ -6,8 +6,8 @@
 //! follows the last mark.
 //!
 //! - `OUT-1`: a line belongs to the last mark before it, and a mark within a line ends it.
-//! - `OUT-2`: a round of [`Rounds`] ends after everything that was in the pipes when it began has been told.
-//! - `OUT-3`: what was in a pipe when [`Rounds::are_due`] was asked has been told by then, or the answer is yes.
+//! - `OUT-2`: a round of [`FlushBarrier`] ends after everything that was in the pipes when it began has been told.
+//! - `OUT-3`: what was in a pipe when [`FlushBarrier::is_pending`] was asked has been told by then, or the answer is yes.
 //! - `OUT-4`: what a process had printed when it ended is told, whether there is room for it or not.
 
 use std::io::ErrorKind;
@@ -21,41 +21,41 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::net::unix::pipe;
 use tokio::sync::{broadcast, watch};
 
-use crate::node::processes::{Audience, Line};
+use crate::node::processes::{Line, ProcessEvents};
 use crate::sync::primitives::lock;
 
 /// A longer line is passed on in pieces, in bytes.
 const LONGEST_LINE: usize = 1 << 20;
 /// Bytes of standard error that are kept for the message that a worker failed to start.
 const LAST_WORDS: usize = 2048;
-/// Rounds that may be under way at once; of more, the oldest end early.
-const MOST_ROUNDS: usize = 16;
-const MARK: &[u8] = b"\x1b_mosaic ";
-const MARK_END: &[u8] = b"\x1b\\";
+/// FlushBarrier that may be under way at once; of more, the oldest end early.
+const MAX_FLUSHES: usize = 16;
+const TAG: &[u8] = b"\x1b_mosaic ";
+const TAG_END: &[u8] = b"\x1b\\";
 
 /// Tells the pipes' readers to read what is there.
 #[derive(Debug)]
-pub(crate) struct Rounds {
-    sender: broadcast::Sender<Arc<Round>>,
+pub(crate) struct FlushBarrier {
+    sender: broadcast::Sender<Arc<Flush>>,
     /// The pipes that are being read, each open as long as it stands here.
     pipes: Mutex<Vec<RawFd>>,
     /// Readers that may have taken something out of their pipes and not told it yet.
-    telling: AtomicUsize,
+    forwarding: AtomicUsize,
 }
 
-impl Rounds {
+impl FlushBarrier {
     pub(crate) fn new() -> Self {
         Self {
-            sender: broadcast::Sender::new(MOST_ROUNDS),
+            sender: broadcast::Sender::new(MAX_FLUSHES),
             pipes: Mutex::default(),
-            telling: AtomicUsize::new(0),
+            forwarding: AtomicUsize::new(0),
         }
     }
 
     /// Whether there is something in a pipe, or on its way from there. Looked at in the order in which it moves: what
     /// has left one place has reached the next.
-    pub(crate) fn are_due(&self) -> bool {
-        self.pipes_hold_something() || self.telling.load(Ordering::SeqCst) > 0
+    pub(crate) fn is_pending(&self) -> bool {
+        self.pipes_hold_something() || self.forwarding.load(Ordering::SeqCst) > 0
     }
 
     fn pipes_hold_something(&self) -> bool {
@@ -77,60 +77,63 @@ impl Rounds {
     /// Have `end` called once all that is in the pipes now has been told.
     pub(crate) fn begin(&self, end: impl FnOnce() + Send + Sync + 'static) {
         // Nobody reads: then the round ends with this very call.
-        let _ = self.sender.send(Arc::new(Round(Some(Box::new(end)))));
+        let _ = self.sender.send(Arc::new(Flush(Some(Box::new(end)))));
     }
 
-    fn reader(&self) -> broadcast::Receiver<Arc<Round>> {
+    fn reader(&self) -> broadcast::Receiver<Arc<Flush>> {
         self.sender.subscribe()
     }
 }
 
 /// A pipe that is being read.
-struct Read<'a> {
-    rounds: &'a Rounds,
+struct OpenPipe<'a> {
+    flush_barrier: &'a FlushBarrier,
     pipe: RawFd,
 }
 
-impl<'a> Read<'a> {
-    fn new(rounds: &'a Rounds, pipe: &pipe::Receiver) -> Self {
+impl<'a> OpenPipe<'a> {
+    fn new(flush_barrier: &'a FlushBarrier, pipe: &pipe::Receiver) -> Self {
         let pipe = pipe.as_raw_fd();
-        lock(&rounds.pipes).push(pipe);
-        Self { rounds, pipe }
+        lock(&flush_barrier.pipes).push(pipe);
+        Self {
+            flush_barrier,
+            pipe,
+        }
     }
 }
 
-impl Drop for Read<'_> {
+impl Drop for OpenPipe<'_> {
     fn drop(&mut self) {
-        lock(&self.rounds.pipes).retain(|pipe| *pipe != self.pipe);
+        lock(&self.flush_barrier.pipes).retain(|pipe| *pipe != self.pipe);
     }
 }
 
 /// Held from before a pipe is read until what was read has been told.
-struct Telling<'a>(&'a AtomicUsize);
+struct Forwarding<'a>(&'a AtomicUsize);
 
-impl<'a> Telling<'a> {
-    fn begin(rounds: &'a Rounds) -> Self {
-        rounds.telling.fetch_add(1, Ordering::SeqCst);
-        Self(&rounds.telling)
+impl<'a> Forwarding<'a> {
+    fn begin(flush_barrier: &'a FlushBarrier) -> Self {
+        flush_barrier.forwarding.fetch_add(1, Ordering::SeqCst);
+        Self(&flush_barrier.forwarding)
     }
 }
 
-impl Drop for Telling<'_> {
+impl Drop for Forwarding<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
 /// One round; ends with the last reader that lets go of it, whether it has read or has gone.
-struct Round(Option<Box<dyn FnOnce() + Send + Sync>>);
+struct Flush(Option<Box<dyn FnOnce() + Send + Sync>>);
 
-impl std::fmt::Debug for Round {
+impl std::fmt::Debug for Flush {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Round(..)")
     }
 }
 
-impl Drop for Round {
+impl Drop for Flush {
     fn drop(&mut self) {
         if let Some(end) = self.0.take() {
             end();
@@ -139,9 +142,9 @@ impl Drop for Round {
 }
 
 /// One stream of one worker.
-pub(crate) struct Stream<'a, A> {
-    pub(crate) audience: &'a A,
-    pub(crate) rounds: &'a Rounds,
+pub(crate) struct OutputStream<'a, A> {
+    pub(crate) events: &'a A,
+    pub(crate) flush_barrier: &'a FlushBarrier,
     pub(crate) runtime: RuntimeId,
     /// On standard error rather than standard output.
     pub(crate) error: bool,
@@ -151,71 +154,71 @@ pub(crate) struct Stream<'a, A> {
     pub(crate) finish: watch::Receiver<bool>,
 }
 
-impl<A: Audience> Stream<'_, A> {
+impl<A: ProcessEvents> OutputStream<'_, A> {
     /// Tell it until it ends, or is to finish.
-    pub(crate) async fn pass_on(self, from: OwnedFd) {
-        let mut rounds = self.rounds.reader();
+    pub(crate) async fn forward(self, from: OwnedFd) {
+        let mut flushes = self.flush_barrier.reader();
         let Ok(pipe) = pipe::Receiver::from_owned_fd(from) else {
             return;
         };
         // Goes before the pipe does.
-        let _read = Read::new(self.rounds, &pipe);
-        let (mut lines, mut marks) = (Lines::default(), Marks::default());
+        let _open = OpenPipe::new(self.flush_barrier, &pipe);
+        let (mut lines, mut tags) = (Lines::default(), OriginTags::default());
         let mut listening = true;
         loop {
             tokio::select! {
                 ready = pipe.readable() => {
-                    let _telling = Telling::begin(self.rounds);
+                    let _forwarding = Forwarding::begin(self.flush_barrier);
                     let read = ready.and_then(|()| pipe.try_read_buf(&mut lines.buffer));
                     let ended = match read {
                         Ok(count) => count == 0,
                         Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
                         Err(_) => true,
                     };
-                    self.tell(&mut lines, &mut marks, ended).await;
+                    self.report(&mut lines, &mut tags, ended).await;
                     if ended {
                         return;
                     }
                 }
-                round = rounds.recv(), if listening => {
-                    listening = !matches!(round, Err(broadcast::error::RecvError::Closed));
-                    let _telling = Telling::begin(self.rounds);
+                flush = flushes.recv(), if listening => {
+                    listening = !matches!(flush, Err(broadcast::error::RecvError::Closed));
+                    let _forwarding = Forwarding::begin(self.flush_barrier);
                     read_what_is_there(&pipe, &mut lines.buffer);
-                    self.tell(&mut lines, &mut marks, false).await;
+                    self.report(&mut lines, &mut tags, false).await;
                     // Only now: the round ends with the last who holds it.
-                    drop(round);
+                    drop(flush);
                 }
                 () = self.finishing() => {
-                    let _telling = Telling::begin(self.rounds);
+                    let _forwarding = Forwarding::begin(self.flush_barrier);
                     read_what_is_there(&pipe, &mut lines.buffer);
-                    self.tell(&mut lines, &mut marks, true).await;
+                    self.report(&mut lines, &mut tags, true).await;
                     return;
                 }
             }
         }
     }
 
-    async fn tell(&self, lines: &mut Lines, marks: &mut Marks, ended: bool) {
-        let mut said = Vec::new();
+    async fn report(&self, lines: &mut Lines, tags: &mut OriginTags, ended: bool) {
+        let mut parsed = Vec::new();
         lines.take(ended, |line, whole| {
-            marks.part(line, whole, |origin, text| {
-                said.push(Line {
+            tags.part(line, whole, |origin, text| {
+                parsed.push(Line {
                     error: self.error,
                     origin,
                     text: Bytes::copy_from_slice(text),
                 });
             });
         });
-        for line in said {
+        for line in parsed {
             if self.error {
                 self.remember(&line.text);
             }
             let had_room = tokio::select! {
                 biased;
-                () = self.audience.room(&line) => true,
+                () = self.events.wait_for_capacity(&line) => true,
                 () = self.finishing() => false,
             };
-            self.audience.printed(self.runtime, line, had_room).await;
+            self.events.printed(self.runtime, line, had_room).await;
         }
     }
 
@@ -279,11 +282,11 @@ impl Lines {
 
 /// Takes the marks out of the lines of one stream, and knows the last one.
 #[derive(Debug, Default)]
-pub(crate) struct Marks {
+pub(crate) struct OriginTags {
     origin: Option<u32>,
 }
 
-impl Marks {
+impl OriginTags {
     /// Give the pieces of a line between its marks, each with its origin. Of pieces without text only a whole line's
     /// last one is given: an empty line.
     pub(crate) fn part(
@@ -292,7 +295,7 @@ impl Marks {
         whole: bool,
         mut give: impl FnMut(Option<u32>, &[u8]),
     ) {
-        while let Some((before, origin, after)) = next_mark(line) {
+        while let Some((before, origin, after)) = next_tag(line) {
             if !before.is_empty() {
                 give(self.origin, before);
             }
@@ -306,19 +309,19 @@ impl Marks {
 }
 
 /// The first mark of a line: what stands before it, its number, what stands after it.
-fn next_mark(line: &[u8]) -> Option<(&[u8], u32, &[u8])> {
+fn next_tag(line: &[u8]) -> Option<(&[u8], u32, &[u8])> {
     let mut from = 0;
     loop {
-        let start = from + line[from..].iter().position(|byte| *byte == MARK[0])?;
+        let start = from + line[from..].iter().position(|byte| *byte == TAG[0])?;
         from = start + 1;
-        let Some(rest) = line[start..].strip_prefix(MARK) else {
+        let Some(rest) = line[start..].strip_prefix(TAG) else {
             continue;
         };
         let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
         let number = std::str::from_utf8(&rest[..digits])
             .ok()
             .and_then(|digits| digits.parse().ok());
-        if let (Some(number), Some(after)) = (number, rest[digits..].strip_prefix(MARK_END)) {
+        if let (Some(number), Some(after)) = (number, rest[digits..].strip_prefix(TAG_END)) {
             return Some((&line[..start], number, after));
         }
     }
@@ -329,10 +332,10 @@ mod tests {
     use super::*;
 
     fn all(pieces: &[&[u8]]) -> Vec<(Option<u32>, String)> {
-        let (mut lines, mut marks) = (Lines::default(), Marks::default());
+        let (mut lines, mut tags) = (Lines::default(), OriginTags::default());
         let mut given = Vec::new();
         let mut give = |line: &[u8], whole: bool| {
-            marks.part(line, whole, |origin, text| {
+            tags.part(line, whole, |origin, text| {
                 given.push((origin, String::from_utf8_lossy(text).into_owned()));
             });
         };

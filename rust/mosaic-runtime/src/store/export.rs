@@ -17,9 +17,9 @@
 //! ```
 //!
 //! Integers are little-endian. Files leave in the order of their descriptions, and arrive no later than these, unless the
-//! receiver has no descriptor left for them. What came is found by what it *is* (`LENDING-1`): a file that was lost
+//! receiver has no descriptor left for them. What came is found by what it *is* (`EXPORT-1`): a file that was lost
 //! leaves every other where it belongs, whichever frame spoke of it. A file that is here already need not have come
-//! (`LENDING-2`).
+//! (`EXPORT-2`).
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
@@ -43,12 +43,12 @@ const DISK: u8 = 1;
 
 /// A file that goes to a peer with a frame.
 #[derive(Clone, Debug)]
-pub(crate) enum Passed {
+pub(crate) enum SharedFile {
     Memory(Arc<MemoryFile>),
     Disk(Arc<SpillFile>),
 }
 
-impl Passed {
+impl SharedFile {
     fn is(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Memory(own), Self::Memory(other)) => Arc::ptr_eq(own, other),
@@ -65,7 +65,7 @@ impl Passed {
     }
 }
 
-impl AsFd for Passed {
+impl AsFd for SharedFile {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         match self {
             Self::Memory(file) => (**file).as_fd(),
@@ -75,13 +75,13 @@ impl AsFd for Passed {
 }
 
 /// Describes the buffers of one frame.
-pub(crate) struct Lending<'a> {
+pub(crate) struct Exporter<'a> {
     store: &'a Store,
     /// The files that go with the frame.
-    pub(crate) files: Vec<Passed>,
+    pub(crate) files: Vec<SharedFile>,
 }
 
-impl<'a> Lending<'a> {
+impl<'a> Exporter<'a> {
     pub(crate) fn new(store: &'a Store) -> Self {
         Self {
             store,
@@ -90,19 +90,19 @@ impl<'a> Lending<'a> {
     }
 }
 
-impl Lender for Lending<'_> {
+impl Lender for Exporter<'_> {
     fn describe(&mut self, segment: &Arc<dyn Stored>, out: &mut BytesMut) -> Result<(), WireError> {
         let lost = || WireError::Malformed("a buffer of no store of ours");
         let any = Arc::clone(segment).into_any();
         let (id, length, slab, offset, range, file) = match any.downcast::<Buffer>() {
-            Ok(buffer) => match self.store.lend(&buffer) {
+            Ok(buffer) => match self.store.export(&buffer) {
                 Place::Memory(extent) => {
-                    let file = Passed::Memory(Arc::clone(&extent.slab.file));
+                    let file = SharedFile::Memory(Arc::clone(&extent.slab.file));
                     let (slab, offset) = (extent.slab.number, extent.offset as u64);
                     (buffer.id, buffer.length, slab, offset, None, file)
                 }
                 Place::Disk(spilled) => {
-                    let file = Passed::Disk(Arc::clone(&spilled.file));
+                    let file = SharedFile::Disk(Arc::clone(&spilled.file));
                     let (number, range) = (spilled.file.number, spilled.range);
                     (
                         buffer.id,
@@ -119,12 +119,12 @@ impl Lender for Lending<'_> {
                 let (id, length) = (borrowed.id, borrowed.length);
                 match &borrowed.place {
                     BorrowedPlace::Memory { file, slab, offset } => {
-                        let file = Passed::Memory(Arc::clone(file));
+                        let file = SharedFile::Memory(Arc::clone(file));
                         (id, length, *slab, *offset as u64, None, file)
                     }
                     BorrowedPlace::Disk { file, range } => {
                         let number = file.number;
-                        let file = Passed::Disk(Arc::clone(file));
+                        let file = SharedFile::Disk(Arc::clone(file));
                         (id, length, number, range.offset, Some(*range), file)
                     }
                 }
@@ -154,15 +154,15 @@ impl Lender for Lending<'_> {
 
 /// What came from one peer, and is not described yet.
 #[derive(Debug, Default)]
-pub(crate) struct Arrived {
+pub(crate) struct ReceivedFiles {
     files: VecDeque<(Identity, OwnedFd)>,
     /// Those of the frame that is being read; nothing in the place of one that is not to be had.
-    frame: Vec<Option<Passed>>,
+    frame: Vec<Option<SharedFile>>,
     /// Files were lost on this connection for want of descriptors.
     truncated: bool,
 }
 
-impl Arrived {
+impl ReceivedFiles {
     /// A file came.
     pub(crate) fn push(&mut self, file: OwnedFd) {
         // The system refuses this for no open file.
@@ -186,18 +186,18 @@ impl Arrived {
         self.files.remove(place).map(|(_, file)| file)
     }
 
-    pub(crate) fn borrowing<'a>(&'a mut self, store: &'a Store) -> Borrowing<'a> {
-        Borrowing {
+    pub(crate) fn importer<'a>(&'a mut self, store: &'a Store) -> Importer<'a> {
+        Importer {
             store,
-            arrived: self,
+            received: self,
         }
     }
 }
 
 /// Finds the buffers that a peer describes.
-pub(crate) struct Borrowing<'a> {
+pub(crate) struct Importer<'a> {
     store: &'a Store,
-    arrived: &'a mut Arrived,
+    received: &'a mut ReceivedFiles,
 }
 
 /// What a description says of the file.
@@ -210,32 +210,32 @@ struct Named {
     identity: Identity,
 }
 
-impl Borrowing<'_> {
+impl Importer<'_> {
     /// The file of a description; nothing if it is not here.
-    fn file(&mut self, named: &Named) -> Result<Option<Passed>, Loss> {
+    fn file(&mut self, named: &Named) -> Result<Option<SharedFile>, Loss> {
         let Named {
             disk, index, name, ..
         } = *named;
         if !named.new {
-            let sent = self.arrived.frame.get(index).cloned().flatten();
+            let sent = self.received.frame.get(index).cloned().flatten();
             return Ok(sent.or_else(|| self.store.known(disk, name)));
         }
         if index == 0 {
-            self.arrived.frame.clear();
+            self.received.frame.clear();
         }
-        let came = self.arrived.take(named.identity);
+        let came = self.received.take(named.identity);
         let file = match (self.store.known(disk, name), came) {
             (Some(known), _) => Ok(Some(known)),
             (None, Some(came)) => self.store.import(disk, name, came).map(Some),
             (None, None) => Ok(None),
         };
         let found = file.as_ref().ok().cloned().flatten();
-        self.arrived.frame.push(found);
+        self.received.frame.push(found);
         file.map_err(|error| Loss::System(format!("a buffer cannot be shared: {error}")))
     }
 
     fn lost(&self, length: usize) -> Loss {
-        if self.arrived.truncated {
+        if self.received.truncated {
             Loss::Descriptors {
                 length: length as u64,
                 limit: descriptors::limit(),
@@ -250,7 +250,7 @@ fn malformed() -> Loss {
     Loss::Malformed("description of a buffer")
 }
 
-impl Borrower for Borrowing<'_> {
+impl Borrower for Importer<'_> {
     fn find(&mut self, description: &[u8]) -> Result<Arc<dyn Stored>, Loss> {
         if description.len() != LENGTH {
             return Err(malformed());
@@ -281,7 +281,7 @@ impl Borrower for Borrowing<'_> {
         }
         let file = file?.ok_or_else(|| self.lost(length))?;
         let place = match (kind, file) {
-            (MEMORY, Passed::Memory(file)) => {
+            (MEMORY, SharedFile::Memory(file)) => {
                 let offset = usize::try_from(offset).map_err(|_| malformed())?;
                 let end = offset.checked_add(super::memfd::pieces(length));
                 if end.is_none_or(|end| end > file.length()) {
@@ -293,7 +293,7 @@ impl Borrower for Borrowing<'_> {
                     offset,
                 }
             }
-            (DISK, Passed::Disk(file)) => BorrowedPlace::Disk {
+            (DISK, SharedFile::Disk(file)) => BorrowedPlace::Disk {
                 file,
                 range: Range {
                     offset,

@@ -1,9 +1,9 @@
 //! How much memory the stores of a node's processes have taken together, and the limit.
 //!
-//! A page that all of them map: a limit, and a seat for each process with the bytes that it has taken. Only the
-//! process itself writes to its seat, so a death leaves nothing half done: the node agent clears the seat
-//! (`LEDGER-1`). A process enters what it is about to take first and adds up then, so that two at once may both be
-//! refused, never both be let through beyond the limit (`LEDGER-2`).
+//! A page that all of them map: a limit, and a slot for each process with the bytes that it has taken. Only the
+//! process itself writes to its slot, so a death leaves nothing half done: the node agent clears the slot
+//! (`QUOTA-1`). A process enters what it is about to take first and adds up then, so that two at once may both be
+//! refused, never both be let through beyond the limit (`QUOTA-2`).
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -16,27 +16,27 @@ use crate::sync::primitives::lock;
 use crate::sync::threads;
 
 const NAME: &str = "ledger";
-const SEATS: usize = 1023;
-/// The limit, whether somebody waits, then a seat's words one after another.
-const WORDS: usize = 2 + SEAT * SEATS;
+const SLOTS: usize = 1023;
+/// The limit, whether somebody waits, then a slot's words one after another.
+const WORDS: usize = 2 + SLOT_WORDS * SLOTS;
 /// Who has it (its runtime's number and one), bytes taken, bytes of those that nothing uses.
-const SEAT: usize = 3;
+const SLOT_WORDS: usize = 3;
 
-const fn seat_word(seat: usize, word: usize) -> usize {
-    2 + SEAT * seat + word
+const fn slot_word(slot: usize, word: usize) -> usize {
+    2 + SLOT_WORDS * slot + word
 }
 
 /// The page.
-pub(crate) struct Ledger {
+pub(crate) struct Quota {
     words: *const AtomicU64,
 }
 
-// SAFETY: the words are atomic, and mapped as long as the ledger lives.
-unsafe impl Send for Ledger {}
+// SAFETY: the words are atomic, and mapped as long as the quota lives.
+unsafe impl Send for Quota {}
 // SAFETY: see above.
-unsafe impl Sync for Ledger {}
+unsafe impl Sync for Quota {}
 
-impl std::fmt::Debug for Ledger {
+impl std::fmt::Debug for Quota {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Ledger")
             .field("limit", &self.limit())
@@ -45,7 +45,7 @@ impl std::fmt::Debug for Ledger {
     }
 }
 
-impl Ledger {
+impl Quota {
     /// Make it, in a runtime's directory, and map it.
     pub(crate) fn create(directory: &Path, limit: u64) -> io::Result<Arc<Self>> {
         let mut bytes = vec![0; WORDS * 8];
@@ -104,49 +104,49 @@ impl Ledger {
 
     /// Bytes that all have taken together.
     pub(crate) fn taken(&self) -> u64 {
-        (0..SEATS)
-            .map(|seat| self.word(seat_word(seat, 1)).load(Ordering::SeqCst))
+        (0..SLOTS)
+            .map(|slot| self.word(slot_word(slot, 1)).load(Ordering::SeqCst))
             .sum()
     }
 
     /// Bytes that all have taken and nothing uses.
     pub(crate) fn idle(&self) -> u64 {
-        (0..SEATS)
-            .map(|seat| self.word(seat_word(seat, 2)).load(Ordering::SeqCst))
+        (0..SLOTS)
+            .map(|slot| self.word(slot_word(slot, 2)).load(Ordering::SeqCst))
             .sum()
     }
 
-    /// A seat for a process.
-    pub(crate) fn take_seat(self: &Arc<Self>, runtime: u32) -> Seat {
+    /// A slot for a process.
+    pub(crate) fn take_slot(self: &Arc<Self>, runtime: u32) -> QuotaSlot {
         let owner = u64::from(runtime) + 1;
-        let free = (0..SEATS).find(|seat| {
-            let word = self.word(seat_word(*seat, 0));
+        let free = (0..SLOTS).find(|slot| {
+            let word = self.word(slot_word(*slot, 0));
             word.compare_exchange(0, owner, Ordering::AcqRel, Ordering::Acquire)
                 .is_ok()
         });
-        Seat {
-            ledger: Arc::clone(self),
-            // With a thousand processes on one machine, the last ones share a seat.
-            index: free.unwrap_or(SEATS - 1),
+        QuotaSlot {
+            quota: Arc::clone(self),
+            // With a thousand processes on one machine, the last ones share a slot.
+            index: free.unwrap_or(SLOTS - 1),
             shared: free.is_none(),
             on_freed: std::sync::Mutex::default(),
             wanted: AtomicBool::new(false),
         }
     }
 
-    /// A process has died (`LEDGER-1`).
+    /// A process has died (`QUOTA-1`).
     pub(crate) fn clear(&self, runtime: u32) {
         let owner = u64::from(runtime) + 1;
-        for seat in 0..SEATS {
-            if self.word(seat_word(seat, 0)).load(Ordering::Acquire) == owner {
-                self.word(seat_word(seat, 1)).store(0, Ordering::SeqCst);
-                self.word(seat_word(seat, 2)).store(0, Ordering::SeqCst);
-                self.word(seat_word(seat, 0)).store(0, Ordering::Release);
+        for slot in 0..SLOTS {
+            if self.word(slot_word(slot, 0)).load(Ordering::Acquire) == owner {
+                self.word(slot_word(slot, 1)).store(0, Ordering::SeqCst);
+                self.word(slot_word(slot, 2)).store(0, Ordering::SeqCst);
+                self.word(slot_word(slot, 0)).store(0, Ordering::Release);
             }
         }
     }
 
-    /// Ask all to say when they have given something back, until [`Ledger::waits`] is answered.
+    /// Ask all to say when they have given something back, until [`Quota::waits`] is answered.
     pub(crate) fn wait(&self) {
         self.word(1).store(1, Ordering::SeqCst);
     }
@@ -157,14 +157,14 @@ impl Ledger {
     }
 }
 
-impl Drop for Ledger {
+impl Drop for Quota {
     fn drop(&mut self) {
         // SAFETY: mapped in `map`, and nobody can reach it any more.
         let _ = unsafe { rustix::mm::munmap(self.words.cast_mut().cast(), WORDS * 8) };
     }
 }
 
-/// Enter a change of one of a seat's words. What a forked child drops is its parent's, and still there.
+/// Enter a change of one of a slot's words. What a forked child drops is its parent's, and still there.
 fn change(word: &AtomicU64, bytes: usize, more: bool) {
     if threads::forked() {
         return;
@@ -179,8 +179,8 @@ fn change(word: &AtomicU64, bytes: usize, more: bool) {
 type Callback = Box<dyn Fn() + Send + Sync>;
 
 /// One process's part.
-pub(crate) struct Seat {
-    pub(crate) ledger: Arc<Ledger>,
+pub(crate) struct QuotaSlot {
+    pub(crate) quota: Arc<Quota>,
     index: usize,
     shared: bool,
     /// Called when memory of this process was freed and somebody waits for it.
@@ -188,7 +188,7 @@ pub(crate) struct Seat {
     wanted: AtomicBool,
 }
 
-impl std::fmt::Debug for Seat {
+impl std::fmt::Debug for QuotaSlot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Seat")
             .field("index", &self.index)
@@ -197,19 +197,19 @@ impl std::fmt::Debug for Seat {
     }
 }
 
-impl Seat {
+impl QuotaSlot {
     fn idle(&self) -> &AtomicU64 {
-        self.ledger.word(seat_word(self.index, 2))
+        self.quota.word(slot_word(self.index, 2))
     }
 
     fn bytes(&self) -> &AtomicU64 {
-        self.ledger.word(seat_word(self.index, 1))
+        self.quota.word(slot_word(self.index, 1))
     }
 
-    /// Enter that many bytes, if the limit allows (`LEDGER-2`).
+    /// Enter that many bytes, if the limit allows (`QUOTA-2`).
     pub(crate) fn grow(&self, bytes: usize) -> bool {
         change(self.bytes(), bytes, true);
-        if self.ledger.taken() <= self.ledger.limit() {
+        if self.quota.taken() <= self.quota.limit() {
             return true;
         }
         change(self.bytes(), bytes, false);
@@ -243,12 +243,12 @@ impl Seat {
     /// Bytes that other processes have taken and nothing uses.
     pub(crate) fn idle_elsewhere(&self) -> u64 {
         let own = self.idle().load(Ordering::SeqCst);
-        self.ledger.idle().saturating_sub(own)
+        self.quota.idle().saturating_sub(own)
     }
 
     /// Memory of this process can be used for something else.
     pub(crate) fn freed(&self) {
-        if self.wanted.load(Ordering::SeqCst) || self.ledger.word(1).load(Ordering::Relaxed) != 0 {
+        if self.wanted.load(Ordering::SeqCst) || self.quota.word(1).load(Ordering::Relaxed) != 0 {
             let callback = lock(&self.on_freed).clone();
             if let Some(callback) = callback {
                 callback();
@@ -274,17 +274,17 @@ impl Seat {
     /// Bytes that all have taken together.
     #[cfg(test)]
     pub(crate) fn total(&self) -> u64 {
-        self.ledger.taken()
+        self.quota.taken()
     }
 }
 
-impl Drop for Seat {
+impl Drop for QuotaSlot {
     fn drop(&mut self) {
         if !self.shared && !threads::forked() {
             self.bytes().store(0, Ordering::SeqCst);
             self.idle().store(0, Ordering::SeqCst);
-            self.ledger
-                .word(seat_word(self.index, 0))
+            self.quota
+                .word(slot_word(self.index, 0))
                 .store(0, Ordering::Release);
         }
     }
@@ -294,58 +294,58 @@ impl Drop for Seat {
 mod tests {
     use super::*;
 
-    fn ledger(limit: u64) -> (tempfile::TempDir, Arc<Ledger>) {
+    fn quota(limit: u64) -> (tempfile::TempDir, Arc<Quota>) {
         let directory = tempfile::tempdir().expect("a directory");
-        let ledger = Ledger::create(directory.path(), limit).expect("made");
-        (directory, ledger)
+        let quota = Quota::create(directory.path(), limit).expect("made");
+        (directory, quota)
     }
 
-    /// `LEDGER-1`
+    /// `QUOTA-1`
     #[test]
-    fn ledger_1_the_seat_of_the_dead_is_cleared_and_taken_again() {
-        let (directory, ledger) = ledger(100);
-        let seat = ledger.take_seat(3);
-        assert!(seat.grow(60));
+    fn quota_1_slot_of_a_dead_process_is_cleared_and_reused() {
+        let (directory, quota) = quota(100);
+        let slot = quota.take_slot(3);
+        assert!(slot.grow(60));
         // The process is gone without a word.
-        std::mem::forget(seat);
-        let other = Ledger::open(directory.path()).expect("mapped").take_seat(4);
+        std::mem::forget(slot);
+        let other = Quota::open(directory.path()).expect("mapped").take_slot(4);
         assert!(!other.grow(60));
-        ledger.clear(3);
+        quota.clear(3);
         assert!(other.grow(60));
-        assert_eq!(ledger.taken(), 60);
-        assert_eq!(ledger.take_seat(5).index, 0);
+        assert_eq!(quota.taken(), 60);
+        assert_eq!(quota.take_slot(5).index, 0);
     }
 
-    /// `LEDGER-2`
+    /// `QUOTA-2`
     #[test]
-    fn ledger_2_many_at_once_never_exceed_the_limit() {
-        let (_directory, ledger) = ledger(1000);
-        let seats: Vec<_> = (0..4).map(|runtime| ledger.take_seat(runtime)).collect();
+    fn quota_2_many_at_once_never_exceed_the_limit() {
+        let (_directory, quota) = quota(1000);
+        let slots: Vec<_> = (0..4).map(|runtime| quota.take_slot(runtime)).collect();
         std::thread::scope(|scope| {
-            for seat in &seats {
-                let ledger = &ledger;
+            for slot in &slots {
+                let quota = &quota;
                 scope.spawn(move || {
                     let mut mine = 0;
                     for round in 0..20_000u64 {
                         let bytes = (round % 37) as usize;
-                        if seat.grow(bytes) {
+                        if slot.grow(bytes) {
                             mine += bytes;
-                            assert!(seats_within(ledger));
+                            assert!(slots_within(quota));
                         }
                         if mine > 200 {
-                            seat.shrink(mine);
+                            slot.shrink(mine);
                             mine = 0;
                         }
                     }
-                    seat.shrink(mine);
+                    slot.shrink(mine);
                 });
             }
         });
-        assert_eq!(ledger.taken(), 0);
+        assert_eq!(quota.taken(), 0);
     }
 
     /// What was let through; a request that is being refused may be seen on top of it.
-    fn seats_within(ledger: &Ledger) -> bool {
-        ledger.taken() <= ledger.limit() + 3 * 36
+    fn slots_within(quota: &Quota) -> bool {
+        quota.taken() <= quota.limit() + 3 * 36
     }
 }

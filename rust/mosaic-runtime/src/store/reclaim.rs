@@ -9,7 +9,7 @@ use crate::sync::primitives::lock;
 use crate::sync::threads;
 
 #[derive(Debug, Default)]
-pub(crate) struct Keeper {
+pub(crate) struct Reclaimer {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -22,11 +22,11 @@ struct State {
     /// When memory of the store was used last; none if all is given back.
     used: Option<Instant>,
     /// Somebody needs what is idle now.
-    squeezed: bool,
+    requested: bool,
     stopped: bool,
 }
 
-impl Keeper {
+impl Reclaimer {
     /// Memory of the store was used just now.
     pub(crate) fn used(&self, store: &Arc<Inner>) {
         let mut state = lock(&self.state);
@@ -35,9 +35,9 @@ impl Keeper {
     }
 
     /// Give idle memory back now.
-    pub(crate) fn squeeze(&self, store: &Arc<Inner>) {
+    pub(crate) fn reclaim(&self, store: &Arc<Inner>) {
         let mut state = lock(&self.state);
-        state.squeezed = true;
+        state.requested = true;
         self.wake(&mut state, store);
     }
 
@@ -46,13 +46,13 @@ impl Keeper {
             return;
         }
         if state.running {
-            if state.squeezed {
+            if state.requested {
                 self.changed.notify_one();
             }
             return;
         }
         let for_thread = Arc::clone(store);
-        let run = move || while for_thread.keeper.work(&for_thread) {};
+        let run = move || while for_thread.reclaimer.work(&for_thread) {};
         let thread = threads::spawn("mosaic-store", run).ok();
         state.running = thread.is_some();
         // The one before has ended, or is about to.
@@ -70,7 +70,7 @@ impl Keeper {
                     state.running = false;
                     return false;
                 }
-                _ if state.squeezed => break,
+                _ if state.requested => break,
                 None => {
                     state.running = false;
                     return false;
@@ -82,7 +82,7 @@ impl Keeper {
                 }
             }
         }
-        state.squeezed = false;
+        state.requested = false;
         state.used = None;
         drop(state);
         store.give_back();

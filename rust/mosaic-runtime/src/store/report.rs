@@ -14,7 +14,7 @@ pub struct BufferReport {
     /// How many views of this process show it.
     pub views: usize,
     /// It is lent to other processes.
-    pub lent: bool,
+    pub exported: bool,
     /// The runtimes that hold it.
     pub holders: Vec<RuntimeId>,
     /// What made the value in which it lies, where that value is kept here.

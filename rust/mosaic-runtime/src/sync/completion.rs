@@ -1,7 +1,7 @@
 //! What a program holds of a task: its end, its value, and who waits for them.
 //!
-//! The I/O thread ends a cell; any thread reads it. A cell's lock is held for a few instructions and is
-//! the innermost lock of the crate (`CELL-1`): waiters are woken after it is released.
+//! The I/O thread ends a completion; any thread reads it. A completion's lock is held for a few instructions and is
+//! the innermost lock of the crate (`COMPLETION-1`): waiters are woken after it is released.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use crate::sync::mailbox::Mailbox;
 use crate::sync::primitives::lock;
 use crate::sync::signal::Signal;
 
-/// Somebody who waits for a cell.
+/// Somebody who waits for a completion.
 #[derive(Debug)]
 pub enum Waiter {
     /// An event loop: the token goes into its mailbox.
@@ -54,7 +54,7 @@ pub struct Group {
 }
 
 impl Group {
-    /// A group of `size` tasks. It must be given to exactly that many [`TaskCell::subscribe`] calls.
+    /// A group of `size` tasks. It must be given to exactly that many [`Completion::subscribe`] calls.
     pub fn new(size: usize, waiter: Waiter) -> Arc<Self> {
         Arc::new(Self {
             remaining: AtomicUsize::new(size),
@@ -116,7 +116,7 @@ impl Callee {
     }
 
     /// What the engine itself tells.
-    pub(crate) fn told(what: &str, engine: RuntimeId) -> Arc<Self> {
+    pub(crate) fn internal(what: &str, engine: RuntimeId) -> Arc<Self> {
         Arc::new(Self {
             tessera: TesseraId::functions(engine),
             class: "".into(),
@@ -131,7 +131,7 @@ pub(crate) const LARGE: u64 = 16 << 10;
 
 /// One task, as its holders in this process see it.
 #[derive(Debug)]
-pub struct TaskCell {
+pub struct Completion {
     /// The task.
     pub id: TaskId,
     /// What was called.
@@ -140,7 +140,7 @@ pub struct TaskCell {
     pub borrowed: bool,
     abandoned: AtomicBool,
     reported: AtomicBool,
-    read: AtomicBool,
+    observed: AtomicBool,
     /// Its value is known to be large before it has ended.
     large: AtomicBool,
     /// Its value is decoded as often as somebody asks, and stays.
@@ -161,7 +161,7 @@ struct Inner {
     waiters: ThinVec<(Stage, Waiter)>,
 }
 
-impl TaskCell {
+impl Completion {
     /// A task that has not ended.
     pub fn new(id: TaskId, callee: Arc<Callee>) -> Arc<Self> {
         Arc::new(Self::make(id, callee, false))
@@ -179,7 +179,7 @@ impl TaskCell {
             borrowed,
             abandoned: AtomicBool::new(false),
             reported: AtomicBool::new(false),
-            read: AtomicBool::new(false),
+            observed: AtomicBool::new(false),
             large: AtomicBool::new(false),
             keeps_value: AtomicBool::new(false),
             limited: AtomicBool::new(false),
@@ -215,12 +215,12 @@ impl TaskCell {
     }
 
     /// The task has ended, or its value has come. Returns whether this was the end.
-    pub fn resolve(&self, outcome: Arc<Outcome>) -> bool {
-        self.resolve_and(outcome, || {})
+    pub fn complete(&self, outcome: Arc<Outcome>) -> bool {
+        self.complete_and(outcome, || {})
     }
 
     /// The same; at the end, `ended` is called before anyone who waits is woken.
-    pub fn resolve_and(&self, outcome: Arc<Outcome>, ended: impl FnOnce()) -> bool {
+    pub fn complete_and(&self, outcome: Arc<Outcome>, ended: impl FnOnce()) -> bool {
         let failed = matches!(*outcome, Outcome::Failed(_));
         let complete = !matches!(*outcome, Outcome::Stored { .. });
         let mut inner = lock(&self.inner);
@@ -389,25 +389,25 @@ impl TaskCell {
     }
 
     /// Its value is large, or alive, whatever becomes of the task.
-    pub(crate) fn holds_much(&self) {
+    pub(crate) fn mark_large(&self) {
         self.large.store(true, Ordering::Release);
     }
 
     /// Somebody is told of its failure by another way: a call that depends on it.
-    pub fn read(&self) {
-        self.read.store(true, Ordering::Release);
+    pub fn mark_observed(&self) {
+        self.observed.store(true, Ordering::Release);
     }
 
     /// Its program's handle is gone without a look at how it ended. Returns whether its failure is to be told to people now.
     pub fn abandon(&self) -> bool {
         self.abandoned.store(true, Ordering::Release);
-        self.is_unread_failure()
+        self.is_unobserved_failure()
     }
 
     /// Whether it failed, nobody can look any more, and nobody was told: true only once.
-    pub fn is_unread_failure(&self) -> bool {
+    pub fn is_unobserved_failure(&self) -> bool {
         self.abandoned.load(Ordering::Acquire)
-            && !self.read.load(Ordering::Acquire)
+            && !self.observed.load(Ordering::Acquire)
             && self
                 .failure_kind()
                 .is_some_and(|kind| kind != FailureKind::Cancelled)

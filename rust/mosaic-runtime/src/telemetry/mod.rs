@@ -27,7 +27,7 @@ use mosaic_core::payload::Payload;
 use mosaic_core::wire::Message;
 
 use crate::executor::Executor;
-use crate::sync::completion::TaskCell;
+use crate::sync::completion::Completion;
 use crate::sync::primitives::lock;
 use crate::sync::threads;
 pub use clock::Anchor;
@@ -150,7 +150,7 @@ impl Recorder {
     // ---- callers -----------------------------------------------------------------------------------
 
     /// A program makes a call.
-    pub(crate) fn created(&self, submission: &Submission<Arc<TaskCell>>) {
+    pub(crate) fn created(&self, submission: &Submission<Arc<Completion>>) {
         let call = &*submission.call;
         let (time, task, parent) = (ticks(), packed(call.task), RUN.get().task);
         let (kind, size) = (call.kind.number(), call.arguments.size() as u64);

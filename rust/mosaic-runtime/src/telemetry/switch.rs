@@ -147,7 +147,7 @@ mod tests {
     use mosaic_core::id::{RuntimeId, TaskId, TesseraId};
     use tempfile::TempDir;
 
-    use crate::executor::{Executor, Revoked};
+    use crate::executor::{CancelOutcome, Executor};
     use crate::sync::completion::Callee;
     use crate::telemetry::format::{Profile, Record, parse};
     use crate::telemetry::tables::Ended;
@@ -163,11 +163,11 @@ mod tests {
         fn run(&self, calls: &mut Vec<ReadyCall>) {
             calls.clear();
         }
-        fn revoke(&self, _: TaskId) -> Revoked {
-            Revoked::Prevented
+        fn revoke(&self, _: TaskId) -> CancelOutcome {
+            CancelOutcome::Prevented
         }
-        fn prevent(&self, _: TaskId) -> Revoked {
-            Revoked::Prevented
+        fn prevent(&self, _: TaskId) -> CancelOutcome {
+            CancelOutcome::Prevented
         }
         fn drop_tessera(&self, _: TesseraId) {}
         fn drop_result(&self, _: TaskId) {}

@@ -256,7 +256,7 @@ fn a_head_without_workers_has_its_store(lose: impl Fn(Launcher) -> Option<Launch
     told_until(&head, |notice| matches!(notice, Notice::Exhausted(_)));
     assert!(!head.0.directory().exists(), "nobody may be left to do it");
     let source = vec![7; 1 << 20];
-    let stored = head.0.keep(&source).expect("room");
+    let stored = head.0.copy_in(&source).expect("room");
     let view = head.0.view(&stored).expect("a view");
     // SAFETY: the view is mapped as long as it lives, and nobody writes to it.
     let shown = unsafe { std::slice::from_raw_parts(view.address(), view.length()) };
