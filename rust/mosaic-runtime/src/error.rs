@@ -1,4 +1,4 @@
-//! Why the engine refuses something.
+//! `EngineError`: why the engine refuses something.
 
 use std::io;
 
@@ -45,7 +45,7 @@ impl From<std::io::Error> for EngineError {
     }
 }
 
-/// The rest of a sentence that tells of a connection's end.
+/// The suffix of a message about the end of a connection: its error, if it had one.
 pub(crate) fn because(error: Option<&io::Error>) -> String {
     error.map_or_else(String::new, |error| format!(": {error}"))
 }

@@ -1,4 +1,4 @@
-//! What the engine tells the program outside of any call: workers' output, deaths, lines for the log.
+//! The queue of notices to the program: output of workers, deaths, log records, and other news outside of any call.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -9,7 +9,7 @@ use tokio::sync::Notify as Room;
 
 use crate::sync::completion::Notify;
 
-/// One thing to tell.
+/// One piece of news for the program.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Notice {
     /// A line that a worker printed, without its end.
@@ -47,7 +47,7 @@ pub enum Notice {
     Choose(TesseraId),
     /// A task that the program subscribed to has ended.
     Ended(u64),
-    /// What the workers had printed when the program asked has been told.
+    /// All output that the workers had printed when the program asked for a drain has been reported.
     Drained(u64),
 }
 

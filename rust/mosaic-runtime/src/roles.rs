@@ -1,4 +1,4 @@
-//! The roles that a process can have on one machine, put together from the other modules.
+//! The roles of a process, put together from the other modules: head, head under `mrun`, worker, warehouse.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub fn joining_head(
     executor: Arc<dyn Executor>,
 ) -> Result<Engine, EngineError> {
     let directory = Directory::create()?;
-    // From now on the connection tells, and what waits hears why before this process ends.
+    // From now on the connection reports the loss of mrun, and waiters get the reason before this process ends.
     let parent_death_signal = guard::disable_parent_death_signal();
     match attach(monitor, &launch, &directory) {
         Ok(attached) => start_head(
@@ -80,7 +80,7 @@ pub struct WorkerConfig {
     pub uid: String,
     /// What it is there for.
     pub role: Role,
-    /// The process to end with: that of the head. `None` for a worker inside somebody else's process.
+    /// The process to end with: that of the head. `None` for a worker inside the process of another program.
     pub head: Option<u32>,
     /// The process that started it, with which it ends too: the head, or a node agent.
     pub parent: Option<u32>,
@@ -89,7 +89,7 @@ pub struct WorkerConfig {
 }
 
 impl WorkerConfig {
-    /// The one that the node agent put into the environment.
+    /// The one that the parent put into the environment.
     pub fn from_environment() -> Result<Self, EngineError> {
         let read = |name: &str| {
             std::env::var(name).map_err(|_| {

@@ -1,4 +1,7 @@
-//! What the engine's lock guards: the rules, and the sending sides of the connections.
+//! `Driver`: the state machine and the send queues, behind the engine's lock.
+//!
+//! A batch is: take the inbox, handle events, flush the state machine, dispatch ready calls to the executor, write the send
+//! queues to their sockets. Any thread that holds the lock runs it.
 
 use std::sync::Arc;
 
@@ -17,16 +20,16 @@ use crate::node::Node;
 use crate::notice::Notice;
 use crate::sync::completion::Completion;
 use crate::sync::primitives::lock;
-use crate::telemetry::Arrivals;
+use crate::telemetry::ReceivedCalls;
 
-/// See the module.
+/// The state machine and what surrounds it, all behind one lock.
 pub(crate) struct Driver {
     pub(crate) machine: Machine<Arc<Completion>>,
     pub(crate) actions: Vec<Action<Arc<Completion>>>,
     pub(crate) ready: Vec<ReadyCall>,
     pub(crate) send_queues: FxHashMap<RuntimeId, SendQueue>,
     pub(crate) dirty: Vec<RuntimeId>,
-    pub(crate) arrivals: Arrivals,
+    pub(crate) received_calls: ReceivedCalls,
 }
 
 impl Driver {
@@ -41,15 +44,17 @@ impl Driver {
         if let Event::MessageReceived { from, message } = &event
             && inner.recorder.on()
         {
-            inner.recorder.received(*from, message, &mut self.arrivals);
+            inner
+                .recorder
+                .received(*from, message, &mut self.received_calls);
         }
         self.machine.handle(event, &mut self.actions);
         self.carry_out(inner);
     }
 
     pub(crate) fn finish_batch(&mut self, inner: &EngineInner) {
-        if self.arrivals.are_any() {
-            inner.recorder.arrived(&mut self.arrivals);
+        if self.received_calls.are_any() {
+            inner.recorder.arrived(&mut self.received_calls);
         }
         self.machine.flush(&mut self.actions);
         self.carry_out(inner);
@@ -93,7 +98,7 @@ impl Driver {
         }
     }
 
-    /// Have a connection made to a peer, if there is none and nobody is at it.
+    /// Start to connect to a peer, unless a connection exists or is being made.
     pub(crate) fn request_connection(&mut self, to: RuntimeId, inner: &EngineInner) {
         if inner.is_head_connection(to) {
             return;
@@ -106,7 +111,7 @@ impl Driver {
         }
     }
 
-    /// A message that no frame can hold: who waits for its answer is told.
+    /// A message that no frame can hold: the call that waits for its answer fails.
     pub(crate) fn unsendable(
         &mut self,
         message: &Message,

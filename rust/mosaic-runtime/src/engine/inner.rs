@@ -1,4 +1,4 @@
-//! What the threads of one engine share: the inbox, the driver behind its lock, the counters.
+//! `EngineInner`: the state that the threads of one engine share. It owns the inbox, the counters and the driver's lock.
 //!
 //! Lock order: reader, driver, then (inbox | names | completion | mailbox | notices), each of these innermost.
 
@@ -37,7 +37,7 @@ use crate::telemetry::Recorder;
 /// Events that may wait for the next batch before the I/O thread is woken for them.
 const LAZY_EVENTS: usize = 256;
 
-/// See the module.
+/// One engine, as all its threads share it.
 pub(crate) struct EngineInner {
     pub(crate) me: RuntimeId,
     pub(crate) uid: String,
@@ -56,7 +56,7 @@ pub(crate) struct EngineInner {
     pub(crate) inbox: Mutex<Vec<Event<Arc<Completion>>>>,
     /// Who takes part, by name: to be looked up without a wait for the driver.
     pub(crate) names: Mutex<FxHashMap<String, RuntimeId>>,
-    /// Messages past the rules: lines for the head's log, and what stores tell each other.
+    /// Messages that the state machine does not handle: log records for the head, and memory pressure between stores.
     pub(crate) engine_messages: Mutex<Vec<(Option<RuntimeId>, Message)>>,
     pub(crate) signalled: AtomicBool,
     pub(crate) inbox_filled: Notify,
@@ -86,7 +86,7 @@ pub(crate) struct EngineInner {
 }
 
 impl EngineInner {
-    /// Have the event processed by this thread, if nobody else is at it.
+    /// Process the event on this thread, unless another thread holds the driver.
     pub(crate) fn post_now(&self, event: Event<Arc<Completion>>) {
         if threads::forked() {
             return;
@@ -102,7 +102,7 @@ impl EngineInner {
         }
     }
 
-    /// The same for an event by which a call may start here: then what is to be sent is left to the I/O thread.
+    /// Process an event that may start a call here: if it does, leave the sending to the I/O thread.
     pub(crate) fn post_between(&self, event: Event<Arc<Completion>>) {
         if threads::forked() {
             return;
@@ -125,7 +125,7 @@ impl EngineInner {
         }
     }
 
-    /// Have the event processed by the I/O thread.
+    /// Queue the event for the I/O thread.
     pub(crate) fn post(&self, event: Event<Arc<Completion>>) {
         if threads::forked() {
             return;
@@ -135,7 +135,7 @@ impl EngineInner {
         }
         lock(&self.inbox).push(event);
         if self.stopped.load(Ordering::Acquire) {
-            // The end may have looked into the inbox before this came: then nobody else will.
+            // The stop may have emptied the inbox before this push: then this thread has to.
             return self.refuse_inbox();
         }
         if !self.signalled.swap(true, Ordering::AcqRel) {
@@ -149,7 +149,7 @@ impl EngineInner {
         }
     }
 
-    /// Have the event processed with the next batch, whenever that is.
+    /// Queue the event for the next batch, whenever that is.
     pub(crate) fn post_lazily(&self, event: Event<Arc<Completion>>) {
         if threads::forked() {
             return;
@@ -166,7 +166,7 @@ impl EngineInner {
         }
     }
 
-    /// After the stop: whoever waits for this is told.
+    /// After the stop: fail the task that waits for this event.
     pub(crate) fn refuse(&self, event: Event<Arc<Completion>>) {
         let completion = match event {
             Event::CallSubmitted(submission) => submission.handle,
@@ -213,7 +213,7 @@ impl EngineInner {
     }
 
     pub(crate) fn complete(&self, completion: &Completion, outcome: Arc<Outcome>) {
-        // Who is woken by the end of one task finds room for the next.
+        // A waiter that this end wakes finds capacity for the next task.
         let make_room = || {
             if !completion.borrowed
                 && self.pending.fetch_sub(1, Ordering::AcqRel) == self.max_pending
@@ -232,7 +232,7 @@ impl EngineInner {
         }
     }
 
-    /// A task failed and nobody can look at it any more: people are told instead.
+    /// A task failed and no handle can observe it any more: log the failure.
     pub(crate) fn report_unobserved(&self, completion: &Completion) {
         if self.stopped.load(Ordering::Acquire) || self.node.as_ref().is_some_and(Node::stopping) {
             return;
@@ -253,18 +253,18 @@ impl EngineInner {
         );
     }
 
-    /// Have a line put into the program's log, on the head.
+    /// Add a record to the program's log, on the head.
     pub(crate) fn log(&self, level: &str, text: String) {
         let (level, uid) = (level.to_owned(), self.uid.clone());
         if self.node.is_some() {
             self.notices.push(Notice::Log { uid, level, text });
         } else {
-            // Past the rules and not under their lock: the next batch takes it along.
+            // Not under the driver's lock: the next batch sends it.
             self.queue_message(Some(RuntimeId::HEAD), Message::LogRecord { level, text });
         }
     }
 
-    /// Send a message past the rules with the next batch; to everyone, if nobody is named.
+    /// Queue a message that the state machine does not handle for the next batch; `None` sends it to every member.
     fn queue_message(&self, to: Option<RuntimeId>, message: Message) {
         lock(&self.engine_messages).push((to, message));
         if !self.signalled.swap(true, Ordering::AcqRel) {
@@ -272,7 +272,7 @@ impl EngineInner {
         }
     }
 
-    /// What the store asks of the engine.
+    /// The hooks by which the store reports memory pressure.
     pub(crate) fn memory_pressure(&self) -> Arc<dyn MemoryPressure> {
         Arc::new(EngineHooks(Weak::clone(&self.myself)))
     }
@@ -313,7 +313,7 @@ impl EngineInner {
         })
     }
 
-    /// A worker has something for the log.
+    /// A worker has a record for the log.
     pub(crate) fn log_from(&self, from: RuntimeId, level: String, text: String) {
         if let Some(member) = self.member(from) {
             self.notify(Notice::Log {
@@ -324,7 +324,7 @@ impl EngineInner {
         }
     }
 
-    /// Put a notice where the program of the head reads it; nobody reads them elsewhere.
+    /// Queue a notice for the program, on the head; elsewhere notices have no reader.
     pub(crate) fn notify(&self, notice: Notice) {
         if self.node.is_some() {
             self.notices.push(notice);
@@ -337,7 +337,7 @@ impl EngineInner {
         }
     }
 
-    /// A connection to send through is there.
+    /// A connection to a peer is ready to send.
     pub(crate) fn connected(&self, to: RuntimeId, write_half: &Arc<WriteHalf>) {
         let mut driver = lock(&self.driver);
         if driver.machine.is_dead(to) {
@@ -348,7 +348,7 @@ impl EngineInner {
         queue.flush();
     }
 
-    /// A connection has room again.
+    /// A connection is writable again.
     pub(crate) fn writable(&self, to: RuntimeId) {
         let mut driver = lock(&self.driver);
         if let Some(queue) = driver.send_queues.get_mut(&to) {
@@ -357,7 +357,7 @@ impl EngineInner {
         }
     }
 
-    /// Send a message past the rules: for the engine's own business with a peer.
+    /// Send a message that does not come from the state machine.
     pub(crate) fn send(&self, to: RuntimeId, message: &Message) {
         let mut driver = lock(&self.driver);
         driver.send(to, message, self);
@@ -378,7 +378,7 @@ impl EngineInner {
 
     /// A peer could not prove itself, or would not believe us.
     pub(crate) fn refused(&self, error: &crate::net::handshake::AuthError) {
-        // A worker that is ended while it connects is nothing to tell.
+        // The end of a worker while it connects is not worth a warning.
         if self.stopped.load(Ordering::Acquire) || self.node.as_ref().is_some_and(Node::stopping) {
             return;
         }
@@ -427,7 +427,7 @@ impl EngineInner {
         self.kill_members();
         // With what its methods started.
         let _ = process::kill_process_group(process::getpid(), process::Signal::KILL);
-        // Started by hand, it may be in somebody else's group.
+        // Started by hand, it may be in the group of another program.
         let _ = process::kill_process(process::getpid(), process::Signal::KILL);
     }
 
@@ -460,7 +460,7 @@ impl EngineInner {
         let _ = process::kill_process(process::getpid(), process::Signal::KILL);
     }
 
-    /// This worker was told to stop, and its I/O thread is about to end; a method may go on. Should the head die before
+    /// This worker has received the order to stop, and its I/O thread is about to end; a method may go on. Should the head die before
     /// it has seen to that, or the agent that started the worker, this process ends nevertheless.
     pub(crate) fn end_with_head(&self) {
         let supervisors = || self.head_process.iter().chain(&self.parent_process);
@@ -525,7 +525,7 @@ impl EngineInner {
             driver.handle(Event::RuntimeStopped(cause.into()), self);
             driver.finish_batch(self);
             driver.send_queues.clear();
-            // Everything is settled: whoever waits hears how it ended rather than that all is over.
+            // Every task is complete: a waiter sees how it ended rather than that the runtime stopped.
             self.stopped.store(true, Ordering::Release);
         }
         self.refuse_inbox();
@@ -535,7 +535,7 @@ impl EngineInner {
     }
 }
 
-/// The engine, as its store sees it. Called under any lock of the store's, and under the driver's.
+/// The engine, as its store sees it. Called under any lock of the store, and under the driver's.
 struct EngineHooks(Weak<EngineInner>);
 
 impl MemoryPressure for EngineHooks {

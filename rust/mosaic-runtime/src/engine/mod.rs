@@ -1,13 +1,21 @@
-//! The engine of one runtime: feeds the rules, carries out what they decide.
+//! The engine of one runtime: feeds events to the state machine of `mosaic-core` and carries out its actions.
 //!
-//! One I/O thread runs a single-threaded tokio runtime; it never takes a lock of the program's (for Python:
-//! the GIL) and never blocks. The rules and the connections' sending sides live behind one lock. Whoever
-//! has an event puts it into the inbox and sees to it that somebody processes it: the caller itself
-//! when nothing is in flight (`post_now`: one thread less on the way), the I/O thread otherwise, woken
-//! once a batch.
+//! | module | what it owns |
+//! | --- | --- |
+//! | this one | [`Engine`], the public handle: calls, values, membership, stop |
+//! | [`inner`] | `EngineInner`, which all threads share: inbox, counters, the ways to post an event |
+//! | [`driver`] | `Driver`, which the engine's lock guards: the state machine and the send queues |
+//! | [`start`] | [`EngineConfig`], the start and the loop of the I/O thread |
+//! | [`wait`] | blocking waits, their pool of signals, inline polling of the sockets |
+//! | `store` | the store as programs use it: copy in, allocate, view, account |
+//! | [`timers`] | time limits of calls |
 //!
-//! Lock order: driver, then (inbox | completion | mailbox | notices), each of these innermost. Nothing of the
-//! program's runs under any of them (`ENG-1`).
+//! One I/O thread runs a single-threaded tokio runtime. It never takes a lock of the program (for Python: the GIL)
+//! and never blocks. The state machine and the send queues are behind one lock. A thread that has an event puts it into the
+//! inbox; the I/O thread, woken once a batch, processes it. If no task is pending, the submitting thread processes its
+//! event itself (`post_now`), which saves a thread switch.
+//!
+//! The lock order is that of [`inner`]. No code of the program runs under any of these locks (`ENG-1`).
 
 pub(crate) mod driver;
 pub(crate) mod inner;
@@ -104,7 +112,7 @@ impl Engine {
         self.inner.stopped.load(Ordering::Acquire)
     }
 
-    /// What to tell the program.
+    /// The notices to the program.
     pub fn notices(&self) -> &Arc<Notices> {
         &self.inner.notices
     }
@@ -132,7 +140,7 @@ impl Engine {
             .collect()
     }
 
-    /// The number of whoever takes part under that name.
+    /// The number of the member with that name.
     pub fn named(&self, uid: &str) -> Option<RuntimeId> {
         let inner = &self.inner;
         if uid == inner.uid {
@@ -159,7 +167,7 @@ impl Engine {
         lock(&self.inner.driver).machine.set_strategy(strategy);
     }
 
-    /// Make a call. The completion is resolved when it ends.
+    /// Make a call. Its handle is completed when it ends.
     ///
     /// # Errors
     /// [`EngineError::Backpressure`] beyond `max_pending`, [`EngineError::Stopped`] after the stop; the submission comes back.
@@ -207,8 +215,8 @@ impl Engine {
         }
     }
 
-    /// The executor finished a call by whose end another may start, which it is given before this returns unless
-    /// somebody else is at it. That may take its time: the end is told by the I/O thread then.
+    /// The executor finished a call by whose end another may start. That one is dispatched before this returns, unless
+    /// another thread holds the driver. It may run for long, so the I/O thread sends the result of the first.
     pub fn finish_between(&self, task: TaskId, outcome: Outcome) {
         let outcome = Arc::new(outcome);
         self.inner
@@ -245,7 +253,7 @@ impl Engine {
         let id = self.next_task();
         let functions = TesseraId::functions(self.inner.me);
         let completion = Completion::borrowed(id, Callee::new(functions, "".into(), name));
-        // Whoever wants the value asks the rules, which know whether somebody has dropped it.
+        // A reader asks the state machine for the value, which knows whether it has been dropped.
         completion.complete(
             Outcome::Stored {
                 host: self.inner.me,
@@ -356,7 +364,7 @@ impl Engine {
         }
     }
 
-    /// A completion that is resolved when every task submitted so far, on the whole network, has ended.
+    /// A completion for the moment when every task submitted so far, on the whole network, has ended.
     pub fn barrier(&self) -> Result<Arc<Completion>, EngineError> {
         if self.stopped() {
             return Err(EngineError::Stopped);
@@ -377,7 +385,7 @@ impl Engine {
         node.is_some_and(Node::output_is_due) || !self.inner.notices.are_handled()
     }
 
-    /// Have [`Notice::Drained`] told, after all that the workers have printed by now.
+    /// Report [`Notice::Drained`] after all output that the workers have printed by now.
     pub fn drain_output(&self, token: u64) {
         match &self.inner.node {
             Some(node) => node.drain_output(&self.inner, token),
@@ -385,11 +393,11 @@ impl Engine {
         }
     }
 
-    /// A completion that is resolved when a call of this runtime has reached its host, or has ended before.
+    /// A completion for the moment when a call of this runtime has reached its host, or has ended before.
     pub fn delivery(&self, task: TaskId) -> Arc<Completion> {
         let callee = Callee::internal("arrival", self.inner.me);
         let completion = Completion::new(self.next_task(), callee);
-        // How the call fails is told by its own task.
+        // The failure of the call is reported by its own task.
         completion.mark_observed();
         self.inner.pending.fetch_add(1, Ordering::AcqRel);
         let handle = Arc::clone(&completion);
@@ -397,7 +405,7 @@ impl Engine {
         completion
     }
 
-    /// A completion that is resolved when this machine's warehouse takes part; whoever needs it first has it started.
+    /// A completion for the moment when this machine's warehouse takes part; the first request starts it.
     pub fn warehouse(&self) -> Result<Arc<Completion>, EngineError> {
         if self.stopped() {
             return Err(EngineError::Stopped);
@@ -471,7 +479,7 @@ impl Engine {
         if let Some(node) = &inner.node {
             node.left();
         }
-        // Whoever still holds a task or a proxy holds no descriptor with it.
+        // A program that still holds a task or a proxy holds no descriptor with it.
         drop(lock(&inner.io).take());
         inner.recorder.stop();
         inner.signal_pool.close();

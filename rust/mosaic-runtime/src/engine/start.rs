@@ -1,4 +1,4 @@
-//! An engine from its start to the loop of its I/O thread.
+//! Starts an engine: builds `EngineInner`, binds the socket, spawns the I/O thread and runs its loop.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, Weak};
@@ -28,7 +28,7 @@ use crate::roles::WorkerConfig;
 use crate::store::{Store, StoreSettings};
 use crate::sync::primitives::lock;
 use crate::sync::threads;
-use crate::telemetry::{Arrivals, Recorder};
+use crate::telemetry::{ReceivedCalls, Recorder};
 
 /// What an engine is started with.
 #[derive(Debug, Clone)]
@@ -75,7 +75,7 @@ impl Engine {
         Self::start_with(runtime_config, directory, config, executor, node)
     }
 
-    /// The same for a worker or a warehouse.
+    /// Start the engine of a worker or a warehouse.
     pub(crate) fn start_worker(
         runtime_config: WorkerConfig,
         directory: Directory,
@@ -127,7 +127,7 @@ impl Engine {
                 ready: Vec::new(),
                 send_queues: FxHashMap::default(),
                 dirty: Vec::new(),
-                arrivals: Arrivals::default(),
+                received_calls: ReceivedCalls::default(),
             }),
             descriptors: Mutex::new(Some(descriptors)),
             inbox: Mutex::default(),

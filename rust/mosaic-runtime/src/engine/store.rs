@@ -1,4 +1,4 @@
-//! The engine's store, as programs use it.
+//! The engine's store, as programs use it. Retries when other processes of the node can give idle memory back.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,8 +33,8 @@ impl Engine {
         self.with_room(|| inner.store.allocate(length, || inner.memory_pressure()))
     }
 
-    /// Try to get memory of the store. Where only other processes have memory that nothing uses, they are asked to
-    /// give it back, and that is waited for: it takes them a moment, whatever their programs do.
+    /// Try to get memory of the store. Where only other processes have idle memory, ask them to give it back and wait for
+    /// that: it takes them a moment, whatever their programs do.
     fn with_room<T>(&self, attempt: impl Fn() -> Result<T, StoreError>) -> Result<T, EngineError> {
         let store = &self.inner.store;
         let full = match attempt() {
@@ -52,8 +52,8 @@ impl Engine {
         }
     }
 
-    /// Show a buffer of a store: writable, and what is written is seen by nobody else. Where the view has a
-    /// reference, whoever makes it retains that and releases it when the view goes.
+    /// A copy-on-write view of a buffer: writes stay private to it. Where the view has a reference, the caller retains
+    /// that and releases it when the view goes.
     ///
     /// # Errors
     /// [`EngineError::Store`] where the system refuses, or what comes from disk is damaged.

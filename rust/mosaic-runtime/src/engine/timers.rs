@@ -1,7 +1,7 @@
-//! The time limits of calls.
+//! Time limits of calls: a heap of deadlines and the task that fires them.
 //!
-//! What an ended call leaves in the heap is taken out once it makes up more than half of it (`TIME-1`): a call's limit
-//! may be an hour away, and a hundred thousand calls end in a second.
+//! An ended call leaves its entry in the heap. The heap is compacted once such entries make up more than half of it
+//! (`TIME-1`): a limit may be an hour away, and a hundred thousand calls end in a second.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -1,4 +1,8 @@
-//! The engine's waits: threads that block until something has happened.
+//! Blocking waits of the program's threads.
+//!
+//! A waiting thread borrows a signal from the pool, registers it with a completion or as a watcher, and sleeps. While it
+//! sleeps it polls the sockets as well, unless another thread does ([`crate::net::reader`]), and so receives its answer
+//! without a switch to the I/O thread.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -123,7 +127,7 @@ impl Engine {
         })?
     }
 
-    /// Block until there is room for another task.
+    /// Block until there is capacity for another task.
     pub fn wait_for_capacity(&self, deadline: Option<Instant>) -> Result<(), EngineError> {
         self.watch(deadline, || {
             (self.stopped() || self.pending() < self.inner.max_pending).then_some(())
@@ -151,7 +155,7 @@ impl SignalPool {
         (!self.borrowed.swap(true, Ordering::AcqRel)).then(|| Arc::clone(&self.signal))
     }
 
-    /// Somebody may still raise it: the next who waits on it looks whether it was for them.
+    /// A late waker may still raise it: the next waiter checks its own condition.
     fn give_back(&self, signal: &Arc<Signal>) {
         if Arc::ptr_eq(signal, &self.signal) {
             signal.clear();
@@ -197,8 +201,8 @@ impl EngineInner {
         }
     }
 
-    /// Block until the signal is raised or, if this thread may help, something has come and was read.
-    /// `woken` is called before what came is processed. False if the time passed first.
+    /// Block until the signal is raised or, as the inline poller, until messages were read and processed.
+    /// `woken` is called before they are processed. False if the time passed first.
     pub(crate) fn sleep(
         &self,
         signal: &Signal,

@@ -1,8 +1,9 @@
-//! Which calls of an executor wait, which have begun, and which must not.
+//! The state of each call that an executor has accepted: queued, revoked, running, or finished and not yet reported.
 //!
-//! Whoever begins a call and whoever revokes it take the same lock: a call is either prevented or has begun,
-//! never both (`LANE-1`), whatever the engine has forgotten of it by the time its turn comes. A call that has its
-//! result when it is revoked keeps it (`LANE-2`): its end may be told already, and the engine not have looked.
+//! - `LANE-1`: begin and revoke take the same lock, so a call is either prevented or has begun, never both, whatever the
+//!   engine has forgotten of it by then.
+//! - `LANE-2`: a call that has its result when it is revoked keeps it: its end may be reported already, with the engine
+//!   still to process the report.
 
 use std::sync::PoisonError;
 
@@ -12,7 +13,7 @@ use rustc_hash::FxHashMap;
 use crate::executor::CancelOutcome;
 use crate::sync::primitives::{Mutex, MutexGuard};
 
-/// The calls of one executor, from their acceptance until their end was told.
+/// The calls of one executor, from their acceptance until their end was reported.
 #[derive(Debug, Default)]
 pub(crate) struct CallStates {
     calls: Mutex<FxHashMap<TaskId, Stage>>,
@@ -61,14 +62,14 @@ impl CallStates {
         }
     }
 
-    /// A call has its result, which the engine is about to be told.
+    /// A call has its result, which is about to be reported to the engine.
     pub(crate) fn has_result(&self, task: TaskId) {
         if let Some(stage) = self.lock().get_mut(&task) {
             *stage = Stage::HasResult;
         }
     }
 
-    /// A call has ended, and the engine was told. It may have come again by that, to be run once more.
+    /// A call has ended, and its end was reported. By then it may have been accepted again, to be run once more.
     pub(crate) fn end(&self, task: TaskId) {
         let mut calls = self.lock();
         if let Some(Stage::Running | Stage::HasResult) = calls.get(&task) {
@@ -124,7 +125,7 @@ mod tests {
         call_states.has_result(TASK);
         assert_eq!(call_states.revoke(TASK), CancelOutcome::Ended);
         call_states.end(TASK);
-        // The engine has been told, and has not looked.
+        // Its end was reported, and the engine has not processed the report.
         assert_eq!(call_states.revoke(TASK), CancelOutcome::Ended);
         assert!(call_states.lock().is_empty(), "nothing is remembered");
     }
@@ -140,7 +141,7 @@ mod loom_tests {
     #[derive(Default)]
     struct World {
         call_states: CallStates,
-        /// Under the engine's lock: whether the end of the call was told.
+        /// Under the engine's lock: whether the end of the call was reported.
         ended: Mutex<bool>,
         /// Whether the method has returned.
         returned: Mutex<bool>,

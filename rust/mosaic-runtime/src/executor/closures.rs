@@ -1,4 +1,4 @@
-//! An executor whose tesserae are made of Rust: for programs, tests and benches without Python.
+//! An executor for tesserae written in Rust: for programs, tests and benches without Python.
 
 use std::collections::VecDeque;
 use std::io;

@@ -1,7 +1,7 @@
-//! A queue of calls for one thread: the main lane of an executor.
+//! The job queue of one thread: the main lane of an executor.
 //!
-//! The engine pushes batches; one thread takes everything that is there. Every call passes `accept` and `begin`: it is
-//! either prevented by `revoke` or has begun, never both (`LANE-1`; [`crate::executor::call_states`]).
+//! The engine pushes batches; one thread takes everything that is queued. Every call passes `accept` and `begin`: `revoke`
+//! prevents it or it has begun, never both (`LANE-1`; [`crate::executor::call_states`]).
 
 use std::collections::VecDeque;
 use std::io;
@@ -79,12 +79,12 @@ impl Lane {
         self.call_states.begin(task)
     }
 
-    /// A call has its result, which the engine is about to be told: a revocation comes too late from now on.
+    /// A call has its result, which is about to be reported: a revocation comes too late from now on.
     pub fn has_result(&self, task: TaskId) {
         self.call_states.has_result(task);
     }
 
-    /// A call has ended, and the engine was told.
+    /// A call has ended, and its end was reported.
     pub fn end(&self, task: TaskId) {
         self.call_states.end(task);
     }
@@ -106,7 +106,7 @@ impl Lane {
         Some(!queue.stopped)
     }
 
-    /// The thread is awake: whoever pushes need not wake it.
+    /// The thread is awake: a push need not wake it.
     pub fn wake(&self) {
         if !self.sleeping.swap(false, Ordering::AcqRel) {
             self.signal.clear();

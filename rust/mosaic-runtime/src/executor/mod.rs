@@ -1,4 +1,11 @@
-//! The seam to whatever runs user code: Python in `mosaic-python`, closures in the tests and benches.
+//! The interface to the code that runs calls: Python in `mosaic-python`, Rust closures in tests and benches.
+//!
+//! | module | what it owns |
+//! | --- | --- |
+//! | this one | [`Executor`], the trait, and [`CancelOutcome`] |
+//! | [`lane`] | the job queue of an executor's main thread |
+//! | [`call_states`] | the state of each accepted call: queued, revoked, running, finished |
+//! | [`closures`] | an executor for actors written in Rust |
 
 pub(crate) mod call_states;
 pub mod closures;
@@ -7,7 +14,7 @@ pub mod lane;
 use mosaic_core::call::ReadyCall;
 use mosaic_core::id::{TaskId, TesseraId};
 
-/// What became of a call that was not wanted any more.
+/// The outcome of a cancellation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CancelOutcome {
     /// It had not begun and never will.
@@ -18,7 +25,7 @@ pub enum CancelOutcome {
     Ended,
 }
 
-/// Runs calls. Every method is called by a thread that holds the engine's lock: it hands work to lanes of
+/// Runs calls. Every method is called by a thread that holds the engine's lock: it queues work on lanes of
 /// its own and returns at once. Ends are reported with [`crate::engine::Engine::finish`].
 pub trait Executor: Send + Sync + 'static {
     /// Run these, in this order (see [`mosaic_core::event::Action::Run`]); leaves the vector empty.

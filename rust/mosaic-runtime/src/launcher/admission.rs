@@ -1,4 +1,4 @@
-//! Who is let in to the monitor: one head at a time.
+//! Which head the monitor admits: one at a time.
 
 use std::io;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
-//! A node agent: starts and watches processes for whichever head has it.
+//! The node agent: starts and supervises processes for one head at a time.
 //!
-//! One I/O thread, the process's only one; no user code. A head's turn ends when its last process has been reaped, so
-//! that heads never share the machine. Orders of the monitor come through standard input, whose end says that the
+//! The process has one I/O thread, its only thread, and runs no user code. A head has the agent until its last process has been
+//! reaped, so that heads never share the machine. Orders of the monitor come through standard input; its end means that the
 //! monitor was killed.
 
 use std::io;

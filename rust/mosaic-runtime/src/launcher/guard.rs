@@ -1,7 +1,7 @@
-//! What is done when the monitor was killed: the key goes, and the command that it ran ends.
+//! Clean-up after a monitor that was killed: removes the key and ends the command that it ran.
 //!
-//! The command has a moment to hear of it, then it is asked to end, then it is killed: two seconds after the monitor
-//! nothing is left.
+//! The command may go on for a moment, so that its waits end with the reason; then it gets SIGTERM, then SIGKILL. Two
+//! seconds after the death of the monitor nothing is left.
 
 use std::fs;
 use std::path::Path;

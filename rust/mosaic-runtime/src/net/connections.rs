@@ -1,13 +1,14 @@
 //! Connections between two runtimes neither of which is the head: who makes them, and what follows when one ends.
 //!
 //! - `CONN-1`: of two runtimes the one with the higher number makes their connections, one after another. The other
-//!   asks for one by knocking: it connects, proves itself, and hangs up.
-//! - `CONN-2`: a connection that comes while there is another ends that one: all that had come by it is handled, and the
-//!   rules have heard of the loss, before anything is read from the new one or written to it.
-//! - `CONN-3`: what waits for a connection is sent when there is one. A connection that cannot be made is tried again
-//!   until the head says that the peer is dead.
+//!   requests one: it connects, proves itself, and hangs up.
+//! - `CONN-2`: a new connection supersedes the current one. Every message that the old one received is handled, and the
+//!   state machine has processed the loss, before the new one is read or written.
+//! - `CONN-3`: frames wait in the send queue until there is a connection. A failed attempt is repeated until the head
+//!   reports the peer dead.
 //!
-//! A connection that ends because its peer has died is not lost: the head says so. Whether it has is asked of the kernel.
+//! A connection that ends because its peer died is not lost: the head reports the death. The kernel says whether the peer's
+//! process lives.
 
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -33,19 +34,19 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// The peer lives and has given this connection up. What has come by it can still be read.
+    /// The peer lives and has given this connection up. Data that it sent before can still be read.
     fn supersede(&self) {
         self.superseded.notify_one();
         let _ = self.socket.shutdown(Shutdown::Both);
     }
 }
 
-/// Those that are served, by peer.
+/// The connections that are served, by peer.
 #[derive(Debug, Default)]
 pub(crate) struct Connections(Mutex<FxHashMap<RuntimeId, Arc<Connection>>>);
 
 impl Connections {
-    /// `CONN-2`: serve this connection from now on. Returns when everything is settled that concerns the one before.
+    /// `CONN-2`: serve this connection from now on. Returns when the loss of the one before is processed.
     pub(crate) async fn begin(&self, peer: RuntimeId, socket: &Arc<UnixStream>) -> Arc<Connection> {
         loop {
             let former = {
@@ -68,7 +69,7 @@ impl Connections {
         }
     }
 
-    /// All is settled that concerns this connection.
+    /// The loss of this connection is processed: the next one may begin.
     pub(crate) fn end(&self, peer: RuntimeId, connection: &Connection) {
         lock(&self.0).remove(&peer);
         connection.settled.send_replace(true);
@@ -80,19 +81,19 @@ impl Connections {
         }
     }
 
-    /// The engine has stopped: whoever still holds it holds no descriptor with it.
+    /// The engine has stopped: close the descriptors, even if the engine is still referenced.
     pub(crate) fn clear(&self) {
         lock(&self.0).clear();
     }
 }
 
 impl EngineInner {
-    /// Whether the connection to a peer is a worker's to its head: it is made once, and its end is the worker's.
+    /// Whether a connection is one between a worker and its head: it is made once, and the worker ends with it.
     pub(crate) fn is_head_connection(&self, peer: RuntimeId) -> bool {
         self.me == RuntimeId::HEAD || peer == RuntimeId::HEAD
     }
 
-    /// A peer that does not make connections itself wants one.
+    /// A peer that does not make connections itself requests one (`CONN-1`).
     pub(crate) fn connection_requested(&self, peer: RuntimeId) {
         let mut driver = lock(&self.driver);
         if driver.machine.is_dead(peer) {
@@ -114,7 +115,7 @@ impl EngineInner {
             && !driver.machine.is_dead(peer)
     }
 
-    /// A connection has ended: settle what follows, once it is known whether its peer lives.
+    /// A connection has ended: process its loss, once it is known whether its peer lives.
     pub(crate) async fn connection_ended(
         &self,
         peer: RuntimeId,
@@ -162,7 +163,7 @@ impl EngineInner {
         driver.handle(Event::LinkLost { peer, cause }, self);
         driver.finish_batch(self);
         drop(driver);
-        // One line for both ends; and what a store was told of its neighbours' room may have been lost.
+        // One log record for both ends; and a message about available memory may have been lost.
         if self.me > peer {
             self.log("warning", text);
         }

@@ -39,7 +39,7 @@ pub enum AuthError {
     /// It took too long.
     #[error("the handshake took longer than {} s", HANDSHAKE_LIMIT.as_secs())]
     TimedOut,
-    /// The peer is somebody else's process.
+    /// The peer is a process of another user.
     #[error("the peer runs as user {peer}, not as {own}")]
     ForeignUser {
         /// Their user id.
@@ -120,7 +120,7 @@ fn nonce() -> io::Result<[u8; 32]> {
     Ok(bytes)
 }
 
-/// Refuse peers that run as somebody else, whatever they know.
+/// Refuse peers that run as another user, whatever they know.
 fn check_user(stream: &UnixStream) -> Result<(), AuthError> {
     let own = rustix::process::geteuid().as_raw();
     let peer = stream.peer_cred()?.uid();

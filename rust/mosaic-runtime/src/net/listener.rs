@@ -1,4 +1,7 @@
-//! Connections: made when first needed, authenticated before anything else, read in batches.
+//! Listens, dials and serves connections on the I/O thread.
+//!
+//! A connection is made when the first frame needs it and authenticated before anything else ([`crate::net::handshake`]).
+//! One task serves it from then to its end.
 
 use std::io;
 use std::net::Shutdown;
@@ -71,7 +74,7 @@ pub(crate) async fn accept_each<F, S>(
                 });
             }
             Err(error) if descriptors::are_short(&error) && descriptors::spend_reserve() => {}
-            // Out of descriptors, most likely: whoever wants in keeps waiting in the backlog.
+            // Out of descriptors, most likely: connections wait in the backlog.
             Err(_) => tokio::time::sleep(SHORTAGE).await,
         }
     }
@@ -111,7 +114,7 @@ async fn open(inner: &EngineInner, to: RuntimeId) -> Result<UnixStream, AuthErro
     Ok(stream)
 }
 
-/// A worker's head connection: connect to the head, say who this is, and end when the head does.
+/// A worker's connection to its head: connect, join, serve it, and end when the head does.
 pub(crate) async fn join(inner: Arc<EngineInner>) {
     if inner.head_process.is_some() {
         // The connection may outlive the head in a process that it forked.
@@ -230,7 +233,7 @@ async fn serve_socket(
         Err(error) => Some(error),
     };
     inner.read_halves.remove(&read_half);
-    // Whoever still polls it, or holds it in a forked process, sees the end as well. What it has read is handled before
+    // A thread that still polls it, or a forked process that holds it, sees the end as well. What it has read is handled before
     // the rules hear of the end, and it reads no more.
     let _ = socket.shutdown(Shutdown::Both);
     read_half.close();

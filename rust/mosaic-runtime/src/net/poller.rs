@@ -1,12 +1,13 @@
-//! How the I/O thread learns that a connection has something to read, and how it is left alone meanwhile.
+//! Readiness of the sockets: wakes the I/O thread when a connection is readable, unless it is masked.
 //!
-//! A thread that reads beside it (see [`crate::net::reader`]) polls the sockets itself. If the kernel woke both, the
-//! second wake-up would find nothing, and where cores are few it would take the one that the first needs: it was a
-//! third of the processor time of a blocking call. So whoever helps hushes the I/O thread for as long as it polls.
+//! An inline poller ([`crate::net::reader`]) polls the sockets itself. If the kernel woke the I/O thread too, that
+//! second wake-up would find nothing and, where cores are few, delay the first: it was a third of the processor time of a
+//! blocking call. The inline poller therefore masks the I/O thread for as long as it polls.
 //!
-//! On Linux all sockets are in one epoll instance, and that is the only thing in another, which the I/O thread polls:
-//! one system call hushes them all. Letting it unmask again tells of what came meanwhile and was not read
-//! (`POLLER-1`), which the kernel looks up at that moment. Elsewhere nobody is masked.
+//! On Linux one epoll instance holds all sockets, and the I/O thread polls another one whose only member is the first: one
+//! system call masks all sockets. Elsewhere masking does nothing.
+//!
+//! - `POLLER-1`: unmasking reports every socket that still has unread data; the kernel looks this up at that moment.
 
 #[cfg(target_os = "linux")]
 pub(crate) use linux::Poller;
@@ -32,10 +33,10 @@ mod linux {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    /// Each arrival is told once: whoever reads, reads all.
+    /// Edge-triggered: a reader reads all that is available.
     const READABLE: EventFlags = EventFlags::IN.union(EventFlags::ET);
 
-    /// See the module.
+    /// Two nested epoll instances.
     #[derive(Debug)]
     pub(crate) struct Poller {
         /// Has nothing in it but `sockets`.
@@ -57,7 +58,7 @@ mod linux {
             Ok(Arc::new(Self { gate, sockets }))
         }
 
-        /// Tell of this connection too.
+        /// Watch this connection too.
         pub(crate) fn add(
             &self,
             read_half: &Arc<ReadHalf>,
@@ -72,17 +73,17 @@ mod linux {
             )?)
         }
 
-        /// No more of it. It stays open as long: a forked process may hold it open beyond.
+        /// Stop watching it. The socket is still open now, and a forked process may hold it open for longer.
         pub(crate) fn remove(&self, read_half: &ReadHalf) {
             let _ = epoll::delete(&self.sockets, read_half.socket());
         }
 
-        /// Leave the I/O thread alone.
+        /// Do not wake the I/O thread.
         pub(crate) fn mask(&self) {
             self.change(EventFlags::empty());
         }
 
-        /// Tell it of what came meanwhile and is still there, and of what comes.
+        /// Wake the I/O thread again: for unread data that arrived meanwhile, and for what arrives later.
         pub(crate) fn unmask(&self) {
             self.change(READABLE);
         }
@@ -92,7 +93,7 @@ mod linux {
             let _ = epoll::modify(&self.gate, &self.sockets, EventData::new_u64(0), flags);
         }
 
-        /// Have everything read that comes; on the I/O thread.
+        /// Read every connection that becomes readable; on the I/O thread.
         pub(crate) async fn watch(self: Arc<Self>, inner: Arc<EngineInner>) {
             // SAFETY: the descriptor is that of `gate`, which lives as long as the `Arc` in there.
             let watched =
@@ -101,7 +102,7 @@ mod linux {
                 return inner.end("the system refused to watch the connections");
             };
             while let Ok(mut guard) = watched.readable().await {
-                // Before the look, so that what comes after it is told again.
+                // Before the look, so that later data is reported again.
                 guard.clear_ready();
                 for number in self.ready() {
                     if let Some(read_half) = inner.read_halves.find(number) {
@@ -111,12 +112,11 @@ mod linux {
             }
         }
 
-        /// The connections that have something, each told once.
+        /// The readable connections, each reported once.
         pub(super) fn ready(&self) -> Vec<u64> {
             let mut ready = Vec::new();
             let mut space = [MaybeUninit::<Event>::uninit(); 64];
-            // What the gate has noted of the sockets is over with this look: a note left there would keep `unmask`
-            // from telling.
+            // This look clears the gate's pending edge: left there, it would keep `unmask` from reporting a new one.
             let _ = epoll::wait(&self.gate, &mut space, Some(&NOW));
             while let Ok((events, rest)) = epoll::wait(&self.sockets, &mut space, Some(&NOW)) {
                 // Copies out of a packed structure.
@@ -164,7 +164,7 @@ mod linux {
             let (mut near, mut far) = UnixStream::pair().expect("a socket pair");
             epoll::add(&poller.sockets, &near, EventData::new_u64(7), READABLE).expect("added");
             let mut byte = [0];
-            // With and without a note from before that nobody has looked at.
+            // With and without a pending edge from before.
             for looked in [true, false, true] {
                 far.write_all(b"x").expect("written");
                 assert!(woken(&watcher));
@@ -175,7 +175,7 @@ mod linux {
 
                 poller.mask();
                 far.write_all(b"x").expect("written");
-                assert!(!woken(&watcher), "hushed");
+                assert!(!woken(&watcher), "masked");
                 near.read_exact(&mut byte)
                     .expect("read by the other thread");
                 poller.unmask();
@@ -206,7 +206,7 @@ mod others {
     use crate::engine::inner::EngineInner;
     use crate::net::reader::ReadHalf;
 
-    /// See the module.
+    /// One tokio task a connection; masking does nothing.
     #[derive(Debug)]
     pub(crate) struct Poller;
 

@@ -1,13 +1,14 @@
-//! A connection's receiving side.
+//! Read halves of connections: bytes become messages, in order, on one thread at a time.
 //!
-//! The I/O thread reads when the socket has something. So does a thread of the program that has nothing else
-//! to do, a blocked waiter or an idle main lane: it polls the sockets beside its own signal and is woken by
-//! the kernel itself, a thread less on the way there and back (a blocking call over a Unix socket costs two
-//! wake-ups this way and four the other). The I/O thread hears of nothing as long ([`crate::net::poller`]). Whoever
-//! reads holds the reader's lock until what it read is processed, so that messages of one peer keep their order
-//! (`READER-1`). One thread at a time helps.
+//! The I/O thread reads when a socket is readable. So does one *inline poller*: a thread of the program that is idle, in a
+//! blocking wait or as an executor's main thread. It polls the sockets together with its own signal, so the kernel wakes it
+//! directly: a blocking call over a Unix socket costs two wake-ups this way and four through the I/O thread. Meanwhile the
+//! poller is masked ([`crate::net::poller`]) and the I/O thread sleeps. There is one inline poller at a time.
 //!
-//! Lock order: reader, then state.
+//! - `READER-1`: a thread holds the reader's lock from the read until the messages are processed, so that the messages of
+//!   one peer keep their order.
+//!
+//! Lock order: reader, then the engine's driver.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -30,7 +31,7 @@ use crate::sync::primitives::lock;
 /// More connections than this are left to the I/O thread: polling them all would cost more than it saves.
 const MAX_POLLED: usize = 16;
 
-/// The receiving half of an authenticated connection.
+/// The read half of an authenticated connection.
 #[derive(Debug)]
 pub(crate) struct ReadHalf {
     socket: Arc<UnixStream>,
@@ -43,7 +44,7 @@ pub(crate) struct ReadHalf {
     end: Notify,
 }
 
-/// What was read and is not a message yet.
+/// Bytes and files that were received and are not a message yet.
 #[derive(Debug)]
 struct Reader {
     frames: FrameReader,
@@ -74,7 +75,7 @@ impl ReadHalf {
         lock(&self.error).take()
     }
 
-    /// Read what is there and have it processed, without blocking.
+    /// Read and process all available messages, without blocking.
     pub(crate) fn read(&self, inner: &EngineInner) {
         if self.ended() {
             return;
@@ -89,7 +90,7 @@ impl ReadHalf {
         self.end.notify_one();
     }
 
-    /// Read nothing more. Returns when what was read is processed, whoever is at it.
+    /// Read nothing more. Returns when everything that was read is processed, by whichever thread.
     pub(crate) fn close(&self) {
         let reader = lock(&self.reader);
         self.ended.store(true, Ordering::Release);
@@ -190,7 +191,7 @@ impl ReadHalf {
     }
 }
 
-/// The receiving sides of all connections.
+/// The read halves of all connections.
 #[derive(Debug)]
 pub(crate) struct ReadHalves {
     all: Mutex<All>,
@@ -216,7 +217,7 @@ impl ReadHalves {
         })
     }
 
-    /// Have everything read that comes; on the I/O thread.
+    /// Read every connection that becomes readable; on the I/O thread.
     pub(crate) async fn watch(inner: Arc<EngineInner>) {
         let poller = lock(&inner.read_halves.all).poller.clone();
         if let Some(poller) = poller {
@@ -238,7 +239,7 @@ impl ReadHalves {
             .partition_point(|own| own.number < read_half.number);
         Arc::make_mut(&mut all.read_halves).insert(place, Arc::clone(read_half));
         poller.add(read_half, inner)?;
-        // Whoever helps at this moment does not poll this one.
+        // The inline poller of this moment does not poll this one.
         poller.unmask();
         Ok(())
     }
@@ -261,15 +262,15 @@ impl ReadHalves {
         all.read_halves.get(place).cloned()
     }
 
-    /// The engine has stopped: whoever still holds it holds no descriptor with it.
+    /// The engine has stopped: close the descriptors, even if the engine is still referenced.
     pub(crate) fn clear(&self) {
         let mut all = lock(&self.all);
         all.read_halves = Arc::default();
         all.poller = None;
     }
 
-    /// Become the thread that helps, unless there is one already or there is too much to poll. The I/O thread hears
-    /// of nothing as long.
+    /// Become the inline poller, unless there is one already or there are too many connections to poll. The I/O thread is
+    /// masked as long.
     pub(crate) fn poll_inline(&self) -> Option<InlinePoller<'_>> {
         if self.inline_polled.swap(true, Ordering::AcqRel) {
             return None;
@@ -279,7 +280,7 @@ impl ReadHalves {
         if polled && let Some(poller) = &all.poller {
             poller.mask();
         }
-        // Made in any case, so that it steps back when there is nothing for it.
+        // Made in any case: its drop unmasks the I/O thread.
         let inline_poller = InlinePoller {
             read_halves: self,
             all: all.clone(),
@@ -288,7 +289,7 @@ impl ReadHalves {
     }
 }
 
-/// The right to read beside the I/O thread.
+/// The right to read beside the I/O thread, which is masked until this is dropped.
 #[derive(Debug)]
 pub(crate) struct InlinePoller<'a> {
     read_halves: &'a ReadHalves,

@@ -1,8 +1,8 @@
 //! Bytes and open files over a Unix socket (`SCM_RIGHTS`, unix(7)).
 //!
-//! A file arrives no later than the first byte of the write that it went with. What a message says of its files
-//! stands behind its first bytes, so that they are always there before they are spoken of, unless this process has no
-//! descriptor left for them: then the bytes come without (`MSG_CTRUNC`).
+//! A file arrives no later than the first byte of the write that carried it. A message describes its files behind its first
+//! bytes, so the files are there before their descriptions are read. If this process has no descriptor left, the bytes
+//! arrive without them (`MSG_CTRUNC`).
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -19,7 +19,7 @@ pub(crate) fn write(socket: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Resul
     write_with(socket, slices, &mut SendAncillaryBuffer::default())
 }
 
-/// The same, with files.
+/// Write the slices without blocking, with these files.
 pub(crate) fn send(
     socket: BorrowedFd<'_>,
     slices: &[IoSlice<'_>],

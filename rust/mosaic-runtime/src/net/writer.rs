@@ -1,8 +1,9 @@
-//! One connection's sending side, as the engine holds it.
+//! Write halves of connections, and the queue of frames to each peer.
 //!
-//! Frames wait in a [`FrameWriter`]; whoever holds the engine's lock writes what the socket takes without
-//! blocking. Files go with the first write that reaches their frame. What is left is the writer task's: it waits until the socket has room. There is one
-//! connection at a time to a peer, so that frames keep their order; what waits for one goes by the next.
+//! Frames wait in a [`FrameWriter`]. The thread that holds the engine's lock writes as much as the socket takes without
+//! blocking; file descriptors go with the first write that reaches their frame. The rest stays queued until the
+//! connection's writer task finds the socket writable. There is one connection to a peer at a time, so frames keep their
+//! order; frames that wait for a connection leave by the next one.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -25,7 +26,7 @@ use crate::store::export::{Exporter, SharedFile};
 /// The most slices a single write is given.
 const SLICES: usize = 64;
 
-/// Where the frames to one runtime go.
+/// The frames that wait for one peer, and the connection that they leave by.
 #[derive(Debug, Default)]
 pub(crate) struct SendQueue {
     writer: FrameWriter,
@@ -44,22 +45,22 @@ pub(crate) struct SendQueue {
 /// How the connection to a peer stands.
 #[derive(Debug, Default)]
 enum Link {
-    /// There is none, and nobody makes one.
+    /// There is none, and none is being made.
     #[default]
     None,
     /// It is being made, in the attempt of that number, or waited for.
     Awaited(u64),
     Up(Arc<WriteHalf>),
-    /// It has ended, and what follows is not settled yet.
+    /// It has ended, and its loss is not processed yet.
     Ending,
 }
 
-/// The sending half of an authenticated connection.
+/// The write half of an authenticated connection.
 #[derive(Debug)]
 pub(crate) struct WriteHalf {
     socket: Arc<UnixStream>,
     writable_wanted: Notify,
-    /// The kernel could not take what was written for want of something else than room in the socket.
+    /// The kernel refused a write for want of something else than space in the socket buffer.
     crowded: AtomicBool,
 }
 
@@ -75,14 +76,14 @@ impl WriteHalf {
         })
     }
 
-    /// Returns once somebody was refused for want of room and there is room again.
+    /// Returns when a write has been refused and the socket is writable again.
     pub(crate) async fn writable(&self) -> io::Result<()> {
         self.writable_wanted.notified().await;
         if self.crowded.swap(false, Ordering::AcqRel) {
             tokio::time::sleep(CROWDED).await;
             return Ok(());
         }
-        // Only now: whoever is registered for room is woken whenever the peer reads.
+        // Only now: a registered writer is woken whenever the peer reads.
         let socket = watch(Arc::clone(&self.socket), Interest::WRITABLE)?;
         socket.writable().await?.retain_ready();
         Ok(())
@@ -113,17 +114,17 @@ impl SendQueue {
         self.link = Link::None;
     }
 
-    /// Whether the connection has ended and what follows is not settled.
+    /// Whether the connection has ended and its loss is not processed.
     pub(crate) fn is_ending(&self) -> bool {
         matches!(self.link, Link::Ending)
     }
 
-    /// Whether there is no connection and nobody is at it.
+    /// Whether there is no connection and none is being made.
     pub(crate) fn is_idle(&self) -> bool {
         matches!(self.link, Link::None)
     }
 
-    /// If nobody is at it, begin to connect: returns the number of the attempt.
+    /// Begin to connect, unless a connection exists or is being made: returns the number of the attempt.
     pub(crate) fn begin_attempt(&mut self) -> Option<u64> {
         if !self.is_idle() {
             return None;
@@ -148,13 +149,12 @@ impl SendQueue {
         Ok(())
     }
 
-    /// The socket has room again.
+    /// The socket is writable again.
     pub(crate) fn unblock(&mut self) {
         self.blocked = false;
     }
 
-    /// Write what the socket takes now. A connection that is broken is shut down: its reader sees that and settles what
-    /// follows from it.
+    /// Write what the socket takes now. A broken connection is shut down: its reader sees that and processes the loss.
     pub(crate) fn flush(&mut self) {
         let Link::Up(write_half) = &self.link else {
             return;

@@ -1,8 +1,8 @@
-//! A head's connections to the monitor and to the node agent that `mrun` started: the processes in other hands.
+//! A head's connections to the monitor and the node agent that `mrun` started.
 //!
-//! The monitor gives the head the nodes and, should an agent die, the word on how. What a worker prints comes with the
-//! agent's other news; it is never left unread for want of room, so that no death hides behind it: the agent sends
-//! as much as it has been given room for.
+//! The monitor sends the addresses of the nodes and, when an agent dies, how it died. The agent sends output and ends of
+//! workers over one connection. Output is flow-controlled by credit: the agent sends as many bytes as the head has granted,
+//! so the connection is always read and no death is stuck behind output.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -47,7 +47,7 @@ struct Common {
     verdict: Mutex<Option<String>>,
     verdict_came: Notify,
     detached: watch::Sender<bool>,
-    /// The rounds through the workers' output that the program waits for.
+    /// The drains of the workers' output that the program waits for.
     draining: Mutex<BTreeSet<u64>>,
 }
 
@@ -112,7 +112,7 @@ impl Agent {
         let _ = self.commands.try_send(ToAgent::Kill(runtime.0));
     }
 
-    /// Have it told when all that the workers have printed by now has been told.
+    /// Report [`Notice::Drained`] when all output that the workers have printed by now has been reported.
     pub(crate) fn drain_output(&self, inner: &EngineInner, token: u64) {
         lock(&self.common.draining).insert(token);
         let asked = self.commands.try_send(ToAgent::Drain(token));
@@ -267,7 +267,7 @@ async fn hear_monitor(inner: Arc<EngineInner>, common: Arc<Common>, mut from: Un
     *lock(&common.verdict) = Some(reason.clone());
     common.verdict_came.notify_one();
     agent_lost(&inner, &common, &reason);
-    // Whoever is left tidies up: the agent does the same if it lives.
+    // The last process removes the files: the agent does the same if it lives.
     guard::remove_key(&monitor_address.key, &monitor_address.directory);
     common.place.remove();
     if monitor_address.commanded {

@@ -1,4 +1,4 @@
-//! How a head joins what `mrun` has started: the monitor says where the agent is, and the agent takes the head.
+//! How a head joins what `mrun` has started: the monitor names the agent, and the agent accepts the head.
 //!
 //! Runs on the program's thread, before there is an I/O thread.
 
@@ -27,7 +27,7 @@ pub struct MonitorAddress {
     pub directory: PathBuf,
     /// The monitor's process.
     pub monitor: u32,
-    /// The file that says where all this is; to be removed if nobody else is left to do so.
+    /// The file that says where all this is; to be removed if no other process is left to do so.
     pub key: PathBuf,
     /// Whether this process belongs to the command that `mrun` runs, and ends with it.
     pub commanded: bool,
@@ -137,7 +137,7 @@ async fn ask_agent(
 /// Why the monitor or the agent could not be talked to.
 struct Failure {
     error: EngineError,
-    /// Whether nobody is at the other end, any more or yet.
+    /// Whether no process is at the other end, any more or yet.
     gone: bool,
 }
 

@@ -1,21 +1,21 @@
 //! How much memory a process may use, and whether the kernel killed one for want of it.
 //!
-//! It tells nobody in particular; but it counts: for the machine, and for each control group that has a limit.
-//! A worker that was killed by SIGKILL while the counter of its group rose was killed so (`OOM-1`). One kill
-//! explains one death. Where the kernel does not count, nothing is said.
+//! The kernel sends no notification of an out-of-memory kill, but it counts kills: for the machine, and for each control
+//! group that has a limit. A worker that died by SIGKILL while the counter of its group rose was killed for want of memory
+//! (`OOM-1`). One kill explains one death. Where the kernel does not count, the cause stays open.
 //!
-//! The counters are read on the head's I/O thread, when a worker has died and before it is reaped.
+//! The head's I/O thread reads the counters when a worker has died and before it is reaped.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What a death by SIGKILL came of, as far as the counters tell.
+/// The cause of a death by SIGKILL, as far as the counters show.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Verdict {
     /// They cannot be read.
     Unknown,
-    /// The kernel killed nobody for want of memory.
+    /// The kernel killed no process for want of memory.
     NotMemory,
     /// The kernel killed the process; the limit in bytes that was reached, of its group or of the machine.
     Memory { limit: Option<u64>, of_group: bool },

@@ -1,13 +1,12 @@
 //! How many files this process may have open.
 //!
 //! A network needs more than the usual soft limit of 1,024: pipes and connections to many workers, slabs of many results.
-//! As long as an engine or a node agent runs here, the soft limit is raised. It is the program's own business for
-//! whatever else it starts: there it is what it was before (`LIMIT-1`), since a program that calls `select(2)` must not be
-//! given a descriptor beyond 1,023. A process that is forked sees to that itself; who starts one in another way
-//! (`vfork`, `posix_spawn`) lowers the limit for the moment ([`lower`]). Where the program has set another limit
-//! meanwhile, that stays.
+//! The soft limit is raised while an engine or a node agent runs in this process. Other programs that it starts get the
+//! limit of before (`LIMIT-1`): a program that calls `select(2)` must not be given a descriptor beyond 1,023. A forked
+//! process restores the limit itself; a caller that starts one in another way (`vfork`, `posix_spawn`) lowers the limit for
+//! the moment ([`lower`]). If the program has set another limit meanwhile, that one stays.
 //!
-//! The state that a forked process needs is atomics: it may be forked at any moment.
+//! A fork may happen at any moment, so the state that a forked process needs is atomics.
 
 use std::fs::File;
 use std::io;
@@ -19,7 +18,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::sync::primitives::lock;
 
-/// How long to wait before another try where there are no descriptors left: nothing tells when there are some again.
+/// How long to wait before another try where there are no descriptors left: no event says when there are some again.
 pub(crate) const SHORTAGE: Duration = Duration::from_millis(50);
 /// What the system says where a process may open no more.
 pub const EMFILE: i32 = libc::EMFILE;
@@ -185,7 +184,7 @@ fn open_files() -> Option<u64> {
     Some(std::fs::read_dir(place).ok()?.count() as u64)
 }
 
-/// `LIMIT-1`: a forked process, whoever forked it, has the limit that this one was given.
+/// `LIMIT-1`: a forked process has the limit that this one was given, whichever code forked it.
 fn restore_in_forks() {
     static ONCE: Once = Once::new();
     extern "C" fn in_child() {

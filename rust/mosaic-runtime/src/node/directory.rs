@@ -1,10 +1,10 @@
 //! The runtime's directory: sockets and the secret, readable by their owner only, gone with the runtime.
 //!
-//! Every process of a runtime holds a shared lock on the file `lock` in it. Whoever can take that lock
-//! exclusively knows that nobody lives there any more: that is how a new runtime sweeps up after one
-//! whose every process was killed at once (`DIR-1`). A directory gets its name when its lock is held, and the lock is
-//! the last of it to go, so that one without a lock is nobody's: it was being removed. What is still being made bears
-//! another name, and is swept up if nobody has locked it; whoever was about to finds it gone, and makes another.
+//! Every process of a runtime holds a shared lock on the file `lock` in it. A process that gets that lock exclusively
+//! knows that no process of that runtime is left: so a new runtime removes the directory of one whose processes were all
+//! killed at once (`DIR-1`). A directory gets its name when its lock is held, and the lock is removed last, so a directory
+//! without a lock is one that was being removed. A directory that is being made bears another name and is removed if it is
+//! not locked; its maker then finds it gone and makes another.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -128,7 +128,7 @@ impl Directory {
     }
 
     /// This process has left: it does not keep the directory alive any more. If it was the last, its head having been
-    /// killed, nobody else removes it.
+    /// killed, no other process removes it.
     pub fn leave(&self) {
         drop(crate::sync::primitives::lock(&self.lock).take());
         if let Ok(lock) = File::open(self.path.join(LOCK))
@@ -157,7 +157,7 @@ pub(crate) fn remove_of_dead(path: &Path) {
     }
 }
 
-/// Somebody else may be removing it too, or be about to put a socket into it: what counts is that it is gone.
+/// Another process may be removing it too, or be about to put a socket into it: what counts is that it is gone.
 pub(crate) fn remove(path: &Path) {
     for _ in 0..3 {
         for entry in fs::read_dir(path).into_iter().flatten().flatten() {
@@ -189,7 +189,7 @@ fn sweep(base: &Path) {
             continue;
         }
         match File::open(path.join(LOCK)) {
-            // Held meanwhile, so that nobody enters.
+            // Held meanwhile, so that no process enters.
             Ok(lock) => {
                 if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
                     remove(&path);
@@ -197,7 +197,7 @@ fn sweep(base: &Path) {
             }
             Err(error) if error.kind() != io::ErrorKind::NotFound => {}
             Err(_) if finished => remove(&path),
-            // Somebody may be about to lock it. Refused if they have.
+            // Another process may be about to lock it. Refused if it has.
             Err(_) => {
                 let _ = fs::remove_dir(&path);
             }

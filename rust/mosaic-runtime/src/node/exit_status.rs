@@ -1,4 +1,4 @@
-//! How a process ended, in words: its exit code or signal, and whether the system killed it for want of memory.
+//! How a process ended, in words: its exit code or signal, and whether the kernel killed it for want of memory.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -22,7 +22,7 @@ const REASON: &str = "mosaic: this process ends: ";
 pub(crate) fn leave_for(reason: &str) -> ! {
     let stderr = rustix::stdio::stderr();
     let mut polled = [PollFd::new(&stderr, PollFlags::OUT)];
-    // Nobody may be reading: what does not fit is not told.
+    // The pipe may have no reader: what does not fit is not written.
     if matches!(poll(&mut polled, Some(&Timespec::default())), Ok(1..)) {
         let line: String = reason.chars().filter(|c| *c != '\n').take(512).collect();
         let _ = rustix::io::write(stderr, format!("{REASON}{line}\n").as_bytes());

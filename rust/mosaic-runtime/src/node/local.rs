@@ -1,4 +1,4 @@
-//! What the processes that a head holds itself tell it, and what becomes of their output.
+//! The head as the observer of the processes that it started itself: output becomes notices, ends reach the node.
 
 use std::sync::Weak;
 
@@ -9,7 +9,7 @@ use crate::engine::inner::EngineInner;
 use crate::notice::Notice;
 use crate::sync::primitives::lock;
 
-/// The head, as it hears of the processes that it holds itself.
+/// Passes events of the head's own child processes to its node.
 #[derive(Debug)]
 pub(super) struct LocalProcesses(pub(super) Weak<EngineInner>);
 
@@ -36,7 +36,7 @@ impl ProcessEvents for LocalProcesses {
 }
 
 impl EngineInner {
-    /// A worker of this head's printed a line.
+    /// A worker of this head printed a line.
     pub(crate) fn printed(&self, runtime: RuntimeId, line: Line) {
         let worker = self
             .node

@@ -1,12 +1,26 @@
-//! The head's view of its node: which workers there are to be, which of them live, what takes the place of the dead.
+//! The node of a head: its workers and its warehouse, and the replacement of those that die.
 //!
-//! The warehouse is started, watched and ended in the same way, but only when the rules ask for it, and nothing takes
-//! its place before they ask again.
+//! | module | what it owns |
+//! | --- | --- |
+//! | this one | `Node`: which workers there should be, which live, what follows from a death |
+//! | [`launch`] | [`Launch`]: command and environment of workers |
+//! | [`processes`] | child processes: start, supervision, kill, reap |
+//! | [`local`] | the head as the observer of its own child processes |
+//! | [`attach`] | how a head joins the monitor and the agent that `mrun` started |
+//! | [`agent_link`] | the head's connections to that agent and monitor |
+//! | [`stdio`] | standard output and error of workers: lines, origins, flushes |
+//! | [`process`] | other processes by pidfd |
+//! | [`exit_status`] | how a process ended, in words |
+//! | [`cgroup`] | memory limits and the kernel's out-of-memory kills |
+//! | [`descriptors`] | the limit of open files, and shortages of them |
+//! | [`directory`] | the runtime's private directory |
 //!
-//! Runs on the head's I/O thread. The processes themselves are in other hands: those of this very process
-//! ([`processes`]), or those of a node agent under `mrun` ([`agent_link`]). Either way a worker's death is what the
-//! kernel says of its process, never a closed socket alone: the message to everyone names the exit code or the signal.
-//! What the worker sent before it died is read first.
+//! Runs on the head's I/O thread. A `Supervisor` holds the processes: this process itself ([`processes`]), or a node agent
+//! under `mrun` ([`agent_link`]). Either way a worker is dead when the kernel says so of its process, never because a socket
+//! closed; the cause names the exit code or the signal. The head reads everything that a worker sent before it died first.
+//!
+//! The warehouse is started, supervised and ended in the same way, but only when the state machine asks for it, and it is
+//! not replaced before the state machine asks again.
 
 mod agent_link;
 pub(crate) mod attach;
@@ -68,10 +82,10 @@ pub(crate) struct Node {
     all_gone: Notify,
 }
 
-/// Who holds the processes.
+/// The parent of the processes, which supervises them.
 #[derive(Debug)]
 enum Supervisor {
-    /// This very process.
+    /// This process.
     Own(Arc<Processes<LocalProcesses>>, Program),
     /// A node agent; the connections to it and to the monitor wait for the I/O thread to serve them.
     Agent {
@@ -92,7 +106,7 @@ struct Worker {
 }
 
 impl Node {
-    /// With the processes in the hands of this one, or in those of the agent that the head is attached to.
+    /// Supervised by this process, or by the agent that the head is attached to.
     pub(crate) fn new(
         launch: Launch,
         attached: Option<(Attached, ParentDeathSignal)>,
@@ -140,7 +154,7 @@ impl Node {
         (self.monitor, *lock(&self.agent))
     }
 
-    /// Whether something that the workers have printed may not have been told yet.
+    /// Whether output of the workers may not have been reported yet.
     pub(crate) fn output_is_due(&self) -> bool {
         match &self.supervisor {
             Supervisor::Own(processes, _) => processes.flush_barrier.is_pending(),
@@ -149,7 +163,7 @@ impl Node {
         }
     }
 
-    /// Have [`Notice::Drained`] told once all that the workers have printed by now has been told.
+    /// Report [`Notice::Drained`] once all output that the workers have printed by now has been reported.
     pub(crate) fn drain_output(&self, inner: &Arc<EngineInner>, token: u64) {
         match &self.supervisor {
             Supervisor::Own(processes, _) => {
@@ -263,7 +277,7 @@ impl Node {
         }
     }
 
-    /// Whether somebody else holds the processes.
+    /// Whether a node agent holds the processes.
     pub(crate) fn has_agent(&self) -> bool {
         matches!(self.supervisor, Supervisor::Agent { .. })
     }
@@ -312,7 +326,7 @@ impl Node {
         }
     }
 
-    /// A process has ended and been reaped: settle what follows.
+    /// A process has ended and been reaped: report its death and replace it.
     pub(crate) async fn ended(&self, inner: &Arc<EngineInner>, runtime: RuntimeId, end: Ended) {
         let Some(worker) = lock(&self.workers).get(&runtime).cloned() else {
             return;
@@ -360,7 +374,7 @@ impl Node {
         }
     }
 
-    /// The agent is gone, and its workers with it: whoever waits for them is told why, and none will follow.
+    /// The agent is gone, and its workers with it: calls to them fail with this reason, and no worker will follow.
     pub(crate) fn lost(&self, inner: &EngineInner, reason: &str) {
         *lock(&self.agent) = None;
         if !self.stopping() {
@@ -386,7 +400,7 @@ impl Node {
             }
         }
         self.all_gone.notify_one();
-        // Nobody will join, and nobody would be left to remove it should this process be killed now. What this process
+        // No process will join, and none would be left to remove it should this one be killed now. What this process
         // still needs of it, it has open.
         inner.directory.remove();
         if !self.stopping() {

@@ -1,7 +1,7 @@
 //! Other processes of this runtime, by pidfd.
 //!
-//! A process number is given out again once its process has been reaped. A pidfd stands for one process for good, so
-//! that whatever is asked of it, or sent to it, concerns that process (`PROC-1`).
+//! The kernel reuses a process number once its process has been reaped. A pidfd stands for one process for good, so that
+//! every query and every signal concerns that process (`PROC-1`).
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -214,7 +214,7 @@ pub(crate) fn process_handle(pid: Pid) -> io::Result<OwnedFd> {
     )?)
 }
 
-/// See above.
+/// A descriptor that stands for a process: there is none on this system.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn process_handle(_: Pid) -> io::Result<OwnedFd> {
     Err(io::ErrorKind::Unsupported.into())

@@ -1,10 +1,10 @@
-//! The processes of one machine: started, listened to, seen through to their end.
+//! The child processes of one machine: start, supervision, end.
 //!
-//! Runs on one I/O thread: the head's, or that of a node agent. Who starts them decides nothing here: news go to an
-//! [`ProcessEvents`], which is the head itself or a connection to it.
+//! Runs on one I/O thread: the head's, or that of a node agent. It decides nothing: [`ProcessEvents`] receives output and
+//! ends, and is the head itself or a connection to it.
 //!
-//! The end of a process is what the kernel says of it (a pidfd). What it printed before is told first, and what its
-//! methods left running is ended before it is reaped, while its number is nobody else's.
+//! The kernel reports the end of a process (pidfd). Its remaining output is forwarded before its end, and its process group
+//! is killed before it is reaped, while its number cannot be another's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -35,7 +35,7 @@ use crate::sync::primitives::lock;
 /// How long a dead process's output may take to run dry; longer means that a process which it left behind holds it
 /// open.
 pub(crate) const RUN_DRY: Duration = Duration::from_millis(50);
-/// The same at the stop, where nobody waits for the news: a helper of the worker may be tidying up after it.
+/// The same at the stop, where no caller waits for the end: a helper of the worker may be tidying up after it.
 pub(crate) const RUN_DRY_AT_STOP: Duration = Duration::from_millis(500);
 
 /// What all processes of a runtime have in common.
@@ -84,11 +84,11 @@ pub(crate) struct Line {
     pub(crate) text: Bytes,
 }
 
-/// Who is told of the processes.
+/// Receives what happens to the processes.
 pub(crate) trait ProcessEvents: Send + Sync + 'static {
-    /// Wait until there is room for a line.
+    /// Wait until there is capacity for a line.
     fn wait_for_capacity(&self, line: &Line) -> impl Future<Output = ()> + Send;
-    /// A line was printed, for which there was room or which cannot wait for it.
+    /// A line was printed, for which there was capacity or which cannot wait for it.
     fn printed(
         &self,
         runtime: RuntimeId,
@@ -99,7 +99,7 @@ pub(crate) trait ProcessEvents: Send + Sync + 'static {
     fn ended(&self, runtime: RuntimeId, end: Ended) -> impl Future<Output = ()> + Send;
 }
 
-/// See the module.
+/// The child processes of this one.
 #[derive(Debug)]
 pub(crate) struct Processes<A> {
     events: A,
@@ -109,7 +109,7 @@ pub(crate) struct Processes<A> {
     all_gone: Notify,
     patient: AtomicBool,
     kills: Mutex<KillCounts>,
-    /// Has the pipes read.
+    /// Flushes their output.
     pub(crate) flush_barrier: FlushBarrier,
 }
 
@@ -230,7 +230,7 @@ impl<A: ProcessEvents> Processes<A> {
     }
 }
 
-/// Try again to start a process, until it is not wanted any more: nothing tells when there are descriptors again.
+/// Try again to start a process, until it is not wanted any more: no event says when there are descriptors again.
 async fn start_later<A: ProcessEvents>(
     processes: Arc<Processes<A>>,
     program: Program,
@@ -283,7 +283,7 @@ fn spawn(program: &Program, start: &Start) -> io::Result<Child> {
         .environment
         .iter()
         .map(|(name, value)| (OsStr::new(name), OsStr::from_bytes(value)));
-    // A process group of their own: Ctrl-C at the terminal is the driver's, who tells the workers; and what a
+    // A process group of their own: Ctrl-C at the terminal reaches the driver, which stops the workers; and what a
     // worker leaves running can be found by it.
     command
         .args(arguments)

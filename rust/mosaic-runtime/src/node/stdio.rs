@@ -1,14 +1,14 @@
-//! What workers print: from their pipes to notices, a line each, with the origin that the worker names.
+//! Standard output and error of workers: from their pipes to lines, each with the origin that the worker names.
 //!
-//! On the I/O thread of whoever holds the workers' processes, one task a pipe. Where a program asked for it, a worker
-//! writes a *mark* whenever what it prints begins to belong to another origin: `ESC _ mosaic NUMBER ESC \`, which a
-//! terminal would not show. Marks are taken out here. What a library or a program writes past the worker's own streams
-//! follows the last mark.
+//! Runs on the I/O thread of the process that started the workers, one task a pipe. A worker writes an *origin tag* when
+//! what it prints begins to belong to another origin and the program asked for it: `ESC _ mosaic NUMBER ESC \`, which a
+//! terminal would not show. This module takes the tags out. Output that a library writes past the worker's own streams
+//! follows the last tag.
 //!
-//! - `OUT-1`: a line belongs to the last mark before it, and a mark within a line ends it.
-//! - `OUT-2`: a round of [`FlushBarrier`] ends after everything that was in the pipes when it began has been told.
-//! - `OUT-3`: what was in a pipe when [`FlushBarrier::is_pending`] was asked has been told by then, or the answer is yes.
-//! - `OUT-4`: what a process had printed when it ended is told, whether there is room for it or not.
+//! - `OUT-1`: a line belongs to the last tag before it, and a tag within a line ends it.
+//! - `OUT-2`: a flush of [`FlushBarrier`] ends after everything that was in the pipes when it began has been reported.
+//! - `OUT-3`: what was in a pipe when [`FlushBarrier::is_pending`] was called is reported by then, or the answer is yes.
+//! - `OUT-4`: everything that a process had printed when it ended is reported, whether there is capacity for it or not.
 
 use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -28,18 +28,18 @@ use crate::sync::primitives::lock;
 const LONGEST_LINE: usize = 1 << 20;
 /// Bytes of standard error that are kept for the message that a worker failed to start.
 const LAST_WORDS: usize = 2048;
-/// FlushBarrier that may be under way at once; of more, the oldest end early.
+/// Flushes that may be in progress at once; of more, the oldest end early.
 const MAX_FLUSHES: usize = 16;
 const TAG: &[u8] = b"\x1b_mosaic ";
 const TAG_END: &[u8] = b"\x1b\\";
 
-/// Tells the pipes' readers to read what is there.
+/// Flushes the pipes: makes their readers report everything that is in them.
 #[derive(Debug)]
 pub(crate) struct FlushBarrier {
     sender: broadcast::Sender<Arc<Flush>>,
     /// The pipes that are being read, each open as long as it stands here.
     pipes: Mutex<Vec<RawFd>>,
-    /// Readers that may have taken something out of their pipes and not told it yet.
+    /// Readers that may have read from their pipes and not reported it yet.
     forwarding: AtomicUsize,
 }
 
@@ -74,9 +74,9 @@ impl FlushBarrier {
                 .any(|pipe| pipe.revents().contains(PollFlags::IN))
     }
 
-    /// Have `end` called once all that is in the pipes now has been told.
+    /// Start a flush: `end` is called once everything that is in the pipes now has been reported.
     pub(crate) fn begin(&self, end: impl FnOnce() + Send + Sync + 'static) {
-        // Nobody reads: then the round ends with this very call.
+        // Without a reader the flush ends with this call.
         let _ = self.sender.send(Arc::new(Flush(Some(Box::new(end)))));
     }
 
@@ -108,7 +108,7 @@ impl Drop for OpenPipe<'_> {
     }
 }
 
-/// Held from before a pipe is read until what was read has been told.
+/// Held from before a pipe is read until what was read has been reported.
 struct Forwarding<'a>(&'a AtomicUsize);
 
 impl<'a> Forwarding<'a> {
@@ -124,7 +124,7 @@ impl Drop for Forwarding<'_> {
     }
 }
 
-/// One round; ends with the last reader that lets go of it, whether it has read or has gone.
+/// One flush; ends with the last reader that drops it, whether it has read or has ended.
 struct Flush(Option<Box<dyn FnOnce() + Send + Sync>>);
 
 impl std::fmt::Debug for Flush {
@@ -155,7 +155,7 @@ pub(crate) struct OutputStream<'a, A> {
 }
 
 impl<A: ProcessEvents> OutputStream<'_, A> {
-    /// Tell it until it ends, or is to finish.
+    /// Forward its lines until it ends, or is to finish.
     pub(crate) async fn forward(self, from: OwnedFd) {
         let mut flushes = self.flush_barrier.reader();
         let Ok(pipe) = pipe::Receiver::from_owned_fd(from) else {
@@ -185,7 +185,7 @@ impl<A: ProcessEvents> OutputStream<'_, A> {
                     let _forwarding = Forwarding::begin(self.flush_barrier);
                     read_what_is_there(&pipe, &mut lines.buffer);
                     self.report(&mut lines, &mut tags, false).await;
-                    // Only now: the round ends with the last who holds it.
+                    // Only now: the flush ends with its last holder.
                     drop(flush);
                 }
                 () = self.finishing() => {
@@ -238,7 +238,7 @@ impl<A: ProcessEvents> OutputStream<'_, A> {
     }
 }
 
-/// Read without waiting, and no more than was there: somebody may be printing all the time. Not through tokio, which
+/// Read without waiting, and no more than was there: a process may be printing all the time. Not through tokio, which
 /// would not look at the pipe before its next turn.
 fn read_what_is_there(pipe: &pipe::Receiver, buffer: &mut Vec<u8>) {
     let mut left = rustix::io::ioctl_fionread(pipe).unwrap_or(0) as usize;
@@ -280,14 +280,14 @@ impl Lines {
     }
 }
 
-/// Takes the marks out of the lines of one stream, and knows the last one.
+/// Takes the origin tags out of the lines of one stream, and keeps the last one.
 #[derive(Debug, Default)]
 pub(crate) struct OriginTags {
     origin: Option<u32>,
 }
 
 impl OriginTags {
-    /// Give the pieces of a line between its marks, each with its origin. Of pieces without text only a whole line's
+    /// Give the pieces of a line between its tags, each with its origin. Of pieces without text only a whole line's
     /// last one is given: an empty line.
     pub(crate) fn part(
         &mut self,
@@ -308,7 +308,7 @@ impl OriginTags {
     }
 }
 
-/// The first mark of a line: what stands before it, its number, what stands after it.
+/// The first tag of a line: what stands before it, its number, what stands after it.
 fn next_tag(line: &[u8]) -> Option<(&[u8], u32, &[u8])> {
     let mut from = 0;
     loop {

@@ -1,5 +1,7 @@
 //! Element-wise reduction of equally long slices: sum, mean, product, minimum, maximum.
 //!
+//! The numbers that can be reduced are in [`element`].
+//!
 //! Owns nothing. Runs on the thread that calls and, for large arrays, on helpers that have ended when it
 //! returns; none of them takes a lock but for the next portion of the output.
 //!

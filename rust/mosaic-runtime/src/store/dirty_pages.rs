@@ -1,8 +1,8 @@
-//! Which pages of a private mapping were written to, as the kernel's page tables tell.
+//! Which pages of a private mapping were written to (dirty, copied on write), from the kernel's page tables.
 //!
 //! Linux 6.7 has a call for it (`PAGEMAP_SCAN`, Documentation/admin-guide/mm/pagemap.rst in the kernel's
-//! sources); before that, the page map itself says of each page whether it belongs to a file. A written page
-//! of a private file mapping does not any more.
+//! sources). Before that, `/proc/self/pagemap` says of each page whether it belongs to a file; a written page
+//! of a private file mapping no longer does.
 
 use std::fs::File;
 use std::io;

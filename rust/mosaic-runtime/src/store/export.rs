@@ -1,4 +1,4 @@
-//! What a frame says of a buffer, and the files that go with it.
+//! Exported and imported buffers: their descriptions in a frame, and the files that go along.
 //!
 //! ```text
 //! offset  size  field
@@ -16,10 +16,12 @@
 //!     60     8  the file's number on that
 //! ```
 //!
-//! Integers are little-endian. Files leave in the order of their descriptions, and arrive no later than these, unless the
-//! receiver has no descriptor left for them. What came is found by what it *is* (`EXPORT-1`): a file that was lost
-//! leaves every other where it belongs, whichever frame spoke of it. A file that is here already need not have come
-//! (`EXPORT-2`).
+//! Integers are little-endian. Files leave in the order of their descriptions and arrive no later than these, unless the
+//! receiver has no descriptor left for them.
+//!
+//! - `EXPORT-1`: a received file is found by its identity (device and number), so that a lost file leaves every other one
+//!   where it belongs, whichever frame described it.
+//! - `EXPORT-2`: a file that is open here already need not be received again.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};

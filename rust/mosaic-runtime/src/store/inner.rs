@@ -1,7 +1,7 @@
 //! The open store of one process: where buffers go, and how they are found again.
 //!
 //! A buffer goes to memory that is warm, then to memory that the limit allows, then to what buffers of this process leave
-//! that go to disk in its place, and then to disk itself (`STORE-1`). Whoever asks is refused only if all of that fails,
+//! that go to disk in its place, and then to disk itself (`STORE-1`). A caller is refused only if all of that fails,
 //! and nothing stored before is lost by it (`STORE-2`).
 
 use std::fs::File;
@@ -35,7 +35,7 @@ pub(crate) struct Inner {
     pub(super) pool: Pool,
     pub(super) spill: Arc<Spill>,
     pub(super) table: Mutex<Table>,
-    /// Those that others may look at.
+    /// Pins of the buffers that other processes may use.
     pub(super) exported: Mutex<FxHashMap<BufferId, Pin>>,
     pub(super) sequence: AtomicU64,
     pub(super) views: Views,
@@ -309,18 +309,18 @@ impl Inner {
         // SAFETY: the extent is new and nobody else's.
         let out = unsafe { std::slice::from_raw_parts_mut(extent.address(), buffer.length) };
         if spill::read(&spilled.file, spilled.range, buffer.length, out).is_err() {
-            // Whoever reads it next is told why.
+            // The next reader gets the error.
             return;
         }
         let mut place = lock(&buffer.place);
         let Place::Disk(now) = &*place else { return };
-        // Not where it was lent as it is.
+        // Not where it was exported from disk meanwhile.
         if Arc::ptr_eq(now, &spilled) && lock(&self.table).catalog.came_back(buffer.id) {
             *place = Place::Memory(Arc::new(extent));
         }
     }
 
-    /// What tells which pages of a view were written to; `None` where the system does not tell.
+    /// The page map, which shows the dirty pages of a view; `None` where the system has none.
     pub(super) fn pagemap(&self) -> Option<Arc<File>> {
         if threads::forked() {
             // The one that is open shows the parent's memory.

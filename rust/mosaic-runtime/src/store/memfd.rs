@@ -405,7 +405,7 @@ impl Drop for Mapping {
     }
 }
 
-/// The process's own page map, which tells what was written to a private view.
+/// The process's own page map, which shows what was written to a private view.
 pub(crate) fn pagemap() -> io::Result<File> {
     File::open("/proc/self/pagemap")
 }

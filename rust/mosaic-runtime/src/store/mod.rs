@@ -1,22 +1,26 @@
-//! Bytes of large buffers: in memory that the processes of a machine share, or on disk.
+//! Large buffers: in memory that the processes of a machine share, or on disk.
 //!
-//! | module | what it does |
+//! | module | what it owns |
 //! | --- | --- |
-//! | [`inner`] | the open store: where a buffer goes |
-//! | [`memfd`], [`dirty_pages`] | memory files and mappings of them |
-//! | [`pool`] | memory for buffers, kept warm |
-//! | [`ranges`] | what is free of a slab or a file |
-//! | [`quota`] | how much all processes of the node have taken, and the limit |
+//! | this one | `Store`: opened with the first buffer; imports of other processes' files |
+//! | [`inner`] | the open store: where a buffer goes, and how it is found again |
+//! | [`memfd`] | anonymous memory files and mappings of them |
+//! | `dirty_pages` | which pages of a private mapping were written to |
+//! | [`pool`] | memory for buffers, kept resident |
+//! | [`ranges`] | free ranges of a slab or a file |
+//! | [`quota`] | bytes that all processes of the node have taken, and the limit |
 //! | [`spill`] | buffers on disk |
-//! | [`buffer`] | a buffer, here or borrowed; who keeps it where it is |
-//! | [`view`] | what a program sees of a buffer |
-//! | [`export`] | what frames say of buffers, and the files that go along |
-//! | [`reclaim`] | gives idle memory back |
+//! | [`buffer`] | a buffer, own or borrowed, and what pins it |
+//! | [`view`] | views: copy-on-write mappings that programs see; the cache of mappings |
+//! | [`export`] | descriptions of buffers in frames, and the files that go along |
+//! | [`reclaim`] | the thread that gives idle memory back |
+//! | [`report`] | what is in the store, for people |
+//! | [`settings`] | limits and their environment variables |
 //!
-//! A buffer is copied into the store of the process that makes it, once; whoever wants it maps it. The rules count
-//! its holders ([`mosaic_core::id::ObjectId::Buffer`]); which buffers go to disk is the
-//! [`mosaic_core::catalog::Catalog`]'s to say. Nothing is opened before the first buffer: an idle runtime pays nothing.
-//! Only the head keeps the quota mapped from the first: it may go on without its directory, when its workers are lost.
+//! A buffer is copied into the store of the process that makes it, once; every other process maps it. The state machine
+//! counts its holders ([`mosaic_core::id::ObjectId::Buffer`]); [`mosaic_core::catalog::Catalog`] decides which buffers are
+//! spilled. Nothing is opened before the first buffer: an idle runtime pays nothing. Only the head keeps the quota mapped
+//! from the start: it may go on without its directory, when its workers are lost.
 //!
 //! Called from any thread. Lock order: a buffer's place, then (table | pool | slab | spill), each innermost.
 
@@ -90,11 +94,11 @@ impl StoreError {
     }
 }
 
-/// What is done outside of the store when it runs short.
+/// What happens outside of the store when it runs short of memory.
 pub(crate) trait MemoryPressure: Send + Sync {
     /// Ask the other processes of the node to give idle memory back.
     fn reclaim(&self);
-    /// Tell the other processes of the node, and the threads of this one that wait, that there is room.
+    /// Wake the waiters for memory, in this process and the others of the node.
     fn memory_available(&self);
 }
 
@@ -209,7 +213,7 @@ impl Store {
         self.inner(memory_pressure)?.view(stored)
     }
 
-    /// Where a buffer lies that is about to be lent: it stays there until it is returned.
+    /// Pin a buffer that is about to be exported, and say where it lies: it stays there until it is returned.
     pub(crate) fn export(&self, buffer: &Arc<Buffer>) -> Place {
         let Some(inner) = self.opened() else {
             return buffer.place();
@@ -220,7 +224,7 @@ impl Store {
         place
     }
 
-    /// Nobody else looks at a buffer any more.
+    /// No other process uses a buffer any more: unpin it.
     pub(crate) fn returned(&self, buffer: BufferId) {
         if let Some(inner) = self.opened() {
             let pin = lock(&inner.exported).remove(&buffer);
@@ -228,7 +232,7 @@ impl Store {
         }
     }
 
-    /// A buffer of this store, which somebody sent back.
+    /// A buffer of this store, which a peer sent back.
     pub(crate) fn own(&self, buffer: BufferId) -> Option<Arc<dyn Stored>> {
         if buffer.owner != self.me {
             return None;
@@ -298,7 +302,7 @@ impl Store {
         }
     }
 
-    /// Ask to be told when there is room, until `wanted` is taken back.
+    /// Request a wake-up when there is memory, until `wanted` is taken back.
     pub(crate) fn set_memory_wanted(&self, wanted: bool) {
         if let Some(inner) = self.opened() {
             inner.slot.set_wanted(wanted);
@@ -315,7 +319,7 @@ impl Store {
             .is_some_and(|inner| inner.slot.idle_elsewhere() > 0)
     }
 
-    /// Whether somebody waits for room; asked once.
+    /// Whether a process waits for memory; clears the request.
     pub(crate) fn memory_is_wanted(&self) -> bool {
         self.opened().is_some_and(|inner| inner.slot.quota.waits())
     }

@@ -300,7 +300,7 @@ mod tests {
 
     fn pool(limit: u64) -> (tempfile::TempDir, Pool, Arc<QuotaSlot>) {
         let directory = tempfile::tempdir().expect("a directory");
-        let quota = Quota::create(directory.path(), limit).expect("a ledger");
+        let quota = Quota::create(directory.path(), limit).expect("a quota");
         let slot = Arc::new(quota.take_slot(7));
         (directory, Pool::new(Arc::clone(&slot)), slot)
     }

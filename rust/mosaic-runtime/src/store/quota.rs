@@ -1,9 +1,11 @@
 //! How much memory the stores of a node's processes have taken together, and the limit.
 //!
-//! A page that all of them map: a limit, and a slot for each process with the bytes that it has taken. Only the
-//! process itself writes to its slot, so a death leaves nothing half done: the node agent clears the slot
-//! (`QUOTA-1`). A process enters what it is about to take first and adds up then, so that two at once may both be
-//! refused, never both be let through beyond the limit (`QUOTA-2`).
+//! All of them map one page: a limit, and a slot for each process with the bytes that it has taken.
+//!
+//! - `QUOTA-1`: only the process itself writes to its slot, so its death leaves nothing half done; the head clears the slot
+//!   of a dead process.
+//! - `QUOTA-2`: a process enters what it is about to take first and adds up then, so that of two at once both may be
+//!   refused, and never are both let through beyond the limit.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -17,16 +19,16 @@ use crate::sync::threads;
 
 const NAME: &str = "ledger";
 const SLOTS: usize = 1023;
-/// The limit, whether somebody waits, then a slot's words one after another.
+/// The limit, whether a process waits for memory, then the words of each slot.
 const WORDS: usize = 2 + SLOT_WORDS * SLOTS;
-/// Who has it (its runtime's number and one), bytes taken, bytes of those that nothing uses.
+/// Owner of a slot (its runtime's number plus one), bytes taken, bytes of those that nothing uses.
 const SLOT_WORDS: usize = 3;
 
 const fn slot_word(slot: usize, word: usize) -> usize {
     2 + SLOT_WORDS * slot + word
 }
 
-/// The page.
+/// The shared page.
 pub(crate) struct Quota {
     words: *const AtomicU64,
 }
@@ -151,7 +153,7 @@ impl Quota {
         self.word(1).store(1, Ordering::SeqCst);
     }
 
-    /// Whether somebody waits for room; asked once.
+    /// Whether a process waits for memory; clears the request.
     pub(crate) fn waits(&self) -> bool {
         self.word(1).load(Ordering::SeqCst) != 0 && self.word(1).swap(0, Ordering::SeqCst) != 0
     }
@@ -178,12 +180,12 @@ fn change(word: &AtomicU64, bytes: usize, more: bool) {
 
 type Callback = Box<dyn Fn() + Send + Sync>;
 
-/// One process's part.
+/// One process's slot.
 pub(crate) struct QuotaSlot {
     pub(crate) quota: Arc<Quota>,
     index: usize,
     shared: bool,
-    /// Called when memory of this process was freed and somebody waits for it.
+    /// Called when memory of this process was freed and a waiter needs it.
     on_freed: std::sync::Mutex<Option<Arc<Callback>>>,
     wanted: AtomicBool,
 }
@@ -256,12 +258,12 @@ impl QuotaSlot {
         }
     }
 
-    /// Whether a thread of this process waits for room.
+    /// Whether a thread of this process waits for memory.
     pub(crate) fn set_wanted(&self, wanted: bool) {
         self.wanted.store(wanted, Ordering::SeqCst);
     }
 
-    /// Whom to tell when memory is freed that somebody waits for.
+    /// Set the callback for memory that is freed while a process waits for it.
     pub(crate) fn when_freed(&self, callback: Option<Callback>) {
         *lock(&self.on_freed) = callback.map(Arc::new);
     }

@@ -1,4 +1,4 @@
-//! Gives idle memory back: a thread that starts when memory is left warm, and ends when all is given back.
+//! Gives idle memory back: a thread that starts when memory is left resident, and ends when all is given back.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -21,7 +21,7 @@ struct State {
     running: bool,
     /// When memory of the store was used last; none if all is given back.
     used: Option<Instant>,
-    /// Somebody needs what is idle now.
+    /// Another process needs the idle memory now.
     requested: bool,
     stopped: bool,
 }

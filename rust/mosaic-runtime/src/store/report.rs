@@ -13,7 +13,7 @@ pub struct BufferReport {
     pub spilled: bool,
     /// How many views of this process show it.
     pub views: usize,
-    /// It is lent to other processes.
+    /// It is exported to other processes.
     pub exported: bool,
     /// The runtimes that hold it.
     pub holders: Vec<RuntimeId>,

@@ -52,7 +52,7 @@ enum Memory {
     },
 }
 
-/// See the module.
+/// A copy-on-write view of a buffer.
 #[derive(Debug)]
 pub struct View {
     memory: Memory,

@@ -1,7 +1,9 @@
-//! What a program holds of a task: its end, its value, and who waits for them.
+//! Completions: the end and the value of a task, as its holders in this process see them, and their waiters.
 //!
-//! The I/O thread ends a completion; any thread reads it. A completion's lock is held for a few instructions and is
-//! the innermost lock of the crate (`COMPLETION-1`): waiters are woken after it is released.
+//! The thread that carries out the state machine's actions completes a task; any thread reads it.
+//!
+//! - `COMPLETION-1`: the lock of a completion is held for a few instructions and is the innermost lock of the crate;
+//!   waiters are woken after its release.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,14 +17,14 @@ use crate::sync::mailbox::Mailbox;
 use crate::sync::primitives::lock;
 use crate::sync::signal::Signal;
 
-/// Somebody who waits for a completion.
+/// A waiter for a completion.
 #[derive(Debug)]
 pub enum Waiter {
     /// An event loop: the token goes into its mailbox.
     Loop(Arc<Mailbox<u64>>, u64),
     /// A blocked thread.
     Thread(Arc<Signal>),
-    /// One of many tasks that somebody waits for together.
+    /// One of many tasks that are awaited together.
     Group(Arc<Group>),
     /// The program's notice thread: the token becomes a notice.
     Notice(Arc<dyn Notify>, u64),
@@ -100,7 +102,7 @@ pub struct Callee {
     pub class: Arc<str>,
     /// The method.
     pub method: Arc<str>,
-    /// Whether it has to run somewhere: what the engine itself tells has not.
+    /// Whether it runs on a worker; a completion of the engine itself does not.
     pub runs: bool,
 }
 
@@ -115,7 +117,7 @@ impl Callee {
         })
     }
 
-    /// What the engine itself tells.
+    /// A completion of the engine itself, without a call.
     pub(crate) fn internal(what: &str, engine: RuntimeId) -> Arc<Self> {
         Arc::new(Self {
             tessera: TesseraId::functions(engine),
@@ -143,7 +145,7 @@ pub struct Completion {
     observed: AtomicBool,
     /// Its value is known to be large before it has ended.
     large: AtomicBool,
-    /// Its value is decoded as often as somebody asks, and stays.
+    /// Its value stays, and is decoded anew for each reader.
     keeps_value: AtomicBool,
     /// It has a time limit.
     limited: AtomicBool,
@@ -154,7 +156,7 @@ pub struct Completion {
 #[derive(Debug, Default)]
 struct Inner {
     outcome: Option<Arc<Outcome>>,
-    /// Somebody has the value, which had this format.
+    /// A reader has taken the value, which had this format.
     taken: Option<u8>,
     /// And this encoded length.
     taken_length: u64,
@@ -219,7 +221,7 @@ impl Completion {
         self.complete_and(outcome, || {})
     }
 
-    /// The same; at the end, `ended` is called before anyone who waits is woken.
+    /// Complete it; at the end of the task, `ended` is called before any waiter is woken.
     pub fn complete_and(&self, outcome: Arc<Outcome>, ended: impl FnOnce()) -> bool {
         let failed = matches!(*outcome, Outcome::Failed(_));
         let complete = !matches!(*outcome, Outcome::Stored { .. });
@@ -347,7 +349,7 @@ impl Completion {
         self.keeps_value.store(true, Ordering::Release);
     }
 
-    /// It has a time limit, of which its end is to be told.
+    /// It has a time limit, which its end cancels.
     pub(crate) fn limit(&self) {
         self.limited.store(true, Ordering::Release);
     }
@@ -368,7 +370,7 @@ impl Completion {
         })
     }
 
-    /// Whether its end should be let go of at once when nobody here wants it: its value is large, or more
+    /// Whether its end should be released at once when no handle here needs it: its value is large, or more
     /// than `plain` bytes.
     pub fn is_precious(&self, plain: u8) -> bool {
         if self.large.load(Ordering::Acquire) {
@@ -393,18 +395,18 @@ impl Completion {
         self.large.store(true, Ordering::Release);
     }
 
-    /// Somebody is told of its failure by another way: a call that depends on it.
+    /// Its failure is observed in another way: by a call that depends on it.
     pub fn mark_observed(&self) {
         self.observed.store(true, Ordering::Release);
     }
 
-    /// Its program's handle is gone without a look at how it ended. Returns whether its failure is to be told to people now.
+    /// The program dropped its handle without a look at how it ended. Returns whether its failure is to be logged now.
     pub fn abandon(&self) -> bool {
         self.abandoned.store(true, Ordering::Release);
         self.is_unobserved_failure()
     }
 
-    /// Whether it failed, nobody can look any more, and nobody was told: true only once.
+    /// Whether it failed, no handle can observe that any more, and it was not reported: true only once.
     pub fn is_unobserved_failure(&self) -> bool {
         self.abandoned.load(Ordering::Acquire)
             && !self.observed.load(Ordering::Acquire)

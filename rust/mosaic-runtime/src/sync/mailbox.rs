@@ -1,9 +1,9 @@
 //! Completions on their way to a foreign event loop: one wake-up a batch.
 //!
-//! Any thread pushes; the loop's own thread drains. The producer raises the signal only if nobody has
-//! since the last drain; the drain clears the signal, then the flag, **then** takes the queue, so that
-//! an entry pushed at any moment is either taken by this drain or raises the signal again (`MAIL-1`).
-//! The queue's lock is held for a push or a swap and never while anything else runs.
+//! Any thread pushes; the loop's own thread drains. The producer raises the signal only if it has not been raised
+//! since the last drain. The drain clears the signal, then the flag, **then** takes the queue, so that an entry pushed at
+//! any moment is either taken by this drain or raises the signal again (`MAIL-1`). The queue's lock is held for a
+//! push or a swap and never while anything else runs.
 
 use std::sync::PoisonError;
 
@@ -72,7 +72,7 @@ impl<T, W: Wake> Mailbox<T, W> {
     }
 
     /// On the consumer's thread, which drains again before it sleeps: move what is there to the end of `batch`,
-    /// and nobody needs to wake it meanwhile.
+    /// and no push needs to wake it meanwhile.
     pub fn take(&self, batch: &mut Vec<T>) {
         self.signalled.store(true, Ordering::Release);
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
@@ -237,7 +237,7 @@ mod loom_tests {
         });
     }
 
-    /// `MAIL-1`: the consumer that left work for later is woken again, whoever else raises the signal.
+    /// `MAIL-1`: the consumer that left work for later is woken again, whichever producer raises the signal.
     #[test]
     fn loom_a_roused_consumer_comes_back() {
         loom::model(|| {

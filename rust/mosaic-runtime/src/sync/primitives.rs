@@ -1,4 +1,4 @@
-//! The locks and atomics of the modules that `make loom` tests: the standard library's, or loom's in their place.
+//! Mutexes and atomics of the modules that `make loom` tests: the standard library's, or loom's in their place.
 
 #[cfg(mosaic_loom)]
 pub(crate) use loom::sync::{

@@ -1,6 +1,6 @@
 //! A wake-up that a foreign event loop can wait for: a file descriptor that becomes readable.
 //!
-//! Linux has eventfd for this; elsewhere a pipe does.
+//! It is an eventfd on Linux and a pipe elsewhere. Unix signals interrupt a wait through [`interrupted_by`].
 
 use std::cell::Cell;
 use std::io;
@@ -111,7 +111,7 @@ impl Signal {
         }
     }
 
-    /// Give the descriptor back, unless somebody waits for it at this moment.
+    /// Close the descriptor, unless a thread waits for it at this moment.
     pub fn close(&self) {
         if let Ok(mut ends) = self.ends.try_write() {
             *ends = None;
@@ -129,7 +129,7 @@ impl Signal {
         self.wait_with(&[], &mut Vec::new(), timeout)
     }
 
-    /// The same, and until one of the `others` is readable: their places are put into `ready`.
+    /// Wait until raised, or until one of the `others` is readable: their places are put into `ready`.
     pub fn wait_with(
         &self,
         others: &[BorrowedFd<'_>],
@@ -151,7 +151,7 @@ impl Signal {
                 .map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)),
         );
         let interruptions = INTERRUPTIONS.get().map(|descriptor| {
-            // SAFETY: whoever named it keeps it open as long as this thread may wait.
+            // SAFETY: the caller that named it keeps it open as long as this thread may wait.
             let descriptor = unsafe { BorrowedFd::borrow_raw(descriptor) };
             PollFd::from_borrowed_fd(descriptor, PollFlags::IN)
         });
@@ -183,7 +183,7 @@ pub fn set_nonblocking(descriptor: RawFd) -> io::Result<()> {
     Ok(rustix::io::ioctl_fionbio(descriptor, true)?)
 }
 
-/// Write a few bytes to a descriptor of somebody else's; what it does not take is lost.
+/// Write a few bytes to a descriptor of another owner; what it does not take is lost.
 pub fn pass_on(descriptor: RawFd, bytes: &[u8]) {
     // SAFETY: borrowed for this call only; if it has been closed meanwhile, the write fails.
     let descriptor = unsafe { BorrowedFd::borrow_raw(descriptor) };

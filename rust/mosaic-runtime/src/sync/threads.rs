@@ -1,4 +1,4 @@
-//! Threads of the engine's own, and what becomes of them in a forked process: nothing.
+//! The engine's own threads: named, with all Unix signals blocked. A forked process has none of them.
 
 use std::io;
 use std::sync::Once;
