@@ -214,7 +214,7 @@ impl Recorder {
     /// A batch of messages is over.
     pub(crate) fn arrived(&self, received_calls: &mut ReceivedCalls) {
         self.push(&self.arrivals, |buffer| {
-            buffer.queued(received_calls.calls())
+            buffer.queued(received_calls.calls());
         });
         received_calls.clear();
     }
