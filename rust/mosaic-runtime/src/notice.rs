@@ -5,7 +5,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 
 use mosaic_core::event::Report;
 use mosaic_core::id::TesseraId;
-use tokio::sync::Notify as Room;
+use tokio::sync::Notify as AsyncNotify;
 
 use crate::sync::completion::Notify;
 
@@ -68,8 +68,8 @@ pub fn describe(report: &Report) -> (&'static str, String) {
 }
 
 /// Output that waits in memory before workers are made to wait, in bytes.
-const ROOM: usize = 4 << 20;
-/// What a line counts beside its length, so that the number of lines has a limit too.
+const MAX_QUEUED_OUTPUT: usize = 4 << 20;
+/// What a line counts beside its length, so that the number of lines is limited too.
 const LINE: usize = size_of::<Notice>() + 32;
 
 #[derive(Debug, Default)]
@@ -86,7 +86,7 @@ struct Queue {
 pub struct Notices {
     queue: Mutex<Queue>,
     filled: Condvar,
-    emptied: Room,
+    emptied: AsyncNotify,
 }
 
 impl Notices {
@@ -105,13 +105,13 @@ impl Notices {
         self.filled.notify_one();
     }
 
-    /// Wait until there is room for more output: the program reads slower than its workers print.
+    /// Wait until there is capacity for more output: back-pressure on workers that print faster than the program reads.
     pub(crate) async fn wait_for_capacity(&self) {
         loop {
             let emptied = self.emptied.notified();
             {
                 let queue = self.lock();
-                if queue.bytes < ROOM || queue.closed {
+                if queue.bytes < MAX_QUEUED_OUTPUT || queue.closed {
                     return;
                 }
             }
@@ -168,7 +168,7 @@ mod tests {
     async fn lines_without_text_take_room_too() {
         let notices = Notices::default();
         notices.wait_for_capacity().await;
-        for _ in 0..=ROOM / LINE {
+        for _ in 0..=MAX_QUEUED_OUTPUT / LINE {
             notices.push(Notice::Output {
                 uid: String::new(),
                 error: false,

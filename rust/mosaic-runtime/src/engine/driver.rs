@@ -1,7 +1,7 @@
 //! `Driver`: the state machine and the send queues, behind the engine's lock.
 //!
-//! A batch is: take the inbox, handle events, flush the state machine, dispatch ready calls to the executor, write the send
-//! queues to their sockets. Any thread that holds the lock runs it.
+//! A batch is: take the inbox, handle events, flush the state machine, dispatch ready calls to the executor, write
+//! the send queues to their sockets. Any thread that holds the lock runs it.
 
 use std::sync::Arc;
 

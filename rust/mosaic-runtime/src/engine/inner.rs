@@ -1,4 +1,5 @@
-//! `EngineInner`: the state that the threads of one engine share. It owns the inbox, the counters and the driver's lock.
+//! `EngineInner`: the state that the threads of one engine share. It owns the inbox, the counters and the driver's
+//! lock.
 //!
 //! Lock order: reader, driver, then (inbox | names | completion | mailbox | notices), each of these innermost.
 
@@ -460,8 +461,8 @@ impl EngineInner {
         let _ = process::kill_process(process::getpid(), process::Signal::KILL);
     }
 
-    /// This worker has received the order to stop, and its I/O thread is about to end; a method may go on. Should the head die before
-    /// it has seen to that, or the agent that started the worker, this process ends nevertheless.
+    /// This worker has received the order to stop, and its I/O thread is about to end; a method may go on. If the head or
+    /// the agent that started the worker dies before it has ended this process, the process ends nevertheless.
     pub(crate) fn end_with_head(&self) {
         let supervisors = || self.head_process.iter().chain(&self.parent_process);
         let handles: Vec<_> = supervisors()

@@ -11,9 +11,9 @@
 //! | [`timers`] | time limits of calls |
 //!
 //! One I/O thread runs a single-threaded tokio runtime. It never takes a lock of the program (for Python: the GIL)
-//! and never blocks. The state machine and the send queues are behind one lock. A thread that has an event puts it into the
-//! inbox; the I/O thread, woken once a batch, processes it. If no task is pending, the submitting thread processes its
-//! event itself (`post_now`), which saves a thread switch.
+//! and never blocks. The state machine and the send queues are behind one lock. A thread that has an event puts it
+//! into the inbox; the I/O thread, woken once a batch, processes it. If no task is pending, the submitting thread
+//! processes its event itself (`post_now`), which saves a thread switch.
 //!
 //! The lock order is that of [`inner`]. No code of the program runs under any of these locks (`ENG-1`).
 

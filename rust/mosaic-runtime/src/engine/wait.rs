@@ -1,8 +1,8 @@
 //! Blocking waits of the program's threads.
 //!
-//! A waiting thread borrows a signal from the pool, registers it with a completion or as a watcher, and sleeps. While it
-//! sleeps it polls the sockets as well, unless another thread does ([`crate::net::reader`]), and so receives its answer
-//! without a switch to the I/O thread.
+//! A waiting thread borrows a signal from the pool, registers it with a completion or as a watcher, and sleeps. While
+//! it sleeps it polls the sockets as well, unless another thread does ([`crate::net::reader`]), and so receives its
+//! answer without a switch to the I/O thread.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! The state of each call that an executor has accepted: queued, revoked, running, or finished and not yet reported.
 //!
-//! - `LANE-1`: begin and revoke take the same lock, so a call is either prevented or has begun, never both, whatever the
-//!   engine has forgotten of it by then.
+//! - `LANE-1`: begin and revoke take the same lock, so a call is either prevented or has begun, never both, whatever
+//!   the engine has forgotten of it by then.
 //! - `LANE-2`: a call that has its result when it is revoked keeps it: its end may be reported already, with the engine
 //!   still to process the report.
 

@@ -1,7 +1,7 @@
 //! The job queue of one thread: the main lane of an executor.
 //!
-//! The engine pushes batches; one thread takes everything that is queued. Every call passes `accept` and `begin`: `revoke`
-//! prevents it or it has begun, never both (`LANE-1`; [`crate::executor::call_states`]).
+//! The engine pushes batches; one thread takes everything that is queued. Every call passes `accept` and `begin`:
+//! `revoke` prevents it or it has begun, never both (`LANE-1`; [`crate::executor::call_states`]).
 
 use std::collections::VecDeque;
 use std::io;

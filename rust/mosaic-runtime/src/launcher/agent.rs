@@ -1,8 +1,8 @@
 //! The node agent: starts and supervises processes for one head at a time.
 //!
-//! The process has one I/O thread, its only thread, and runs no user code. A head has the agent until its last process has been
-//! reaped, so that heads never share the machine. Orders of the monitor come through standard input; its end means that the
-//! monitor was killed.
+//! The process has one I/O thread, its only thread, and runs no user code. A head has the agent until its last
+//! process has been reaped, so that heads never share the machine. Orders of the monitor come through standard input;
+//! its end means that the monitor was killed.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};

@@ -16,8 +16,8 @@
 //! | [`protocol`] | messages between monitor, agent and head, and their frames |
 //!
 //! The monitor admits one head at a time and sends it the addresses of the agents; an agent starts and supervises
-//! processes for the head that has it. All listen on Unix sockets in one private directory, behind the same handshake as
-//! every other connection; another program could start an agent as well.
+//! processes for the head that has it. All listen on Unix sockets in one private directory, behind the same handshake
+//! as every other connection; another program could start an agent as well.
 //!
 //! The death of one of them closes its connections, and the others clean up (`LAUNCH-1`): the agent ends its
 //! workers with its head and everything with the monitor; a head gives up its workers with the agent or the monitor.

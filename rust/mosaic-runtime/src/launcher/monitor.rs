@@ -1,7 +1,7 @@
 //! The monitor: starts this machine's agent and admits heads, one at a time.
 //!
-//! It is one I/O thread of `mrun`'s process, which never runs user code. It replaces an agent that dies, and reports to the
-//! head that had it how it died.
+//! It is one I/O thread of `mrun`'s process, which never runs user code. It replaces an agent that dies, and reports
+//! to the head that had it how it died.
 
 use std::ffi::OsString;
 use std::io;

@@ -7,8 +7,8 @@
 //! - `CONN-3`: frames wait in the send queue until there is a connection. A failed attempt is repeated until the head
 //!   reports the peer dead.
 //!
-//! A connection that ends because its peer died is not lost: the head reports the death. The kernel says whether the peer's
-//! process lives.
+//! A connection that ends because its peer died is not lost: the head reports the death. The kernel says whether the
+//! peer's process lives.
 
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;

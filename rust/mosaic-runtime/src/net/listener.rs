@@ -1,7 +1,7 @@
 //! Listens, dials and serves connections on the I/O thread.
 //!
-//! A connection is made when the first frame needs it and authenticated before anything else ([`crate::net::handshake`]).
-//! One task serves it from then to its end.
+//! A connection is made when the first frame needs it and authenticated before anything else
+//! ([`crate::net::handshake`]). One task serves it from then to its end.
 
 use std::io;
 use std::net::Shutdown;
@@ -233,8 +233,8 @@ async fn serve_socket(
         Err(error) => Some(error),
     };
     inner.read_halves.remove(&read_half);
-    // A thread that still polls it, or a forked process that holds it, sees the end as well. What it has read is handled before
-    // the rules hear of the end, and it reads no more.
+    // A thread that still polls it, or a forked process that holds it, sees the end as well. What that thread has read
+    // is handled before the state machine processes the end, and it reads no more.
     let _ = socket.shutdown(Shutdown::Both);
     read_half.close();
     inner.disconnected(from, &write_half, error.as_ref());

@@ -1,11 +1,11 @@
 //! Readiness of the sockets: wakes the I/O thread when a connection is readable, unless it is masked.
 //!
 //! An inline poller ([`crate::net::reader`]) polls the sockets itself. If the kernel woke the I/O thread too, that
-//! second wake-up would find nothing and, where cores are few, delay the first: it was a third of the processor time of a
-//! blocking call. The inline poller therefore masks the I/O thread for as long as it polls.
+//! second wake-up would find nothing and, where cores are few, delay the first: it was a third of the processor time
+//! of a blocking call. The inline poller therefore masks the I/O thread for as long as it polls.
 //!
-//! On Linux one epoll instance holds all sockets, and the I/O thread polls another one whose only member is the first: one
-//! system call masks all sockets. Elsewhere masking does nothing.
+//! On Linux one epoll instance holds all sockets, and the I/O thread polls another one whose only member is the
+//! first: one system call masks all sockets. Elsewhere masking does nothing.
 //!
 //! - `POLLER-1`: unmasking reports every socket that still has unread data; the kernel looks this up at that moment.
 

@@ -1,12 +1,13 @@
 //! Read halves of connections: bytes become messages, in order, on one thread at a time.
 //!
-//! The I/O thread reads when a socket is readable. So does one *inline poller*: a thread of the program that is idle, in a
-//! blocking wait or as an executor's main thread. It polls the sockets together with its own signal, so the kernel wakes it
-//! directly: a blocking call over a Unix socket costs two wake-ups this way and four through the I/O thread. Meanwhile the
-//! poller is masked ([`crate::net::poller`]) and the I/O thread sleeps. There is one inline poller at a time.
+//! The I/O thread reads when a socket is readable. So does one *inline poller*: a thread of the program that is idle,
+//! in a blocking wait or as an executor's main thread. It polls the sockets together with its own signal, so the
+//! kernel wakes it directly: a blocking call over a Unix socket costs two wake-ups this way and four through the I/O
+//! thread. Meanwhile the poller is masked ([`crate::net::poller`]) and the I/O thread sleeps. There is one inline
+//! poller at a time.
 //!
-//! - `READER-1`: a thread holds the reader's lock from the read until the messages are processed, so that the messages of
-//!   one peer keep their order.
+//! - `READER-1`: a thread holds the reader's lock from the read until the messages are processed, so that the
+//!   messages of one peer keep their order.
 //!
 //! Lock order: reader, then the engine's driver.
 

@@ -1,8 +1,8 @@
 //! Bytes and open files over a Unix socket (`SCM_RIGHTS`, unix(7)).
 //!
-//! A file arrives no later than the first byte of the write that carried it. A message describes its files behind its first
-//! bytes, so the files are there before their descriptions are read. If this process has no descriptor left, the bytes
-//! arrive without them (`MSG_CTRUNC`).
+//! A file arrives no later than the first byte of the write that carried it. A message describes its files behind its
+//! first bytes, so the files are there before their descriptions are read. If this process has no descriptor left,
+//! the bytes arrive without them (`MSG_CTRUNC`).
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;

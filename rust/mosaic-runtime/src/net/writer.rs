@@ -1,9 +1,9 @@
 //! Write halves of connections, and the queue of frames to each peer.
 //!
-//! Frames wait in a [`FrameWriter`]. The thread that holds the engine's lock writes as much as the socket takes without
-//! blocking; file descriptors go with the first write that reaches their frame. The rest stays queued until the
-//! connection's writer task finds the socket writable. There is one connection to a peer at a time, so frames keep their
-//! order; frames that wait for a connection leave by the next one.
+//! Frames wait in a [`FrameWriter`]. The thread that holds the engine's lock writes as much as the socket takes
+//! without blocking; file descriptors go with the first write that reaches their frame. The rest stays queued until
+//! the connection's writer task finds the socket writable. There is one connection to a peer at a time, so frames
+//! keep their order; frames that wait for a connection leave by the next one.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};

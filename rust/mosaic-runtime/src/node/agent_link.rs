@@ -1,8 +1,8 @@
 //! A head's connections to the monitor and the node agent that `mrun` started.
 //!
-//! The monitor sends the addresses of the nodes and, when an agent dies, how it died. The agent sends output and ends of
-//! workers over one connection. Output is flow-controlled by credit: the agent sends as many bytes as the head has granted,
-//! so the connection is always read and no death is stuck behind output.
+//! The monitor sends the addresses of the nodes and, when an agent dies, how it died. The agent sends output and ends
+//! of workers over one connection. Output is flow-controlled by credit: the agent sends as many bytes as the head has
+//! granted, so the connection is always read and no death is stuck behind output.
 
 use std::collections::BTreeSet;
 use std::io;

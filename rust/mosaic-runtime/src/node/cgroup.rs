@@ -1,8 +1,8 @@
 //! How much memory a process may use, and whether the kernel killed one for want of it.
 //!
-//! The kernel sends no notification of an out-of-memory kill, but it counts kills: for the machine, and for each control
-//! group that has a limit. A worker that died by SIGKILL while the counter of its group rose was killed for want of memory
-//! (`OOM-1`). One kill explains one death. Where the kernel does not count, the cause stays open.
+//! The kernel sends no notification of an out-of-memory kill, but it counts kills: for the machine, and for each
+//! control group that has a limit. A worker that died by SIGKILL while the counter of its group rose was killed for
+//! want of memory (`OOM-1`). One kill explains one death. Where the kernel does not count, the cause stays open.
 //!
 //! The head's I/O thread reads the counters when a worker has died and before it is reaped.
 

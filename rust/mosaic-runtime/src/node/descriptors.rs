@@ -1,10 +1,11 @@
 //! How many files this process may have open.
 //!
-//! A network needs more than the usual soft limit of 1,024: pipes and connections to many workers, slabs of many results.
-//! The soft limit is raised while an engine or a node agent runs in this process. Other programs that it starts get the
-//! limit of before (`LIMIT-1`): a program that calls `select(2)` must not be given a descriptor beyond 1,023. A forked
-//! process restores the limit itself; a caller that starts one in another way (`vfork`, `posix_spawn`) lowers the limit for
-//! the moment ([`lower`]). If the program has set another limit meanwhile, that one stays.
+//! A network needs more than the usual soft limit of 1,024: pipes and connections to many workers, slabs of many
+//! results. The soft limit is raised while an engine or a node agent runs in this process. Other programs that it
+//! starts get the limit of before (`LIMIT-1`): a program that calls `select(2)` must not be given a descriptor beyond
+//! 1,023. A forked process restores the limit itself; a caller that starts one in another way (`vfork`,
+//! `posix_spawn`) lowers the limit for the moment ([`lower`]). If the program has set another limit meanwhile, that
+//! one stays.
 //!
 //! A fork may happen at any moment, so the state that a forked process needs is atomics.
 

@@ -1,10 +1,10 @@
 //! The runtime's directory: sockets and the secret, readable by their owner only, gone with the runtime.
 //!
 //! Every process of a runtime holds a shared lock on the file `lock` in it. A process that gets that lock exclusively
-//! knows that no process of that runtime is left: so a new runtime removes the directory of one whose processes were all
-//! killed at once (`DIR-1`). A directory gets its name when its lock is held, and the lock is removed last, so a directory
-//! without a lock is one that was being removed. A directory that is being made bears another name and is removed if it is
-//! not locked; its maker then finds it gone and makes another.
+//! knows that no process of that runtime is left: so a new runtime removes the directory of one whose processes were
+//! all killed at once (`DIR-1`). A directory gets its name when its lock is held, and the lock is removed last, so a
+//! directory without a lock is one that was being removed. A directory that is being made bears another name and is
+//! removed if it is not locked; its maker then finds it gone and makes another.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};

@@ -15,12 +15,13 @@
 //! | [`descriptors`] | the limit of open files, and shortages of them |
 //! | [`directory`] | the runtime's private directory |
 //!
-//! Runs on the head's I/O thread. A `Supervisor` holds the processes: this process itself ([`processes`]), or a node agent
-//! under `mrun` ([`agent_link`]). Either way a worker is dead when the kernel says so of its process, never because a socket
-//! closed; the cause names the exit code or the signal. The head reads everything that a worker sent before it died first.
+//! Runs on the head's I/O thread. A `Supervisor` holds the processes: this process itself ([`processes`]), or a node
+//! agent under `mrun` ([`agent_link`]). Either way a worker is dead when the kernel says so of its process, never
+//! because a socket closed; the cause names the exit code or the signal. The head reads everything that a worker sent
+//! before it died first.
 //!
-//! The warehouse is started, supervised and ended in the same way, but only when the state machine asks for it, and it is
-//! not replaced before the state machine asks again.
+//! The warehouse is started, supervised and ended in the same way, but only when the state machine asks for it, and
+//! it is not replaced before the state machine asks again.
 
 mod agent_link;
 pub(crate) mod attach;

@@ -1,7 +1,7 @@
 //! Other processes of this runtime, by pidfd.
 //!
-//! The kernel reuses a process number once its process has been reaped. A pidfd stands for one process for good, so that
-//! every query and every signal concerns that process (`PROC-1`).
+//! The kernel reuses a process number once its process has been reaped. A pidfd stands for one process for good, so
+//! that every query and every signal concerns that process (`PROC-1`).
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};

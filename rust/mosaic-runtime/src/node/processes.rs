@@ -1,10 +1,10 @@
 //! The child processes of one machine: start, supervision, end.
 //!
-//! Runs on one I/O thread: the head's, or that of a node agent. It decides nothing: [`ProcessEvents`] receives output and
-//! ends, and is the head itself or a connection to it.
+//! Runs on one I/O thread: the head's, or that of a node agent. It decides nothing: [`ProcessEvents`] receives output
+//! and ends, and is the head itself or a connection to it.
 //!
-//! The kernel reports the end of a process (pidfd). Its remaining output is forwarded before its end, and its process group
-//! is killed before it is reaped, while its number cannot be another's.
+//! The kernel reports the end of a process (pidfd). Its remaining output is forwarded before its end, and its process
+//! group is killed before it is reaped, while its number cannot be another's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};

@@ -1,13 +1,14 @@
 //! Standard output and error of workers: from their pipes to lines, each with the origin that the worker names.
 //!
-//! Runs on the I/O thread of the process that started the workers, one task a pipe. A worker writes an *origin tag* when
-//! what it prints begins to belong to another origin and the program asked for it: `ESC _ mosaic NUMBER ESC \`, which a
-//! terminal would not show. This module takes the tags out. Output that a library writes past the worker's own streams
-//! follows the last tag.
+//! Runs on the I/O thread of the process that started the workers, one task a pipe. A worker writes an *origin tag*
+//! when what it prints begins to belong to another origin and the program asked for it: `ESC _ mosaic NUMBER ESC \`,
+//! which a terminal would not show. This module takes the tags out. Output that a library writes past the worker's
+//! own streams follows the last tag.
 //!
 //! - `OUT-1`: a line belongs to the last tag before it, and a tag within a line ends it.
 //! - `OUT-2`: a flush of [`FlushBarrier`] ends after everything that was in the pipes when it began has been reported.
-//! - `OUT-3`: what was in a pipe when [`FlushBarrier::is_pending`] was called is reported by then, or the answer is yes.
+//! - `OUT-3`: what was in a pipe when [`FlushBarrier::is_pending`] was called is reported by then, or the answer is
+//!   yes.
 //! - `OUT-4`: everything that a process had printed when it ended is reported, whether there is capacity for it or not.
 
 use std::io::ErrorKind;

@@ -16,11 +16,11 @@
 //!     60     8  the file's number on that
 //! ```
 //!
-//! Integers are little-endian. Files leave in the order of their descriptions and arrive no later than these, unless the
-//! receiver has no descriptor left for them.
+//! Integers are little-endian. Files leave in the order of their descriptions and arrive no later than these, unless
+//! the receiver has no descriptor left for them.
 //!
-//! - `EXPORT-1`: a received file is found by its identity (device and number), so that a lost file leaves every other one
-//!   where it belongs, whichever frame described it.
+//! - `EXPORT-1`: a received file is found by its identity (device and number), so that a lost file leaves every other
+//!   one where it belongs, whichever frame described it.
 //! - `EXPORT-2`: a file that is open here already need not be received again.
 
 use std::collections::VecDeque;

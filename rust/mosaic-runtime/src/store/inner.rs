@@ -1,8 +1,8 @@
 //! The open store of one process: where buffers go, and how they are found again.
 //!
-//! A buffer goes to memory that is warm, then to memory that the limit allows, then to what buffers of this process leave
-//! that go to disk in its place, and then to disk itself (`STORE-1`). A caller is refused only if all of that fails,
-//! and nothing stored before is lost by it (`STORE-2`).
+//! A buffer goes to memory that is warm, then to memory that the limit allows, then to what buffers of this process
+//! leave that go to disk in its place, and then to disk itself (`STORE-1`). A caller is refused only if all of that
+//! fails, and nothing stored before is lost by it (`STORE-2`).
 
 use std::fs::File;
 use std::io;

@@ -17,10 +17,10 @@
 //! | [`report`] | what is in the store, for people |
 //! | [`settings`] | limits and their environment variables |
 //!
-//! A buffer is copied into the store of the process that makes it, once; every other process maps it. The state machine
-//! counts its holders ([`mosaic_core::id::ObjectId::Buffer`]); [`mosaic_core::catalog::Catalog`] decides which buffers are
-//! spilled. Nothing is opened before the first buffer: an idle runtime pays nothing. Only the head keeps the quota mapped
-//! from the start: it may go on without its directory, when its workers are lost.
+//! A buffer is copied into the store of the process that makes it, once; every other process maps it. The state
+//! machine counts its holders ([`mosaic_core::id::ObjectId::Buffer`]); [`mosaic_core::catalog::Catalog`] decides
+//! which buffers are spilled. Nothing is opened before the first buffer: an idle runtime pays nothing. Only the head
+//! keeps the quota mapped from the start: it may go on without its directory, when its workers are lost.
 //!
 //! Called from any thread. Lock order: a buffer's place, then (table | pool | slab | spill), each innermost.
 

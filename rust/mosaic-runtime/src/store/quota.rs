@@ -2,8 +2,8 @@
 //!
 //! All of them map one page: a limit, and a slot for each process with the bytes that it has taken.
 //!
-//! - `QUOTA-1`: only the process itself writes to its slot, so its death leaves nothing half done; the head clears the slot
-//!   of a dead process.
+//! - `QUOTA-1`: only the process itself writes to its slot, so its death leaves nothing half done; the head clears
+//!   the slot of a dead process.
 //! - `QUOTA-2`: a process enters what it is about to take first and adds up then, so that of two at once both may be
 //!   refused, and never are both let through beyond the limit.
 

@@ -1,9 +1,9 @@
 //! Completions on their way to a foreign event loop: one wake-up a batch.
 //!
 //! Any thread pushes; the loop's own thread drains. The producer raises the signal only if it has not been raised
-//! since the last drain. The drain clears the signal, then the flag, **then** takes the queue, so that an entry pushed at
-//! any moment is either taken by this drain or raises the signal again (`MAIL-1`). The queue's lock is held for a
-//! push or a swap and never while anything else runs.
+//! since the last drain. The drain clears the signal, then the flag, **then** takes the queue, so that an entry
+//! pushed at any moment is either taken by this drain or raises the signal again (`MAIL-1`). The queue's lock is held
+//! for a push or a swap and never while anything else runs.
 
 use std::sync::PoisonError;
 

@@ -1,9 +1,10 @@
-//! Switching the recorder, which takes no longer than to swap vectors: the I/O thread does it too, when a message says so.
+//! Switching the recorder, which takes no longer than to swap vectors: the I/O thread does it too, when a message
+//! says so.
 //!
-//! A recording has a number, and so have the buffers in which rows wait for its file. A switch takes the waiting rows out
-//! of them and leaves them to the recorder's own thread ([`super::writer`]), which writes it, closes that file and opens
-//! the next. Neither rows nor the names that they refer to get into the file of another recording (`SWITCH-1`). One
-//! switches at a time: the path is locked meanwhile, outside of the buffers.
+//! A recording has a number, and so have the buffers in which rows wait for its file. A switch takes the waiting rows
+//! out of them and leaves them to the recorder's own thread ([`super::writer`]), which writes it, closes that file
+//! and opens the next. Neither rows nor the names that they refer to get into the file of another recording
+//! (`SWITCH-1`). One switches at a time: the path is locked meanwhile, outside of the buffers.
 
 use std::io;
 use std::path::{Path, PathBuf};
