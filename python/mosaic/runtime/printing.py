@@ -2,7 +2,7 @@
 
 Only in workers of a notebook, whose head asks for it. The number of the call's origin is in a context variable,
 so that coroutines that take turns keep theirs; threads that a method started have none and print for the latest call.
-The head's I/O thread takes the marks out again (`printed.rs`).
+The head's I/O thread takes the marks out again (`node/stdio.rs`).
 """
 
 from __future__ import annotations

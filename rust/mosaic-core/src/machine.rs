@@ -229,7 +229,7 @@ impl<H: Clone> Machine<H> {
             }
             Event::CallIsRunning(task) => self.call_is_running(task, actions),
             Event::DeliveryRequested { task, handle } => {
-                self.delivery_requested(task, handle, actions)
+                self.delivery_requested(task, handle, actions);
             }
             Event::CancelRequested(task) => self.cancel_requested(task, actions),
             Event::CallTimedOut(task) => {
@@ -323,7 +323,7 @@ impl<H: Clone> Machine<H> {
         match message {
             Message::Call(call) => self.call_received(from, call, actions),
             Message::Completed { task, outcome } => {
-                self.task_completed(from, task, outcome, actions)
+                self.task_completed(from, task, outcome, actions);
             }
             Message::Cancel(task) => self.cancel_received(task, actions),
             Message::DeliveryProbe(task) => self.send(from, Message::Delivered(task), actions),
@@ -442,7 +442,7 @@ impl<H: Clone> Machine<H> {
                     });
                 }
                 Requester::Peer(peer, number) => {
-                    self.send(peer, Message::BarrierPassed(number), actions)
+                    self.send(peer, Message::BarrierPassed(number), actions);
                 }
             }
         }

@@ -3,9 +3,9 @@
 use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex};
 
-use mosaic_runtime::cell::TaskCell;
-use mosaic_runtime::mailbox::Mailbox;
-use mosaic_runtime::signal::Signal;
+use mosaic_runtime::sync::completion::Completion;
+use mosaic_runtime::sync::mailbox::Mailbox;
+use mosaic_runtime::sync::signal::Signal;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyWeakrefReference;
@@ -93,11 +93,11 @@ impl LoopMailbox {
 pub(crate) struct Subscription {
     mailbox: Py<LoopMailbox>,
     token: u64,
-    cell: Arc<TaskCell>,
+    cell: Arc<Completion>,
 }
 
 impl Subscription {
-    pub(crate) fn new(mailbox: Py<LoopMailbox>, token: u64, cell: Arc<TaskCell>) -> Self {
+    pub(crate) fn new(mailbox: Py<LoopMailbox>, token: u64, cell: Arc<Completion>) -> Self {
         Self {
             mailbox,
             token,

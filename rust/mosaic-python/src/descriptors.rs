@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use mosaic_runtime::descriptors::{self, Lowered};
+use mosaic_runtime::node::descriptors::{self, Lowered};
 use pyo3::prelude::*;
 
 thread_local! {

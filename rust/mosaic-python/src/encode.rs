@@ -385,7 +385,7 @@ fn dependency<'py>(
     } else {
         return Ok(None);
     };
-    handle.get().cell().read();
+    handle.get().cell().mark_observed();
     let task = handle.get().cell().id;
     tasks.push(handle);
     Ok(Some(Dependency {

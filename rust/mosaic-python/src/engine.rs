@@ -10,12 +10,12 @@ use mosaic_core::event::{Role, Submission};
 use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::payload::Reference;
 use mosaic_core::placement::LeastLoaded;
-use mosaic_runtime::cell::{Callee, TaskCell};
 use mosaic_runtime::engine::{EngineConfig, EngineError};
 use mosaic_runtime::node::Launch;
 use mosaic_runtime::notice::Notice;
-use mosaic_runtime::roles::{self, MonitorSeat, WorkerSeat};
+use mosaic_runtime::roles::{self, MonitorAddress, WorkerConfig};
 use mosaic_runtime::store::StoreSettings;
+use mosaic_runtime::sync::completion::{Callee, Completion};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
@@ -86,7 +86,7 @@ pub(crate) fn start_head(
     };
     let executor = PythonExecutor::new(py)?;
     let seam: Arc<dyn mosaic_runtime::executor::Executor> = Arc::<PythonExecutor>::clone(&executor);
-    let launched = monitor.map(|(directory, monitor, key, commanded)| MonitorSeat {
+    let launched = monitor.map(|(directory, monitor, key, commanded)| MonitorAddress {
         directory,
         monitor,
         key,
@@ -122,7 +122,7 @@ pub(crate) fn join_worker(py: Python<'_>) -> PyResult<PyEngine> {
                 store,
                 ..EngineConfig::default()
             };
-            roles::worker(WorkerSeat::from_environment()?, &config, seam)
+            roles::worker(WorkerConfig::from_environment()?, &config, seam)
         })
         .map_err(|error| engine_error(py, &error))?;
     Host::install(py, engine, executor).map(|host| PyEngine { host })
@@ -261,7 +261,7 @@ impl PyEngine {
         );
         let class: Arc<str> = name.into();
         let callee = Callee::new(tessera, Arc::clone(&class), "__init__".into());
-        let cell = TaskCell::new(task, callee);
+        let cell = Completion::new(task, callee);
         let construction = Call {
             task,
             tessera,
@@ -356,7 +356,7 @@ impl PyEngine {
             &self.host,
             self.host
                 .engine
-                .borrowed_cell(task, tessera_id(tessera), class, method),
+                .borrowed_completion(task, tessera_id(tessera), class, method),
         )
     }
 
@@ -409,7 +409,7 @@ impl PyEngine {
         let cell = self
             .host
             .engine
-            .fence()
+            .barrier()
             .map_err(|error| engine_error(py, &error))?;
         make_task(py, &self.host, cell)
     }

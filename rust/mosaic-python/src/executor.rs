@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use mosaic_core::call::{CallKind, Outcome, ReadyCall};
 use mosaic_core::id::{TaskId, TesseraId};
-use mosaic_runtime::executor::{Executor, Revoked};
-use mosaic_runtime::lane::{Job, Lane};
-use mosaic_runtime::mailbox::Mailbox;
-use mosaic_runtime::signal::Signal;
+use mosaic_runtime::executor::lane::{Job, Lane};
+use mosaic_runtime::executor::{CancelOutcome, Executor};
+use mosaic_runtime::sync::mailbox::Mailbox;
+use mosaic_runtime::sync::signal::Signal;
 use mosaic_runtime::telemetry::{self, Recorder, Run};
 use pyo3::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -517,16 +517,16 @@ impl Executor for PythonExecutor {
         }
     }
 
-    fn revoke(&self, task: TaskId) -> Revoked {
+    fn revoke(&self, task: TaskId) -> CancelOutcome {
         let revoked = self.main.revoke(task);
-        if revoked == Revoked::Running {
+        if revoked == CancelOutcome::Running {
             // A plain call is not among the lane's coroutines and runs on.
             self.coroutines.push(CoroutineJob::Cancel(task));
         }
         revoked
     }
 
-    fn prevent(&self, task: TaskId) -> Revoked {
+    fn prevent(&self, task: TaskId) -> CancelOutcome {
         self.main.revoke(task)
     }
 

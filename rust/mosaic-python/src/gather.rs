@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mosaic_runtime::cell::{Group, Stage, Waiter};
+use mosaic_runtime::sync::completion::{Group, Stage, Waiter};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;

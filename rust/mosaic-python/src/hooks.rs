@@ -1,7 +1,7 @@
 //! The Python objects that the core works with, told to it once by `configure`.
 
 use mosaic_core::payload::Loss;
-use mosaic_runtime::descriptors::{self, EMFILE};
+use mosaic_runtime::node::descriptors::{self, EMFILE};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;

@@ -217,7 +217,7 @@ fn failure(py: Python<'_>, error: &PyErr) -> (Outcome, HeldReferences) {
         let encode = || encode.call1((error.value(py),));
         // It tries what works, and would take what the shortage itself does for what does not.
         let encoded = if is_shortage(py, error) {
-            mosaic_runtime::descriptors::with_reserve(encode)
+            mosaic_runtime::node::descriptors::with_reserve(encode)
         } else {
             with_reserve(py, encode)
         };

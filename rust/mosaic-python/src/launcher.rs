@@ -4,9 +4,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock};
 
-use mosaic_runtime::directory::Directory;
 use mosaic_runtime::launcher::monitor::{Monitor, MonitorConfig};
-use mosaic_runtime::launcher::{AgentSeat, agent, command};
+use mosaic_runtime::launcher::{AgentConfig, agent, command};
+use mosaic_runtime::node::directory::Directory;
 use pyo3::prelude::*;
 
 use crate::hooks::error;
@@ -108,7 +108,7 @@ fn report(text: &str) {
 /// Be the node agent that the monitor named in the environment has started, until it ends.
 #[pyfunction]
 pub(crate) fn run_agent(py: Python<'_>) -> PyResult<()> {
-    py.detach(|| agent(&AgentSeat::from_environment()?))
+    py.detach(|| agent(&AgentConfig::from_environment()?))
         .map_err(|error| engine_error(py, &error))
 }
 

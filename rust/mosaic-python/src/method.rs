@@ -6,8 +6,8 @@ use mosaic_core::call::{Call, CallKind, Construction};
 use mosaic_core::event::Submission;
 use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::payload::Reference;
-use mosaic_runtime::cell::{Callee, TaskCell};
 use mosaic_runtime::engine::EngineError;
+use mosaic_runtime::sync::completion::{Callee, Completion};
 use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -35,7 +35,7 @@ pub(crate) struct TesseraHandle {
     known: Option<RuntimeId>,
     pub(crate) class: Arc<str>,
     /// Its construction, where this process made it: a call that follows tells of its failure.
-    built: Option<Arc<TaskCell>>,
+    built: Option<Arc<Completion>>,
 }
 
 impl Drop for TesseraHandle {
@@ -68,7 +68,7 @@ impl TesseraRef {
     }
 
     /// A reference to a tessera that this construction builds.
-    pub(crate) fn to_new(host: &Arc<Host>, built: &Arc<TaskCell>) -> Self {
+    pub(crate) fn to_new(host: &Arc<Host>, built: &Arc<Completion>) -> Self {
         let callee = &built.callee;
         let (tessera, class) = (callee.tessera, Arc::clone(&callee.class));
         let built = Some(Arc::clone(built));
@@ -244,11 +244,11 @@ impl RemoteMethod {
             tasks: needs,
         } = encode_arguments(first.as_ref(), &args, kwargs.as_ref())?;
         if let Some(built) = &self.counted.built {
-            built.read();
+            built.mark_observed();
         }
         let host = &self.counted.host;
         let task = host.engine.next_task();
-        let cell = TaskCell::new(task, Arc::clone(&self.callee));
+        let cell = Completion::new(task, Arc::clone(&self.callee));
         let submission = Submission {
             handle: Arc::clone(&cell),
             call: Box::new(Call {
@@ -336,7 +336,7 @@ impl Options {
 pub(crate) fn submit(
     py: Python<'_>,
     host: &Arc<Host>,
-    submission: Submission<Arc<TaskCell>>,
+    submission: Submission<Arc<Completion>>,
     timeout: Option<f64>,
 ) -> PyResult<()> {
     let timeout = match timeout {
@@ -362,7 +362,7 @@ pub(crate) fn submit(
                     .is_truthy()? =>
             {
                 submission = Some(returned);
-                block(py, || host.engine.wait_for_room(deadline(None)))?;
+                block(py, || host.engine.wait_for_capacity(deadline(None)))?;
             }
             Err((_, error)) => return Err(engine_error(py, &error)),
         }

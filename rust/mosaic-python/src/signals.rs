@@ -8,7 +8,7 @@ use std::io::{PipeReader, PipeWriter, Read};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Mutex};
 
-use mosaic_runtime::signal::{InterruptedBy, interrupted_by};
+use mosaic_runtime::sync::signal::{InterruptedBy, interrupted_by};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -24,7 +24,7 @@ impl Signals {
     pub(crate) fn new() -> std::io::Result<Self> {
         let (reader, writer) = std::io::pipe()?;
         for end in [reader.as_raw_fd(), writer.as_raw_fd()] {
-            mosaic_runtime::signal::set_nonblocking(end)?;
+            mosaic_runtime::sync::signal::set_nonblocking(end)?;
         }
         Ok(Self {
             ends: Mutex::new(Some(Arc::new((reader, writer)))),
@@ -68,7 +68,7 @@ impl Watch {
         let mut bytes = [0; 64];
         while let Ok(count @ 1..) = (&self.ends.0).read(&mut bytes) {
             if self.before >= 0 {
-                mosaic_runtime::signal::pass_on(self.before, &bytes[..count]);
+                mosaic_runtime::sync::signal::pass_on(self.before, &bytes[..count]);
             }
         }
     }

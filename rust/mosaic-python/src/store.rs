@@ -207,7 +207,7 @@ pub(crate) fn keep_bytes(py: Python<'_>, bytes: Bytes) -> PyResult<Part> {
 }
 
 fn keep(py: Python<'_>, host: &Arc<Host>, bytes: &[u8]) -> PyResult<Part> {
-    let stored = wait_for_room(py, host, || host.engine.keep(bytes))?;
+    let stored = wait_for_room(py, host, || host.engine.copy_in(bytes))?;
     note(stored.reference());
     Ok(Part::Stored(stored))
 }

@@ -8,7 +8,7 @@ use mosaic_core::call::{Failure, FailureKind, Outcome};
 use mosaic_core::event::Want;
 use mosaic_core::id::{ObjectId, RuntimeId};
 use mosaic_core::payload::{Payload, Reference};
-use mosaic_runtime::cell::{Stage, TaskCell, Waiter};
+use mosaic_runtime::sync::completion::{Completion, Stage, Waiter};
 use pyo3::exceptions::{PyException, PyMemoryError, PyTypeError};
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -26,7 +26,7 @@ use crate::waiting::{Target, TaskResult, Waiting, block, deadline};
 /// The rest of a task's making, left here for `Task.__new__` by whoever makes it.
 pub(crate) struct TaskParts {
     pub(crate) host: Arc<Host>,
-    pub(crate) cell: Arc<TaskCell>,
+    pub(crate) cell: Arc<Completion>,
 }
 
 thread_local! {
@@ -37,7 +37,7 @@ thread_local! {
 pub(crate) fn make_task(
     py: Python<'_>,
     host: &Arc<Host>,
-    cell: Arc<TaskCell>,
+    cell: Arc<Completion>,
 ) -> PyResult<Py<PyAny>> {
     SEED.set(Some(TaskParts {
         host: Arc::clone(host),
@@ -94,7 +94,7 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    pub(crate) fn cell(&self) -> &Arc<TaskCell> {
+    pub(crate) fn cell(&self) -> &Arc<Completion> {
         &self.seed.cell
     }
 
@@ -135,10 +135,10 @@ impl Task {
             && !self.cell().ended()
             && !self.asked_for_end.swap(true, Ordering::AcqRel)
         {
-            engine.want(self.cell(), Want::End);
+            engine.request_outcome(self.cell(), Want::End);
         }
         if stage == Stage::Value && self.cell().ended() {
-            engine.want_value(self.cell());
+            engine.request_value(self.cell());
         }
     }
 
@@ -473,7 +473,7 @@ impl Task {
     /// A task that ends when this call has reached its worker; fails as the call did if it did not get there.
     fn arrival(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let host = self.host();
-        make_task(py, host, host.engine.arrival(self.cell().id))
+        make_task(py, host, host.engine.delivery(self.cell().id))
     }
 
     fn cancel(&self) -> bool {
@@ -514,7 +514,10 @@ impl Task {
             .subscribe(Stage::End, Waiter::Notice(notices, token))
             .is_err()
         {
-            mosaic_runtime::cell::Notify::notify(&**task.host().engine.notices(), token);
+            mosaic_runtime::sync::completion::Notify::notify(
+                &**task.host().engine.notices(),
+                token,
+            );
         }
     }
 

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use mosaic_runtime::cell::{Group, Stage, Waiter};
 use mosaic_runtime::engine::EngineError;
+use mosaic_runtime::sync::completion::{Group, Stage, Waiter};
 use pyo3::exceptions::{PyStopIteration, PyTimeoutError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;

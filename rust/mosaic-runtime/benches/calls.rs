@@ -16,11 +16,11 @@ use mosaic_core::call::{CallKind, Dependency, Outcome, Slot, Source};
 use mosaic_core::event::{Role, Submission};
 use mosaic_core::id::{ObjectId, RuntimeId, TesseraId};
 use mosaic_core::payload::Payload;
-use mosaic_runtime::cell::{Callee, Stage, TaskCell};
-use mosaic_runtime::closures::{Actor, Closures};
 use mosaic_runtime::engine::{self, Engine, EngineConfig};
+use mosaic_runtime::executor::closures::{Actor, Closures};
 use mosaic_runtime::node::Launch;
-use mosaic_runtime::roles::{self, WorkerSeat};
+use mosaic_runtime::roles::{self, WorkerConfig};
+use mosaic_runtime::sync::completion::{Callee, Completion, Stage};
 
 /// About what a small call weighs on the wire.
 const SMALL: usize = 64;
@@ -168,7 +168,7 @@ impl Network {
                     Some(Box::new(mirror) as Box<dyn Actor>)
                 })
                 .expect("a lane");
-                let seat = WorkerSeat {
+                let worker = WorkerConfig {
                     directory: head.directory(),
                     runtime: RuntimeId(number),
                     uid: format!("inside:{number}"),
@@ -177,7 +177,7 @@ impl Network {
                     parent: None,
                     monitor: None,
                 };
-                let engine = roles::worker(seat, &EngineConfig::default(), executor.clone())
+                let engine = roles::worker(worker, &EngineConfig::default(), executor.clone())
                     .expect("a worker");
                 let for_lane = engine.clone();
                 (
@@ -211,8 +211,8 @@ impl Network {
         &self,
         tessera: TesseraId,
         arguments: &Bytes,
-        after: Option<&TaskCell>,
-    ) -> Arc<TaskCell> {
+        after: Option<&Completion>,
+    ) -> Arc<Completion> {
         self.submit(tessera, CallKind::Method, arguments.clone(), after, None)
     }
 
@@ -221,11 +221,11 @@ impl Network {
         tessera: TesseraId,
         kind: CallKind,
         body: Bytes,
-        after: Option<&TaskCell>,
+        after: Option<&Completion>,
         place: Option<RuntimeId>,
-    ) -> Arc<TaskCell> {
+    ) -> Arc<Completion> {
         let name: Arc<str> = "mirror".into();
-        let made = TaskCell::new(
+        let made = Completion::new(
             self.head.next_task(),
             Callee::new(tessera, Arc::clone(&name), Arc::clone(&name)),
         );
@@ -264,19 +264,21 @@ impl Network {
     }
 
     /// Wait for the end of a task, and let go of it.
-    fn finish(&self, cell: &Arc<TaskCell>) {
-        self.head.wait(cell, Stage::End, None).expect("an end");
-        cell.look(|outcome| {
+    fn finish(&self, completion: &Arc<Completion>) {
+        self.head
+            .wait(completion, Stage::End, None)
+            .expect("an end");
+        completion.look(|outcome| {
             assert!(matches!(
                 outcome,
                 Some(Outcome::Value(_) | Outcome::Stored { .. })
             ));
         });
-        self.release(cell);
+        self.release(completion);
     }
 
-    fn release(&self, cell: &TaskCell) {
-        self.head.release(ObjectId::Task(cell.id), false);
+    fn release(&self, completion: &Completion) {
+        self.head.release(ObjectId::Task(completion.id), false);
     }
 }
 

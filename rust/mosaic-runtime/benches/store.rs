@@ -7,8 +7,8 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use mosaic_runtime::closures::Closures;
 use mosaic_runtime::engine::{Engine, EngineConfig};
+use mosaic_runtime::executor::closures::Closures;
 use mosaic_runtime::node::Launch;
 use mosaic_runtime::roles;
 
@@ -44,7 +44,7 @@ fn ways(c: &mut Criterion) {
             &source,
             |b, source| {
                 b.iter(|| {
-                    let stored = engine.keep(source).expect("room");
+                    let stored = engine.copy_in(source).expect("room");
                     let view = engine.view(&stored).expect("a view");
                     // SAFETY: the view is mapped as long as it lives, and nobody writes to it.
                     let bytes =

@@ -1,4 +1,6 @@
-//! Why the engine refuses something.
+//! `EngineError`: why the engine refuses something.
+
+use std::io;
 
 use crate::store::StoreError;
 
@@ -41,4 +43,9 @@ impl From<std::io::Error> for EngineError {
             Self::System(error.to_string())
         }
     }
+}
+
+/// The suffix of a message about the end of a connection: its error, if it had one.
+pub(crate) fn because(error: Option<&io::Error>) -> String {
+    error.map_or_else(String::new, |error| format!(": {error}"))
 }

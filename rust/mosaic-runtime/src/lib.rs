@@ -1,60 +1,33 @@
-//! The engine of the mosaic actor runtime: carries out what the rules in `mosaic-core` decide.
+//! The engine of the mosaic actor runtime: carries out what the state machine in `mosaic-core` decides.
 //!
-//! | module | what it does |
+//! | module | what it owns |
 //! | --- | --- |
-//! | [`roles`] | head and worker, put together from the parts below |
-//! | [`engine`] | what a program asks of it; its start is in `starting`, its waits in `blocking`, its store in `storing` |
-//! | [`executor`] | the seam to whatever runs user code |
-//! | [`closures`] | an executor made of Rust closures, for programs and benches without Python |
-//! | [`cell`] | tasks as their holders see them, and who waits for them |
-//! | [`mailbox`] | completions to a foreign event loop, one wake-up a batch |
-//! | [`node`] | the workers of a head, in its own hands or a node agent's |
+//! | [`engine`] | one runtime in this process: its API, its event loop, its locks |
+//! | [`net`] | sockets: listener, handshake, read and write halves, descriptor passing |
+//! | [`sync`] | completions, mailboxes, wake-ups and threads |
+//! | [`executor`] | the trait that runs user code, the queue of its main thread, an implementation in Rust |
+//! | [`store`] | large buffers in shared memory or on disk |
+//! | [`node`] | the processes of one machine: start, supervision, standard output, exit status, directory |
 //! | [`launcher`] | what `mrun` starts: the monitor, the node agent, the command |
-//! | [`notice`] | what the program is told outside of any call; what workers print comes from `printed` |
-//! | [`store`] | bytes of large buffers, in shared memory or on disk |
-//! | [`auth`], [`directory`] | the secret, the handshake, the private directory |
-//! | [`reduce`](mod@reduce) | element-wise reduction of arrays |
+//! | [`roles`] | head and worker, put together from the modules above |
+//! | [`notice`] | the queue of notices to the program: output, deaths, log records |
 //! | [`telemetry`] | the recorder of a profile |
+//! | [`reduce`](mod@reduce) | element-wise reduction of arrays |
 //! | [`compression`] | LZ4 for whole payloads |
-//! | [`memory`] | how much memory there is, and who was killed for want of it |
+//! | `error` | `EngineError`, the error of the public API |
 //!
-//! Nothing here knows Python.
+//! Each folder maps its own files in its `mod.rs`. Nothing here knows Python.
 
-mod arrivals;
-pub mod auth;
-mod begun;
-mod blocking;
-pub mod cell;
-pub mod closures;
 pub mod compression;
-pub mod descriptors;
-pub mod directory;
 pub mod engine;
 mod error;
 pub mod executor;
-mod inlet;
-pub mod lane;
 pub mod launcher;
-mod lines;
-pub mod mailbox;
-pub mod memory;
-mod net;
+pub mod net;
 pub mod node;
 pub mod notice;
-mod passing;
-mod peer;
-mod printed;
-mod process;
 pub mod reduce;
 pub mod roles;
-mod shared;
-pub mod signal;
-mod starting;
-mod state;
 pub mod store;
-mod storing;
-mod sync;
+pub mod sync;
 pub mod telemetry;
-pub mod threads;
-mod timers;
-mod waiting;

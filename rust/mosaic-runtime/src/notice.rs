@@ -1,15 +1,15 @@
-//! What the engine tells the program outside of any call: workers' output, deaths, lines for the log.
+//! The queue of notices to the program: output of workers, deaths, log records, and other news outside of any call.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use mosaic_core::event::Report;
 use mosaic_core::id::TesseraId;
-use tokio::sync::Notify as Room;
+use tokio::sync::Notify as AsyncNotify;
 
-use crate::cell::Notify;
+use crate::sync::completion::Notify;
 
-/// One thing to tell.
+/// One piece of news for the program.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Notice {
     /// A line that a worker printed, without its end.
@@ -47,7 +47,7 @@ pub enum Notice {
     Choose(TesseraId),
     /// A task that the program subscribed to has ended.
     Ended(u64),
-    /// What the workers had printed when the program asked has been told.
+    /// All output that the workers had printed when the program asked for a drain has been reported.
     Drained(u64),
 }
 
@@ -68,8 +68,8 @@ pub fn describe(report: &Report) -> (&'static str, String) {
 }
 
 /// Output that waits in memory before workers are made to wait, in bytes.
-const ROOM: usize = 4 << 20;
-/// What a line counts beside its length, so that the number of lines has a limit too.
+const MAX_QUEUED_OUTPUT: usize = 4 << 20;
+/// What a line counts beside its length, so that the number of lines is limited too.
 const LINE: usize = size_of::<Notice>() + 32;
 
 #[derive(Debug, Default)]
@@ -86,7 +86,7 @@ struct Queue {
 pub struct Notices {
     queue: Mutex<Queue>,
     filled: Condvar,
-    emptied: Room,
+    emptied: AsyncNotify,
 }
 
 impl Notices {
@@ -105,13 +105,13 @@ impl Notices {
         self.filled.notify_one();
     }
 
-    /// Wait until there is room for more output: the program reads slower than its workers print.
-    pub(crate) async fn room(&self) {
+    /// Wait until there is capacity for more output: back-pressure on workers that print faster than the program reads.
+    pub(crate) async fn wait_for_capacity(&self) {
         loop {
             let emptied = self.emptied.notified();
             {
                 let queue = self.lock();
-                if queue.bytes < ROOM || queue.closed {
+                if queue.bytes < MAX_QUEUED_OUTPUT || queue.closed {
                     return;
                 }
             }
@@ -167,8 +167,8 @@ mod tests {
     #[tokio::test]
     async fn lines_without_text_take_room_too() {
         let notices = Notices::default();
-        notices.room().await;
-        for _ in 0..=ROOM / LINE {
+        notices.wait_for_capacity().await;
+        for _ in 0..=MAX_QUEUED_OUTPUT / LINE {
             notices.push(Notice::Output {
                 uid: String::new(),
                 error: false,
@@ -176,7 +176,7 @@ mod tests {
                 line: Vec::new(),
             });
         }
-        let room = notices.room();
+        let room = notices.wait_for_capacity();
         tokio::pin!(room);
         let waits = std::future::poll_fn(|cx| {
             let pending = std::future::Future::poll(room.as_mut(), cx).is_pending();

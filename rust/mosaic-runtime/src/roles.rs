@@ -1,4 +1,4 @@
-//! The roles that a process can have on one machine, put together from the other modules.
+//! The roles of a process, put together from the other modules: head, head under `mrun`, worker, warehouse.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,12 +6,12 @@ use std::sync::Arc;
 use mosaic_core::event::Role;
 use mosaic_core::id::RuntimeId;
 
-use crate::directory::Directory;
 use crate::engine::{Engine, EngineConfig, EngineError};
 use crate::executor::Executor;
-use crate::launcher::guard::{self, Bound};
-pub use crate::node::joining::MonitorSeat;
-use crate::node::joining::{Attached, attach};
+use crate::launcher::guard::{self, ParentDeathSignal};
+pub use crate::node::attach::MonitorAddress;
+use crate::node::attach::{Attached, attach};
+use crate::node::directory::Directory;
 use crate::node::{self, Launch};
 
 /// Start the head: the monitor and this machine's node agent, in the program's own process.
@@ -28,16 +28,22 @@ pub fn head(
 pub fn joining_head(
     config: &EngineConfig,
     launch: Launch,
-    seat: MonitorSeat,
+    monitor: MonitorAddress,
     executor: Arc<dyn Executor>,
 ) -> Result<Engine, EngineError> {
     let directory = Directory::create()?;
-    // From now on the connection tells, and what waits hears why before this process ends.
-    let bound = guard::loosen();
-    match attach(seat, &launch, &directory) {
-        Ok(attached) => start_head(directory, config, executor, launch, Some((attached, bound))),
+    // From now on the connection reports the loss of mrun, and waiters get the reason before this process ends.
+    let parent_death_signal = guard::disable_parent_death_signal();
+    match attach(monitor, &launch, &directory) {
+        Ok(attached) => start_head(
+            directory,
+            config,
+            executor,
+            launch,
+            Some((attached, parent_death_signal)),
+        ),
         Err(error) => {
-            bound.tighten();
+            parent_death_signal.restore();
             directory.leave();
             directory.remove();
             Err(error)
@@ -50,7 +56,7 @@ fn start_head(
     config: &EngineConfig,
     executor: Arc<dyn Executor>,
     launch: Launch,
-    attached: Option<(Attached, Bound)>,
+    attached: Option<(Attached, ParentDeathSignal)>,
 ) -> Result<Engine, EngineError> {
     Engine::start(
         RuntimeId::HEAD,
@@ -65,7 +71,7 @@ fn start_head(
 
 /// What a worker, or the warehouse, has to know before it can join.
 #[derive(Debug, Clone)]
-pub struct WorkerSeat {
+pub struct WorkerConfig {
     /// The runtime's directory.
     pub directory: PathBuf,
     /// Its number.
@@ -74,7 +80,7 @@ pub struct WorkerSeat {
     pub uid: String,
     /// What it is there for.
     pub role: Role,
-    /// The process to end with: that of the head. `None` for a worker inside somebody else's process.
+    /// The process to end with: that of the head. `None` for a worker inside the process of another program.
     pub head: Option<u32>,
     /// The process that started it, with which it ends too: the head, or a node agent.
     pub parent: Option<u32>,
@@ -82,8 +88,8 @@ pub struct WorkerSeat {
     pub monitor: Option<u32>,
 }
 
-impl WorkerSeat {
-    /// The one that the node agent put into the environment.
+impl WorkerConfig {
+    /// The one that the parent put into the environment.
     pub fn from_environment() -> Result<Self, EngineError> {
         let read = |name: &str| {
             std::env::var(name).map_err(|_| {
@@ -115,13 +121,13 @@ impl WorkerSeat {
 
 /// Join a head as one of its workers, or as its warehouse.
 pub fn worker(
-    seat: WorkerSeat,
+    worker: WorkerConfig,
     config: &EngineConfig,
     executor: Arc<dyn Executor>,
 ) -> Result<Engine, EngineError> {
-    if seat.head.is_some() {
-        crate::threads::unblock_signals();
+    if worker.head.is_some() {
+        crate::sync::threads::unblock_signals();
     }
-    let directory = Directory::join(&seat.directory)?;
-    Engine::start_worker(seat, directory, config, executor)
+    let directory = Directory::join(&worker.directory)?;
+    Engine::start_worker(worker, directory, config, executor)
 }

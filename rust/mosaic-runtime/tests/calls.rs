@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use common::{Network, Request, deadline};
 use mosaic_core::call::FailureKind;
-use mosaic_runtime::cell::Stage;
 use mosaic_runtime::engine::{EngineConfig, EngineError};
+use mosaic_runtime::sync::completion::Stage;
 
 #[test]
 fn a_call_comes_back_with_its_value() {
@@ -203,7 +203,7 @@ fn a_wait_ends_when_its_time_has_passed() {
     let network = Network::start(1);
     let blocking = network.subject(0).call("block", "");
     let soon = Some(Instant::now() + Duration::from_millis(20));
-    let wait = network.head.wait(&blocking.cell, Stage::End, soon);
+    let wait = network.head.wait(&blocking.completion, Stage::End, soon);
     assert_eq!(wait, Err(EngineError::TimedOut));
     network.gate.open();
     blocking
@@ -257,9 +257,12 @@ fn a_fast_caller_is_refused_beyond_its_limit_and_let_in_again() {
     let refused = subject.submit("echo", Request::default()).map(drop);
     assert_eq!(refused, Err(EngineError::Backpressure(8)));
     let soon = Some(Instant::now() + Duration::from_millis(20));
-    assert_eq!(network.head.wait_for_room(soon), Err(EngineError::TimedOut));
+    assert_eq!(
+        network.head.wait_for_capacity(soon),
+        Err(EngineError::TimedOut)
+    );
     network.gate.open();
-    network.head.wait_for_room(deadline()).expect("room");
+    network.head.wait_for_capacity(deadline()).expect("room");
     subject.call("echo", "").value().expect("an echo");
     for call in calls {
         call.value().expect("an end");
@@ -303,7 +306,11 @@ fn waiters_in_other_threads_are_woken_by_the_stop() {
     network.gate.wait("block");
     std::thread::scope(|scope| {
         // Told of the end of the call, or before that of the end of the runtime.
-        let waiting = scope.spawn(|| network.head.wait(&blocking.cell, Stage::End, deadline()));
+        let waiting = scope.spawn(|| {
+            network
+                .head
+                .wait(&blocking.completion, Stage::End, deadline())
+        });
         network.head.stop(None);
         let told = waiting.join().expect("a waiter");
         assert!(

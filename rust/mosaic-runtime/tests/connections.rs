@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use common::{Network, PATIENCE, Proxy};
 use mosaic_core::call::FailureKind;
 use mosaic_core::id::RuntimeId;
-use mosaic_runtime::auth::{self, Secret};
+use mosaic_runtime::net::handshake::{self, Secret};
 use mosaic_runtime::notice::Notice;
 use rustix::net::{Shutdown, SocketAddrUnix, getpeername, shutdown};
 
@@ -82,8 +82,8 @@ fn a_loss_is_logged_once_and_not_where_a_runtime_stops() {
         // What the worker has to say is on its way before this.
         let two = &network.workers[1].engine;
         two.wait(
-            &two.fence().expect("a fence"),
-            mosaic_runtime::cell::Stage::End,
+            &two.barrier().expect("a barrier"),
+            mosaic_runtime::sync::completion::Stage::End,
             common::deadline(),
         )
         .expect("its end");
@@ -131,8 +131,8 @@ fn what_is_held_across_a_loss_stays_and_goes_when_it_is_let_go_of() {
     network.workers[1]
         .engine
         .wait(
-            &kept.cell,
-            mosaic_runtime::cell::Stage::End,
+            &kept.completion,
+            mosaic_runtime::sync::completion::Stage::End,
             common::deadline(),
         )
         .expect("an end");
@@ -152,7 +152,7 @@ fn a_barrier_passes_whatever_is_lost() {
     while network.gate.count("block") < 2 {
         std::thread::yield_now();
     }
-    let fence = network.workers[0].engine.fence().expect("a fence");
+    let fence = network.workers[0].engine.barrier().expect("a fence");
     assert_eq!(cut(&socket(&network, 1)), 1);
     // Both ends have heard of it.
     for call in blocked {
@@ -161,14 +161,18 @@ fn a_barrier_passes_whatever_is_lost() {
     network.gate.open();
     network.workers[0]
         .engine
-        .wait(&fence, mosaic_runtime::cell::Stage::End, common::deadline())
+        .wait(
+            &fence,
+            mosaic_runtime::sync::completion::Stage::End,
+            common::deadline(),
+        )
         .expect("its end");
     on_one.call("echo", "").value().expect("an echo");
 }
 
-/// `LINE-3`
+/// `CONN-3`
 #[test]
-fn line_3_a_connection_that_cannot_be_made_is_tried_again() {
+fn conn_3_a_connection_that_cannot_be_made_is_tried_again() {
     for (from, to) in [(1, 0), (0, 1)] {
         let network = Network::start(2);
         // Neither can reach the other.
@@ -185,8 +189,8 @@ fn line_3_a_connection_that_cannot_be_made_is_tried_again() {
         // By then the first attempt has failed: what is asked of the head comes back behind it.
         engine
             .wait(
-                &engine.fence().expect("a fence"),
-                mosaic_runtime::cell::Stage::End,
+                &engine.barrier().expect("a fence"),
+                mosaic_runtime::sync::completion::Stage::End,
                 Some(std::time::Instant::now() + std::time::Duration::from_millis(100)),
             )
             .expect_err("it waits for the call");
@@ -197,9 +201,9 @@ fn line_3_a_connection_that_cannot_be_made_is_tried_again() {
     }
 }
 
-/// `LINE-2`
+/// `CONN-2`
 #[test]
-fn line_2_a_connection_that_comes_ends_the_one_before() {
+fn conn_2_a_connection_that_comes_ends_the_one_before() {
     let (network, on_one, on_two) = crossed();
     let secret = std::fs::read(network.head.directory().join("secret")).expect("the secret");
     let secret = Secret::from_bytes(&secret.try_into().expect("its length"));
@@ -213,7 +217,7 @@ fn line_2_a_connection_that_comes_ends_the_one_before() {
     let other = runtime.block_on(async {
         let door = socket(&network, 1);
         let mut stream = tokio::net::UnixStream::connect(door).await.expect("room");
-        auth::connect(&mut stream, &secret, RuntimeId(2))
+        handshake::connect(&mut stream, &secret, RuntimeId(2))
             .await
             .expect("a member");
         stream.into_std().expect("a stream")

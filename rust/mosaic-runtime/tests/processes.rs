@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use common::{PATIENCE, Proxy, Request, deadline};
 use mosaic_core::call::{FailureKind, Outcome};
 use mosaic_core::event::Role;
-use mosaic_runtime::cell::Stage;
-use mosaic_runtime::closures::Closures;
 use mosaic_runtime::engine::{Engine, EngineConfig, EngineError};
+use mosaic_runtime::executor::closures::Closures;
 use mosaic_runtime::node::Launch;
 use mosaic_runtime::roles;
+use mosaic_runtime::sync::completion::Stage;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
@@ -174,11 +174,11 @@ fn workers_that_do_not_start_are_given_up_with_their_last_words() {
 
 /// Have the warehouse started, and wait until it takes part or cannot.
 fn need_warehouse(head: &Head) -> Option<String> {
-    let cell = head.0.warehouse().expect("a running engine");
+    let completion = head.0.warehouse().expect("a running engine");
     head.0
-        .wait(&cell, Stage::End, deadline())
+        .wait(&completion, Stage::End, deadline())
         .expect("an end of the wait");
-    cell.look(|outcome| match outcome {
+    completion.look(|outcome| match outcome {
         Some(Outcome::Failed(failure)) => Some(failure.message.clone()),
         _ => None,
     })

@@ -8,7 +8,7 @@ use common::Network;
 use mosaic_core::call::ReadyCall;
 use mosaic_core::id::{TaskId, TesseraId};
 use mosaic_runtime::engine::EngineConfig;
-use mosaic_runtime::executor::{Executor, Revoked};
+use mosaic_runtime::executor::{CancelOutcome, Executor};
 use mosaic_runtime::telemetry::{Batch, Profile, Record, Recorder, parse};
 use tempfile::TempDir;
 
@@ -128,11 +128,11 @@ impl Executor for Recording {
     fn run(&self, calls: &mut Vec<ReadyCall>) {
         calls.clear();
     }
-    fn revoke(&self, _: TaskId) -> Revoked {
-        Revoked::Prevented
+    fn revoke(&self, _: TaskId) -> CancelOutcome {
+        CancelOutcome::Prevented
     }
-    fn prevent(&self, _: TaskId) -> Revoked {
-        Revoked::Prevented
+    fn prevent(&self, _: TaskId) -> CancelOutcome {
+        CancelOutcome::Prevented
     }
     fn drop_tessera(&self, _: TesseraId) {}
     fn drop_result(&self, _: TaskId) {}

@@ -1,4 +1,4 @@
-//! Who is let in to the monitor: one head at a time.
+//! Which head the monitor admits: one at a time.
 
 use std::io;
 use std::sync::Arc;
@@ -10,8 +10,9 @@ use tokio::net::{UnixListener, UnixStream};
 use super::monitor::{Common, NodeState};
 use super::protocol::{FromMonitor, Join, read, write};
 use super::{HALF_OPEN, NODE_UID};
-use crate::net::{accept_each, peer_gone};
-use crate::shared::lock;
+use crate::net::listener::accept_each;
+use crate::node::process::peer_gone;
+use crate::sync::primitives::lock;
 
 /// How long a head waits for the one before to be gone; longer means that there are two.
 const TURN: Duration = Duration::from_secs(1);
@@ -105,8 +106,8 @@ mod tests {
     use super::super::monitor::{Monitor, MonitorConfig};
     use super::super::protocol::NodeAddress;
     use super::*;
-    use crate::auth;
-    use crate::directory::Directory;
+    use crate::net::handshake;
+    use crate::node::directory::Directory;
     use mosaic_core::id::RuntimeId;
 
     /// That of a monitor that is the agent too.
@@ -122,7 +123,7 @@ mod tests {
     async fn come(place: &Directory, without: Option<u32>) -> UnixStream {
         let socket = place.path().join(MONITOR_SOCKET);
         let mut stream = UnixStream::connect(socket).await.expect("a socket");
-        auth::connect(&mut stream, place.secret(), RuntimeId::HEAD)
+        handshake::connect(&mut stream, place.secret(), RuntimeId::HEAD)
             .await
             .expect("the same secret");
         let pid = std::process::id();

@@ -1,8 +1,8 @@
-//! A node agent: starts and watches processes for whichever head has it.
+//! The node agent: starts and supervises processes for one head at a time.
 //!
-//! One I/O thread, the process's only one; no user code. A head's turn ends when its last process has been reaped, so
-//! that heads never share the machine. Orders of the monitor come through standard input, whose end says that the
-//! monitor was killed.
+//! The process has one I/O thread, its only thread, and runs no user code. A head has the agent until its last
+//! process has been reaped, so that heads never share the machine. Orders of the monitor come through standard input;
+//! its end means that the monitor was killed.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -19,13 +19,14 @@ use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 
 use super::protocol::{FromAgent, ToAgent, ToChild, WINDOW, cost, read, write};
 use super::{AGENT_SOCKET, HALF_OPEN, guard};
-use crate::descriptors::Descriptors;
-use crate::directory::{self, Directory};
 use crate::engine::EngineError;
-use crate::net::{accept_each, peer_gone};
-use crate::node::processes::{Audience, Ended, Line, Processes};
-use crate::shared::lock;
-use crate::threads;
+use crate::net::listener::accept_each;
+use crate::node::descriptors::Descriptors;
+use crate::node::directory::{self, Directory};
+use crate::node::process::peer_gone;
+use crate::node::processes::{Ended, Line, ProcessEvents, Processes};
+use crate::sync::primitives::lock;
+use crate::sync::threads;
 
 /// Environment of an agent: the directory of the sockets and the secret.
 pub(crate) const DIRECTORY: &str = "MOSAIC_AGENT_DIRECTORY";
@@ -37,14 +38,14 @@ const NEWS: usize = 1024;
 
 /// What an agent has to know.
 #[derive(Debug)]
-pub struct AgentSeat {
+pub struct AgentConfig {
     /// The directory of the sockets and the secret.
     pub directory: PathBuf,
     /// The file that tells programs of it; removed if the monitor is killed.
     pub key: PathBuf,
 }
 
-impl AgentSeat {
+impl AgentConfig {
     /// The one that the monitor put into the environment.
     pub fn from_environment() -> Result<Self, EngineError> {
         let read = |name: &str| {
@@ -62,9 +63,9 @@ impl AgentSeat {
 }
 
 /// Be this machine's agent until the monitor ends.
-pub fn agent(seat: &AgentSeat) -> Result<(), EngineError> {
+pub fn agent(config: &AgentConfig) -> Result<(), EngineError> {
     threads::unblock_signals();
-    let place = Directory::join(&seat.directory)?;
+    let place = Directory::join(&config.directory)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -77,7 +78,7 @@ pub fn agent(seat: &AgentSeat) -> Result<(), EngineError> {
         match follow(orders).await {
             Orders::Stop => heads.close().await,
             Orders::Lost { guarded } => {
-                guard::remove_key(&seat.key, &seat.directory);
+                guard::remove_key(&config.key, &config.directory);
                 let ending = async {
                     if let Some(leader) = guarded {
                         guard::end_group(leader).await;
@@ -198,7 +199,7 @@ async fn serve(heads: &Heads, stream: UnixStream) {
             Ok(Some(ToAgent::Drain(token))) => {
                 let news = news.clone();
                 // What was printed is among the news by then.
-                processes.rounds.begin(move || {
+                processes.flush_barrier.begin(move || {
                     if let Ok(runtime) = Handle::try_current() {
                         runtime.spawn(tell(news, FromAgent::Drained(token)));
                     }
@@ -287,8 +288,8 @@ impl Room {
     }
 }
 
-impl Audience for Head {
-    async fn room(&self, line: &Line) {
+impl ProcessEvents for Head {
+    async fn wait_for_capacity(&self, line: &Line) {
         self.room.take(cost(line)).await;
     }
 

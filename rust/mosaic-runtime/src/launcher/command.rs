@@ -18,7 +18,7 @@ pub fn spawn(command: &[OsString], environment: Vec<(OsString, OsString)>) -> io
     let mut command = Command::new(program);
     command.args(arguments).envs(environment).process_group(0);
     let before = move || {
-        crate::threads::unblock_signals();
+        crate::sync::threads::unblock_signals();
         crate::launcher::guard::end_with_parent(true);
         if rustix::process::getppid() != Some(parent) {
             return Err(io::ErrorKind::NotConnected.into());

@@ -1,7 +1,7 @@
-//! What is done when the monitor was killed: the key goes, and the command that it ran ends.
+//! Clean-up after a monitor that was killed: removes the key and ends the command that it ran.
 //!
-//! The command has a moment to hear of it, then it is asked to end, then it is killed: two seconds after the monitor
-//! nothing is left.
+//! The command may go on for a moment, so that its waits end with the reason; then it gets SIGTERM, then SIGKILL. Two
+//! seconds after the death of the monitor nothing is left.
 
 use std::fs;
 use std::path::Path;
@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, getpid, kill_process, kill_process_group};
 
-use crate::net::gone;
-use crate::threads;
+use crate::node::process::gone;
+use crate::sync::threads;
 
 /// How long the program may go on, so that what waits in it hears why it ends.
 const HEARING: Duration = Duration::from_millis(900);
@@ -83,18 +83,18 @@ pub(crate) fn end_myself() {
 
 /// Whether the kernel was to end this process at once when its parent dies, before that was taken back.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Bound(bool);
+pub(crate) struct ParentDeathSignal(bool);
 
 /// Take it back. The kernel asks each thread: the one that calls this should be that which came with the process.
-pub(crate) fn loosen() -> Bound {
-    let bound = Bound(ends_with_parent());
+pub(crate) fn disable_parent_death_signal() -> ParentDeathSignal {
+    let parent_death_signal = ParentDeathSignal(ends_with_parent());
     end_with_parent(false);
-    bound
+    parent_death_signal
 }
 
-impl Bound {
+impl ParentDeathSignal {
     /// Let it be again as it was.
-    pub(crate) fn tighten(self) {
+    pub(crate) fn restore(self) {
         if self.0 {
             end_with_parent(true);
         }

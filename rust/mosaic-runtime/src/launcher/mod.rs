@@ -6,11 +6,20 @@
 //!        └── command ── head (the program's process)
 //! ```
 //!
-//! The monitor lets one head in at a time and tells it where the agents are; the agents start and watch processes for
-//! whichever head has them. All listen on Unix sockets in one private directory, behind the same handshake as every
-//! other connection, and an agent could as well be started by somebody else.
+//! | module | what it owns |
+//! | --- | --- |
+//! | [`monitor`] | the monitor: starts this machine's agent, runs the command |
+//! | [`admission`] | which head the monitor admits: one at a time |
+//! | [`agent`](mod@agent) | the node agent: starts and supervises processes for its head |
+//! | [`command`](mod@command) | the command, in a process group of its own |
+//! | [`guard`] | clean-up after a monitor that was killed |
+//! | [`protocol`] | messages between monitor, agent and head, and their frames |
 //!
-//! Whoever of them dies, the others see it by a closed connection and tidy up (`LAUNCH-1`): the agent ends its
+//! The monitor admits one head at a time and sends it the addresses of the agents; an agent starts and supervises
+//! processes for the head that has it. All listen on Unix sockets in one private directory, behind the same handshake
+//! as every other connection; another program could start an agent as well.
+//!
+//! The death of one of them closes its connections, and the others clean up (`LAUNCH-1`): the agent ends its
 //! workers with its head and everything with the monitor; a head gives up its workers with the agent or the monitor.
 
 mod admission;
@@ -20,7 +29,7 @@ pub(crate) mod guard;
 pub mod monitor;
 pub(crate) mod protocol;
 
-pub use agent::{AgentSeat, agent};
+pub use agent::{AgentConfig, agent};
 
 /// The monitor's socket in the directory.
 pub(crate) const MONITOR_SOCKET: &str = "monitor.sock";

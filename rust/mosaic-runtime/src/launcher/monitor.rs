@@ -1,7 +1,7 @@
-//! The monitor: starts this machine's agent and lets heads in, one at a time.
+//! The monitor: starts this machine's agent and admits heads, one at a time.
 //!
-//! One I/O thread of `mrun`'s process, which never runs user code. An agent that dies is replaced; the head that had it
-//! is told how it died.
+//! It is one I/O thread of `mrun`'s process, which never runs user code. It replaces an agent that dies, and reports
+//! to the head that had it how it died.
 
 use std::ffi::OsString;
 use std::io;
@@ -20,13 +20,13 @@ use super::admission::accept;
 use super::agent::{DIRECTORY, Heads, KEY};
 use super::protocol::{NodeAddress, ToChild, write};
 use super::{AGENT_SOCKET, MONITOR_SOCKET, NODE_UID, guard};
-use crate::directory::Directory;
 use crate::engine::EngineError;
-use crate::net::child_ended;
-use crate::node::death::describe;
-use crate::shared::lock;
-use crate::signal::Signal as Wake;
-use crate::threads;
+use crate::node::directory::Directory;
+use crate::node::exit_status::describe;
+use crate::node::process::child_ended;
+use crate::sync::primitives::lock;
+use crate::sync::signal::Signal as Wake;
+use crate::sync::threads;
 
 /// How long an agent may take to end its processes at the stop.
 const AGENT_END: Duration = Duration::from_secs(2);

@@ -1,4 +1,4 @@
-//! What the processes that `mrun` starts say to each other and to a head: messages and their frames.
+//! Messages between the processes that `mrun` starts and a head, and their frames.
 //!
 //! A frame is four bytes of length, little-endian, and a msgpack value. Connections have passed the handshake before
 //! the first frame; a length is checked before anything is allocated.

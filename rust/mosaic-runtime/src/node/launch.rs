@@ -1,4 +1,4 @@
-//! How workers are started: the command, and the environment that tells them who they are.
+//! How workers are started: the command, and the environment variables that identify a worker.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// The program to start workers with, for hands in this process or, with all of the environment, for others.
+    /// The program to start workers with: for this process or, with all of the environment, for a node agent.
     pub(crate) fn program(&self, whole: bool) -> Program {
         let own = whole.then(std::env::vars_os).into_iter().flatten();
         let added = self

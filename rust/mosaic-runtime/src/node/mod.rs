@@ -1,19 +1,39 @@
-//! The head's view of its node: which workers there are to be, which of them live, what takes the place of the dead.
+//! The node of a head: its workers and its warehouse, and the replacement of those that die.
 //!
-//! The warehouse is started, watched and ended in the same way, but only when the rules ask for it, and nothing takes
-//! its place before they ask again.
+//! | module | what it owns |
+//! | --- | --- |
+//! | this one | `Node`: which workers there should be, which live, what follows from a death |
+//! | [`launch`] | [`Launch`]: command and environment of workers |
+//! | [`processes`] | child processes: start, supervision, kill, reap |
+//! | [`local`] | the head as the observer of its own child processes |
+//! | [`attach`] | how a head joins the monitor and the agent that `mrun` started |
+//! | [`agent_link`] | the head's connections to that agent and monitor |
+//! | [`stdio`] | standard output and error of workers: lines, origins, flushes |
+//! | [`process`] | other processes by pidfd |
+//! | [`exit_status`] | how a process ended, in words |
+//! | [`cgroup`] | memory limits and the kernel's out-of-memory kills |
+//! | [`descriptors`] | the limit of open files, and shortages of them |
+//! | [`directory`] | the runtime's private directory |
 //!
-//! Runs on the head's I/O thread. The processes themselves are in other hands: those of this very process
-//! ([`processes`]), or those of a node agent under `mrun` ([`attached`]). Either way a worker's death is what the
-//! kernel says of its process, never a closed socket alone: the message to everyone names the exit code or the signal.
-//! What the worker sent before it died is read first.
+//! Runs on the head's I/O thread. A `Supervisor` holds the processes: this process itself ([`processes`]), or a node
+//! agent under `mrun` ([`agent_link`]). Either way a worker is dead when the kernel says so of its process, never
+//! because a socket closed; the cause names the exit code or the signal. The head reads everything that a worker sent
+//! before it died first.
+//!
+//! The warehouse is started, supervised and ended in the same way, but only when the state machine asks for it, and
+//! it is not replaced before the state machine asks again.
 
-mod attached;
-pub(crate) mod death;
-mod here;
-pub(crate) mod joining;
+mod agent_link;
+pub(crate) mod attach;
+pub mod cgroup;
+pub mod descriptors;
+pub mod directory;
+pub(crate) mod exit_status;
 mod launch;
+mod local;
+pub(crate) mod process;
 pub(crate) mod processes;
+pub(crate) mod stdio;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -28,15 +48,16 @@ use mosaic_core::id::RuntimeId;
 use mosaic_core::wire::Message;
 use tokio::sync::Notify;
 
-use self::attached::Agent;
-use self::here::Here;
-use self::joining::Attached;
+use self::agent_link::Agent;
+use self::attach::Attached;
 pub use self::launch::{DIRECTORY, HEAD, Launch, MONITOR, PARENT, ROLE, RUNTIME, UID, WAREHOUSE};
+use self::local::LocalProcesses;
 use self::processes::{Ended, Processes, Program, RUN_DRY, RUN_DRY_AT_STOP, Start};
-use crate::launcher::guard::Bound;
-use crate::net::because;
+use crate::engine::inner::EngineInner;
+use crate::error::because;
+use crate::launcher::guard::ParentDeathSignal;
 use crate::notice::Notice;
-use crate::shared::{Shared, lock};
+use crate::sync::primitives::lock;
 
 /// Workers that may die before they have joined, one after another, until the node gives up.
 const FAILED_STARTS: u32 = 3;
@@ -49,7 +70,7 @@ const UNRESPONSIVE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Node {
     launch: Launch,
-    hands: Hands,
+    supervisor: Supervisor,
     /// The processes of the monitor and, while it lives, the agent: this one, if they are tasks of it.
     monitor: u32,
     agent: Mutex<Option<u32>>,
@@ -62,16 +83,16 @@ pub(crate) struct Node {
     all_gone: Notify,
 }
 
-/// Who holds the processes.
+/// The parent of the processes, which supervises them.
 #[derive(Debug)]
-enum Hands {
-    /// This very process.
-    Own(Arc<Processes<Here>>, Program),
+enum Supervisor {
+    /// This process.
+    Own(Arc<Processes<LocalProcesses>>, Program),
     /// A node agent; the connections to it and to the monitor wait for the I/O thread to serve them.
     Agent {
-        seat: Mutex<Option<Attached>>,
+        attached: Mutex<Option<Attached>>,
         agent: OnceLock<Agent>,
-        bound: Bound,
+        parent_death_signal: ParentDeathSignal,
     },
 }
 
@@ -86,27 +107,27 @@ struct Worker {
 }
 
 impl Node {
-    /// With the processes in the hands of this one, or in those of the agent that the head is attached to.
+    /// Supervised by this process, or by the agent that the head is attached to.
     pub(crate) fn new(
         launch: Launch,
-        attached: Option<(Attached, Bound)>,
-        head: Weak<Shared>,
+        attached: Option<(Attached, ParentDeathSignal)>,
+        head: Weak<EngineInner>,
     ) -> Self {
         let own = std::process::id();
         let (monitor, agent) = attached
             .as_ref()
             .map_or((own, own), |(attached, _)| attached.processes());
-        let hands = match attached {
-            Some((attached, bound)) => Hands::Agent {
-                seat: Mutex::new(Some(attached)),
+        let supervisor = match attached {
+            Some((attached, parent_death_signal)) => Supervisor::Agent {
+                attached: Mutex::new(Some(attached)),
                 agent: OnceLock::new(),
-                bound,
+                parent_death_signal,
             },
-            None => Hands::Own(Processes::new(Here(head)), launch.program(false)),
+            None => Supervisor::Own(Processes::new(LocalProcesses(head)), launch.program(false)),
         };
         Self {
             launch,
-            hands,
+            supervisor,
             monitor,
             agent: Mutex::new(Some(agent)),
             workers: Mutex::default(),
@@ -134,55 +155,57 @@ impl Node {
         (self.monitor, *lock(&self.agent))
     }
 
-    /// Whether something that the workers have printed may not have been told yet.
+    /// Whether output of the workers may not have been reported yet.
     pub(crate) fn output_is_due(&self) -> bool {
-        match &self.hands {
-            Hands::Own(processes, _) => processes.rounds.are_due(),
+        match &self.supervisor {
+            Supervisor::Own(processes, _) => processes.flush_barrier.is_pending(),
             // It has to be asked.
-            Hands::Agent { .. } => true,
+            Supervisor::Agent { .. } => true,
         }
     }
 
-    /// Have [`Notice::Drained`] told once all that the workers have printed by now has been told.
-    pub(crate) fn drain_output(&self, shared: &Arc<Shared>, token: u64) {
-        match &self.hands {
-            Hands::Own(processes, _) => {
-                let shared = Arc::clone(shared);
+    /// Report [`Notice::Drained`] once all output that the workers have printed by now has been reported.
+    pub(crate) fn drain_output(&self, inner: &Arc<EngineInner>, token: u64) {
+        match &self.supervisor {
+            Supervisor::Own(processes, _) => {
+                let inner = Arc::clone(inner);
                 processes
-                    .rounds
-                    .begin(move || shared.tell(Notice::Drained(token)));
+                    .flush_barrier
+                    .begin(move || inner.notify(Notice::Drained(token)));
             }
-            Hands::Agent { agent, .. } => match agent.get() {
-                Some(agent) => agent.drain_output(shared, token),
-                None => shared.tell(Notice::Drained(token)),
+            Supervisor::Agent { agent, .. } => match agent.get() {
+                Some(agent) => agent.drain_output(inner, token),
+                None => inner.notify(Notice::Drained(token)),
             },
         }
     }
 
     /// Start the workers.
-    pub(crate) fn start(&self, shared: &Arc<Shared>) {
-        if let Hands::Agent { seat, agent, .. } = &self.hands
-            && let Some(seat) = lock(seat).take()
+    pub(crate) fn start(&self, inner: &Arc<EngineInner>) {
+        if let Supervisor::Agent {
+            attached, agent, ..
+        } = &self.supervisor
+            && let Some(attached) = lock(attached).take()
         {
-            let _ = agent.set(Agent::serve(seat, shared));
+            let _ = agent.set(Agent::serve(attached, inner));
         }
         for _ in 0..self.launch.workers {
-            self.add_worker(shared);
+            self.add_worker(inner);
         }
     }
 
     /// Start one worker more.
-    pub(crate) fn add_worker(&self, shared: &Arc<Shared>) {
+    pub(crate) fn add_worker(&self, inner: &Arc<EngineInner>) {
         let number = self.next_worker.fetch_add(1, Ordering::Relaxed);
-        self.start_one(shared, format!("worker:0:{number}"), Role::Worker);
+        self.start_one(inner, format!("worker:0:{number}"), Role::Worker);
     }
 
     /// Start the warehouse; the rules see to it that there is one at a time.
-    pub(crate) fn start_warehouse(&self, shared: &Arc<Shared>) {
-        self.start_one(shared, "warehouse:0".into(), Role::Warehouse);
+    pub(crate) fn start_warehouse(&self, inner: &Arc<EngineInner>) {
+        self.start_one(inner, "warehouse:0".into(), Role::Warehouse);
     }
 
-    fn start_one(&self, shared: &Arc<Shared>, uid: String, role: Role) {
+    fn start_one(&self, inner: &Arc<EngineInner>, uid: String, role: Role) {
         if self.stopping() {
             return;
         }
@@ -193,7 +216,7 @@ impl Node {
             ""
         };
         let text = |text: &str| Bytes::copy_from_slice(text.as_bytes());
-        let directory = shared.directory.path().as_os_str().as_bytes();
+        let directory = inner.directory.path().as_os_str().as_bytes();
         let start = Start {
             runtime: runtime.0,
             uid: uid.clone(),
@@ -214,38 +237,38 @@ impl Node {
             cut_off: OnceLock::new(),
         };
         lock(&self.workers).insert(runtime, Arc::new(worker));
-        match &self.hands {
-            Hands::Own(processes, program) => {
+        match &self.supervisor {
+            Supervisor::Own(processes, program) => {
                 if let Err(reason) = processes.start(program, &start) {
-                    self.not_started(shared, runtime, reason);
+                    self.not_started(inner, runtime, reason);
                 }
             }
-            Hands::Agent { agent, .. } => {
+            Supervisor::Agent { agent, .. } => {
                 if let Some(Err(reason)) = agent.get().map(|agent| agent.start(start)) {
-                    self.not_started(shared, runtime, reason);
+                    self.not_started(inner, runtime, reason);
                 }
             }
         }
     }
 
     /// A process could not be started at all.
-    pub(crate) fn not_started(&self, shared: &Shared, runtime: RuntimeId, reason: String) {
+    pub(crate) fn not_started(&self, inner: &EngineInner, runtime: RuntimeId, reason: String) {
         let Some(worker) = lock(&self.workers).remove(&runtime) else {
             return;
         };
         self.all_gone.notify_one();
         if worker.role == Role::Warehouse {
-            shared.process_one(Event::WarehouseFailed(reason));
+            inner.process_one(Event::WarehouseFailed(reason));
         } else {
-            self.give_up(shared, reason);
+            self.give_up(inner, reason);
         }
     }
 
-    fn give_up(&self, shared: &Shared, reason: String) {
+    fn give_up(&self, inner: &EngineInner, reason: String) {
         *lock(&self.gave_up) = Some(reason.clone());
-        shared.tell(Notice::Exhausted(reason.clone()));
-        shared.process_one(Event::WorkersExhausted(reason));
-        shared.wake_watchers();
+        inner.notify(Notice::Exhausted(reason.clone()));
+        inner.process_one(Event::WorkersExhausted(reason));
+        inner.wake_watchers();
     }
 
     /// A runtime takes part: if it is a worker, workers do start.
@@ -255,16 +278,16 @@ impl Node {
         }
     }
 
-    /// Whether somebody else holds the processes.
-    pub(crate) fn is_in_other_hands(&self) -> bool {
-        matches!(self.hands, Hands::Agent { .. })
+    /// Whether a node agent holds the processes.
+    pub(crate) fn has_agent(&self) -> bool {
+        matches!(self.supervisor, Supervisor::Agent { .. })
     }
 
     /// The connection to a worker closed. Its process is dying, or will be ended: without a connection it is of no use.
     /// Returns whether the node watches that runtime's process.
     pub(crate) fn connection_closed(
         &self,
-        shared: &Arc<Shared>,
+        inner: &Arc<EngineInner>,
         runtime: RuntimeId,
         error: Option<&io::Error>,
     ) -> bool {
@@ -276,7 +299,7 @@ impl Node {
             // What it still does has the time that the stop gives it.
             return true;
         }
-        let shared = Arc::clone(shared);
+        let inner = Arc::clone(inner);
         let reason = format!("its connection to the head ended{}", because(error));
         tokio::spawn(async move {
             // It ends by itself when it finds that the head lives. One that cannot, or hangs while it exits, must not
@@ -284,7 +307,7 @@ impl Node {
             if tokio::time::timeout(LINGER, worker.ended.notified())
                 .await
                 .is_err()
-                && let Some(node) = &shared.node
+                && let Some(node) = &inner.node
             {
                 let _ = worker.cut_off.set(reason);
                 node.kill(runtime);
@@ -294,9 +317,9 @@ impl Node {
     }
 
     fn kill(&self, runtime: RuntimeId) {
-        match &self.hands {
-            Hands::Own(processes, _) => processes.kill(runtime),
-            Hands::Agent { agent, .. } => {
+        match &self.supervisor {
+            Supervisor::Own(processes, _) => processes.kill(runtime),
+            Supervisor::Agent { agent, .. } => {
                 if let Some(agent) = agent.get() {
                     agent.kill(runtime);
                 }
@@ -304,13 +327,13 @@ impl Node {
         }
     }
 
-    /// A process has ended and been reaped: settle what follows.
-    pub(crate) async fn ended(&self, shared: &Arc<Shared>, runtime: RuntimeId, end: Ended) {
+    /// A process has ended and been reaped: report its death and replace it.
+    pub(crate) async fn ended(&self, inner: &Arc<EngineInner>, runtime: RuntimeId, end: Ended) {
         let Some(worker) = lock(&self.workers).get(&runtime).cloned() else {
             return;
         };
         worker.ended.notify_one();
-        let joined = shared.member(runtime).is_some();
+        let joined = inner.member(runtime).is_some();
         let cause = match worker.cut_off.get() {
             Some(reason) => format!("{} was ended by the head: {reason}", worker.uid),
             None => format!("{} {}", worker.uid, end.how),
@@ -329,7 +352,7 @@ impl Node {
             } else {
                 cause.clone()
             };
-            shared.process_one(Event::RuntimeDied { runtime, cause });
+            inner.process_one(Event::RuntimeDied { runtime, cause });
         }
         lock(&self.workers).remove(&runtime);
         self.all_gone.notify_one();
@@ -340,58 +363,58 @@ impl Node {
         match (worker.role, failure) {
             (Role::Warehouse, Some(failure)) => {
                 let reason = format!("the warehouse does not start: {failure}");
-                shared.process_one(Event::WarehouseFailed(reason));
+                inner.process_one(Event::WarehouseFailed(reason));
             }
             (Role::Warehouse, None) => {}
             (_, Some(failure))
                 if self.failed_starts.fetch_add(1, Ordering::Relaxed) + 1 >= FAILED_STARTS =>
             {
-                self.give_up(shared, format!("workers do not start: {failure}"));
+                self.give_up(inner, format!("workers do not start: {failure}"));
             }
-            _ => self.add_worker(shared),
+            _ => self.add_worker(inner),
         }
     }
 
-    /// The agent is gone, and its workers with it: whoever waits for them is told why, and none will follow.
-    pub(crate) fn lost(&self, shared: &Shared, reason: &str) {
+    /// The agent is gone, and its workers with it: calls to them fail with this reason, and no worker will follow.
+    pub(crate) fn lost(&self, inner: &EngineInner, reason: &str) {
         *lock(&self.agent) = None;
         if !self.stopping() {
             // Before anybody finds that there is no worker left.
             *lock(&self.gave_up) = Some(reason.to_owned());
         }
         // One that was stopped by a signal does not see by itself that it has to end.
-        shared.kill_members();
+        inner.kill_members();
         let workers = std::mem::take(&mut *lock(&self.workers));
         for (runtime, worker) in workers {
             worker.ended.notify_one();
-            if shared.member(runtime).is_some() {
+            if inner.member(runtime).is_some() {
                 let cause = if self.stopping() {
                     "the runtime was stopped".to_owned()
                 } else {
                     format!("{} ended, for {reason}", worker.uid)
                 };
-                shared.process_one(Event::RuntimeDied { runtime, cause });
+                inner.process_one(Event::RuntimeDied { runtime, cause });
             }
             if worker.role == Role::Warehouse && !self.stopping() {
                 let reason = format!("the warehouse does not start: {reason}");
-                shared.process_one(Event::WarehouseFailed(reason));
+                inner.process_one(Event::WarehouseFailed(reason));
             }
         }
         self.all_gone.notify_one();
-        // Nobody will join, and nobody would be left to remove it should this process be killed now. What this process
+        // No process will join, and none would be left to remove it should this one be killed now. What this process
         // still needs of it, it has open.
-        shared.directory.remove();
+        inner.directory.remove();
         if !self.stopping() {
-            self.give_up(shared, reason.to_owned());
+            self.give_up(inner, reason.to_owned());
         }
     }
 
     /// Have the workers end, and wait until they have.
-    pub(crate) async fn stop(&self, shared: &Arc<Shared>, grace: Option<Duration>) {
+    pub(crate) async fn stop(&self, inner: &Arc<EngineInner>, grace: Option<Duration>) {
         self.stopping.store(true, Ordering::Release);
-        match &self.hands {
-            Hands::Own(processes, _) => processes.be_patient(),
-            Hands::Agent { agent, .. } => {
+        match &self.supervisor {
+            Supervisor::Own(processes, _) => processes.be_patient(),
+            Supervisor::Agent { agent, .. } => {
                 if let Some(agent) = agent.get() {
                     agent.be_patient();
                 }
@@ -400,8 +423,8 @@ impl Node {
         let grace = grace.unwrap_or(self.launch.grace);
         let workers: Vec<_> = lock(&self.workers).keys().copied().collect();
         for runtime in workers {
-            if shared.member(runtime).is_some() {
-                shared.send(
+            if inner.member(runtime).is_some() {
+                inner.send(
                     runtime,
                     &Message::Shutdown {
                         grace_ms: grace.as_millis() as u64,
@@ -422,20 +445,20 @@ impl Node {
             for runtime in left {
                 self.kill(runtime);
             }
-            match &self.hands {
-                Hands::Own(..) => all_gone.await,
-                Hands::Agent { .. } => {
+            match &self.supervisor {
+                Supervisor::Own(..) => all_gone.await,
+                Supervisor::Agent { .. } => {
                     if tokio::time::timeout(UNRESPONSIVE, &mut all_gone)
                         .await
                         .is_err()
                     {
                         // It has been stopped by a signal, perhaps: its workers end all the same.
-                        return self.lost(shared, "the node agent does not answer");
+                        return self.lost(inner, "the node agent does not answer");
                     }
                 }
             }
         }
-        if let Hands::Agent { agent, .. } = &self.hands
+        if let Supervisor::Agent { agent, .. } = &self.supervisor
             && let Some(agent) = agent.get()
         {
             let _ = tokio::time::timeout(UNRESPONSIVE, agent.detach()).await;
@@ -444,8 +467,12 @@ impl Node {
 
     /// The head has stopped. Called on the thread that ends it.
     pub(crate) fn left(&self) {
-        if let Hands::Agent { bound, .. } = &self.hands {
-            bound.tighten();
+        if let Supervisor::Agent {
+            parent_death_signal,
+            ..
+        } = &self.supervisor
+        {
+            parent_death_signal.restore();
         }
     }
 }

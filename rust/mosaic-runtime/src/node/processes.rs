@@ -1,10 +1,10 @@
-//! The processes of one machine: started, listened to, seen through to their end.
+//! The child processes of one machine: start, supervision, end.
 //!
-//! Runs on one I/O thread: the head's, or that of a node agent. Who starts them decides nothing here: news go to an
-//! [`Audience`], which is the head itself or a connection to it.
+//! Runs on one I/O thread: the head's, or that of a node agent. It decides nothing: [`ProcessEvents`] receives output
+//! and ends, and is the head itself or a connection to it.
 //!
-//! The end of a process is what the kernel says of it (a pidfd). What it printed before is told first, and what its
-//! methods left running is ended before it is reaped, while its number is nobody else's.
+//! The kernel reports the end of a process (pidfd). Its remaining output is forwarded before its end, and its process
+//! group is killed before it is reaped, while its number cannot be another's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -24,17 +24,18 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use super::death::{AtStart, reap};
-use crate::descriptors;
-use crate::memory::{Group, KillCounts, own_peak};
-use crate::net::{SHORTAGE, child_ended};
-use crate::printed::{Rounds, Stream};
-use crate::shared::lock;
+use super::exit_status::{AtStart, reap};
+use crate::node::cgroup::{Group, KillCounts, own_peak};
+use crate::node::descriptors;
+use crate::node::descriptors::SHORTAGE;
+use crate::node::process::child_ended;
+use crate::node::stdio::{FlushBarrier, OutputStream};
+use crate::sync::primitives::lock;
 
 /// How long a dead process's output may take to run dry; longer means that a process which it left behind holds it
 /// open.
 pub(crate) const RUN_DRY: Duration = Duration::from_millis(50);
-/// The same at the stop, where nobody waits for the news: a helper of the worker may be tidying up after it.
+/// The same at the stop, where no caller waits for the end: a helper of the worker may be tidying up after it.
 pub(crate) const RUN_DRY_AT_STOP: Duration = Duration::from_millis(500);
 
 /// What all processes of a runtime have in common.
@@ -83,11 +84,11 @@ pub(crate) struct Line {
     pub(crate) text: Bytes,
 }
 
-/// Who is told of the processes.
-pub(crate) trait Audience: Send + Sync + 'static {
-    /// Wait until there is room for a line.
-    fn room(&self, line: &Line) -> impl Future<Output = ()> + Send;
-    /// A line was printed, for which there was room or which cannot wait for it.
+/// Receives what happens to the processes.
+pub(crate) trait ProcessEvents: Send + Sync + 'static {
+    /// Wait until there is capacity for a line.
+    fn wait_for_capacity(&self, line: &Line) -> impl Future<Output = ()> + Send;
+    /// A line was printed, for which there was capacity or which cannot wait for it.
     fn printed(
         &self,
         runtime: RuntimeId,
@@ -98,18 +99,18 @@ pub(crate) trait Audience: Send + Sync + 'static {
     fn ended(&self, runtime: RuntimeId, end: Ended) -> impl Future<Output = ()> + Send;
 }
 
-/// See the module.
+/// The child processes of this one.
 #[derive(Debug)]
 pub(crate) struct Processes<A> {
-    audience: A,
+    events: A,
     children: Mutex<BTreeMap<RuntimeId, Arc<Watched>>>,
     /// Those that wait for descriptors.
     unstarted: Mutex<BTreeSet<RuntimeId>>,
     all_gone: Notify,
     patient: AtomicBool,
     kills: Mutex<KillCounts>,
-    /// Has the pipes read.
-    pub(crate) rounds: Rounds,
+    /// Flushes their output.
+    pub(crate) flush_barrier: FlushBarrier,
 }
 
 #[derive(Debug)]
@@ -119,16 +120,16 @@ struct Watched {
     at_start: AtStart,
 }
 
-impl<A: Audience> Processes<A> {
-    pub(crate) fn new(audience: A) -> Arc<Self> {
+impl<A: ProcessEvents> Processes<A> {
+    pub(crate) fn new(events: A) -> Arc<Self> {
         Arc::new(Self {
-            audience,
+            events,
             children: Mutex::default(),
             unstarted: Mutex::default(),
             all_gone: Notify::new(),
             patient: AtomicBool::new(false),
             kills: Mutex::new(KillCounts::now()),
-            rounds: Rounds::new(),
+            flush_barrier: FlushBarrier::new(),
         })
     }
 
@@ -169,15 +170,15 @@ impl<A: Audience> Processes<A> {
             let (processes, watched) = (Arc::clone(self), Arc::clone(&watched));
             let finish = finishing.clone();
             tokio::spawn(async move {
-                let stream = Stream {
-                    audience: &processes.audience,
-                    rounds: &processes.rounds,
+                let stream = OutputStream {
+                    events: &processes.events,
+                    flush_barrier: &processes.flush_barrier,
                     runtime,
                     error,
                     last_words: &watched.last_words,
                     finish,
                 };
-                stream.pass_on(from).await;
+                stream.forward(from).await;
             })
         };
         let out = child.stdout.take().map(|out| listen(out.into(), false));
@@ -229,8 +230,12 @@ impl<A: Audience> Processes<A> {
     }
 }
 
-/// Try again to start a process, until it is not wanted any more: nothing tells when there are descriptors again.
-async fn start_later<A: Audience>(processes: Arc<Processes<A>>, program: Program, start: Start) {
+/// Try again to start a process, until it is not wanted any more: no event says when there are descriptors again.
+async fn start_later<A: ProcessEvents>(
+    processes: Arc<Processes<A>>,
+    program: Program,
+    start: Start,
+) {
     let runtime = RuntimeId(start.runtime);
     let how = loop {
         tokio::time::sleep(SHORTAGE).await;
@@ -252,7 +257,7 @@ async fn start_later<A: Audience>(processes: Arc<Processes<A>>, program: Program
         last_words: String::new(),
         dried_ms: 0,
     };
-    processes.audience.ended(runtime, end).await;
+    processes.events.ended(runtime, end).await;
     processes.all_gone.notify_one();
 }
 
@@ -278,7 +283,7 @@ fn spawn(program: &Program, start: &Start) -> io::Result<Child> {
         .environment
         .iter()
         .map(|(name, value)| (OsStr::new(name), OsStr::from_bytes(value)));
-    // A process group of their own: Ctrl-C at the terminal is the driver's, who tells the workers; and what a
+    // A process group of their own: Ctrl-C at the terminal reaches the driver, which stops the workers; and what a
     // worker leaves running can be found by it.
     command
         .args(arguments)
@@ -294,7 +299,7 @@ fn spawn(program: &Program, start: &Start) -> io::Result<Child> {
 }
 
 /// See a process through to its end.
-async fn see_through<A: Audience>(
+async fn see_through<A: ProcessEvents>(
     processes: Arc<Processes<A>>,
     runtime: RuntimeId,
     watched: Arc<Watched>,
@@ -318,7 +323,7 @@ async fn see_through<A: Audience>(
         last_words,
         dried_ms,
     };
-    processes.audience.ended(runtime, end).await;
+    processes.events.ended(runtime, end).await;
     processes.all_gone.notify_one();
 }
 

@@ -1,5 +1,7 @@
 //! Element-wise reduction of equally long slices: sum, mean, product, minimum, maximum.
 //!
+//! The numbers that can be reduced are in [`element`].
+//!
 //! Owns nothing. Runs on the thread that calls and, for large arrays, on helpers that have ended when it
 //! returns; none of them takes a lock but for the next portion of the output.
 //!
@@ -179,7 +181,7 @@ where
     std::thread::scope(|scope| {
         for _ in 1..threads {
             // Where no more threads can be had, those that there are do the work.
-            if crate::threads::spawn_scoped(scope, "mosaic-reduce", work).is_err() {
+            if crate::sync::threads::spawn_scoped(scope, "mosaic-reduce", work).is_err() {
                 break;
             }
         }

@@ -1,4 +1,4 @@
-//! Buffers: bytes that do not change, in memory or on disk, counted as long as anybody refers to them.
+//! Buffers: bytes that do not change, in memory or on disk, reference-counted.
 
 use std::any::Any;
 use std::sync::{Arc, Mutex, Weak};
@@ -7,10 +7,10 @@ use mosaic_core::id::{BufferId, ObjectId, RuntimeId};
 use mosaic_core::payload::{Reference, Stored};
 
 use super::inner::Inner;
-use super::memory::MemoryFile;
+use super::memfd::MemoryFile;
 use super::pool::Extent;
 use super::spill::{Range, SpillFile, Spilled};
-use crate::shared::lock;
+use crate::sync::primitives::lock;
 
 /// Where the bytes of an own buffer are.
 #[derive(Clone, Debug)]
@@ -63,7 +63,7 @@ impl Drop for Buffer {
     }
 }
 
-/// Keeps a buffer where it is: somebody looks at it, or it is lent.
+/// Keeps a buffer where it is, while it is viewed or exported.
 #[derive(Debug)]
 pub(crate) struct Pin {
     pub(crate) buffer: Arc<Buffer>,

@@ -1,8 +1,8 @@
 //! The open store of one process: where buffers go, and how they are found again.
 //!
-//! A buffer goes to memory that is warm, then to memory that the limit allows, then to what buffers of this process leave
-//! that go to disk in its place, and then to disk itself (`STORE-1`). Whoever asks is refused only if all of that fails,
-//! and nothing stored before is lost by it (`STORE-2`).
+//! A buffer goes to memory that is warm, then to memory that the limit allows, then to what buffers of this process
+//! leave that go to disk in its place, and then to disk itself (`STORE-1`). A caller is refused only if all of that
+//! fails, and nothing stored before is lost by it (`STORE-2`).
 
 use std::fs::File;
 use std::io;
@@ -15,35 +15,35 @@ use mosaic_core::payload::Stored;
 use rustc_hash::FxHashMap;
 
 use super::buffer::{Borrowed, BorrowedPlace, Buffer, Pin, Place};
-use super::keeper::Keeper;
-use super::ledger::Seat;
 use super::pool::{NoMemory, Pool};
+use super::quota::QuotaSlot;
+use super::reclaim::Reclaimer;
 use super::report::{BufferReport, StoreReport};
 use super::settings::{self, bytes};
 use super::spill::Spill;
-use super::view::{Kept, Source, View, Views};
-use super::{Neighbours, StoreError, StoreSettings, memory, pool, spill};
-use crate::descriptors;
-use crate::shared::lock;
-use crate::threads;
+use super::view::{MappingCache, Source, View, Views};
+use super::{MemoryPressure, StoreError, StoreSettings, memfd, pool, spill};
+use crate::node::descriptors;
+use crate::sync::primitives::lock;
+use crate::sync::threads;
 
 /// What there is once it is open.
 pub(crate) struct Inner {
     pub(super) me: RuntimeId,
     pub(super) settings: StoreSettings,
-    pub(super) seat: Arc<Seat>,
+    pub(super) slot: Arc<QuotaSlot>,
     pub(super) pool: Pool,
     pub(super) spill: Arc<Spill>,
     pub(super) table: Mutex<Table>,
-    /// Those that others may look at.
-    pub(super) lent: Mutex<FxHashMap<BufferId, Pin>>,
+    /// Pins of the buffers that other processes may use.
+    pub(super) exported: Mutex<FxHashMap<BufferId, Pin>>,
     pub(super) sequence: AtomicU64,
     pub(super) views: Views,
-    pub(super) kept: Kept,
+    pub(super) mappings: MappingCache,
     /// Open while there are views to be looked over.
     pub(super) pagemap: Mutex<Option<Arc<File>>>,
-    pub(super) keeper: Keeper,
-    pub(super) neighbours: Arc<dyn Neighbours>,
+    pub(super) reclaimer: Reclaimer,
+    pub(super) memory_pressure: Arc<dyn MemoryPressure>,
     pub(super) myself: Weak<Inner>,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Table {
 impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Inner")
-            .field("seat", &self.seat)
+            .field("seat", &self.slot)
             .finish_non_exhaustive()
     }
 }
@@ -66,30 +66,30 @@ impl Inner {
     pub(super) fn new(
         me: RuntimeId,
         settings: StoreSettings,
-        seat: Arc<Seat>,
-        neighbours: Arc<dyn Neighbours>,
+        slot: Arc<QuotaSlot>,
+        memory_pressure: Arc<dyn MemoryPressure>,
     ) -> Arc<Self> {
-        let told = Arc::downgrade(&neighbours);
-        seat.when_freed(Some(Box::new(move || {
-            if let Some(neighbours) = told.upgrade() {
-                neighbours.room();
+        let pressure = Arc::downgrade(&memory_pressure);
+        slot.when_freed(Some(Box::new(move || {
+            if let Some(memory_pressure) = pressure.upgrade() {
+                memory_pressure.memory_available();
             }
         })));
         let (directory, limit) = (settings.spill_directory.clone(), settings.spill_limit);
         Arc::new_cyclic(|myself| Self {
             me,
             settings,
-            pool: Pool::new(Arc::clone(&seat)),
-            seat,
+            pool: Pool::new(Arc::clone(&slot)),
+            slot,
             spill: Arc::new(Spill::new(directory, limit)),
             table: Mutex::default(),
-            lent: Mutex::default(),
+            exported: Mutex::default(),
             sequence: AtomicU64::new(1),
             views: Views::default(),
-            kept: Kept::default(),
+            mappings: MappingCache::default(),
             pagemap: Mutex::default(),
-            keeper: Keeper::default(),
-            neighbours,
+            reclaimer: Reclaimer::default(),
+            memory_pressure,
             myself: Weak::clone(myself),
         })
     }
@@ -109,7 +109,7 @@ impl Inner {
         table.buffers.remove(&buffer.id);
         drop(table);
         if let Some(store) = self.myself.upgrade() {
-            self.keeper.used(&store);
+            self.reclaimer.used(&store);
         }
     }
 
@@ -151,7 +151,7 @@ impl Inner {
             }
             if result.is_err() {
                 // What others keep warm for nothing comes too late for this one, and in time for the next.
-                self.neighbours.squeeze();
+                self.memory_pressure.reclaim();
             }
         }
         result
@@ -197,7 +197,7 @@ impl Inner {
         self.spill.write(bytes).ok()
     }
 
-    pub(super) fn keep(&self, bytes: &[u8]) -> Result<Arc<Buffer>, StoreError> {
+    pub(super) fn copy_in(&self, bytes: &[u8]) -> Result<Arc<Buffer>, StoreError> {
         let length = bytes.len();
         let refused = match self.memory(length) {
             Ok(extent) => {
@@ -309,18 +309,18 @@ impl Inner {
         // SAFETY: the extent is new and nobody else's.
         let out = unsafe { std::slice::from_raw_parts_mut(extent.address(), buffer.length) };
         if spill::read(&spilled.file, spilled.range, buffer.length, out).is_err() {
-            // Whoever reads it next is told why.
+            // The next reader gets the error.
             return;
         }
         let mut place = lock(&buffer.place);
         let Place::Disk(now) = &*place else { return };
-        // Not where it was lent as it is.
+        // Not where it was exported from disk meanwhile.
         if Arc::ptr_eq(now, &spilled) && lock(&self.table).catalog.came_back(buffer.id) {
             *place = Place::Memory(Arc::new(extent));
         }
     }
 
-    /// What tells which pages of a view were written to; `None` where the system does not tell.
+    /// The page map, which shows the dirty pages of a view; `None` where the system has none.
     pub(super) fn pagemap(&self) -> Option<Arc<File>> {
         if threads::forked() {
             // The one that is open shows the parent's memory.
@@ -328,13 +328,13 @@ impl Inner {
         }
         let mut pagemap = lock(&self.pagemap);
         if pagemap.is_none() {
-            *pagemap = memory::pagemap().ok().map(Arc::new);
+            *pagemap = memfd::pagemap().ok().map(Arc::new);
         }
         pagemap.clone()
     }
 
     pub(super) fn give_back(&self) {
-        self.kept.clear();
+        self.mappings.clear();
         self.pool.give_back();
         drop(lock(&self.pagemap).take());
     }
@@ -344,23 +344,23 @@ impl Inner {
         let (in_memory, on_disk) = table.catalog.totals();
         let described = table.catalog.describe();
         drop(table);
-        let lent = lock(&self.lent);
+        let exported = lock(&self.exported);
         let buffers = described.into_iter().map(|found| {
-            let lent = lent.contains_key(&found.buffer);
+            let exported = exported.contains_key(&found.buffer);
             BufferReport {
                 buffer: found.buffer,
                 length: found.length,
                 spilled: found.place == catalog::Place::Disk,
-                views: found.pins - usize::from(lent),
-                lent,
+                views: found.pins - usize::from(exported),
+                exported,
                 holders: Vec::new(),
                 what: String::new(),
             }
         });
         StoreReport {
-            limit: self.seat.ledger.limit(),
-            taken_by_all: self.seat.ledger.taken(),
-            taken: self.seat.taken(),
+            limit: self.slot.quota.limit(),
+            taken_by_all: self.slot.quota.taken(),
+            taken: self.slot.taken(),
             in_memory,
             on_disk,
             disk_used: self.spill.used(),

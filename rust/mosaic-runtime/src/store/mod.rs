@@ -1,41 +1,45 @@
-//! Bytes of large buffers: in memory that the processes of a machine share, or on disk.
+//! Large buffers: in memory that the processes of a machine share, or on disk.
 //!
-//! | module | what it does |
+//! | module | what it owns |
 //! | --- | --- |
-//! | [`inner`] | the open store: where a buffer goes |
-//! | [`memory`], [`written`] | memory files and mappings of them |
-//! | [`pool`] | memory for buffers, kept warm |
-//! | [`ranges`] | what is free of a slab or a file |
-//! | [`ledger`] | how much all processes of the node have taken, and the limit |
+//! | this one | `Store`: opened with the first buffer; imports of other processes' files |
+//! | [`inner`] | the open store: where a buffer goes, and how it is found again |
+//! | [`memfd`] | anonymous memory files and mappings of them |
+//! | `dirty_pages` | which pages of a private mapping were written to |
+//! | [`pool`] | memory for buffers, kept resident |
+//! | [`ranges`] | free ranges of a slab or a file |
+//! | [`quota`] | bytes that all processes of the node have taken, and the limit |
 //! | [`spill`] | buffers on disk |
-//! | [`buffer`] | a buffer, here or borrowed; who keeps it where it is |
-//! | [`view`] | what a program sees of a buffer |
-//! | [`lending`] | what frames say of buffers, and the files that go along |
-//! | [`keeper`] | gives idle memory back |
+//! | [`buffer`] | a buffer, own or borrowed, and what pins it |
+//! | [`view`] | views: copy-on-write mappings that programs see; the cache of mappings |
+//! | [`export`] | descriptions of buffers in frames, and the files that go along |
+//! | [`reclaim`] | the thread that gives idle memory back |
+//! | [`report`] | what is in the store, for people |
+//! | [`settings`] | limits and their environment variables |
 //!
-//! A buffer is copied into the store of the process that makes it, once; whoever wants it maps it. The rules count
-//! its holders ([`mosaic_core::id::ObjectId::Buffer`]); which buffers go to disk is the
-//! [`mosaic_core::catalog::Catalog`]'s to say. Nothing is opened before the first buffer: an idle runtime pays nothing.
-//! Only the head keeps the ledger mapped from the first: it may go on without its directory, when its workers are lost.
+//! A buffer is copied into the store of the process that makes it, once; every other process maps it. The state
+//! machine counts its holders ([`mosaic_core::id::ObjectId::Buffer`]); [`mosaic_core::catalog::Catalog`] decides
+//! which buffers are spilled. Nothing is opened before the first buffer: an idle runtime pays nothing. Only the head
+//! keeps the quota mapped from the start: it may go on without its directory, when its workers are lost.
 //!
 //! Called from any thread. Lock order: a buffer's place, then (table | pool | slab | spill), each innermost.
 
 mod buffer;
+#[cfg(target_os = "linux")]
+mod dirty_pages;
+pub(crate) mod export;
 mod inner;
-mod keeper;
-pub(crate) mod ledger;
-pub(crate) mod lending;
-mod memory;
+mod memfd;
 mod pool;
+pub(crate) mod quota;
 mod ranges;
+mod reclaim;
 mod report;
 mod settings;
 mod spill;
 #[cfg(test)]
 mod tests;
 mod view;
-#[cfg(target_os = "linux")]
-mod written;
 
 use std::io;
 use std::path::PathBuf;
@@ -45,13 +49,13 @@ use mosaic_core::id::{BufferId, RuntimeId};
 use mosaic_core::payload::Stored;
 use rustc_hash::FxHashMap;
 
-use crate::descriptors;
-use crate::shared::lock;
+use crate::node::descriptors;
+use crate::sync::primitives::lock;
 use buffer::{Buffer, Pin, Place, SlabName};
+use export::SharedFile;
 use inner::Inner;
-use ledger::Ledger;
-use lending::Passed;
-use memory::MemoryFile;
+use memfd::MemoryFile;
+use quota::Quota;
 pub use report::{BufferReport, StoreReport};
 pub use settings::{StoreSettings, bytes};
 use spill::SpillFile;
@@ -90,12 +94,12 @@ impl StoreError {
     }
 }
 
-/// What is done outside of the store when it runs short.
-pub(crate) trait Neighbours: Send + Sync {
+/// What happens outside of the store when it runs short of memory.
+pub(crate) trait MemoryPressure: Send + Sync {
     /// Ask the other processes of the node to give idle memory back.
-    fn squeeze(&self);
-    /// Tell the other processes of the node, and the threads of this one that wait, that there is room.
-    fn room(&self);
+    fn reclaim(&self);
+    /// Wake the waiters for memory, in this process and the others of the node.
+    fn memory_available(&self);
 }
 
 /// One process's store. Opened with the first buffer.
@@ -118,21 +122,21 @@ struct Imports {
 
 #[derive(Debug)]
 enum Opened {
-    /// With the ledger, at the head, which made it.
-    NotYet(Option<Arc<Ledger>>),
+    /// With the quota, at the head, which made it.
+    NotYet(Option<Arc<Quota>>),
     Open(Arc<Inner>),
     Closed,
 }
 
 impl Store {
-    /// The head's, with the ledger that the others find in the directory.
+    /// The head's, with the quota that the others find in the directory.
     pub(crate) fn create(directory: PathBuf, settings: StoreSettings) -> io::Result<Self> {
-        let ledger = Ledger::create(&directory, settings.memory_limit)?;
+        let quota = Quota::create(&directory, settings.memory_limit)?;
         Ok(Self {
             me: RuntimeId::HEAD,
             directory,
             settings,
-            open: Mutex::new(Opened::NotYet(Some(ledger))),
+            open: Mutex::new(Opened::NotYet(Some(quota))),
             imports: Mutex::default(),
         })
     }
@@ -150,18 +154,18 @@ impl Store {
 
     fn inner(
         &self,
-        neighbours: impl FnOnce() -> Arc<dyn Neighbours>,
+        memory_pressure: impl FnOnce() -> Arc<dyn MemoryPressure>,
     ) -> Result<Arc<Inner>, StoreError> {
         let mut open = lock(&self.open);
-        let ledger = match &*open {
+        let quota = match &*open {
             Opened::Open(inner) => return Ok(Arc::clone(inner)),
             Opened::Closed => return Err(StoreError::System("the runtime has stopped".into())),
-            Opened::NotYet(Some(ledger)) => Arc::clone(ledger),
-            Opened::NotYet(None) => Ledger::open(&self.directory)
+            Opened::NotYet(Some(quota)) => Arc::clone(quota),
+            Opened::NotYet(None) => Quota::open(&self.directory)
                 .map_err(|error| StoreError::refused("the store cannot be opened", &error))?,
         };
-        let seat = Arc::new(ledger.take_seat(self.me.0));
-        let inner = Inner::new(self.me, self.settings.clone(), seat, neighbours());
+        let slot = Arc::new(quota.take_slot(self.me.0));
+        let inner = Inner::new(self.me, self.settings.clone(), slot, memory_pressure());
         *open = Opened::Open(Arc::clone(&inner));
         Ok(inner)
     }
@@ -177,58 +181,58 @@ impl Store {
     }
 
     /// Copy bytes into the store. `None` if a view shows exactly these bytes: then its buffer is the one.
-    pub(crate) fn keep(
+    pub(crate) fn copy_in(
         &self,
         bytes: &[u8],
-        neighbours: impl FnOnce() -> Arc<dyn Neighbours>,
+        memory_pressure: impl FnOnce() -> Arc<dyn MemoryPressure>,
     ) -> Result<Arc<dyn Stored>, StoreError> {
-        let inner = self.inner(neighbours)?;
+        let inner = self.inner(memory_pressure)?;
         if let Some(view) = inner.views.find(bytes.as_ptr() as usize, bytes.len())
             && let Some(stored) = view.share()
         {
             return Ok(stored);
         }
-        Ok(inner.keep(bytes)?)
+        Ok(inner.copy_in(bytes)?)
     }
 
     /// Memory of the store for a program to write to.
     pub(crate) fn allocate(
         &self,
         length: usize,
-        neighbours: impl FnOnce() -> Arc<dyn Neighbours>,
+        memory_pressure: impl FnOnce() -> Arc<dyn MemoryPressure>,
     ) -> Result<Arc<View>, StoreError> {
-        self.inner(neighbours)?.allocate(length)
+        self.inner(memory_pressure)?.allocate(length)
     }
 
     /// Show a buffer.
     pub(crate) fn view(
         &self,
         stored: &Arc<dyn Stored>,
-        neighbours: impl FnOnce() -> Arc<dyn Neighbours>,
+        memory_pressure: impl FnOnce() -> Arc<dyn MemoryPressure>,
     ) -> Result<Arc<View>, StoreError> {
-        self.inner(neighbours)?.view(stored)
+        self.inner(memory_pressure)?.view(stored)
     }
 
-    /// Where a buffer lies that is about to be lent: it stays there until it is returned.
-    pub(crate) fn lend(&self, buffer: &Arc<Buffer>) -> Place {
+    /// Pin a buffer that is about to be exported, and say where it lies: it stays there until it is returned.
+    pub(crate) fn export(&self, buffer: &Arc<Buffer>) -> Place {
         let Some(inner) = self.opened() else {
             return buffer.place();
         };
         let (pin, place) = Pin::new(&inner, buffer);
-        let before = lock(&inner.lent).insert(buffer.id, pin);
+        let before = lock(&inner.exported).insert(buffer.id, pin);
         drop(before);
         place
     }
 
-    /// Nobody else looks at a buffer any more.
+    /// No other process uses a buffer any more: unpin it.
     pub(crate) fn returned(&self, buffer: BufferId) {
         if let Some(inner) = self.opened() {
-            let pin = lock(&inner.lent).remove(&buffer);
+            let pin = lock(&inner.exported).remove(&buffer);
             drop(pin);
         }
     }
 
-    /// A buffer of this store, which somebody sent back.
+    /// A buffer of this store, which a peer sent back.
     pub(crate) fn own(&self, buffer: BufferId) -> Option<Arc<dyn Stored>> {
         if buffer.owner != self.me {
             return None;
@@ -239,17 +243,17 @@ impl Store {
     }
 
     /// A file of a peer's that is here already, or this process's own.
-    pub(crate) fn known(&self, disk: bool, name: SlabName) -> Option<Passed> {
+    pub(crate) fn known(&self, disk: bool, name: SlabName) -> Option<SharedFile> {
         if disk {
             let found = lock(&self.imports).disk.get(&name)?.upgrade()?;
-            return Some(Passed::Disk(found));
+            return Some(SharedFile::Disk(found));
         }
         if name.0 == self.me {
             let slab = self.opened()?.pool.slab(name.1)?;
-            return Some(Passed::Memory(Arc::clone(&slab.file)));
+            return Some(SharedFile::Memory(Arc::clone(&slab.file)));
         }
         let found = lock(&self.imports).memory.get(&name)?.upgrade()?;
-        Some(Passed::Memory(found))
+        Some(SharedFile::Memory(found))
     }
 
     /// A file that a peer sent: one of it stays open, however often it is sent.
@@ -258,7 +262,7 @@ impl Store {
         disk: bool,
         name: SlabName,
         file: std::os::fd::OwnedFd,
-    ) -> io::Result<Passed> {
+    ) -> io::Result<SharedFile> {
         if let Some(known) = self.known(disk, name) {
             return Ok(known);
         }
@@ -267,19 +271,19 @@ impl Store {
             let disk = &mut lock(&self.imports).disk;
             disk.retain(|_, file| file.strong_count() > 0);
             disk.insert(name, Arc::downgrade(&file));
-            return Ok(Passed::Disk(file));
+            return Ok(SharedFile::Disk(file));
         }
         let file = Arc::new(MemoryFile::adopt(file)?);
         let memory = &mut lock(&self.imports).memory;
         memory.retain(|_, file| file.strong_count() > 0);
         memory.insert(name, Arc::downgrade(&file));
-        Ok(Passed::Memory(file))
+        Ok(SharedFile::Memory(file))
     }
 
     /// Another process of the node needs memory.
-    pub(crate) fn squeeze(&self) {
+    pub(crate) fn reclaim(&self) {
         if let Some(inner) = self.opened() {
-            inner.keeper.squeeze(&inner);
+            inner.reclaimer.reclaim(&inner);
         }
     }
 
@@ -287,37 +291,37 @@ impl Store {
     pub(crate) fn process_died(&self, runtime: RuntimeId) {
         if self.me == RuntimeId::HEAD {
             match &*lock(&self.open) {
-                Opened::NotYet(Some(ledger)) => ledger.clear(runtime.0),
-                Opened::Open(inner) => inner.seat.ledger.clear(runtime.0),
+                Opened::NotYet(Some(quota)) => quota.clear(runtime.0),
+                Opened::Open(inner) => inner.slot.quota.clear(runtime.0),
                 Opened::NotYet(None) | Opened::Closed => {}
             }
         }
         if let Some(inner) = self.opened() {
-            inner.kept.clear();
-            inner.seat.freed();
+            inner.mappings.clear();
+            inner.slot.freed();
         }
     }
 
-    /// Ask to be told when there is room, until `wanted` is taken back.
-    pub(crate) fn want_room(&self, wanted: bool) {
+    /// Request a wake-up when there is memory, until `wanted` is taken back.
+    pub(crate) fn set_memory_wanted(&self, wanted: bool) {
         if let Some(inner) = self.opened() {
-            inner.seat.set_wanted(wanted);
+            inner.slot.set_wanted(wanted);
             if wanted {
-                inner.seat.ledger.wait();
-                inner.neighbours.squeeze();
+                inner.slot.quota.wait();
+                inner.memory_pressure.reclaim();
             }
         }
     }
 
     /// Whether other processes have memory that nothing uses: they give it back when they are asked.
-    pub(crate) fn others_are_idle(&self) -> bool {
+    pub(crate) fn others_have_idle_memory(&self) -> bool {
         self.opened()
-            .is_some_and(|inner| inner.seat.idle_elsewhere() > 0)
+            .is_some_and(|inner| inner.slot.idle_elsewhere() > 0)
     }
 
-    /// Whether somebody waits for room; asked once.
-    pub(crate) fn room_is_wanted(&self) -> bool {
-        self.opened().is_some_and(|inner| inner.seat.ledger.waits())
+    /// Whether a process waits for memory; clears the request.
+    pub(crate) fn memory_is_wanted(&self) -> bool {
+        self.opened().is_some_and(|inner| inner.slot.quota.waits())
     }
 
     /// Living values count as that many bytes more, or fewer. They are there already: the limit does not refuse
@@ -325,14 +329,14 @@ impl Store {
     pub(crate) fn account(
         &self,
         bytes: i64,
-        neighbours: impl FnOnce() -> Arc<dyn Neighbours>,
+        memory_pressure: impl FnOnce() -> Arc<dyn MemoryPressure>,
     ) -> Result<(), StoreError> {
-        let inner = self.inner(neighbours)?;
+        let inner = self.inner(memory_pressure)?;
         let count = usize::try_from(bytes.unsigned_abs()).unwrap_or(usize::MAX);
         if bytes < 0 {
-            inner.seat.shrink(count);
+            inner.slot.shrink(count);
         } else {
-            inner.seat.enter(count);
+            inner.slot.enter(count);
         }
         Ok(())
     }
@@ -352,15 +356,15 @@ impl Store {
     pub(crate) fn close(&self) {
         let opened = std::mem::replace(&mut *lock(&self.open), Opened::Closed);
         if let Opened::Open(inner) = opened {
-            inner.keeper.stop();
-            inner.seat.when_freed(None);
-            let lent = std::mem::take(&mut *lock(&inner.lent));
+            inner.reclaimer.stop();
+            inner.slot.when_freed(None);
+            let exported = std::mem::take(&mut *lock(&inner.exported));
             if self.me == RuntimeId::HEAD {
-                drop(lent);
+                drop(exported);
             } else {
                 // The head may look at them for as long as it likes: their memory is not to be used for anything
                 // else, and goes with the last mapping.
-                std::mem::forget(lent);
+                std::mem::forget(exported);
             }
             inner.give_back();
         }

@@ -5,17 +5,17 @@
 //! has a slab of its own, which the next of about its size takes over. An extent that is dropped goes back to its
 //! slab and stays warm until the store gives idle memory back.
 //!
-//! Every byte that may be resident is entered in the ledger, before it is touched (`POOL-1`). No two extents overlap
+//! Every byte that may be resident is entered in the quota, before it is touched (`POOL-1`). No two extents overlap
 //! (`POOL-2`).
 
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use super::ledger::Seat;
-use super::memory::{Mapping, MemoryFile, PIECE, WHOLE_DIRECTORIES, pieces};
+use super::memfd::{Mapping, MemoryFile, PIECE, WHOLE_DIRECTORIES, pieces};
+use super::quota::QuotaSlot;
 use super::ranges::Ranges;
-use crate::descriptors;
-use crate::shared::lock;
+use crate::node::descriptors;
+use crate::sync::primitives::lock;
 
 /// Buffers up to this length share slabs.
 const SMALL: usize = 8 << 20;
@@ -23,7 +23,7 @@ const SMALL: usize = 8 << 20;
 const SHARED_SLAB: usize = 32 << 20;
 /// Large buffers have slabs of their own up to this many slabs; then they share, for each slab is a descriptor here and
 /// in every process that looks at it.
-const MOST_OWN: usize = if cfg!(test) { 3 } else { 64 };
+const MAX_OWN: usize = if cfg!(test) { 3 } else { 64 };
 /// Length of a slab that large buffers share: addresses, of which only what buffers lie in takes memory.
 const LARGE_SLAB: usize = 1 << 30;
 
@@ -49,7 +49,7 @@ pub(crate) struct Slab {
     pub(crate) file: Arc<MemoryFile>,
     pub(crate) mapping: Mapping,
     space: Mutex<Space>,
-    seat: Arc<Seat>,
+    slot: Arc<QuotaSlot>,
 }
 
 /// What is free in a slab, and what is warm.
@@ -93,7 +93,7 @@ impl Space {
 }
 
 impl Slab {
-    fn new(number: u64, length: usize, seat: &Arc<Seat>) -> io::Result<Arc<Self>> {
+    fn new(number: u64, length: usize, slot: &Arc<QuotaSlot>) -> io::Result<Arc<Self>> {
         let file = MemoryFile::create(length)?;
         let mapping = Mapping::shared(&file, 0, length)?;
         Ok(Arc::new(Self {
@@ -105,7 +105,7 @@ impl Slab {
                 warm: vec![false; length / PIECE],
                 used: 0,
             }),
-            seat: Arc::clone(seat),
+            slot: Arc::clone(slot),
         }))
     }
 
@@ -117,13 +117,13 @@ impl Slab {
             return Ok(None);
         };
         let cold = cold * PIECE;
-        if cold > 0 && !self.seat.grow(cold) {
+        if cold > 0 && !self.slot.grow(cold) {
             return Err(NoMemory::Limit);
         }
         space.take(offset, length);
         space.warm[offset / PIECE..(offset + length) / PIECE].fill(true);
         drop(space);
-        self.seat.busy(length - cold);
+        self.slot.busy(length - cold);
         let extent = Extent {
             slab: Arc::clone(self),
             offset,
@@ -160,8 +160,8 @@ impl Slab {
             }
             space.put_back(offset, length);
         }
-        self.seat.busy(given);
-        self.seat.shrink(given);
+        self.slot.busy(given);
+        self.slot.shrink(given);
         given
     }
 
@@ -182,8 +182,8 @@ impl Drop for Slab {
             // Goes with the last mapping.
         }
         let warm = self.warm();
-        self.seat.busy(warm);
-        self.seat.shrink(warm);
+        self.slot.busy(warm);
+        self.slot.shrink(warm);
     }
 }
 
@@ -206,7 +206,7 @@ impl Extent {
 impl Drop for Extent {
     fn drop(&mut self) {
         lock(&self.slab.space).put_back(self.offset, self.length);
-        self.slab.seat.left(self.length);
+        self.slab.slot.left(self.length);
     }
 }
 
@@ -214,7 +214,7 @@ impl Drop for Extent {
 #[derive(Debug)]
 pub(crate) struct Pool {
     slabs: Mutex<Slabs>,
-    seat: Arc<Seat>,
+    slot: Arc<QuotaSlot>,
 }
 
 #[derive(Debug, Default)]
@@ -224,10 +224,10 @@ struct Slabs {
 }
 
 impl Pool {
-    pub(crate) fn new(seat: Arc<Seat>) -> Self {
+    pub(crate) fn new(slot: Arc<QuotaSlot>) -> Self {
         Self {
             slabs: Mutex::default(),
-            seat,
+            slot,
         }
     }
 
@@ -253,17 +253,17 @@ impl Pool {
             }
         }
         let mut slabs = lock(&self.slabs);
-        let many = slabs.all.len() >= MOST_OWN && shares(length);
+        let many = slabs.all.len() >= MAX_OWN && shares(length);
         let size = match length {
             ..=SMALL => SHARED_SLAB,
             _ if many => LARGE_SLAB,
             own => own,
         };
         slabs.made += 1;
-        let slab = match Slab::new(slabs.made, size, &self.seat) {
+        let slab = match Slab::new(slabs.made, size, &self.slot) {
             // A limit may be set on addresses (`ulimit -v`).
             Err(error) if many && !descriptors::are_short(&error) => {
-                Slab::new(slabs.made, length, &self.seat)
+                Slab::new(slabs.made, length, &self.slot)
             }
             slab => slab,
         };
@@ -295,49 +295,49 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ledger::Ledger;
+    use super::super::quota::Quota;
     use super::*;
 
-    fn pool(limit: u64) -> (tempfile::TempDir, Pool, Arc<Seat>) {
+    fn pool(limit: u64) -> (tempfile::TempDir, Pool, Arc<QuotaSlot>) {
         let directory = tempfile::tempdir().expect("a directory");
-        let ledger = Ledger::create(directory.path(), limit).expect("a ledger");
-        let seat = Arc::new(ledger.take_seat(7));
-        (directory, Pool::new(Arc::clone(&seat)), seat)
+        let quota = Quota::create(directory.path(), limit).expect("a quota");
+        let slot = Arc::new(quota.take_slot(7));
+        (directory, Pool::new(Arc::clone(&slot)), slot)
     }
 
     /// `POOL-1`
     #[test]
     fn pool_1_what_may_be_resident_is_entered_and_no_more_than_the_limit() {
-        let (_directory, pool, seat) = pool(40 << 20);
+        let (_directory, pool, slot) = pool(40 << 20);
         let first = pool.allocate(10 << 20).expect("memory");
-        assert_eq!(seat.total(), 10 << 20);
+        assert_eq!(slot.total(), 10 << 20);
         drop(first);
-        assert_eq!(seat.total(), 10 << 20, "it stays warm");
+        assert_eq!(slot.total(), 10 << 20, "it stays warm");
         let again = pool.allocate((10 << 20) - 5).expect("memory");
-        assert_eq!(seat.total(), 10 << 20, "the warm one is used");
+        assert_eq!(slot.total(), 10 << 20, "the warm one is used");
         let second = pool.allocate(25 << 20).expect("memory");
         assert!(matches!(pool.allocate(9 << 20), Err(NoMemory::Limit)));
         let small = pool.allocate(100).expect("memory");
-        assert_eq!(seat.total(), (35 << 20) + PIECE as u64);
+        assert_eq!(slot.total(), (35 << 20) + PIECE as u64);
         drop((again, second, small));
         assert_eq!(pool.give_back(), (35 << 20) + PIECE);
-        assert_eq!(seat.total(), 0);
+        assert_eq!(slot.total(), 0);
         assert!(lock(&pool.slabs).all.is_empty(), "unused slabs go");
     }
 
     /// `POOL-2`
     #[test]
     fn pool_2_many_large_buffers_share_slabs() {
-        let (_directory, pool, seat) = pool(1 << 30);
+        let (_directory, pool, slot) = pool(1 << 30);
         let length = SMALL + 1;
         let mut extents: Vec<_> = (0..8)
             .map(|_| pool.allocate(length).expect("memory"))
             .collect();
         let slabs: std::collections::BTreeSet<_> =
             extents.iter().map(|extent| extent.slab.number).collect();
-        assert_eq!(slabs.len(), MOST_OWN + 1);
-        assert_eq!(seat.total(), 8 * pieces(length) as u64);
-        let shared: Vec<_> = extents.drain(MOST_OWN..).collect();
+        assert_eq!(slabs.len(), MAX_OWN + 1);
+        assert_eq!(slot.total(), 8 * pieces(length) as u64);
+        let shared: Vec<_> = extents.drain(MAX_OWN..).collect();
         for pair in shared.windows(2) {
             assert!(pair[0].offset + pair[0].length <= pair[1].offset);
         }
@@ -346,7 +346,7 @@ mod tests {
         assert_eq!(own.slab.file.length(), WHOLE_DIRECTORIES);
         drop((extents, shared, own));
         pool.give_back();
-        assert_eq!(seat.total(), 0);
+        assert_eq!(slot.total(), 0);
         assert!(lock(&pool.slabs).all.is_empty(), "unused slabs go");
     }
 

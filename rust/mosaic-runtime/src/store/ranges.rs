@@ -1,8 +1,8 @@
-//! Free ranges, of a slab or of a file: neighbours grow together (`RANGES-1`).
+//! Free ranges, of a slab or of a file: adjacent ones merge (`RANGES-1`).
 
 use std::collections::BTreeMap;
 
-/// Ranges that nobody uses, by offset.
+/// Unused ranges, by offset.
 #[derive(Debug, Default)]
 pub(crate) struct Ranges {
     free: BTreeMap<u64, u64>,

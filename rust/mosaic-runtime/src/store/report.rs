@@ -13,8 +13,8 @@ pub struct BufferReport {
     pub spilled: bool,
     /// How many views of this process show it.
     pub views: usize,
-    /// It is lent to other processes.
-    pub lent: bool,
+    /// It is exported to other processes.
+    pub exported: bool,
     /// The runtimes that hold it.
     pub holders: Vec<RuntimeId>,
     /// What made the value in which it lies, where that value is kept here.

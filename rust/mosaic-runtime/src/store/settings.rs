@@ -164,9 +164,9 @@ pub fn bytes(count: u64) -> String {
     format!("{count} bytes")
 }
 
-/// Memory that this process may use; where nobody knows, what the smallest of today's machines have.
+/// Memory that this process may use; where that is unknown, what the smallest of today's machines have.
 fn available_memory() -> u64 {
-    crate::memory::available().unwrap_or(4 << 30)
+    crate::node::cgroup::available().unwrap_or(4 << 30)
 }
 
 #[cfg(test)]

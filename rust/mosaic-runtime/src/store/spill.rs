@@ -10,9 +10,9 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use super::memory::Identity;
+use super::memfd::Identity;
 use super::ranges::Ranges;
-use crate::shared::lock;
+use crate::sync::primitives::lock;
 
 /// Length of a block.
 const BLOCK: usize = 1 << 20;
@@ -234,7 +234,7 @@ pub(crate) struct Spilled {
 
 impl Drop for Spilled {
     fn drop(&mut self) {
-        if crate::threads::forked() {
+        if crate::sync::threads::forked() {
             // It is the parent's, and still there.
             return;
         }

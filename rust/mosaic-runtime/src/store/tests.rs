@@ -8,8 +8,8 @@ use mosaic_core::payload::{Loss, Stored};
 use mosaic_core::wire::stored::{Borrower, Lender};
 
 use super::buffer::{Borrowed, BorrowedPlace};
-use super::lending::{Arrived, Lending, Passed};
-use super::{Neighbours, Store, StoreError, StoreSettings, View};
+use super::export::{Exporter, ReceivedFiles, SharedFile};
+use super::{MemoryPressure, Store, StoreError, StoreSettings, View};
 use mosaic_core::id::RuntimeId;
 
 const MEGABYTE: usize = 1 << 20;
@@ -17,10 +17,10 @@ const MEGABYTE: usize = 1 << 20;
 /// Nobody else is there.
 struct Others;
 
-impl Neighbours for Others {
-    fn squeeze(&self) {}
+impl MemoryPressure for Others {
+    fn reclaim(&self) {}
 
-    fn room(&self) {}
+    fn memory_available(&self) {}
 }
 
 fn store(directory: &Path, megabytes: usize, spill: &Path) -> Store {
@@ -43,8 +43,8 @@ fn noise(length: usize, seed: u64) -> Vec<u8> {
     (0..length).map(next).collect()
 }
 
-fn keep(store: &Store, bytes: &[u8]) -> Result<Arc<dyn Stored>, StoreError> {
-    store.keep(bytes, || Arc::new(Others))
+fn copy_in(store: &Store, bytes: &[u8]) -> Result<Arc<dyn Stored>, StoreError> {
+    store.copy_in(bytes, || Arc::new(Others))
 }
 
 fn view(store: &Store, stored: &Arc<dyn Stored>) -> Arc<View> {
@@ -69,7 +69,7 @@ fn store_1_memory_first_then_the_disk_for_what_was_used_least_recently() {
     let sources: Vec<_> = (0..6).map(|seed| noise(4 * MEGABYTE, seed)).collect();
     let stored: Vec<_> = sources
         .iter()
-        .map(|source| keep(&store, source).expect("room"))
+        .map(|source| copy_in(&store, source).expect("room"))
         .collect();
     let report = store.report();
     assert!(report.taken <= 16 * MEGABYTE as u64);
@@ -77,7 +77,7 @@ fn store_1_memory_first_then_the_disk_for_what_was_used_least_recently() {
     assert_eq!(spilled, [true, true, false, false, false, false]);
     // One that is larger than the memory goes to disk at once.
     let large = noise(20 * MEGABYTE, 9);
-    let huge = keep(&store, &large).expect("room on disk");
+    let huge = copy_in(&store, &large).expect("room on disk");
     assert_eq!(bytes(&view(&store, &huge)), large);
     for (source, stored) in sources.iter().zip(&stored) {
         assert_eq!(bytes(&view(&store, stored)), source);
@@ -94,28 +94,28 @@ fn store_2_a_refusal_loses_nothing_and_ends_when_there_is_room() {
     let sources: Vec<_> = (0..4).map(|seed| noise(4 * MEGABYTE, seed)).collect();
     let mut stored: Vec<_> = sources
         .iter()
-        .map(|source| keep(&store, source).expect("room"))
+        .map(|source| copy_in(&store, source).expect("room"))
         .collect();
     assert!(matches!(
-        keep(&store, &sources[0]),
+        copy_in(&store, &sources[0]),
         Err(StoreError::Full(_))
     ));
     assert!(matches!(
-        keep(&store, &noise(17 * MEGABYTE, 1)),
+        copy_in(&store, &noise(17 * MEGABYTE, 1)),
         Err(StoreError::TooLarge(_))
     ));
     for (source, stored) in sources.iter().zip(&stored) {
         assert_eq!(bytes(&view(&store, stored)), source);
     }
     stored.pop();
-    keep(&store, &sources[0]).expect("room again");
+    copy_in(&store, &sources[0]).expect("room again");
     drop(stored);
     store.close();
 }
 
-/// `LEDGER-1`
+/// `QUOTA-1`
 #[test]
-fn ledger_1_a_head_whose_directory_is_gone_clears_the_seats_of_the_dead_and_goes_on() {
+fn quota_1_head_without_directory_still_clears_slots_of_dead_processes() {
     let (directory, spill) = [(); 2]
         .map(|()| tempfile::tempdir().expect("a directory"))
         .into();
@@ -124,12 +124,12 @@ fn ledger_1_a_head_whose_directory_is_gone_clears_the_seats_of_the_dead_and_goes
     let others = Store::join(worker, directory.path().into(), head.settings.clone());
     let source = noise(12 * MEGABYTE, 1);
     // The process is gone without a word.
-    std::mem::forget(keep(&others, &source).expect("room"));
+    std::mem::forget(copy_in(&others, &source).expect("room"));
     std::mem::forget(others);
     drop(directory);
-    assert!(matches!(keep(&head, &source), Err(StoreError::Full(_))));
+    assert!(matches!(copy_in(&head, &source), Err(StoreError::Full(_))));
     head.process_died(worker);
-    let stored = keep(&head, &source).expect("room again");
+    let stored = copy_in(&head, &source).expect("room again");
     assert_eq!(bytes(&view(&head, &stored)), source);
     drop(stored);
     head.close();
@@ -141,7 +141,7 @@ fn view_1_what_is_written_to_a_view_is_seen_through_no_other() {
     let directory = tempfile::tempdir().expect("a directory");
     let store = store(directory.path(), 64, directory.path());
     let source = noise(2 * MEGABYTE, 1);
-    let stored = keep(&store, &source).expect("room");
+    let stored = copy_in(&store, &source).expect("room");
     let (one, two) = (view(&store, &stored), view(&store, &stored));
     bytes(&one).fill(7);
     assert_eq!(bytes(&two), source);
@@ -150,10 +150,10 @@ fn view_1_what_is_written_to_a_view_is_seen_through_no_other() {
     let three = view(&store, &stored);
     assert_eq!(bytes(&three), source);
     // A view as it came stands for its buffer; one that was written to does not.
-    let again = keep(&store, bytes(&three)).expect("room");
+    let again = copy_in(&store, bytes(&three)).expect("room");
     assert_eq!(again.reference(), stored.reference());
     bytes(&three)[0] ^= 1;
-    let changed = keep(&store, bytes(&three)).expect("room");
+    let changed = copy_in(&store, bytes(&three)).expect("room");
     assert_ne!(changed.reference(), stored.reference());
     assert_eq!(bytes(&view(&store, &changed))[0], source[0] ^ 1);
     drop((two, three, again, changed, stored));
@@ -165,15 +165,15 @@ fn view_1_what_is_written_to_a_view_is_seen_through_no_other() {
 fn view_2_an_allocated_view_goes_its_own_way_once_it_is_passed_on() {
     let directory = tempfile::tempdir().expect("a directory");
     let store = store(directory.path(), 64, directory.path());
-    let others = || -> Arc<dyn Neighbours> { Arc::new(Others) };
+    let others = || -> Arc<dyn MemoryPressure> { Arc::new(Others) };
     let made = store.allocate(5 * MEGABYTE, others).expect("room");
     let source = noise(5 * MEGABYTE, 3);
     bytes(&made).copy_from_slice(&source);
-    let passed = keep(&store, bytes(&made)).expect("nothing is copied");
+    let passed = copy_in(&store, bytes(&made)).expect("nothing is copied");
     assert_eq!(store.report().buffers.len(), 1);
     bytes(&made)[5] ^= 1;
     assert_eq!(bytes(&view(&store, &passed)), source);
-    let again = keep(&store, bytes(&made)).expect("room");
+    let again = copy_in(&store, bytes(&made)).expect("room");
     assert_ne!(again.reference(), passed.reference());
     drop((made, passed, again));
     assert!(store.report().buffers.is_empty());
@@ -181,21 +181,21 @@ fn view_2_an_allocated_view_goes_its_own_way_once_it_is_passed_on() {
 }
 
 /// What a frame says of some buffers, and the files that go with it.
-fn lent(store: &Store, buffers: &[Arc<dyn Stored>]) -> (Vec<BytesMut>, Vec<Passed>) {
-    let mut lending = Lending::new(store);
+fn exported(store: &Store, buffers: &[Arc<dyn Stored>]) -> (Vec<BytesMut>, Vec<SharedFile>) {
+    let mut exporter = Exporter::new(store);
     let describe = |buffer| {
         let mut out = BytesMut::new();
-        lending.describe(buffer, &mut out).expect("described");
+        exporter.describe(buffer, &mut out).expect("described");
         out
     };
-    (buffers.iter().map(describe).collect(), lending.files)
+    (buffers.iter().map(describe).collect(), exporter.files)
 }
 
 /// The files come to a peer.
-fn bring(files: &[Passed], arrived: &mut Arrived) {
+fn bring(files: &[SharedFile], received: &mut ReceivedFiles) {
     use std::os::fd::AsFd;
     for file in files {
-        arrived.push(file.as_fd().try_clone_to_owned().expect("a descriptor"));
+        received.push(file.as_fd().try_clone_to_owned().expect("a descriptor"));
     }
 }
 
@@ -208,24 +208,24 @@ fn is_descriptors(loss: &Result<Arc<dyn Stored>, Loss>) -> bool {
     matches!(loss, Err(Loss::Descriptors { .. }))
 }
 
-/// `LENDING-2`
+/// `EXPORT-2`
 #[test]
-fn lending_2_a_process_that_only_looks_keeps_one_descriptor_a_file() {
+fn export_2_a_process_that_only_looks_keeps_one_descriptor_a_file() {
     let directory = tempfile::tempdir().expect("a directory");
     let owner = store(directory.path(), 4, directory.path());
     let worker = RuntimeId(1);
     let other = Store::join(worker, directory.path().into(), owner.settings.clone());
     // In memory while there is room, then on disk.
     let buffers: Vec<_> = (0..20)
-        .map(|seed| keep(&owner, &noise(MEGABYTE, seed)).expect("room"))
+        .map(|seed| copy_in(&owner, &noise(MEGABYTE, seed)).expect("room"))
         .collect();
-    let (mut arrived, mut files) = (Arrived::default(), [vec![], vec![]]);
+    let (mut received, mut files) = (ReceivedFiles::default(), [vec![], vec![]]);
     let mut held = Vec::new();
     for buffer in &buffers {
-        let (descriptions, sent) = lent(&owner, std::slice::from_ref(buffer));
-        bring(&sent, &mut arrived);
-        let found = arrived.borrowing(&other).find(&descriptions[0]);
-        arrived.frame_is_over();
+        let (descriptions, sent) = exported(&owner, std::slice::from_ref(buffer));
+        bring(&sent, &mut received);
+        let found = received.importer(&other).find(&descriptions[0]);
+        received.frame_is_over();
         let found = borrowed(found.expect("it is here"));
         match &found.place {
             BorrowedPlace::Memory { file, .. } => files[0].push(Arc::as_ptr(file).addr()),
@@ -239,10 +239,10 @@ fn lending_2_a_process_that_only_looks_keeps_one_descriptor_a_file() {
         assert_eq!(of_kind.len(), 1);
     }
     // One that is here need not come again.
-    arrived.truncated();
-    let (descriptions, _) = lent(&owner, &buffers[..1]);
-    arrived
-        .borrowing(&other)
+    received.truncated();
+    let (descriptions, _) = exported(&owner, &buffers[..1]);
+    received
+        .importer(&other)
         .find(&descriptions[0])
         .expect("known");
     for (found, buffer) in held.into_iter().zip(&buffers) {
@@ -254,9 +254,9 @@ fn lending_2_a_process_that_only_looks_keeps_one_descriptor_a_file() {
     owner.close();
 }
 
-/// `LENDING-1`
+/// `EXPORT-1`
 #[test]
-fn lending_1_files_that_did_not_come_leave_the_others_where_they_belong() {
+fn export_1_files_that_did_not_come_leave_the_others_where_they_belong() {
     let directory = tempfile::tempdir().expect("a directory");
     let owner = store(directory.path(), 256, directory.path());
     let worker = RuntimeId(1);
@@ -264,21 +264,21 @@ fn lending_1_files_that_did_not_come_leave_the_others_where_they_belong() {
     // Each in a file of its own, but for the last two.
     let lengths = [9, 10, 11, 1, 1];
     let buffers: Vec<_> = (0..5)
-        .map(|seed| keep(&owner, &noise(lengths[seed] * MEGABYTE, seed as u64)).expect("room"))
+        .map(|seed| copy_in(&owner, &noise(lengths[seed] * MEGABYTE, seed as u64)).expect("room"))
         .collect();
-    let (first, its_files) = lent(&owner, &buffers[..2]);
-    let (second, other_files) = lent(&owner, &buffers[2..]);
+    let (first, its_files) = exported(&owner, &buffers[..2]);
+    let (second, other_files) = exported(&owner, &buffers[2..]);
     assert_eq!((its_files.len(), other_files.len()), (2, 2));
-    let mut arrived = Arrived::default();
+    let mut received = ReceivedFiles::default();
     // In a read that was cut short the first of two came, in the next the second of two.
-    bring(&its_files[..1], &mut arrived);
-    arrived.truncated();
-    bring(&other_files[1..], &mut arrived);
-    let mut borrowing = arrived.borrowing(&other);
+    bring(&its_files[..1], &mut received);
+    received.truncated();
+    bring(&other_files[1..], &mut received);
+    let mut importer = received.importer(&other);
     let mut found = |descriptions: &[BytesMut]| -> Vec<_> {
         let found = descriptions.iter();
         found
-            .map(|description| borrowing.find(description))
+            .map(|description| importer.find(description))
             .collect()
     };
     let [one, two] = <[_; 2]>::try_from(found(&first)).expect("two");
@@ -290,9 +290,9 @@ fn lending_1_files_that_did_not_come_leave_the_others_where_they_belong() {
         assert_eq!(bytes(&view(&other, &found)), source);
     }
     // Once there is room it comes as any other.
-    let (again, files) = lent(&owner, &buffers[1..2]);
-    bring(&files, &mut arrived);
-    let found = arrived.borrowing(&other).find(&again[0]);
+    let (again, files) = exported(&owner, &buffers[1..2]);
+    bring(&files, &mut received);
+    let found = received.importer(&other).find(&again[0]);
     found.expect("it is here");
     other.close();
     drop(buffers);
@@ -306,10 +306,10 @@ fn a_description_without_its_file_is_malformed_where_none_was_lost() {
     let owner = store(directory.path(), 64, directory.path());
     let worker = RuntimeId(1);
     let other = Store::join(worker, directory.path().into(), owner.settings.clone());
-    let buffers = [keep(&owner, &noise(MEGABYTE, 1)).expect("room")];
-    let (descriptions, _) = lent(&owner, &buffers);
-    let mut arrived = Arrived::default();
-    let found = arrived.borrowing(&other).find(&descriptions[0]);
+    let buffers = [copy_in(&owner, &noise(MEGABYTE, 1)).expect("room")];
+    let (descriptions, _) = exported(&owner, &buffers);
+    let mut received = ReceivedFiles::default();
+    let found = received.importer(&other).find(&descriptions[0]);
     assert!(matches!(found, Err(Loss::Malformed(_))));
     drop(buffers);
     owner.close();

@@ -16,12 +16,12 @@ use mosaic_core::payload::{Reference, Stored};
 
 use super::buffer::Pin;
 use super::inner::Inner;
-use super::memory::{Mapping, MemoryFile};
+use super::memfd::{Mapping, MemoryFile};
 use super::pool::Extent;
-use crate::shared::lock;
+use crate::sync::primitives::lock;
 
 /// Mappings kept for the next buffer in the same place.
-const MOST_KEPT: usize = 64;
+const MAX_CACHED: usize = 64;
 
 /// What keeps the bytes behind a view.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ enum Memory {
     },
 }
 
-/// See the module.
+/// A copy-on-write view of a buffer.
 #[derive(Debug)]
 pub struct View {
     memory: Memory,
@@ -70,9 +70,9 @@ impl View {
         length: usize,
         source: Source,
     ) -> io::Result<Arc<Self>> {
-        let whole = super::memory::pieces(length);
-        let kept = store.kept.take(file, offset, whole);
-        let mapping = match kept {
+        let whole = super::memfd::pieces(length);
+        let cached = store.mappings.take(file, offset, whole);
+        let mapping = match cached {
             Some(mapping) => Ok(mapping),
             None => Mapping::private(file, offset, whole),
         };
@@ -209,8 +209,8 @@ impl Drop for View {
             } else if let Some(pagemap) = store.pagemap()
                 && mapping.discard_writes(&pagemap).is_ok()
             {
-                store.kept.keep(Arc::clone(file), *offset, mapping);
-                store.keeper.used(&store);
+                store.mappings.insert(Arc::clone(file), *offset, mapping);
+                store.reclaimer.used(&store);
             }
         }
     }
@@ -254,11 +254,11 @@ impl Views {
 
 /// Clean mappings without a view.
 #[derive(Debug, Default)]
-pub(crate) struct Kept {
+pub(crate) struct MappingCache {
     mappings: Mutex<VecDeque<(Arc<MemoryFile>, usize, Mapping)>>,
 }
 
-impl Kept {
+impl MappingCache {
     fn take(&self, file: &Arc<MemoryFile>, offset: usize, length: usize) -> Option<Mapping> {
         let mut mappings = lock(&self.mappings);
         let place = mappings.iter().rposition(|(own, at, mapping)| {
@@ -267,10 +267,10 @@ impl Kept {
         mappings.remove(place).map(|(_, _, mapping)| mapping)
     }
 
-    fn keep(&self, file: Arc<MemoryFile>, offset: usize, mapping: Mapping) {
+    fn insert(&self, file: Arc<MemoryFile>, offset: usize, mapping: Mapping) {
         let mut mappings = lock(&self.mappings);
         mappings.push_back((file, offset, mapping));
-        let oldest = (mappings.len() > MOST_KEPT).then(|| mappings.pop_front());
+        let oldest = (mappings.len() > MAX_CACHED).then(|| mappings.pop_front());
         drop(mappings);
         drop(oldest);
     }

@@ -1,9 +1,19 @@
 //! The recorder of a profile: what happened to calls, when, in this process.
 //!
+//! | module | what it owns |
+//! | --- | --- |
+//! | this one | [`Recorder`]: the buffers, and where each thread records |
+//! | [`switch`] | starting and ending a recording |
+//! | [`writer`] | the recorder's own thread, which writes the file |
+//! | [`tables`] | rows on their way to the file, packed |
+//! | [`format`](mod@format) | the file: frames and records |
+//! | [`noted`] | what is recorded without a lock |
+//! | [`clock`] | time stamps that all processes of a machine share |
+//!
 //! Threads push rows into buffers; a thread of the recorder's own appends them to the file, a batch a write
-//! ([`writer`]). There is a buffer, and a lock, for each kind of thread: callers, whoever feeds the rules, those that
-//! run calls, those that trace functions. They meet the writer alone, and whoever switches the recorder ([`switch`]),
-//! which hold a lock for as long as it takes to swap vectors. The locks are the innermost of all.
+//! ([`writer`]). There is a buffer, and a lock, for each kind of thread: callers, threads that feed the state machine,
+//! threads that run calls, threads that trace functions. Only the writer and a switch of the recorder ([`switch`])
+//! contend with them, and hold a lock for as long as it takes to swap vectors. The locks are the innermost of all.
 //!
 //! Off, which is how it starts, each place that records costs one load of a flag that does not change.
 //! `python -m benches.profile` measures what it costs on.
@@ -26,15 +36,15 @@ use mosaic_core::id::{RuntimeId, TaskId};
 use mosaic_core::payload::Payload;
 use mosaic_core::wire::Message;
 
-use crate::cell::TaskCell;
 use crate::executor::Executor;
-use crate::shared::lock;
-use crate::threads;
+use crate::sync::completion::Completion;
+use crate::sync::primitives::lock;
+use crate::sync::threads;
 pub use clock::Anchor;
 use clock::ticks;
 pub use format::{Batch, HEAD, Process, Profile, Record, SYNC, VERSION, parse};
-pub(crate) use noted::Arrivals;
 use noted::Plain;
+pub(crate) use noted::ReceivedCalls;
 use tables::{Buffer, Ended, packed};
 use writer::Writer;
 
@@ -150,7 +160,7 @@ impl Recorder {
     // ---- callers -----------------------------------------------------------------------------------
 
     /// A program makes a call.
-    pub(crate) fn created(&self, submission: &Submission<Arc<TaskCell>>) {
+    pub(crate) fn created(&self, submission: &Submission<Arc<Completion>>) {
         let call = &*submission.call;
         let (time, task, parent) = (ticks(), packed(call.task), RUN.get().task);
         let (kind, size) = (call.kind.number(), call.arguments.size() as u64);
@@ -171,7 +181,12 @@ impl Recorder {
     // ---- whoever feeds the rules -------------------------------------------------------------------
 
     /// The rules are about to be told of this message. Calls that came are noted, for [`Recorder::arrived`].
-    pub(crate) fn received(&self, from: RuntimeId, message: &Message, arrivals: &mut Arrivals) {
+    pub(crate) fn received(
+        &self,
+        from: RuntimeId,
+        message: &Message,
+        received_calls: &mut ReceivedCalls,
+    ) {
         let moved = |task: TaskId, value: &Payload| {
             let size = value.size() as u64;
             if size >= LARGE {
@@ -183,7 +198,7 @@ impl Recorder {
         };
         match message {
             Message::Call(call) => {
-                arrivals.note(call.task);
+                received_calls.note(call.task);
                 moved(call.task, &call.arguments);
             }
             Message::RemotePut { task, value } => moved(*task, value),
@@ -197,9 +212,11 @@ impl Recorder {
     }
 
     /// A batch of messages is over.
-    pub(crate) fn arrived(&self, arrivals: &mut Arrivals) {
-        self.push(&self.arrivals, |buffer| buffer.queued(arrivals.calls()));
-        arrivals.clear();
+    pub(crate) fn arrived(&self, received_calls: &mut ReceivedCalls) {
+        self.push(&self.arrivals, |buffer| {
+            buffer.queued(received_calls.calls());
+        });
+        received_calls.clear();
     }
 
     /// A call of this process's own has ended.

@@ -8,16 +8,16 @@ use mosaic_core::id::TaskId;
 
 use super::clock::ticks;
 use super::tables::packed;
-use crate::sync::{AtomicBool, AtomicU64, Ordering, fence};
+use crate::sync::primitives::{AtomicBool, AtomicU64, Ordering, fence};
 
 /// The calls that came with a batch of messages, and when: read once for a few of them.
 #[derive(Debug, Default)]
-pub(crate) struct Arrivals {
+pub(crate) struct ReceivedCalls {
     calls: Vec<(u64, u64)>,
     time: u64,
 }
 
-impl Arrivals {
+impl ReceivedCalls {
     /// Calls that share a reading of the clock.
     const SHARED: usize = 4;
 

@@ -1,9 +1,10 @@
-//! Switching the recorder, which takes no longer than to swap vectors: the I/O thread does it too, when a message says so.
+//! Switching the recorder, which takes no longer than to swap vectors: the I/O thread does it too, when a message
+//! says so.
 //!
-//! A recording has a number, and so have the buffers in which rows wait for its file. Whoever switches takes out of them
-//! what waits and leaves it to the recorder's own thread ([`super::writer`]), which writes it, closes that file and opens
-//! the next. Neither rows nor the names that they refer to get into the file of another recording (`SWITCH-1`). One
-//! switches at a time: the path is locked meanwhile, outside of the buffers.
+//! A recording has a number, and so have the buffers in which rows wait for its file. A switch takes the waiting rows
+//! out of them and leaves them to the recorder's own thread ([`super::writer`]), which writes it, closes that file
+//! and opens the next. Neither rows nor the names that they refer to get into the file of another recording
+//! (`SWITCH-1`). One switches at a time: the path is locked meanwhile, outside of the buffers.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use super::format::{Batch, Process, VERSION};
 use super::tables::Buffer;
 use super::writer::{Command, Next};
 use super::{Recorder, lock};
-use crate::threads;
+use crate::sync::threads;
 
 /// The number of the last recording of any recorder: what is numbered for one is not taken for another's.
 static LAST: AtomicU64 = AtomicU64::new(0);
@@ -147,8 +148,8 @@ mod tests {
     use mosaic_core::id::{RuntimeId, TaskId, TesseraId};
     use tempfile::TempDir;
 
-    use crate::cell::Callee;
-    use crate::executor::{Executor, Revoked};
+    use crate::executor::{CancelOutcome, Executor};
+    use crate::sync::completion::Callee;
     use crate::telemetry::format::{Profile, Record, parse};
     use crate::telemetry::tables::Ended;
 
@@ -163,11 +164,11 @@ mod tests {
         fn run(&self, calls: &mut Vec<ReadyCall>) {
             calls.clear();
         }
-        fn revoke(&self, _: TaskId) -> Revoked {
-            Revoked::Prevented
+        fn revoke(&self, _: TaskId) -> CancelOutcome {
+            CancelOutcome::Prevented
         }
-        fn prevent(&self, _: TaskId) -> Revoked {
-            Revoked::Prevented
+        fn prevent(&self, _: TaskId) -> CancelOutcome {
+            CancelOutcome::Prevented
         }
         fn drop_tessera(&self, _: TesseraId) {}
         fn drop_result(&self, _: TaskId) {}

@@ -11,16 +11,16 @@ use rustc_hash::FxHashMap;
 
 use super::clock::Anchor;
 use super::format::{Batch, CalleeRow};
-use crate::cell::Callee;
+use crate::sync::completion::Callee;
 
 /// Bytes that may wait for the writer in one buffer; beyond that rows are left out, and counted.
-const MOST_WAITING: usize = 32 << 20;
+const MAX_WAITING: usize = 32 << 20;
 /// Coroutines that may begin and end between two batches before it is looked which of them still run.
 const SHORT_LIVED: usize = 1 << 12;
 /// Names that are remembered; beyond that they are told to the file again.
-const MOST_NAMES: usize = 1 << 16;
+const MAX_NAMES: usize = 1 << 16;
 /// Most columns of a table, the short ones counted half.
-const MOST_COLUMNS: usize = 6;
+const MAX_COLUMNS: usize = 6;
 /// The mark of a size that is counted in mebibytes.
 const MEBIBYTES: u32 = 1 << 31;
 /// Bits of a packed task that count up within its owner.
@@ -48,7 +48,7 @@ fn push<const LONG: usize, const SHORT: usize>(
     long: [u64; LONG],
     short: [u32; SHORT],
 ) {
-    let mut row = [0_u8; MOST_COLUMNS * 8];
+    let mut row = [0_u8; MAX_COLUMNS * 8];
     let (first, second) = row.split_at_mut(LONG * 8);
     for (to, column) in first.chunks_exact_mut(8).zip(long) {
         to.copy_from_slice(&column.to_le_bytes());
@@ -86,7 +86,7 @@ impl Callees {
         {
             return *number;
         }
-        if self.known.len() >= MOST_NAMES {
+        if self.known.len() >= MAX_NAMES {
             self.known.clear();
         }
         let Callee {
@@ -190,7 +190,7 @@ impl Buffer {
 
     /// Whether there is room for this many rows that belong together. Counts them if there is not.
     fn has_room(&mut self, rows: usize) -> bool {
-        let room = self.waiting < MOST_WAITING;
+        let room = self.waiting < MAX_WAITING;
         if !room {
             self.dropped += rows as u64;
         }
@@ -393,7 +393,7 @@ mod tests {
 
     fn full() -> Buffer {
         Buffer {
-            waiting: MOST_WAITING,
+            waiting: MAX_WAITING,
             ..Buffer::default()
         }
     }

@@ -1,8 +1,8 @@
 //! The recorder's own thread: it alone opens the file, appends what waits, a batch a write, and closes it.
 //!
-//! It writes a moment after the first row, or when there is much, or when it is told to; with nothing to write it sleeps
-//! without a time limit. Rows of the last moment are what a `kill -9` can take. Whoever switches the recorder leaves a
-//! command and need not wait for the disk.
+//! It writes a moment after the first row, or when there is much, or when it is told to; with nothing to write it
+//! sleeps without a time limit. Rows of the last moment are what a `kill -9` can take. A switch of the recorder
+//! queues a command and need not wait for the disk.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -15,8 +15,8 @@ use std::time::Duration;
 use super::Recorder;
 use super::format::{Batch, Process, Record};
 use super::noted::Flag;
-use crate::shared::lock;
-use crate::threads;
+use crate::sync::primitives::lock;
+use crate::sync::threads;
 
 /// How long rows wait for more before they are written.
 const MOMENT: Duration = Duration::from_millis(100);

@@ -9,18 +9,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mosaic_core::event::Role;
-use mosaic_runtime::closures::{Actor, Closures};
 use mosaic_runtime::engine::{EngineConfig, EngineError};
-use mosaic_runtime::launcher::{AgentSeat, agent};
+use mosaic_runtime::executor::closures::{Actor, Closures};
+use mosaic_runtime::launcher::{AgentConfig, agent};
 use mosaic_runtime::node::Launch;
-use mosaic_runtime::roles::{self, WorkerSeat};
+use mosaic_runtime::roles::{self, WorkerConfig};
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().collect();
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     let done = match arguments[1..] {
         ["worker"] => worker(),
-        ["agent"] => AgentSeat::from_environment().and_then(|seat| agent(&seat)),
+        ["agent"] => AgentConfig::from_environment().and_then(|config| agent(&config)),
         ["head", workers] => head(arguments[0], workers.parse().expect("a number")),
         ["fail"] => {
             let _ = writeln!(
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
 fn worker() -> Result<(), EngineError> {
     let executor = Closures::new(|_| Some(Box::new(perform) as Box<dyn Actor>))?;
     let engine = roles::worker(
-        WorkerSeat::from_environment()?,
+        WorkerConfig::from_environment()?,
         &EngineConfig::default(),
         executor.clone(),
     )?;

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mosaic_core::event::Role;
-use mosaic_runtime::closures::Closures;
-use mosaic_runtime::directory::Directory;
 use mosaic_runtime::engine::{Engine, EngineConfig, EngineError};
+use mosaic_runtime::executor::closures::Closures;
 use mosaic_runtime::launcher::monitor::{Monitor, MonitorConfig};
 use mosaic_runtime::node::Launch;
-use mosaic_runtime::roles::{self, MonitorSeat};
+use mosaic_runtime::node::directory::Directory;
+use mosaic_runtime::roles::{self, MonitorAddress};
 use rustix::process::Pid;
 
 use super::{PATIENCE, Proxy, deadline};
@@ -46,14 +46,14 @@ impl Launcher {
     }
 
     pub(crate) fn try_head(&self, launch: Launch) -> Result<Head, EngineError> {
-        let seat = MonitorSeat {
+        let monitor = MonitorAddress {
             directory: self.monitor.directory().into(),
             monitor: std::process::id(),
             key: self.key.clone(),
             commanded: false,
         };
         let executor = Closures::none().expect("a lane");
-        roles::joining_head(&EngineConfig::default(), launch, seat, executor).map(Head)
+        roles::joining_head(&EngineConfig::default(), launch, monitor, executor).map(Head)
     }
 
     pub(crate) fn head(&self, workers: usize) -> Head {

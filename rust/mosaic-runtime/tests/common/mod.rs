@@ -14,12 +14,12 @@ use mosaic_core::call::{CallKind, Dependency, Failure, FailureKind, Outcome, Slo
 use mosaic_core::event::{Role, Submission};
 use mosaic_core::id::{ObjectId, RuntimeId, TesseraId};
 use mosaic_core::payload::Payload;
-use mosaic_runtime::cell::{Callee, Stage, TaskCell};
-use mosaic_runtime::closures::{Actor, Closures};
 use mosaic_runtime::engine::{self, Engine, EngineConfig, EngineError};
 use mosaic_runtime::executor::Executor;
+use mosaic_runtime::executor::closures::{Actor, Closures};
 use mosaic_runtime::node::Launch;
-use mosaic_runtime::roles::{self, WorkerSeat};
+use mosaic_runtime::roles::{self, WorkerConfig};
+use mosaic_runtime::sync::completion::{Callee, Completion, Stage};
 
 /// How long anything may take before its test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -137,7 +137,7 @@ impl Worker {
             (class == "Subject").then(|| Box::new(actor) as Box<dyn Actor>)
         })
         .expect("a lane");
-        let seat = WorkerSeat {
+        let worker = WorkerConfig {
             directory: head.directory(),
             runtime: RuntimeId(number),
             uid: format!("inside:{number}"),
@@ -147,7 +147,7 @@ impl Worker {
             monitor: None,
         };
         let engine =
-            roles::worker(seat, &EngineConfig::default(), executor.clone()).expect("a worker");
+            roles::worker(worker, &EngineConfig::default(), executor.clone()).expect("a worker");
         let for_lane = engine.clone();
         let lane = std::thread::spawn(move || executor.run_lane(&for_lane));
         Self {
@@ -308,7 +308,7 @@ fn submit(
     request: Request<'_>,
 ) -> Result<Task, EngineError> {
     let name: Arc<str> = method.into();
-    let task = TaskCell::new(
+    let task = Completion::new(
         engine.next_task(),
         Callee::new(tessera, "Subject".into(), Arc::clone(&name)),
     );
@@ -323,11 +323,11 @@ fn submit(
         .zip(0..)
         .map(|(task, index)| Dependency {
             slot: Slot::Positional(index),
-            task: task.cell.id,
+            task: task.completion.id,
             part: Bytes::new(),
             kept: false,
             source: Source::Unresolved {
-                authority: task.cell.id.owner,
+                authority: task.completion.id.owner,
             },
         })
         .collect();
@@ -344,27 +344,27 @@ fn submit(
         .map_err(|(_, error)| error)?;
     Ok(Task {
         engine: engine.clone(),
-        cell: task,
+        completion: task,
     })
 }
 
 /// A handle to a task, as a program holds it.
 pub(crate) struct Task {
     engine: Engine,
-    pub(crate) cell: Arc<TaskCell>,
+    pub(crate) completion: Arc<Completion>,
 }
 
 impl Task {
     /// Wait for its value.
     pub(crate) fn value(&self) -> Result<Bytes, Box<Failure>> {
         self.engine
-            .wait(&self.cell, Stage::End, deadline())
+            .wait(&self.completion, Stage::End, deadline())
             .expect("an end");
-        self.engine.want_value(&self.cell);
+        self.engine.request_value(&self.completion);
         self.engine
-            .wait(&self.cell, Stage::Value, deadline())
+            .wait(&self.completion, Stage::Value, deadline())
             .expect("a value or a failure");
-        self.cell.look(|outcome| match outcome {
+        self.completion.look(|outcome| match outcome {
             Some(Outcome::Value(value)) => Ok(value.body.clone()),
             Some(Outcome::Failed(failure)) => Err(failure.clone()),
             other => panic!("no end: {other:?}"),
@@ -379,12 +379,13 @@ impl Task {
     }
 
     pub(crate) fn cancel(&self) {
-        self.engine.cancel(self.cell.id);
+        self.engine.cancel(self.completion.id);
     }
 }
 
 impl Drop for Task {
     fn drop(&mut self) {
-        self.engine.release(ObjectId::Task(self.cell.id), false);
+        self.engine
+            .release(ObjectId::Task(self.completion.id), false);
     }
 }

@@ -1,0 +1,45 @@
+//! The interface to the code that runs calls: Python in `mosaic-python`, Rust closures in tests and benches.
+//!
+//! | module | what it owns |
+//! | --- | --- |
+//! | this one | [`Executor`], the trait, and [`CancelOutcome`] |
+//! | [`lane`] | the job queue of an executor's main thread |
+//! | [`call_states`] | the state of each accepted call: queued, revoked, running, finished |
+//! | [`closures`] | an executor for actors written in Rust |
+
+pub(crate) mod call_states;
+pub mod closures;
+pub mod lane;
+
+use mosaic_core::call::ReadyCall;
+use mosaic_core::id::{TaskId, TesseraId};
+
+/// The outcome of a cancellation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CancelOutcome {
+    /// It had not begun and never will.
+    Prevented,
+    /// It runs; its end will be reported.
+    Running,
+    /// It has run, and its result is about to be reported.
+    Ended,
+}
+
+/// Runs calls. Every method is called by a thread that holds the engine's lock: it queues work on lanes of
+/// its own and returns at once. Ends are reported with [`crate::engine::Engine::finish`].
+pub trait Executor: Send + Sync + 'static {
+    /// Run these, in this order (see [`mosaic_core::event::Action::Run`]); leaves the vector empty.
+    fn run(&self, calls: &mut Vec<ReadyCall>);
+    /// Do not start this call; cancel it if it is a running coroutine.
+    fn revoke(&self, task: TaskId) -> CancelOutcome;
+    /// Do not start this call; one that runs goes on.
+    fn prevent(&self, task: TaskId) -> CancelOutcome;
+    /// Drop the living object of a tessera.
+    fn drop_tessera(&self, tessera: TesseraId);
+    /// Drop the living result of a task.
+    fn drop_result(&self, task: TaskId);
+    /// Warn people of something that no call is at fault for.
+    fn warn(&self, message: &str);
+    /// The runtime ends: let the lanes run out.
+    fn stop(&self);
+}

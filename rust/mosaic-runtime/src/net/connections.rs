@@ -1,0 +1,168 @@
+//! Connections between two runtimes neither of which is the head: who makes them, and what follows when one ends.
+//!
+//! - `CONN-1`: of two runtimes the one with the higher number makes their connections, one after another. The other
+//!   requests one: it connects, proves itself, and hangs up.
+//! - `CONN-2`: a new connection supersedes the current one. Every message that the old one received is handled, and the
+//!   state machine has processed the loss, before the new one is read or written.
+//! - `CONN-3`: frames wait in the send queue until there is a connection. A failed attempt is repeated until the head
+//!   reports the peer dead.
+//!
+//! A connection that ends because its peer died is not lost: the head reports the death. The kernel says whether the
+//! peer's process lives.
+
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+
+use mosaic_core::event::Event;
+use mosaic_core::id::RuntimeId;
+use rustc_hash::FxHashMap;
+use tokio::sync::{Notify, watch};
+
+use crate::engine::inner::EngineInner;
+use crate::error::because;
+use crate::node::process::CLOSING;
+use crate::sync::primitives::lock;
+
+/// A connection that is served.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    socket: Arc<UnixStream>,
+    superseded: Notify,
+    settled: watch::Sender<bool>,
+}
+
+impl Connection {
+    /// The peer lives and has given this connection up. Data that it sent before can still be read.
+    fn supersede(&self) {
+        self.superseded.notify_one();
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+}
+
+/// The connections that are served, by peer.
+#[derive(Debug, Default)]
+pub(crate) struct Connections(Mutex<FxHashMap<RuntimeId, Arc<Connection>>>);
+
+impl Connections {
+    /// `CONN-2`: serve this connection from now on. Returns when the loss of the one before is processed.
+    pub(crate) async fn begin(&self, peer: RuntimeId, socket: &Arc<UnixStream>) -> Arc<Connection> {
+        loop {
+            let former = {
+                let mut all = lock(&self.0);
+                if let Some(former) = all.get(&peer) {
+                    Arc::clone(former)
+                } else {
+                    let connection = Arc::new(Connection {
+                        socket: Arc::clone(socket),
+                        superseded: Notify::new(),
+                        settled: watch::Sender::new(false),
+                    });
+                    all.insert(peer, Arc::clone(&connection));
+                    return connection;
+                }
+            };
+            former.supersede();
+            let mut settled = former.settled.subscribe();
+            let _ = settled.wait_for(|settled| *settled).await;
+        }
+    }
+
+    /// The loss of this connection is processed: the next one may begin.
+    pub(crate) fn end(&self, peer: RuntimeId, connection: &Connection) {
+        lock(&self.0).remove(&peer);
+        connection.settled.send_replace(true);
+    }
+
+    fn supersede(&self, peer: RuntimeId) {
+        if let Some(connection) = lock(&self.0).get(&peer) {
+            connection.supersede();
+        }
+    }
+
+    /// The engine has stopped: close the descriptors, even if the engine is still referenced.
+    pub(crate) fn clear(&self) {
+        lock(&self.0).clear();
+    }
+}
+
+impl EngineInner {
+    /// Whether a connection is one between a worker and its head: it is made once, and the worker ends with it.
+    pub(crate) fn is_head_connection(&self, peer: RuntimeId) -> bool {
+        self.me == RuntimeId::HEAD || peer == RuntimeId::HEAD
+    }
+
+    /// A peer that does not make connections itself requests one (`CONN-1`).
+    pub(crate) fn connection_requested(&self, peer: RuntimeId) {
+        let mut driver = lock(&self.driver);
+        if driver.machine.is_dead(peer) {
+            return;
+        }
+        let ending = driver.send_queues.entry(peer).or_default().is_ending();
+        if ending {
+            drop(driver);
+            return self.connections.supersede(peer);
+        }
+        driver.request_connection(peer, self);
+    }
+
+    /// Whether that attempt to connect is still to go on.
+    pub(crate) fn awaits(&self, peer: RuntimeId, attempt: u64) -> bool {
+        let driver = lock(&self.driver);
+        let queues = &driver.send_queues;
+        queues.get(&peer).is_some_and(|queue| queue.awaits(attempt))
+            && !driver.machine.is_dead(peer)
+    }
+
+    /// A connection has ended: process its loss, once it is known whether its peer lives.
+    pub(crate) async fn connection_ended(
+        &self,
+        peer: RuntimeId,
+        connection: &Connection,
+        error: Option<&std::io::Error>,
+    ) {
+        let process = lock(&self.processes).get(&peer).cloned();
+        let lives_on = async {
+            if let Some(process) = process {
+                return process.lives_on().await;
+            }
+            // If it has died, the head will have said so.
+            tokio::time::sleep(CLOSING).await;
+            true
+        };
+        let lives = tokio::select! {
+            () = connection.superseded.notified() => true,
+            lives = lives_on => lives,
+        };
+        if lives {
+            self.connection_lost(peer, error);
+        }
+    }
+
+    fn connection_lost(&self, peer: RuntimeId, error: Option<&std::io::Error>) {
+        let mut driver = lock(&self.driver);
+        driver.take_inbox(self);
+        if driver.machine.is_dead(peer) || self.stopped.load(Ordering::Acquire) {
+            return;
+        }
+        let member = driver
+            .machine
+            .members()
+            .find(|member| member.runtime == peer);
+        let name = member.map_or_else(|| format!("{peer:?}"), |member| member.uid.clone());
+        let cause = format!(
+            "the connection between {} and {name} ended while both lived{}",
+            self.uid,
+            because(error)
+        );
+        if let Some(queue) = driver.send_queues.get_mut(&peer) {
+            queue.lost(cause.clone());
+        }
+        driver.handle(Event::LinkLost { peer, cause }, self);
+        driver.finish_batch(self);
+        drop(driver);
+        // A message about available memory may have been lost.
+        self.wake_watchers();
+    }
+}
