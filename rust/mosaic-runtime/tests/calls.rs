@@ -59,6 +59,29 @@ fn ten_thousand_calls_run_in_the_order_in_which_they_were_made() {
     assert_eq!(network.head.pending(), 0);
 }
 
+/// `TIME-2`
+#[test]
+fn time_2_a_limit_that_passes_during_the_submission_ends_the_call() {
+    let network = Network::start(1);
+    let subject = network.subject(0);
+    subject.construction.value().expect("a construction");
+    // More threads than processors: some lose theirs in the midst of a submission.
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                for _ in 0..2000 {
+                    let limited = Request {
+                        timeout: Some(Duration::ZERO),
+                        ..Request::default()
+                    };
+                    let call = subject.submit("block", limited).expect("room");
+                    call.failure(FailureKind::TimedOut);
+                }
+            });
+        }
+    });
+}
+
 /// `LANE-1`, whatever is remembered of it by then.
 #[test]
 fn what_is_cancelled_and_let_go_of_before_it_begins_never_runs() {

@@ -188,10 +188,10 @@ impl Engine {
             inner.pending.fetch_sub(1, Ordering::AcqRel);
             return Err((submission, EngineError::Backpressure(before)));
         }
-        if let Some(timeout) = timeout {
+        let limited = timeout.map(|timeout| {
             submission.handle.limit();
-            inner.start_timer(submission.call.task, timeout);
-        }
+            (timeout, Arc::clone(&submission.handle))
+        });
         if inner.recorder.on() {
             inner.recorder.created(&submission);
         }
@@ -200,6 +200,13 @@ impl Engine {
             inner.post_now(event);
         } else {
             inner.post(event);
+        }
+        if let Some((timeout, completion)) = limited {
+            // `TIME-2`: not before. If the limit passed first, the state machine would not know the task yet.
+            inner.start_timer(completion.id, timeout);
+            if completion.ended() {
+                inner.end_timer(completion.id);
+            }
         }
         Ok(())
     }

@@ -1,7 +1,9 @@
 //! Time limits of calls: a heap of deadlines and the task that fires them.
 //!
-//! An ended call leaves its entry in the heap. The heap is compacted once such entries make up more than half of it
-//! (`TIME-1`): a limit may be an hour away, and a hundred thousand calls end in a second.
+//! - `TIME-1`: an ended call leaves its entry in the heap, which is compacted once such entries make up more than half of
+//!   it. A limit may be an hour away, and a hundred thousand calls end in a second.
+//! - `TIME-2`: a limit starts when the submission of the call has been posted, so that its event follows that of the
+//!   submission, however short it is. A call that has ended by then has its timer ended at once.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -13,7 +15,6 @@ use mosaic_core::id::TaskId;
 use rustc_hash::FxHashSet;
 
 use crate::engine::inner::EngineInner;
-
 use crate::sync::primitives::lock;
 
 /// Entries of ended calls that may always stay in the heap.
