@@ -35,9 +35,11 @@ def watch() -> None:
     subprocess = sys.modules.get("subprocess")
     if subprocess is not None:
         _replace(subprocess, "_fork_exec", replacement)
-    for name in ("posix_spawn", "posix_spawnp", "execv", "execve"):
+    for name in ("posix_spawn", "posix_spawnp"):
         if hasattr(os, name):
-            _replace(os, name, _lowering(getattr(os, name)))
+            _replace(os, name, _spawning(getattr(os, name)))
+    for name in ("execv", "execve"):
+        _replace(os, name, _lowering(getattr(os, name)))
     _replace(os, "system", _system(os.system))
 
 
@@ -82,6 +84,28 @@ def _lowering(original: Any) -> Callable[..., Any]:
             _core.raise_descriptors()
 
     return _like(original, start)
+
+
+def _spawning(original: Any) -> Callable[..., Any]:
+    def spawn(path: Any, argv: Any, env: Any, **options: Any) -> Any:
+        if _core.lower_descriptors(insist=False):
+            try:
+                return original(path, argv, env, **options)
+            finally:
+                _core.raise_descriptors()
+        given = _core.given_descriptors()
+        searched = original.__name__ == "posix_spawnp"
+        if given is None or not (searched or os.access(path, os.X_OK)):
+            return original(path, argv, env, **options)
+        # More files are open than would fit. The C library takes no file action on a descriptor beyond the limit, and
+        # subprocess passes its pipes so from Python 3.13 on: a shell sees to the limit.
+        program = os.fsencode(path)
+        if not searched and b"/" not in program:
+            program = b"./" + program
+        shell = b'ulimit -S -n %d\nexec "$0" "$@"' % given
+        return original("/bin/sh", ["sh", "-c", shell, program, *argv[1:]], env, **options)
+
+    return _like(original, spawn)
 
 
 def _fork_exec(original: Any) -> Callable[..., Any]:
