@@ -19,7 +19,6 @@ use crate::net::writer::SendQueue;
 use crate::node::Node;
 use crate::notice::Notice;
 use crate::sync::completion::Completion;
-use crate::sync::primitives::lock;
 use crate::telemetry::ReceivedCalls;
 
 /// The state machine and what surrounds it, all behind one lock.
@@ -34,7 +33,7 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn take_inbox(&mut self, inner: &EngineInner) {
-        let events = std::mem::take(&mut *lock(&inner.inbox));
+        let events = std::mem::take(&mut *inner.inbox.lock());
         for event in events {
             self.handle(event, inner);
         }
@@ -58,7 +57,8 @@ impl Driver {
         }
         self.machine.flush(&mut self.actions);
         self.carry_out(inner);
-        for (to, message) in std::mem::take(&mut *lock(&inner.engine_messages)) {
+        let messages = std::mem::take(&mut *inner.engine_messages.lock());
+        for (to, message) in messages {
             let all: Vec<_> = if let Some(one) = to {
                 vec![one]
             } else {
@@ -133,7 +133,10 @@ impl Driver {
                     task: call.task,
                     outcome: refused(),
                 };
-                lock(&inner.inbox).push(Event::MessageReceived { from: to, message });
+                inner
+                    .inbox
+                    .lock()
+                    .push(Event::MessageReceived { from: to, message });
                 inner.inbox_filled.notify_one();
             }
             Message::Completed { task, .. } => {
@@ -151,7 +154,10 @@ impl Driver {
                     task: *task,
                     outcome: refused(),
                 };
-                lock(&inner.inbox).push(Event::MessageReceived { from: to, message });
+                inner
+                    .inbox
+                    .lock()
+                    .push(Event::MessageReceived { from: to, message });
                 inner.inbox_filled.notify_one();
             }
             Message::Fetched { task, value, .. } => {
@@ -201,7 +207,7 @@ impl Driver {
                             }
                         }
                     };
-                    lock(&inner.inbox).push(event);
+                    inner.inbox.lock().push(event);
                     inner.inbox_filled.notify_one();
                 }
                 Action::Prevent(task) => {
@@ -212,7 +218,10 @@ impl Driver {
                             "the connection to its caller was lost before it ran",
                         );
                         let outcome = Outcome::Failed(failure).into();
-                        lock(&inner.inbox).push(Event::CallFinished { task, outcome });
+                        inner
+                            .inbox
+                            .lock()
+                            .push(Event::CallFinished { task, outcome });
                         inner.inbox_filled.notify_one();
                     }
                 }
@@ -240,7 +249,10 @@ impl Driver {
                 }
                 Action::MemberJoined(member) => {
                     inner.member_joined(&member);
-                    lock(&inner.names).insert(member.uid.clone(), member.runtime);
+                    inner
+                        .names
+                        .lock()
+                        .insert(member.uid.clone(), member.runtime);
                     if let Some(node) = &inner.node {
                         node.joined(member.role);
                         if let Some(profile) = inner.profiled() {
@@ -253,8 +265,8 @@ impl Driver {
                 Action::MemberDied { member, cause } => {
                     inner.store.process_died(member.runtime);
                     self.send_queues.remove(&member.runtime);
-                    lock(&inner.processes).remove(&member.runtime);
-                    lock(&inner.names).remove(&member.uid);
+                    inner.processes.lock().remove(&member.runtime);
+                    inner.names.lock().remove(&member.uid);
                     if !inner.node.as_ref().is_some_and(Node::stopping) {
                         inner.notify(Notice::Died {
                             uid: member.uid,

@@ -1,12 +1,10 @@
 //! `EngineInner`: the state that the threads of one engine share. It owns the inbox, the counters and the driver's
-//! lock.
-//!
-//! Lock order: reader, driver, then (inbox | names | completion | mailbox | notices), each of these innermost.
+//! lock. The lock order is that of [`crate::sync`].
 
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, TryLockError, Weak};
+use std::sync::{Arc, Weak};
 
 use mosaic_core::call::{Failure, FailureKind, Outcome};
 use mosaic_core::event::{Event, Member, Role};
@@ -29,8 +27,8 @@ use crate::node::directory::Directory;
 use crate::node::process::{Process, wait_for_end_of_one};
 use crate::notice::{Notice, Notices};
 use crate::store::{MemoryPressure, Store};
+use crate::sync::Mutex;
 use crate::sync::completion::Completion;
-use crate::sync::primitives::lock;
 use crate::sync::signal::Signal;
 use crate::sync::threads;
 use crate::telemetry::Recorder;
@@ -92,15 +90,16 @@ impl EngineInner {
         if threads::forked() {
             return;
         }
-        match self.driver.try_lock() {
-            Ok(_) if self.stopped.load(Ordering::Acquire) => self.refuse(event),
-            Ok(mut driver) => {
-                driver.take_inbox(self);
-                driver.handle(event, self);
-                driver.finish_batch(self);
-            }
-            Err(TryLockError::Poisoned(_) | TryLockError::WouldBlock) => self.post(event),
+        let Some(mut driver) = self.driver.try_lock() else {
+            return self.post(event);
+        };
+        if self.stopped.load(Ordering::Acquire) {
+            drop(driver);
+            return self.refuse(event);
         }
+        driver.take_inbox(self);
+        driver.handle(event, self);
+        driver.finish_batch(self);
     }
 
     /// Process an event that may start a call here: if it does, leave the sending to the I/O thread.
@@ -108,10 +107,11 @@ impl EngineInner {
         if threads::forked() {
             return;
         }
-        let Ok(mut driver) = self.driver.try_lock() else {
+        let Some(mut driver) = self.driver.try_lock() else {
             return self.post(event);
         };
         if self.stopped.load(Ordering::Acquire) {
+            drop(driver);
             return self.refuse(event);
         }
         driver.take_inbox(self);
@@ -134,7 +134,7 @@ impl EngineInner {
         if self.stopped.load(Ordering::Acquire) {
             return self.refuse(event);
         }
-        lock(&self.inbox).push(event);
+        self.inbox.lock().push(event);
         if self.stopped.load(Ordering::Acquire) {
             // The stop may have emptied the inbox before this push: then this thread has to.
             return self.refuse_inbox();
@@ -145,7 +145,8 @@ impl EngineInner {
     }
 
     fn refuse_inbox(&self) {
-        for event in std::mem::take(&mut *lock(&self.inbox)) {
+        let events = std::mem::take(&mut *self.inbox.lock());
+        for event in events {
             self.refuse(event);
         }
     }
@@ -158,7 +159,7 @@ impl EngineInner {
         if self.stopped.load(Ordering::Acquire) {
             return;
         }
-        let mut inbox = lock(&self.inbox);
+        let mut inbox = self.inbox.lock();
         inbox.push(event);
         let many = inbox.len() >= LAZY_EVENTS;
         drop(inbox);
@@ -183,21 +184,22 @@ impl EngineInner {
     }
 
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        if let Some(io) = &*lock(&self.io) {
+        let io = self.io.lock().clone();
+        if let Some(io) = io {
             io.spawn(task);
         }
     }
 
     pub(crate) fn process_inbox(&self) {
         self.signalled.store(false, Ordering::Release);
-        let mut driver = lock(&self.driver);
+        let mut driver = self.driver.lock();
         driver.take_inbox(self);
         driver.finish_batch(self);
     }
 
     /// Process a batch of events on the I/O thread.
     pub(crate) fn process(&self, events: &mut Vec<Event<Arc<Completion>>>) {
-        let mut driver = lock(&self.driver);
+        let mut driver = self.driver.lock();
         driver.take_inbox(self);
         for event in events.drain(..) {
             driver.handle(event, self);
@@ -207,7 +209,7 @@ impl EngineInner {
 
     /// Process one event on the I/O thread.
     pub(crate) fn process_one(&self, event: Event<Arc<Completion>>) {
-        let mut driver = lock(&self.driver);
+        let mut driver = self.driver.lock();
         driver.take_inbox(self);
         driver.handle(event, self);
         driver.finish_batch(self);
@@ -267,7 +269,7 @@ impl EngineInner {
 
     /// Queue a message that the state machine does not handle for the next batch; `None` sends it to every member.
     fn queue_message(&self, to: Option<RuntimeId>, message: Message) {
-        lock(&self.engine_messages).push((to, message));
+        self.engine_messages.lock().push((to, message));
         if !self.signalled.swap(true, Ordering::AcqRel) {
             self.inbox_filled.notify_one();
         }
@@ -291,7 +293,7 @@ impl EngineInner {
             let path = path.map(str::to_owned);
             let message = Message::Profile { path, traced };
             // At once: calls that the program makes from now on come behind it.
-            let mut driver = lock(&self.driver);
+            let mut driver = self.driver.lock();
             let members: Vec<_> = driver
                 .machine
                 .members()
@@ -333,14 +335,16 @@ impl EngineInner {
     }
 
     pub(crate) fn wake_watchers(&self) {
-        for watcher in lock(&self.watchers).iter() {
+        // One that gives up meanwhile is raised for nothing: the next waiter of its signal checks its own condition.
+        let watchers = self.watchers.lock().clone();
+        for watcher in watchers {
             watcher.raise();
         }
     }
 
     /// A connection to a peer is ready to send.
     pub(crate) fn connected(&self, to: RuntimeId, write_half: &Arc<WriteHalf>) {
-        let mut driver = lock(&self.driver);
+        let mut driver = self.driver.lock();
         if driver.machine.is_dead(to) {
             return;
         }
@@ -356,7 +360,7 @@ impl EngineInner {
 
     /// A connection is writable again.
     pub(crate) fn writable(&self, to: RuntimeId) {
-        let mut driver = lock(&self.driver);
+        let mut driver = self.driver.lock();
         if let Some(queue) = driver.send_queues.get_mut(&to) {
             queue.unblock();
             queue.flush();
@@ -365,14 +369,16 @@ impl EngineInner {
 
     /// Send a message that does not come from the state machine.
     pub(crate) fn send(&self, to: RuntimeId, message: &Message) {
-        let mut driver = lock(&self.driver);
+        let mut driver = self.driver.lock();
         driver.send(to, message, self);
         driver.finish_batch(self);
     }
 
     /// Queue a message for a peer that is about to be connected.
     pub(crate) fn send_first(&self, to: RuntimeId, message: &Message) {
-        let pushed = lock(&self.driver)
+        let pushed = self
+            .driver
+            .lock()
             .send_queues
             .entry(to)
             .or_default()
@@ -399,9 +405,11 @@ impl EngineInner {
         write_half: &Arc<WriteHalf>,
         error: Option<&io::Error>,
     ) {
-        if let Some(queue) = lock(&self.driver).send_queues.get_mut(&from) {
+        let mut driver = self.driver.lock();
+        if let Some(queue) = driver.send_queues.get_mut(&from) {
             queue.disconnected(write_half);
         }
+        drop(driver);
         if let Some(error) = error.filter(|error| error.kind() == io::ErrorKind::InvalidData) {
             self.executor.warn(&format!(
                 "{from:?} sent what cannot be read ({error}); the connection was closed"
@@ -495,7 +503,8 @@ impl EngineInner {
     /// Kill the workers and the warehouse, but for this process: those that this one has seen join and whose numbers are
     /// still theirs.
     pub(crate) fn kill_members(&self) {
-        for member in lock(&self.processes).values() {
+        let members: Vec<_> = self.processes.lock().values().cloned().collect();
+        for member in members {
             member.kill_group();
         }
     }
@@ -511,12 +520,15 @@ impl EngineInner {
             && member.role != Role::Head
             && let Some(process) = Process::open(member.pid)
         {
-            lock(&self.processes).insert(member.runtime, Arc::new(process));
+            self.processes
+                .lock()
+                .insert(member.runtime, Arc::new(process));
         }
     }
 
     pub(crate) fn member(&self, runtime: RuntimeId) -> Option<Member> {
-        lock(&self.driver)
+        self.driver
+            .lock()
             .machine
             .members()
             .find(|member| member.runtime == runtime)
@@ -526,7 +538,7 @@ impl EngineInner {
     /// Everything that waits ends, and so does the I/O thread.
     pub(crate) fn end(&self, cause: &str) {
         {
-            let mut driver = lock(&self.driver);
+            let mut driver = self.driver.lock();
             driver.take_inbox(self);
             driver.handle(Event::RuntimeStopped(cause.into()), self);
             driver.finish_batch(self);

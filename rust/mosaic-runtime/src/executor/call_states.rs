@@ -5,16 +5,14 @@
 //! - `LANE-2`: a call that has its result when it is revoked keeps it: its end may be reported already, with the engine
 //!   still to process the report.
 
-use std::sync::PoisonError;
-
 use mosaic_core::id::TaskId;
 use rustc_hash::FxHashMap;
 
 use crate::executor::CancelOutcome;
-use crate::sync::primitives::{Mutex, MutexGuard};
+use crate::sync::{Mutex, Rank};
 
 /// The calls of one executor, from their acceptance until their end was reported.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct CallStates {
     calls: Mutex<FxHashMap<TaskId, Stage>>,
 }
@@ -28,19 +26,26 @@ enum Stage {
     HasResult,
 }
 
-impl CallStates {
-    fn lock(&self) -> MutexGuard<'_, FxHashMap<TaskId, Stage>> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+impl Default for CallStates {
+    fn default() -> Self {
+        Self {
+            calls: Mutex::with_default(Rank::CallStates),
+        }
     }
+}
 
+impl CallStates {
     /// Calls come, each of which is to begin, or to be dropped there.
     pub(crate) fn accept(&self, tasks: impl Iterator<Item = TaskId>) {
-        self.lock().extend(tasks.map(|task| (task, Stage::Waiting)));
+        self.calls
+            .lock()
+            .extend(tasks.map(|task| (task, Stage::Waiting)));
     }
 
     /// A call is not wanted any more.
     pub(crate) fn revoke(&self, task: TaskId) -> CancelOutcome {
-        match self.lock().get_mut(&task) {
+        let mut calls = self.calls.lock();
+        match calls.get_mut(&task) {
             Some(stage @ (Stage::Waiting | Stage::Revoked)) => {
                 *stage = Stage::Revoked;
                 CancelOutcome::Prevented
@@ -52,7 +57,7 @@ impl CallStates {
 
     /// A call is about to begin. Returns whether it may.
     pub(crate) fn begin(&self, task: TaskId) -> bool {
-        let mut calls = self.lock();
+        let mut calls = self.calls.lock();
         if let Some(stage @ Stage::Waiting) = calls.get_mut(&task) {
             *stage = Stage::Running;
             true
@@ -64,14 +69,15 @@ impl CallStates {
 
     /// A call has its result, which is about to be reported to the engine.
     pub(crate) fn has_result(&self, task: TaskId) {
-        if let Some(stage) = self.lock().get_mut(&task) {
+        let mut calls = self.calls.lock();
+        if let Some(stage) = calls.get_mut(&task) {
             *stage = Stage::HasResult;
         }
     }
 
     /// A call has ended, and its end was reported. By then it may have been accepted again, to be run once more.
     pub(crate) fn end(&self, task: TaskId) {
-        let mut calls = self.lock();
+        let mut calls = self.calls.lock();
         if let Some(Stage::Running | Stage::HasResult) = calls.get(&task) {
             calls.remove(&task);
         }
@@ -99,7 +105,7 @@ mod tests {
             "told twice"
         );
         assert!(!call_states.begin(TASK));
-        assert!(call_states.lock().is_empty(), "nothing is remembered");
+        assert!(call_states.calls.lock().is_empty(), "nothing is remembered");
         call_states.accept([TASK].into_iter());
         assert!(call_states.begin(TASK));
         assert_eq!(call_states.revoke(TASK), CancelOutcome::Running);
@@ -114,7 +120,7 @@ mod tests {
         call_states.end(TASK);
         assert!(call_states.begin(TASK));
         call_states.end(TASK);
-        assert!(call_states.lock().is_empty(), "nothing is remembered");
+        assert!(call_states.calls.lock().is_empty(), "nothing is remembered");
     }
 
     #[test]
@@ -127,7 +133,7 @@ mod tests {
         call_states.end(TASK);
         // Its end was reported, and the engine has not processed the report.
         assert_eq!(call_states.revoke(TASK), CancelOutcome::Ended);
-        assert!(call_states.lock().is_empty(), "nothing is remembered");
+        assert!(call_states.calls.lock().is_empty(), "nothing is remembered");
     }
 }
 
@@ -138,13 +144,22 @@ mod loom_tests {
     use loom::thread;
     use mosaic_core::id::RuntimeId;
 
-    #[derive(Default)]
     struct World {
         call_states: CallStates,
         /// Under the engine's lock: whether the end of the call was reported.
         ended: Mutex<bool>,
         /// Whether the method has returned.
         returned: Mutex<bool>,
+    }
+
+    impl Default for World {
+        fn default() -> Self {
+            Self {
+                call_states: CallStates::default(),
+                ended: Mutex::new(Rank::Driver, false),
+                returned: Mutex::new(Rank::Program, false),
+            }
+        }
     }
 
     /// `LANE-1`, `LANE-2`: what ran was not prevented, what was not prevented runs, and what has a result when it
@@ -163,24 +178,27 @@ mod loom_tests {
                 move || {
                     let ran = world.call_states.begin(task);
                     if ran {
-                        *world.returned.lock().unwrap() = true;
+                        *world.returned.lock() = true;
                         world.call_states.has_result(task);
-                        *world.ended.lock().unwrap() = true;
+                        *world.ended.lock() = true;
                         world.call_states.end(task);
                     }
                     ran
                 }
             });
             let revoked = {
-                let ended = world.ended.lock().unwrap();
+                let ended = world.ended.lock();
                 (!*ended).then(|| world.call_states.revoke(task))
             };
             if revoked == Some(CancelOutcome::Ended) {
-                assert!(*world.returned.lock().unwrap());
+                assert!(*world.returned.lock());
             }
             let ran = lane.join().unwrap();
             assert_eq!(ran, revoked != Some(CancelOutcome::Prevented));
-            assert!(world.call_states.lock().is_empty(), "nothing is remembered");
+            assert!(
+                world.call_states.calls.lock().is_empty(),
+                "nothing is remembered"
+            );
         });
     }
 }

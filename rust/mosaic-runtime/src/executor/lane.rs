@@ -6,7 +6,6 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use mosaic_core::call::ReadyCall;
 use mosaic_core::id::{TaskId, TesseraId};
@@ -14,6 +13,7 @@ use mosaic_core::id::{TaskId, TesseraId};
 use crate::executor::CancelOutcome;
 use crate::executor::call_states::CallStates;
 use crate::sync::signal::Signal;
+use crate::sync::{Mutex, Rank};
 
 /// Something for the lane to do.
 #[derive(Debug)]
@@ -46,20 +46,16 @@ impl Lane {
     /// An empty lane.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
-            queue: Mutex::default(),
+            queue: Mutex::with_default(Rank::Lane),
             sleeping: AtomicBool::new(false),
             signal: Signal::new()?,
             call_states: CallStates::default(),
         })
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Add jobs; wakes the thread once.
     pub fn push(&self, jobs: impl IntoIterator<Item = Job>) {
-        self.lock().jobs.extend(jobs);
+        self.queue.lock().jobs.extend(jobs);
         self.rouse();
     }
 
@@ -91,13 +87,13 @@ impl Lane {
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.lock().jobs.is_empty()
+        self.queue.lock().jobs.is_empty()
     }
 
     /// Take everything that is there. `Some` says whether the lane goes on: at the end, what was not taken is
     /// dropped. `None` if there is nothing: from now on a push raises the signal, until [`Lane::wake`].
     pub fn take_or_sleep(&self, batch: &mut VecDeque<Job>) -> Option<bool> {
-        let mut queue = self.lock();
+        let mut queue = self.queue.lock();
         if queue.jobs.is_empty() && !queue.stopped {
             self.sleeping.store(true, Ordering::Release);
             return None;
@@ -120,7 +116,7 @@ impl Lane {
 
     /// Take what is there without blocking.
     pub fn try_take(&self, batch: &mut VecDeque<Job>) {
-        let mut queue = self.lock();
+        let mut queue = self.queue.lock();
         if batch.is_empty() {
             std::mem::swap(&mut queue.jobs, batch);
         } else {
@@ -130,10 +126,12 @@ impl Lane {
 
     /// Let the thread run out.
     pub fn stop(&self) {
-        let mut queue = self.lock();
+        let mut queue = self.queue.lock();
         queue.stopped = true;
-        queue.jobs.clear();
+        let jobs = std::mem::take(&mut queue.jobs);
         drop(queue);
+        // With the arguments of calls, which may lie in the store.
+        drop(jobs);
         self.rouse();
         // Unless the thread waits for it at this moment: then the thread closes it as it leaves.
         self.signal.close();

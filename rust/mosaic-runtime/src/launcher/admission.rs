@@ -12,7 +12,6 @@ use super::protocol::{FromMonitor, Join, read, write};
 use super::{HALF_OPEN, NODE_UID};
 use crate::net::listener::accept_each;
 use crate::node::process::peer_gone;
-use crate::sync::primitives::lock;
 
 /// How long a head waits for the one before to be gone; longer means that there are two.
 const TURN: Duration = Duration::from_secs(1);
@@ -43,7 +42,8 @@ impl Common {
         };
         let turn = tokio::time::timeout(TURN, Arc::clone(&self.turn).lock_owned()).await;
         let Ok(turn) = turn else {
-            let other = lock(&self.head).map_or(String::new(), |pid| format!(" (process {pid})"));
+            let head = *self.head.lock();
+            let other = head.map_or(String::new(), |pid| format!(" (process {pid})"));
             let reason = format!(
                 "the workers of mrun (process {}) belong to another program at this moment{other}: \
                  run one after the other, or each under an mrun of its own",
@@ -51,9 +51,9 @@ impl Common {
             );
             return write(&mut stream, &FromMonitor::Refused(reason)).await;
         };
-        *lock(&self.head) = Some(pid);
+        *self.head.lock() = Some(pid);
         let result = self.host(&mut stream, without).await;
-        *lock(&self.head) = None;
+        *self.head.lock() = None;
         drop(turn);
         result
     }

@@ -8,14 +8,14 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex as Lock};
+use std::sync::Arc;
 
 use mosaic_core::id::RuntimeId;
 use tokio::io::{AsyncRead, AsyncWriteExt, BufReader, BufWriter};
 use tokio::net::unix::{OwnedWriteHalf, pipe};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::protocol::{FromAgent, ToAgent, ToChild, WINDOW, cost, read, write};
 use super::{AGENT_SOCKET, HALF_OPEN, guard};
@@ -25,8 +25,7 @@ use crate::node::descriptors::Descriptors;
 use crate::node::directory::{self, Directory};
 use crate::node::process::peer_gone;
 use crate::node::processes::{Ended, Line, ProcessEvents, Processes};
-use crate::sync::primitives::lock;
-use crate::sync::threads;
+use crate::sync::{AsyncMutex, Mutex, Rank, threads};
 
 /// Environment of an agent: the directory of the sockets and the secret.
 pub(crate) const DIRECTORY: &str = "MOSAIC_AGENT_DIRECTORY";
@@ -119,10 +118,10 @@ async fn follow(orders: impl AsyncRead + Unpin) -> Orders {
 /// Takes heads in, one after another.
 pub(crate) struct Heads {
     place: Directory,
-    turn: Mutex<()>,
+    turn: AsyncMutex<()>,
     closing: watch::Sender<bool>,
     /// Pipes to many processes.
-    descriptors: Lock<Option<Descriptors>>,
+    descriptors: Mutex<Option<Descriptors>>,
 }
 
 impl Heads {
@@ -134,9 +133,9 @@ impl Heads {
         let listener = UnixListener::bind(socket)?;
         let heads = Arc::new(Self {
             place,
-            turn: Mutex::new(()),
+            turn: AsyncMutex::new(()),
             closing: watch::Sender::new(false),
-            descriptors: Lock::new(Some(Descriptors::raise(false))),
+            descriptors: Mutex::new(Rank::AgentDescriptors, Some(Descriptors::raise(false))),
         });
         tokio::spawn(accept(Arc::clone(&heads), listener));
         Ok(heads)
@@ -146,7 +145,8 @@ impl Heads {
     pub(crate) async fn close(&self) {
         self.closing.send_replace(true);
         drop(self.turn.lock().await);
-        drop(lock(&self.descriptors).take());
+        let descriptors = self.descriptors.lock().take();
+        drop(descriptors);
     }
 }
 
@@ -257,14 +257,14 @@ struct Head {
 struct Room {
     space: Semaphore,
     /// What was sent beyond it.
-    owed: Lock<u32>,
+    owed: Mutex<u32>,
 }
 
 impl Room {
     fn new() -> Self {
         Self {
             space: Semaphore::new(WINDOW as usize),
-            owed: Lock::default(),
+            owed: Mutex::new(Rank::OutputDebt, 0),
         }
     }
 
@@ -276,11 +276,11 @@ impl Room {
     }
 
     fn owe(&self, cost: u32) {
-        *lock(&self.owed) += cost;
+        *self.owed.lock() += cost;
     }
 
     fn give_back(&self, cost: u32) {
-        let mut owed = lock(&self.owed);
+        let mut owed = self.owed.lock();
         let paid = cost.min(*owed);
         *owed -= paid;
         drop(owed);

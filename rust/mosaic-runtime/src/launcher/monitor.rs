@@ -8,13 +8,13 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex as Lock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
-use tokio::sync::{Mutex, Notify, broadcast, mpsc, watch};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
 
 use super::admission::accept;
 use super::agent::{DIRECTORY, Heads, KEY};
@@ -24,9 +24,8 @@ use crate::engine::EngineError;
 use crate::node::directory::Directory;
 use crate::node::exit_status::describe;
 use crate::node::process::child_ended;
-use crate::sync::primitives::lock;
 use crate::sync::signal::Signal as Wake;
-use crate::sync::threads;
+use crate::sync::{AsyncMutex, Mutex, Rank, threads};
 
 /// How long an agent may take to end its processes at the stop.
 const AGENT_END: Duration = Duration::from_secs(2);
@@ -49,7 +48,7 @@ pub struct MonitorConfig {
 /// The monitor of this process.
 pub struct Monitor {
     common: Arc<Common>,
-    thread: Lock<Option<std::thread::JoinHandle<()>>>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
 /// What the threads of a monitor share.
@@ -58,11 +57,11 @@ pub(super) struct Common {
     pub(super) place: Directory,
     pub(super) node: watch::Sender<NodeState>,
     pub(super) deaths: broadcast::Sender<String>,
-    orders: Lock<Orders>,
+    orders: Mutex<Orders>,
     stopping: Notify,
     /// The process of the head that is in.
-    pub(super) head: Lock<Option<u32>>,
-    pub(super) turn: Arc<Mutex<()>>,
+    pub(super) head: Mutex<Option<u32>>,
+    pub(super) turn: Arc<AsyncMutex<()>>,
     changed: Wake,
 }
 
@@ -137,7 +136,7 @@ impl Monitor {
         })?;
         Ok(Self {
             common,
-            thread: Lock::new(Some(thread)),
+            thread: Mutex::new(Rank::MonitorThread, Some(thread)),
         })
     }
 
@@ -174,12 +173,12 @@ impl Monitor {
 
     /// A command is to end with this process, however this one ends; `None` when it has ended.
     pub fn guard(&self, command: Option<u32>) {
-        lock(&self.common.orders).guard(command);
+        self.common.orders.lock().guard(command);
     }
 
     /// End the agent and whatever it still has, and remove what is on disk. Blocks until all is gone.
     pub fn stop(&self) {
-        let Some(thread) = lock(&self.thread).take() else {
+        let Some(thread) = self.thread.lock().take() else {
             return;
         };
         self.common.stopping.notify_one();
@@ -205,9 +204,9 @@ impl Common {
             place,
             node: watch::Sender::new(NodeState::Starting),
             deaths: broadcast::Sender::new(16),
-            orders: Lock::default(),
+            orders: Mutex::with_default(Rank::AgentOrders),
             stopping: Notify::new(),
-            head: Lock::default(),
+            head: Mutex::new(Rank::AdmittedHead, None),
             turn: Arc::default(),
             changed: Wake::new()?,
         })
@@ -294,7 +293,7 @@ impl Common {
     async fn see_through(&self, mut child: Child, was_ready: &mut bool) -> Option<String> {
         let pid = child.id();
         let (orders, waiting) = mpsc::channel(16);
-        lock(&self.orders).begin(orders);
+        self.orders.lock().begin(orders);
         let pipes = (child.stdin.take(), child.stdout.take());
         if let (Some(to), Some(from)) = pipes
             && let (Ok(to), Ok(mut from)) = (
@@ -323,7 +322,7 @@ impl Common {
             },
             () = self.stopping.notified() => {
                 self.set(NodeState::Stopping);
-                lock(&self.orders).give(ToChild::Stop);
+                self.orders.lock().give(ToChild::Stop);
                 if tokio::time::timeout(AGENT_END, ended).await.is_err() {
                     // Its workers see that by themselves.
                     let _ = kill_process(process, Signal::KILL);
@@ -332,7 +331,7 @@ impl Common {
             },
         };
         let status = tokio::task::spawn_blocking(move || child.wait()).await;
-        lock(&self.orders).end();
+        self.orders.lock().end();
         let how = describe(status.unwrap_or_else(|error| Err(io::Error::other(error))));
         (!told).then_some(how)
     }

@@ -13,8 +13,8 @@
 
 use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use mosaic_core::id::RuntimeId;
@@ -23,7 +23,7 @@ use tokio::net::unix::pipe;
 use tokio::sync::{broadcast, watch};
 
 use crate::node::processes::{Line, ProcessEvents};
-use crate::sync::primitives::lock;
+use crate::sync::{Mutex, Rank};
 
 /// A longer line is passed on in pieces, in bytes.
 const LONGEST_LINE: usize = 1 << 20;
@@ -48,7 +48,7 @@ impl FlushBarrier {
     pub(crate) fn new() -> Self {
         Self {
             sender: broadcast::Sender::new(MAX_FLUSHES),
-            pipes: Mutex::default(),
+            pipes: Mutex::with_default(Rank::OutputPipes),
             forwarding: AtomicUsize::new(0),
         }
     }
@@ -60,7 +60,7 @@ impl FlushBarrier {
     }
 
     fn pipes_hold_something(&self) -> bool {
-        let pipes = lock(&self.pipes);
+        let pipes = self.pipes.lock();
         let mut watched: Vec<_> = pipes
             .iter()
             .map(|pipe| {
@@ -95,7 +95,7 @@ struct OpenPipe<'a> {
 impl<'a> OpenPipe<'a> {
     fn new(flush_barrier: &'a FlushBarrier, pipe: &pipe::Receiver) -> Self {
         let pipe = pipe.as_raw_fd();
-        lock(&flush_barrier.pipes).push(pipe);
+        flush_barrier.pipes.lock().push(pipe);
         Self {
             flush_barrier,
             pipe,
@@ -105,7 +105,10 @@ impl<'a> OpenPipe<'a> {
 
 impl Drop for OpenPipe<'_> {
     fn drop(&mut self) {
-        lock(&self.flush_barrier.pipes).retain(|pipe| *pipe != self.pipe);
+        self.flush_barrier
+            .pipes
+            .lock()
+            .retain(|pipe| *pipe != self.pipe);
     }
 }
 
@@ -231,7 +234,7 @@ impl<A: ProcessEvents> OutputStream<'_, A> {
     }
 
     fn remember(&self, line: &[u8]) {
-        let mut words = lock(self.last_words);
+        let mut words = self.last_words.lock();
         words.extend_from_slice(line);
         words.push(b'\n');
         let excess = words.len().saturating_sub(LAST_WORDS);

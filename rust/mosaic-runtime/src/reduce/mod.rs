@@ -15,7 +15,8 @@
 mod element;
 
 use std::ops::Range;
-use std::sync::Mutex;
+
+use crate::sync::{Mutex, Rank};
 
 pub use element::{Averaged, Complex, Number, Ordered};
 
@@ -165,13 +166,10 @@ where
             });
         }
     }
-    let portions = Mutex::new(output.chunks_mut(PORTION).enumerate());
+    let portions = Mutex::new(Rank::ReducePortions, output.chunks_mut(PORTION).enumerate());
     let work = || {
         loop {
-            let next = match portions.lock() {
-                Ok(mut portions) => portions.next(),
-                Err(_) => return,
-            };
+            let next = portions.lock().next();
             let Some((number, portion)) = next else {
                 return;
             };

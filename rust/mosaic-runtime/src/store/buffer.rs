@@ -1,7 +1,7 @@
 //! Buffers: bytes that do not change, in memory or on disk, reference-counted.
 
 use std::any::Any;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 
 use mosaic_core::id::{BufferId, ObjectId, RuntimeId};
 use mosaic_core::payload::{Reference, Stored};
@@ -10,7 +10,7 @@ use super::inner::Inner;
 use super::memfd::MemoryFile;
 use super::pool::Extent;
 use super::spill::{Range, SpillFile, Spilled};
-use crate::sync::primitives::lock;
+use crate::sync::Mutex;
 
 /// Where the bytes of an own buffer are.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ pub(crate) struct Buffer {
 
 impl Buffer {
     pub(crate) fn place(&self) -> Place {
-        lock(&self.place).clone()
+        self.place.lock().clone()
     }
 }
 

@@ -13,7 +13,7 @@
 //! Threads push rows into buffers; a thread of the recorder's own appends them to the file, a batch a write
 //! ([`writer`]). There is a buffer, and a lock, for each kind of thread: callers, threads that feed the state machine,
 //! threads that run calls, threads that trace functions. Only the writer and a switch of the recorder ([`switch`])
-//! contend with them, and hold a lock for as long as it takes to swap vectors. The locks are the innermost of all.
+//! contend with them, and hold a lock for as long as it takes to swap vectors.
 //!
 //! Off, which is how it starts, each place that records costs one load of a flag that does not change.
 //! `python -m benches.profile` measures what it costs on.
@@ -28,7 +28,7 @@ mod writer;
 use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 
 use mosaic_core::call::Outcome;
 use mosaic_core::event::Submission;
@@ -38,8 +38,8 @@ use mosaic_core::wire::Message;
 
 use crate::executor::Executor;
 use crate::sync::completion::Completion;
-use crate::sync::primitives::lock;
 use crate::sync::threads;
+use crate::sync::{Mutex, Rank};
 pub use clock::Anchor;
 use clock::ticks;
 pub use format::{Batch, HEAD, Process, Profile, Record, SYNC, VERSION, parse};
@@ -115,11 +115,11 @@ impl Recorder {
             uid: uid.to_owned(),
             on: AtomicBool::new(false),
             traced: AtomicBool::new(false),
-            path: Mutex::default(),
-            calls: Mutex::default(),
-            arrivals: Mutex::default(),
-            runs: Mutex::default(),
-            functions: Mutex::default(),
+            path: Mutex::with_default(Rank::RecorderFile),
+            calls: Mutex::with_default(Rank::RecorderBuffer),
+            arrivals: Mutex::with_default(Rank::RecorderBuffer),
+            runs: Mutex::with_default(Rank::RecorderBuffer),
+            functions: Mutex::with_default(Rank::RecorderBuffer),
             next_function: AtomicU32::new(0),
             recording: AtomicU64::new(0),
             plain: Plain::default(),
@@ -150,7 +150,7 @@ impl Recorder {
     }
 
     fn push(&self, buffer: &Mutex<Buffer>, add: impl FnOnce(&mut Buffer)) {
-        let mut buffer = lock(buffer);
+        let mut buffer = buffer.lock();
         add(&mut buffer);
         let full = buffer.waiting() >= FULL;
         drop(buffer);

@@ -8,15 +8,16 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex};
 
+use super::Recorder;
 use super::clock::{self, Anchor};
 use super::format::{Batch, Process, VERSION};
 use super::tables::Buffer;
 use super::writer::{Command, Next};
-use super::{Recorder, lock};
+use crate::sync::Mutex;
 use crate::sync::threads;
 
 /// The number of the last recording of any recorder: what is numbered for one is not taken for another's.
@@ -27,7 +28,7 @@ impl Recorder {
     pub fn path(&self) -> Option<PathBuf> {
         // In a forked process the lock may be one that nobody lets go.
         if self.on() {
-            lock(&self.path).clone()
+            self.path.lock().clone()
         } else {
             None
         }
@@ -41,7 +42,7 @@ impl Recorder {
         traced: bool,
         wait: bool,
     ) -> io::Result<()> {
-        let mut current = lock(&self.path);
+        let mut current = self.path.lock();
         if path.is_some() {
             self.writer.start(self)?;
         }
@@ -85,7 +86,7 @@ impl Recorder {
         let recording = LAST.fetch_add(1, Ordering::Relaxed) + 1;
         self.recording.store(recording, Ordering::Release);
         for buffer in self.buffers() {
-            *lock(buffer) = Buffer::of(recording);
+            *buffer.lock() = Buffer::of(recording);
         }
         self.plain.tell_again();
         let process = Process {
@@ -108,7 +109,7 @@ impl Recorder {
     fn end(&self) -> Vec<Batch> {
         self.on.store(false, Ordering::Release);
         let last = self.buffers().into_iter().filter_map(|buffer| {
-            let mut waiting = std::mem::take(&mut *lock(buffer));
+            let mut waiting = std::mem::take(&mut *buffer.lock());
             waiting.take(self.runtime, self.untold(buffer))
         });
         last.collect()
@@ -116,7 +117,7 @@ impl Recorder {
 
     /// The file of this recording cannot be opened, or not be written any more: it has ended.
     pub(super) fn failed(&self, recording: u64) {
-        let mut path = lock(&self.path);
+        let mut path = self.path.lock();
         if self.recording() == recording && path.take().is_some() {
             drop(self.end());
         }
@@ -124,7 +125,7 @@ impl Recorder {
 
     /// What waits in a buffer for the file of this recording.
     pub(super) fn take(&self, buffer: &Mutex<Buffer>, recording: u64) -> Option<Batch> {
-        let mut waiting = lock(buffer);
+        let mut waiting = buffer.lock();
         if waiting.recording() != recording {
             return None;
         }
@@ -149,6 +150,7 @@ mod tests {
     use tempfile::TempDir;
 
     use crate::executor::{CancelOutcome, Executor};
+    use crate::sync::Rank;
     use crate::sync::completion::Callee;
     use crate::telemetry::format::{Profile, Record, parse};
     use crate::telemetry::tables::Ended;
@@ -157,7 +159,6 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(20);
 
     /// Hosts nothing, and keeps what people are warned of.
-    #[derive(Default)]
     struct Warned(Mutex<Vec<String>>);
 
     impl Executor for Warned {
@@ -173,7 +174,7 @@ mod tests {
         fn drop_tessera(&self, _: TesseraId) {}
         fn drop_result(&self, _: TaskId) {}
         fn warn(&self, message: &str) {
-            lock(&self.0).push(message.to_owned());
+            self.0.lock().push(message.to_owned());
         }
         fn stop(&self) {}
     }
@@ -187,7 +188,7 @@ mod tests {
 
     impl Fixture {
         fn new() -> Self {
-            let warned = Arc::new(Warned::default());
+            let warned = Arc::new(Warned(Mutex::with_default(Rank::Program)));
             let executor: Arc<dyn Executor> = Arc::<Warned>::clone(&warned);
             Self {
                 recorder: Recorder::new(0, "head", &executor),
@@ -340,14 +341,14 @@ mod tests {
             io::ErrorKind::NotFound
         );
         assert_eq!((recorder.on(), recorder.path()), (false, None));
-        assert!(lock(&fixture.warned.0).is_empty());
+        assert!(fixture.warned.0.lock().is_empty());
 
         recorder
             .record(Some(&path), false, false)
             .expect("a thread");
         recorder.stop();
         assert_eq!((recorder.on(), recorder.path()), (false, None));
-        let warned = lock(&fixture.warned.0);
+        let warned = fixture.warned.0.lock();
         assert_eq!(warned.len(), 1);
         assert!(warned[0].contains("head is not profiled") && warned[0].contains("nowhere"));
     }
@@ -362,7 +363,7 @@ mod tests {
         recorder.record(None, false, true).expect("an end");
         assert_eq!(ends(&read(&path)), 10_000);
         for buffer in recorder.buffers() {
-            assert_eq!(lock(buffer).capacity(), 0);
+            assert_eq!(buffer.lock().capacity(), 0);
         }
         recorder.stop();
     }

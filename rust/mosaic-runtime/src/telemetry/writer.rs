@@ -7,16 +7,16 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::Recorder;
 use super::format::{Batch, Process, Record};
 use super::noted::Flag;
-use crate::sync::primitives::lock;
 use crate::sync::threads;
+use crate::sync::{Condvar, Mutex, Rank};
 
 /// How long rows wait for more before they are written.
 const MOMENT: Duration = Duration::from_millis(100);
@@ -24,7 +24,7 @@ const MOMENT: Duration = Duration::from_millis(100);
 const LAST_MOMENT: Duration = Duration::from_millis(500);
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Writer {
     /// Rows wait, and the thread knows.
     filled: Flag,
@@ -75,10 +75,22 @@ struct Open {
     recording: u64,
 }
 
+impl Default for Writer {
+    fn default() -> Self {
+        Self {
+            filled: Flag::default(),
+            full: Flag::default(),
+            state: Mutex::with_default(Rank::RecorderCommands),
+            changed: Condvar::new(),
+            thread: Mutex::new(Rank::RecorderThread, None),
+        }
+    }
+}
+
 impl Writer {
     /// Start the thread, unless it runs.
     pub(super) fn start(&self, recorder: &Arc<Recorder>) -> io::Result<()> {
-        let mut thread = lock(&self.thread);
+        let mut thread = self.thread.lock();
         if thread.is_none() {
             let recorder = Arc::clone(recorder);
             *thread = Some(threads::spawn("mosaic-profile", move || run(&recorder))?);
@@ -88,25 +100,26 @@ impl Writer {
 
     /// Tell the thread to do this.
     pub(super) fn command(&self, command: Command, answer: Answer) {
-        lock(&self.state).commands.push((command, answer));
+        self.state.lock().commands.push((command, answer));
         self.changed.notify_one();
     }
 
     /// A row was pushed.
     pub(super) fn filled(&self, full: bool) {
         if self.filled.raise() {
-            lock(&self.state).filled = true;
+            self.state.lock().filled = true;
             self.changed.notify_one();
         }
         if full && self.full.raise() {
-            lock(&self.state).full = true;
+            self.state.lock().full = true;
             self.changed.notify_one();
         }
     }
 
     /// Have everything appended that waits, unless that takes too long.
     pub(super) fn write_out(&self) {
-        if lock(&self.thread).is_some() {
+        let runs = self.thread.lock().is_some();
+        if runs {
             let (answer, written) = sync_channel(1);
             self.command(Command::Write, Some(answer));
             let _ = written.recv_timeout(LAST_MOMENT);
@@ -115,7 +128,7 @@ impl Writer {
 
     /// Let the thread do what it was told, and end. Waits for that.
     pub(super) fn end(&self) {
-        let thread = lock(&self.thread).take();
+        let thread = self.thread.lock().take();
         if let Some(thread) = thread {
             self.command(Command::End, None);
             let _ = thread.join();
@@ -124,17 +137,13 @@ impl Writer {
 
     /// Sleep until there is something, and for rows a moment longer.
     fn sleep(&self) -> Vec<(Command, Answer)> {
-        let state = lock(&self.state);
+        let state = self.state.lock();
         let state = self
             .changed
-            .wait_while(state, |state| !state.filled && state.commands.is_empty())
-            .unwrap_or_else(PoisonError::into_inner);
-        let (mut state, _) = self
-            .changed
-            .wait_timeout_while(state, MOMENT, |state| {
-                !state.full && state.commands.is_empty()
-            })
-            .unwrap_or_else(PoisonError::into_inner);
+            .wait_while(state, |state| !state.filled && state.commands.is_empty());
+        let (mut state, _) = self.changed.wait_while_for(state, MOMENT, |state| {
+            !state.full && state.commands.is_empty()
+        });
         state.filled = false;
         state.full = false;
         // Before the rows are taken: a push that comes later says so again.
@@ -196,7 +205,7 @@ fn write(recorder: &Recorder, open: &mut Option<Open>) {
         let record = Record::Batch(Box::new(batch));
         append(recorder, open, &record);
         if let Record::Batch(batch) = record {
-            lock(buffer).give_back(*batch, recording);
+            buffer.lock().give_back(*batch, recording);
         }
     }
 }
