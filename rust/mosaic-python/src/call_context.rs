@@ -7,14 +7,15 @@
 //! Without them, as in all programs but notebooks, a call costs its caller one look at a flag, and its callee one look
 //! among the keyword arguments, if it has any.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::coroutine::within;
-use crate::waiting::lock;
+
+use mosaic_runtime::sync::{Mutex, Rank};
 
 /// The keyword under which the number travels.
 const KEYWORD: &str = "_mosaic_origin";
@@ -26,7 +27,7 @@ struct Tracing {
 }
 
 static TRACED: AtomicBool = AtomicBool::new(false);
-static TRACING: Mutex<Option<Arc<Tracing>>> = Mutex::new(None);
+static TRACING: Mutex<Option<Arc<Tracing>>> = Mutex::new(Rank::CallOrigins, None);
 
 /// Have calls carry where they come from; without functions no more.
 #[pyfunction]
@@ -44,7 +45,7 @@ pub(crate) fn trace_origins(
         })
     });
     TRACED.store(next.is_some(), Ordering::Release);
-    let earlier = std::mem::replace(&mut *lock(&TRACING), next);
+    let earlier = std::mem::replace(&mut *TRACING.lock(), next);
     drop(earlier);
 }
 
@@ -52,7 +53,7 @@ fn tracing() -> Option<Arc<Tracing>> {
     if !TRACED.load(Ordering::Acquire) {
         return None;
     }
-    lock(&TRACING).clone()
+    TRACING.lock().clone()
 }
 
 /// The keyword arguments of a call with the number of its origin among them, where there is one.

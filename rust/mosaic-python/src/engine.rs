@@ -26,7 +26,7 @@ use crate::host::{Host, engine_error, host_if_any};
 use crate::method::{TesseraRef, submit};
 use crate::task::make_task;
 use crate::tracing;
-use crate::waiting::{block, deadline};
+use crate::waiting::{block, deadline, detach};
 
 /// Return the engine of this process, if one runs.
 #[pyfunction]
@@ -92,16 +92,15 @@ pub(crate) fn start_head(
         key,
         commanded,
     });
-    let engine = py
-        .detach(|| match launched {
-            Some(place) => roles::joining_head(&config, launch, place, seam),
-            None => roles::head(&config, launch, seam),
-        })
-        .map_err(|error| engine_error(py, &error))?;
+    let engine = detach(py, || match launched {
+        Some(place) => roles::joining_head(&config, launch, place, seam),
+        None => roles::head(&config, launch, seam),
+    })
+    .map_err(|error| engine_error(py, &error))?;
     if profile.is_some()
-        && let Err(error) = py.detach(|| engine.profile(profile, false))
+        && let Err(error) = detach(py, || engine.profile(profile, false))
     {
-        py.detach(|| engine.stop(None));
+        detach(py, || engine.stop(None));
         return Err(error.into());
     }
     if least_loaded {
@@ -115,16 +114,15 @@ pub(crate) fn start_head(
 pub(crate) fn join_worker(py: Python<'_>) -> PyResult<PyEngine> {
     let executor = PythonExecutor::new(py)?;
     let seam: Arc<dyn mosaic_runtime::executor::Executor> = Arc::<PythonExecutor>::clone(&executor);
-    let engine = py
-        .detach(|| {
-            let store = StoreSettings::from_environment().map_err(EngineError::System)?;
-            let config = EngineConfig {
-                store,
-                ..EngineConfig::default()
-            };
-            roles::worker(WorkerConfig::from_environment()?, &config, seam)
-        })
-        .map_err(|error| engine_error(py, &error))?;
+    let engine = detach(py, || {
+        let store = StoreSettings::from_environment().map_err(EngineError::System)?;
+        let config = EngineConfig {
+            store,
+            ..EngineConfig::default()
+        };
+        roles::worker(WorkerConfig::from_environment()?, &config, seam)
+    })
+    .map_err(|error| engine_error(py, &error))?;
     Host::install(py, engine, executor).map(|host| PyEngine { host })
 }
 
@@ -205,7 +203,7 @@ impl PyEngine {
 
     fn notices<'py>(&self, py: Python<'py>) -> PyResult<Option<Vec<Bound<'py, PyTuple>>>> {
         let notices = Arc::clone(self.host.engine.notices());
-        let Some(taken) = py.detach(move || notices.take()) else {
+        let Some(taken) = detach(py, move || notices.take()) else {
             return Ok(None);
         };
         taken
@@ -225,7 +223,7 @@ impl PyEngine {
     #[pyo3(signature = (grace = None))]
     fn stop(&self, py: Python<'_>, grace: Option<f64>) {
         let grace = grace.and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok());
-        py.detach(|| self.host.engine.stop(grace));
+        detach(py, || self.host.engine.stop(grace));
         self.host.leave(py);
     }
 
@@ -377,7 +375,7 @@ impl PyEngine {
 
     /// What this process has in the store.
     fn memory<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let report = py.detach(|| self.host.engine.store_report());
+        let report = detach(py, || self.host.engine.store_report());
         let found = PyDict::new(py);
         found.set_item("limit", report.limit)?;
         found.set_item("taken_by_all", report.taken_by_all)?;
@@ -472,7 +470,7 @@ impl PyEngine {
 
     #[pyo3(signature = (path, traced = false))]
     fn record_profile(&self, py: Python<'_>, path: Option<&str>, traced: bool) -> PyResult<()> {
-        py.detach(|| self.host.engine.profile(path, traced))?;
+        detach(py, || self.host.engine.profile(path, traced))?;
         Ok(())
     }
 

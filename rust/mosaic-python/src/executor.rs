@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use mosaic_core::call::{CallKind, Outcome, ReadyCall};
 use mosaic_core::id::{TaskId, TesseraId};
@@ -15,6 +15,7 @@ use mosaic_runtime::executor::lane::{Job, Lane};
 use mosaic_runtime::executor::{CancelOutcome, Executor};
 use mosaic_runtime::sync::mailbox::Mailbox;
 use mosaic_runtime::sync::signal::Signal;
+use mosaic_runtime::sync::{Mutex, Rank};
 use mosaic_runtime::telemetry::{self, Recorder, Run};
 use pyo3::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -26,7 +27,7 @@ use crate::encode::HeldReferences;
 use crate::hooks::cached;
 use crate::host::Host;
 use crate::store;
-use crate::waiting::lock;
+use crate::waiting::detach;
 
 /// Something for the coroutine lane to do.
 pub(crate) enum CoroutineJob {
@@ -75,14 +76,14 @@ impl PythonExecutor {
             coroutines: Arc::new(Mailbox::new(Signal::new()?)),
             both: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
-            objects: Mutex::default(),
-            concurrent: Mutex::default(),
-            results: Mutex::default(),
-            waiting: Mutex::default(),
+            objects: Mutex::with_default(Rank::LivingObjects),
+            concurrent: Mutex::with_default(Rank::ConcurrentTesserae),
+            results: Mutex::with_default(Rank::LivingResults),
+            waiting: Mutex::with_default(Rank::WaitingCoroutines),
             has_runner: AtomicBool::new(false),
-            suspended: Mutex::default(),
-            contexts: Mutex::default(),
-            event_loop: Mutex::default(),
+            suspended: Mutex::with_default(Rank::SuspendedCoroutines),
+            contexts: Mutex::with_default(Rank::CoroutineContexts),
+            event_loop: Mutex::with_default(Rank::EventLoop),
             attached: Signal::new()?,
         }))
     }
@@ -109,11 +110,11 @@ impl PythonExecutor {
 
     /// The engine has stopped: drop what still lives.
     pub(crate) fn clear(&self, py: Python<'_>) {
-        let objects = std::mem::take(&mut *lock(&self.objects));
-        let results = std::mem::take(&mut *lock(&self.results));
-        let contexts = std::mem::take(&mut *lock(&self.contexts));
-        let suspended = std::mem::take(&mut *lock(&self.suspended));
-        let event_loop = lock(&self.event_loop).take();
+        let objects = std::mem::take(&mut *self.objects.lock());
+        let results = std::mem::take(&mut *self.results.lock());
+        let contexts = std::mem::take(&mut *self.contexts.lock());
+        let suspended = std::mem::take(&mut *self.suspended.lock());
+        let event_loop = self.event_loop.lock().take();
         if self.both.load(Ordering::Acquire)
             && let Some(event_loop) = &event_loop
         {
@@ -170,7 +171,7 @@ impl PythonExecutor {
             return Ok(true);
         }
         let own = self.running_tessera(py)? == Some(tessera);
-        Ok(own && !tessera.is_functions() && !lock(&self.concurrent).contains(&tessera))
+        Ok(own && !tessera.is_functions() && !self.concurrent.lock().contains(&tessera))
     }
 
     // ---- the main lane ---------------------------------------------------------------------------
@@ -179,7 +180,7 @@ impl PythonExecutor {
         MAIN_LANE.set(true);
         let mut batch = VecDeque::new();
         let Some(host) = self.host() else { return };
-        while py.detach(|| host.engine.take_jobs(&self.main, &mut batch)) {
+        while detach(py, || host.engine.take_jobs(&self.main, &mut batch)) {
             while let Some(job) = batch.pop_front() {
                 self.run_job(py, job, || batch.is_empty() && self.main.is_empty());
                 if self.stopped.load(Ordering::Acquire) {
@@ -212,13 +213,13 @@ impl PythonExecutor {
                 }
             }
             Job::DropTessera(tessera) => {
-                let object = lock(&self.objects).remove(&tessera);
-                lock(&self.concurrent).remove(&tessera);
-                let context = lock(&self.contexts).remove(&tessera);
+                let object = self.objects.lock().remove(&tessera);
+                self.concurrent.lock().remove(&tessera);
+                let context = self.contexts.lock().remove(&tessera);
                 drop((object, context));
             }
             Job::DropResult(task) => {
-                let living = lock(&self.results).remove(&task);
+                let living = self.results.lock().remove(&task);
                 drop(living);
             }
         }
@@ -287,10 +288,7 @@ impl PythonExecutor {
             ));
         }
         let event_loop = loop {
-            if let Some(event_loop) = lock(&self.event_loop)
-                .as_ref()
-                .map(|event_loop| event_loop.clone_ref(py))
-            {
+            if let Some(event_loop) = self.attached_loop(py) {
                 break event_loop;
             }
             if self.stopped.load(Ordering::Acquire) {
@@ -298,7 +296,7 @@ impl PythonExecutor {
                 return Err(crate::hooks::error(py, "RuntimeDisconnectedError", message));
             }
             self.coroutines.rouse();
-            py.detach(|| self.attached.wait(None)).ok();
+            detach(py, || self.attached.wait(None)).ok();
         };
         let future =
             cached!(py, "asyncio", "run_coroutine_threadsafe")?.call1((coroutine, event_loop))?;
@@ -309,7 +307,7 @@ impl PythonExecutor {
 
     /// Block until something is there for the coroutine lane; false if the engine stopped instead.
     pub(crate) fn wait_coroutine(&self, py: Python<'_>) -> bool {
-        let woken = py.detach(|| self.coroutines.wake().wait(None));
+        let woken = detach(py, || self.coroutines.wake().wait(None));
         woken.is_ok() && !self.stopped.load(Ordering::Acquire)
     }
 
@@ -330,7 +328,8 @@ impl PythonExecutor {
             return Ok(());
         };
         event_loop.call_method1(py, "add_reader", (descriptor, drain))?;
-        *lock(&self.event_loop) = Some(event_loop);
+        let former = self.event_loop.lock().replace(event_loop);
+        drop(former);
         self.attached.raise();
         if both {
             // What came for the main lane before this loop took its place.
@@ -341,6 +340,13 @@ impl PythonExecutor {
             }
         }
         Ok(())
+    }
+
+    fn attached_loop(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        let event_loop = self.event_loop.lock();
+        event_loop
+            .as_ref()
+            .map(|event_loop| event_loop.clone_ref(py))
     }
 
     /// Take in what has come, and have what waits run; on the loop's thread.
@@ -355,13 +361,10 @@ impl PythonExecutor {
             }
         }
         self.take_in(py, batch);
-        if lock(&self.waiting).is_empty() || self.has_runner.load(Ordering::Acquire) {
+        if self.waiting.lock().is_empty() || self.has_runner.load(Ordering::Acquire) {
             return Ok(());
         }
-        let event_loop = lock(&self.event_loop)
-            .as_ref()
-            .map(|event_loop| event_loop.clone_ref(py));
-        if let Some(event_loop) = event_loop {
+        if let Some(event_loop) = self.attached_loop(py) {
             let runner = Bound::new(py, Runner::new(Arc::clone(self)))?;
             event_loop.call_method1(py, pyo3::intern!(py, "create_task"), (runner,))?;
             self.has_runner.store(true, Ordering::Release);
@@ -372,9 +375,11 @@ impl PythonExecutor {
     fn take_in(&self, py: Python<'_>, batch: Vec<CoroutineJob>) {
         for job in batch {
             match job {
-                CoroutineJob::Run(ready) => lock(&self.waiting).push_back(ready),
+                CoroutineJob::Run(ready) => self.waiting.lock().push_back(ready),
                 CoroutineJob::Cancel(task) => {
-                    let running = lock(&self.suspended)
+                    let running = self
+                        .suspended
+                        .lock()
                         .get(&task)
                         .map(|running| running.clone_ref(py));
                     let cancelled = running
@@ -390,7 +395,7 @@ impl PythonExecutor {
     /// The next coroutine call for the runner that asks. Nobody needs to be woken for what comes from here on:
     /// the runner asks again, or says that it leaves.
     pub(crate) fn next_coroutine(&self, py: Python<'_>) -> Option<ReadyCall> {
-        let next = || lock(&self.waiting).pop_front();
+        let next = || self.waiting.lock().pop_front();
         if let Some(ready) = next() {
             return Some(ready);
         }
@@ -454,7 +459,9 @@ impl PythonExecutor {
 
     /// A fresh context for a coroutine of that tessera.
     fn context(&self, py: Python<'_>, tessera: TesseraId) -> PyResult<Py<PyAny>> {
-        let known = lock(&self.contexts)
+        let known = self
+            .contexts
+            .lock()
             .get(&tessera)
             .map(|context| context.clone_ref(py));
         let template = if let Some(known) = known {
@@ -462,7 +469,7 @@ impl PythonExecutor {
         } else {
             // Without the lock, here and below: whatever allocates may collect, and run anything.
             let made = context_of(py, tessera)?;
-            let earlier = lock(&self.contexts).insert(tessera, made.clone_ref(py));
+            let earlier = self.contexts.lock().insert(tessera, made.clone_ref(py));
             drop(earlier);
             made
         };
@@ -471,12 +478,13 @@ impl PythonExecutor {
 
     /// A coroutine has given up its turn; the asyncio task is its own.
     pub(crate) fn suspended(&self, task: TaskId, own: Py<PyAny>) {
-        lock(&self.suspended).insert(task, own);
+        let earlier = self.suspended.lock().insert(task, own);
+        drop(earlier);
     }
 
     /// Such a coroutine has ended.
     pub(crate) fn resumed_to_its_end(&self, task: TaskId) {
-        let own = lock(&self.suspended).remove(&task);
+        let own = self.suspended.lock().remove(&task);
         drop(own);
     }
 }
@@ -538,7 +546,7 @@ impl Executor for PythonExecutor {
     }
 
     fn drop_result(&self, task: TaskId) {
-        if lock(&self.results).contains_key(&task) {
+        if self.results.lock().contains_key(&task) {
             self.main.push([Job::DropResult(task)]);
             if self.both.load(Ordering::Acquire) {
                 self.coroutines.rouse();
