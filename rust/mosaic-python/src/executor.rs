@@ -1,6 +1,6 @@
 //! The executor that runs Python: plain calls on the main thread, coroutines on an event loop.
 //!
-//! `run` and `revoke` come from threads that hold the engine's lock and must not take the GIL: they only
+//! `run` and `cancel_running` come from threads that hold the engine's lock and must not take the GIL: they only
 //! queue. The main lane is the thread that called `run_main_lane`; the coroutine lane is whichever loop was
 //! attached, woken through a mailbox. Living objects are touched by these two threads, with the GIL (`EXE-1`).
 
@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use mosaic_core::call::{CallKind, Outcome, ReadyCall};
 use mosaic_core::id::{TaskId, TesseraId};
 use mosaic_runtime::executor::lane::{Job, Lane};
-use mosaic_runtime::executor::{CancelOutcome, Executor};
+use mosaic_runtime::executor::{AcceptedCall, CallState, Executor};
 use mosaic_runtime::sync::mailbox::Mailbox;
 use mosaic_runtime::sync::signal::Signal;
 use mosaic_runtime::sync::{Mutex, Rank};
@@ -31,7 +31,7 @@ use crate::waiting::detach;
 
 /// Something for the coroutine lane to do.
 pub(crate) enum CoroutineJob {
-    Run(ReadyCall),
+    Run(AcceptedCall),
     Cancel(TaskId),
 }
 
@@ -56,7 +56,7 @@ pub(crate) struct PythonExecutor {
     /// The living results that `task.remote` may ask for; the engine has the others, encoded.
     pub(crate) results: Mutex<FxHashMap<TaskId, Py<PyAny>>>,
     /// Coroutine calls that wait for a runner.
-    waiting: Mutex<VecDeque<ReadyCall>>,
+    waiting: Mutex<VecDeque<AcceptedCall>>,
     /// A runner that no coroutine has for itself is scheduled or runs.
     has_runner: AtomicBool,
     /// The asyncio tasks of coroutines that have given up their turn.
@@ -194,9 +194,9 @@ impl PythonExecutor {
 
     fn run_job(self: &Arc<Self>, py: Python<'_>, job: Job, last: impl FnOnce() -> bool) {
         match job {
-            Job::Run(ready) => {
+            Job::Run(AcceptedCall { ready, state }) => {
                 let (task, tessera) = (ready.call.task, ready.call.tessera);
-                if self.main.begin(task) {
+                if state.begin() {
                     let outer = RUNNING.replace(Some(tessera));
                     let profiled = self.recorder().map(|recorder| recorder.began(task, false));
                     let mut brought = Vec::new();
@@ -208,7 +208,7 @@ impl PythonExecutor {
                     // What was lent to it is given back before its end is known, as whoever waits for memory counts on,
                     // and in the same batch: on its own that would wake the I/O thread, which would send the end then.
                     store::releasing_together(|| drop(brought));
-                    self.finish(task, outcome, last());
+                    self.finish(task, state, outcome, last());
                     drop(held);
                 }
             }
@@ -234,27 +234,19 @@ impl PythonExecutor {
         }
     }
 
-    fn finish(&self, task: TaskId, outcome: Outcome, last: bool) {
-        self.note_result(task, &outcome);
+    /// Report the end of a plain call.
+    fn finish(&self, task: TaskId, state: CallState, outcome: Outcome, last: bool) {
+        state.end(&outcome);
         if let Some(host) = self.host() {
             host.engine.finish(task, outcome, last);
         }
-        // Not before: a call whose end was not reported yet is one that runs.
-        self.main.end(task);
     }
 
     /// The same for a coroutine, by whose end another may start.
-    pub(crate) fn finish_between(&self, task: TaskId, outcome: Outcome) {
-        self.note_result(task, &outcome);
+    pub(crate) fn finish_between(&self, task: TaskId, state: CallState, outcome: Outcome) {
+        state.end(&outcome);
         if let Some(host) = self.host() {
             host.engine.finish_between(task, outcome);
-        }
-        self.main.end(task);
-    }
-
-    fn note_result(&self, task: TaskId, outcome: &Outcome) {
-        if matches!(outcome, Outcome::Value(_)) {
-            self.main.has_result(task);
         }
     }
 
@@ -394,7 +386,7 @@ impl PythonExecutor {
 
     /// The next coroutine call for the runner that asks. Nobody needs to be woken for what comes from here on:
     /// the runner asks again, or says that it leaves.
-    pub(crate) fn next_coroutine(&self, py: Python<'_>) -> Option<ReadyCall> {
+    pub(crate) fn next_coroutine(&self, py: Python<'_>) -> Option<AcceptedCall> {
         let next = || self.waiting.lock().pop_front();
         if let Some(ready) = next() {
             return Some(ready);
@@ -415,10 +407,11 @@ impl PythonExecutor {
     pub(crate) fn begin_coroutine(
         &self,
         py: Python<'_>,
-        ready: ReadyCall,
+        accepted: AcceptedCall,
     ) -> Option<RunningCoroutine> {
+        let AcceptedCall { ready, state } = accepted;
         let (task, tessera, kind) = (ready.call.task, ready.call.tessera, ready.call.kind);
-        if !self.main.begin(task) {
+        if !state.begin() {
             return None;
         }
         let outer = RUNNING.replace(Some(tessera));
@@ -432,18 +425,21 @@ impl PythonExecutor {
             }
             let context = self.context(py, tessera)?;
             call_context::hand_on(py, &context)?;
-            Ok(Ok(RunningCoroutine {
-                task,
-                kind,
-                coroutine: value.unbind(),
-                context,
-                run,
-                traced: AtomicBool::new(false),
-            }))
+            Ok(Ok((value.unbind(), context)))
         });
         // Not a coroutine after all, or an attribute that was read past a running call.
         let ended = match begun {
-            Ok(Ok(current)) => return Some(current),
+            Ok(Ok((coroutine, context))) => {
+                return Some(RunningCoroutine {
+                    task,
+                    state,
+                    kind,
+                    coroutine,
+                    context,
+                    run,
+                    traced: AtomicBool::new(false),
+                });
+            }
             Ok(Err(value)) => Ok(value),
             Err(error) => Err(error),
         };
@@ -452,7 +448,7 @@ impl PythonExecutor {
         if let Some(before) = before {
             self.ended(&outcome, before);
         }
-        self.finish_between(task, outcome);
+        self.finish_between(task, state, outcome);
         drop(held);
         None
     }
@@ -506,12 +502,11 @@ impl CoroutineDrain {
 }
 
 impl Executor for PythonExecutor {
-    fn run(&self, calls: &mut Vec<ReadyCall>) {
-        self.main.accept(calls);
+    fn run(&self, calls: &mut Vec<AcceptedCall>) {
         let both = self.both.load(Ordering::Acquire);
         let mut plain = Vec::new();
         for call in calls.drain(..) {
-            if call.call.coroutine || call.call.kind == CallKind::GetAttributeNow {
+            if call.ready.call.coroutine || call.ready.call.kind == CallKind::GetAttributeNow {
                 self.coroutines.push(CoroutineJob::Run(call));
             } else {
                 plain.push(Job::Run(call));
@@ -525,17 +520,9 @@ impl Executor for PythonExecutor {
         }
     }
 
-    fn revoke(&self, task: TaskId) -> CancelOutcome {
-        let revoked = self.main.revoke(task);
-        if revoked == CancelOutcome::Running {
-            // A plain call is not among the lane's coroutines and runs on.
-            self.coroutines.push(CoroutineJob::Cancel(task));
-        }
-        revoked
-    }
-
-    fn prevent(&self, task: TaskId) -> CancelOutcome {
-        self.main.revoke(task)
+    fn cancel_running(&self, task: TaskId) {
+        // A plain call is not among the lane's coroutines and runs on.
+        self.coroutines.push(CoroutineJob::Cancel(task));
     }
 
     fn drop_tessera(&self, tessera: TesseraId) {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use mosaic_core::call::{Failure, FailureKind, Outcome, ReadyCall};
+use mosaic_core::call::{Failure, FailureKind, Outcome};
 use mosaic_core::event::{Action, Event};
 use mosaic_core::id::RuntimeId;
 use mosaic_core::machine::Machine;
@@ -13,7 +13,8 @@ use mosaic_core::wire::{Message, WireError};
 use rustc_hash::FxHashMap;
 
 use crate::engine::inner::EngineInner;
-use crate::executor::CancelOutcome;
+use crate::executor::AcceptedCall;
+use crate::executor::call_states::{CallStates, CancelOutcome};
 use crate::net::listener;
 use crate::net::writer::SendQueue;
 use crate::node::Node;
@@ -25,7 +26,9 @@ use crate::telemetry::ReceivedCalls;
 pub(crate) struct Driver {
     pub(crate) machine: Machine<Arc<Completion>>,
     pub(crate) actions: Vec<Action<Arc<Completion>>>,
-    pub(crate) ready: Vec<ReadyCall>,
+    /// Calls that the executor is given at the end of the batch.
+    pub(crate) ready: Vec<AcceptedCall>,
+    pub(crate) call_states: CallStates,
     pub(crate) send_queues: FxHashMap<RuntimeId, SendQueue>,
     pub(crate) dirty: Vec<RuntimeId>,
     pub(crate) received_calls: ReceivedCalls,
@@ -46,6 +49,9 @@ impl Driver {
             inner
                 .recorder
                 .received(*from, message, &mut self.received_calls);
+        }
+        if let Event::CallFinished { task, .. } = &event {
+            self.call_states.forget(*task);
         }
         self.machine.handle(event, &mut self.actions);
         self.carry_out(inner);
@@ -183,7 +189,10 @@ impl Driver {
         for action in actions.drain(..) {
             match action {
                 Action::Send { to, message } => self.send(to, &message, inner),
-                Action::Run(call) => self.ready.push(call),
+                Action::Run(ready) => {
+                    let state = self.call_states.accept(ready.call.task);
+                    self.ready.push(AcceptedCall { ready, state });
+                }
                 Action::Complete { handle, outcome } => {
                     if inner.recorder.on() && !handle.borrowed {
                         inner.recorder.settled(handle.id, &outcome);
@@ -191,11 +200,13 @@ impl Driver {
                     inner.complete(&handle, outcome);
                 }
                 Action::Revoke(task) => {
-                    self.dispatch(inner);
-                    let event = match inner.executor.revoke(task) {
+                    let event = match self.call_states.revoke(task) {
                         // Its result comes behind this.
                         CancelOutcome::Ended => continue,
-                        CancelOutcome::Running => Event::CallIsRunning(task),
+                        CancelOutcome::Running => {
+                            inner.executor.cancel_running(task);
+                            Event::CallIsRunning(task)
+                        }
                         CancelOutcome::Prevented => {
                             let failure = Failure::new(
                                 FailureKind::Cancelled,
@@ -211,8 +222,7 @@ impl Driver {
                     inner.inbox_filled.notify_one();
                 }
                 Action::Prevent(task) => {
-                    self.dispatch(inner);
-                    if inner.executor.prevent(task) == CancelOutcome::Prevented {
+                    if self.call_states.revoke(task) == CancelOutcome::Prevented {
                         let failure = Failure::new(
                             FailureKind::ConnectionLost,
                             "the connection to its caller was lost before it ran",

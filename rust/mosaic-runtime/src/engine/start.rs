@@ -15,6 +15,7 @@ use crate::engine::inner::EngineInner;
 use crate::engine::wait::SignalPool;
 use crate::error::EngineError;
 use crate::executor::Executor;
+use crate::executor::call_states::CallStates;
 use crate::launcher::guard::ParentDeathSignal;
 use crate::net::connections::Connections;
 use crate::net::listener;
@@ -127,6 +128,7 @@ impl Engine {
                     machine: Machine::new(rules),
                     actions: Vec::new(),
                     ready: Vec::new(),
+                    call_states: CallStates::default(),
                     send_queues: FxHashMap::default(),
                     dirty: Vec::new(),
                     received_calls: ReceivedCalls::default(),

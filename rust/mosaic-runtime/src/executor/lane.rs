@@ -1,25 +1,23 @@
 //! The job queue of one thread: the main lane of an executor.
 //!
-//! The engine pushes batches; one thread takes everything that is queued. Every call passes `accept` and `begin`:
-//! `revoke` prevents it or it has begun, never both (`LANE-1`; [`crate::executor::call_states`]).
+//! The engine pushes batches; one thread takes everything that is queued. A call that was revoked meanwhile is taken
+//! too, and its state does not let it begin ([`crate::executor::call_states`]).
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mosaic_core::call::ReadyCall;
 use mosaic_core::id::{TaskId, TesseraId};
 
-use crate::executor::CancelOutcome;
-use crate::executor::call_states::CallStates;
+use crate::executor::AcceptedCall;
 use crate::sync::signal::Signal;
 use crate::sync::{Mutex, Rank};
 
 /// Something for the lane to do.
 #[derive(Debug)]
 pub enum Job {
-    /// Run a call.
-    Run(ReadyCall),
+    /// Run a call, if it may begin.
+    Run(AcceptedCall),
     /// Drop the living object of a tessera.
     DropTessera(TesseraId),
     /// Drop the living result of a task.
@@ -39,7 +37,6 @@ pub struct Lane {
     /// The thread has nothing to do and waits for the signal.
     sleeping: AtomicBool,
     signal: Signal,
-    call_states: CallStates,
 }
 
 impl Lane {
@@ -49,7 +46,6 @@ impl Lane {
             queue: Mutex::with_default(Rank::Lane),
             sleeping: AtomicBool::new(false),
             signal: Signal::new()?,
-            call_states: CallStates::default(),
         })
     }
 
@@ -57,32 +53,6 @@ impl Lane {
     pub fn push(&self, jobs: impl IntoIterator<Item = Job>) {
         self.queue.lock().jobs.extend(jobs);
         self.rouse();
-    }
-
-    /// Calls come, to be pushed here or to begin as coroutines.
-    pub fn accept(&self, calls: &[ReadyCall]) {
-        self.call_states
-            .accept(calls.iter().map(|ready| ready.call.task));
-    }
-
-    /// A call is not wanted any more.
-    pub fn revoke(&self, task: TaskId) -> CancelOutcome {
-        self.call_states.revoke(task)
-    }
-
-    /// A call is about to begin, on this lane or as a coroutine. Returns whether it may.
-    pub fn begin(&self, task: TaskId) -> bool {
-        self.call_states.begin(task)
-    }
-
-    /// A call has its result, which is about to be reported: a revocation comes too late from now on.
-    pub fn has_result(&self, task: TaskId) {
-        self.call_states.has_result(task);
-    }
-
-    /// A call has ended, and its end was reported.
-    pub fn end(&self, task: TaskId) {
-        self.call_states.end(task);
     }
 
     /// Whether nothing waits.

@@ -30,7 +30,7 @@
 //! | `EngineThread` | `engine/inner.rs: io_thread` | the handle of the I/O thread; held through a stop, so that a second caller waits for the first | any but I/O |
 //! | `MonitorThread` | `launcher/monitor.rs: thread` | the handle of the monitor's thread | any |
 //! | `Reader` | `net/reader.rs: reader` | bytes and files received of one peer, until their messages are processed | I/O, inline poller |
-//! | `Driver` | `engine/inner.rs: driver` | the state machine, the send queues | any |
+//! | `Driver` | `engine/inner.rs: driver` | the state machine, the send queues, the states of accepted calls | any |
 //! | `RecorderFile` | `telemetry/mod.rs: path` | the file of the recording; held through a switch | any |
 //! | `RecorderThread` | `telemetry/writer.rs: thread` | the handle of the recorder's thread | any |
 //! | `RecorderBuffer` | `telemetry/mod.rs: calls, arrivals, runs, functions` | rows that wait to be written; four locks, one at a time | any |
@@ -93,7 +93,6 @@
 //! | `OutputDebt` | `launcher/agent.rs: owed` | output that was sent beyond the credit | I/O of the agent |
 //! | `DirectoryLock` | `node/directory.rs: lock` | the file lock of a runtime directory | any |
 //! | `DescriptorReserve` | `node/descriptors.rs: RESERVE` | file descriptors in reserve | any |
-//! | `CallStates` | `executor/call_states.rs: calls` | the states of accepted calls | lane, loop, the holder of `Driver` |
 //! | `Lane` | `executor/lane.rs: queue` | jobs of a lane | lane, the holder of `Driver` |
 //! | `GroupWaiter` | `sync/completion.rs: waiter` | the waiter for many tasks | any |
 //! | `Completion` | `sync/completion.rs: inner` | outcome and waiters of a task | any |

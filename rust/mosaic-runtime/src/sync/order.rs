@@ -98,7 +98,6 @@ ranks! {
     OutputDebt,
     DirectoryLock,
     DescriptorReserve,
-    CallStates,
     Lane,
     GroupWaiter,
     Completion,

@@ -6,10 +6,16 @@
 #![allow(clippy::disallowed_types, reason = "the one module that names locks")]
 
 #[cfg(not(mosaic_loom))]
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+pub(crate) use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence},
+};
 
 #[cfg(mosaic_loom)]
-pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+pub(crate) use loom::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence},
+};
 
 // The launcher's tasks await their turn.
 pub(crate) use tokio::sync::Mutex as AsyncMutex;

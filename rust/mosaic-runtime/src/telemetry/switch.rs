@@ -145,11 +145,10 @@ mod tests {
     use std::io::Read;
     use std::time::Duration;
 
-    use mosaic_core::call::ReadyCall;
     use mosaic_core::id::{RuntimeId, TaskId, TesseraId};
     use tempfile::TempDir;
 
-    use crate::executor::{CancelOutcome, Executor};
+    use crate::executor::{AcceptedCall, Executor};
     use crate::sync::Rank;
     use crate::sync::completion::Callee;
     use crate::telemetry::format::{Profile, Record, parse};
@@ -162,15 +161,10 @@ mod tests {
     struct Warned(Mutex<Vec<String>>);
 
     impl Executor for Warned {
-        fn run(&self, calls: &mut Vec<ReadyCall>) {
+        fn run(&self, calls: &mut Vec<AcceptedCall>) {
             calls.clear();
         }
-        fn revoke(&self, _: TaskId) -> CancelOutcome {
-            CancelOutcome::Prevented
-        }
-        fn prevent(&self, _: TaskId) -> CancelOutcome {
-            CancelOutcome::Prevented
-        }
+        fn cancel_running(&self, _: TaskId) {}
         fn drop_tessera(&self, _: TesseraId) {}
         fn drop_result(&self, _: TaskId) {}
         fn warn(&self, message: &str) {
