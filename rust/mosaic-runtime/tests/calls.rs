@@ -101,6 +101,53 @@ fn what_is_cancelled_and_let_go_of_before_it_begins_never_runs() {
     assert_eq!(recorded, "");
 }
 
+/// `ENG-1`: every method takes the lock of the gate, whose rank is the lowest. In a debug build that panics while the
+/// thread holds any lock of the engine.
+#[test]
+fn eng_1_methods_run_without_a_lock_of_the_engine() {
+    let network = Network::start(1);
+    let subject = network.subject(0);
+    // Read and begun by the lane itself, then by the I/O thread while the lane is busy.
+    subject.call("echo", "alone").value().expect("an echo");
+    let blocked = subject.call("block", "");
+    network.gate.wait("block");
+    let burst: Vec<_> = (0..100).map(|_| subject.call("echo", "x")).collect();
+    network.gate.open();
+    blocked.value().expect("its end");
+    for call in &burst {
+        call.value().expect("an echo");
+    }
+    assert_eq!(network.gate.count("echo"), 101);
+}
+
+/// `READER-1`: at both ends the I/O thread and waiting threads read in turn, and calls keep their order.
+#[test]
+fn reader_1_messages_keep_their_order_whichever_thread_reads() {
+    const CALLS: usize = 4000;
+    let network = Network::start(1);
+    let subject = network.subject(0);
+    std::thread::scope(|scope| {
+        // Waits of other threads read what comes for all.
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let own = network.subject(0);
+                for _ in 0..CALLS / 8 {
+                    own.call("echo", "").value().expect("an echo");
+                }
+            });
+        }
+        for number in 0..CALLS {
+            subject.call("record", vec![number as u8]);
+            if number % 16 == 0 {
+                subject.call("echo", "").value().expect("an echo");
+            }
+        }
+    });
+    let recorded = subject.call("recorded", "").value().expect("the record");
+    let sent: Vec<_> = (0..CALLS).map(|number| number as u8).collect();
+    assert!(recorded == sent, "calls ran in another order");
+}
+
 #[test]
 fn a_dependency_goes_from_one_worker_to_another() {
     let network = Network::start(2);

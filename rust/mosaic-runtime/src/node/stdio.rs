@@ -5,11 +5,11 @@
 //! which a terminal would not show. This module takes the tags out. Output that a library writes past the worker's
 //! own streams follows the last tag.
 //!
-//! - `OUT-1`: a line belongs to the last tag before it, and a tag within a line ends it.
-//! - `OUT-2`: a flush of [`FlushBarrier`] ends after everything that was in the pipes when it began has been reported.
-//! - `OUT-3`: what was in a pipe when [`FlushBarrier::is_pending`] was called is reported by then, or the answer is
+//! - `STDIO-1`: a line belongs to the last tag before it, and a tag within a line ends it.
+//! - `STDIO-2`: a flush of [`FlushBarrier`] ends after everything that was in the pipes when it began has been reported.
+//! - `STDIO-3`: what was in a pipe when [`FlushBarrier::is_pending`] was called is reported by then, or the answer is
 //!   yes.
-//! - `OUT-4`: everything that a process had printed when it ended is reported, whether there is capacity for it or not.
+//! - `STDIO-4`: everything that a process had printed when it ended is reported, whether there is capacity for it or not.
 
 use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn out_1_a_line_belongs_to_the_last_mark_before_it() {
+    fn stdio_1_a_line_belongs_to_the_last_mark_before_it() {
         assert_eq!(
             all(&[
                 b"\x1b_mosaic 7\x1b\\one\ntwo\n",
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn out_1_a_mark_within_a_line_ends_it() {
+    fn stdio_1_a_mark_within_a_line_ends_it() {
         assert_eq!(
             all(&[b"half\x1b_mosaic 7\x1b\\\x1b_mosaic 8\x1b\\other\n"]),
             [line(None, "half"), line(8, "other")]

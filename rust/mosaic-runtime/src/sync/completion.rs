@@ -427,3 +427,96 @@ impl Completion {
             .is_ok()
     }
 }
+
+#[cfg(all(test, not(mosaic_loom)))]
+mod tests {
+    use std::any::Any;
+    use std::sync::OnceLock;
+
+    use mosaic_core::id::{BufferId, ObjectId};
+    use mosaic_core::payload::{Reference, Segment, Stored};
+
+    use super::*;
+    use crate::sync::order::assert_none_held;
+
+    fn completion() -> Arc<Completion> {
+        let owner = RuntimeId::HEAD;
+        let id = TaskId { owner, sequence: 1 };
+        Completion::new(id, Callee::internal("test", owner))
+    }
+
+    /// A waiter that looks at the completion which wakes it.
+    #[derive(Debug, Default)]
+    struct Looks {
+        completion: OnceLock<Arc<Completion>>,
+        woken: AtomicUsize,
+    }
+
+    impl Notify for Looks {
+        fn notify(&self, _: u64) {
+            assert_none_held("a waiter is woken");
+            let completion = self.completion.get().expect("a completion");
+            assert_eq!(completion.waiters(), 0);
+            self.woken.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A buffer whose drop takes locks, as those of a store do.
+    #[derive(Debug)]
+    struct Large(Arc<AtomicUsize>);
+
+    impl Stored for Large {
+        fn reference(&self) -> Reference {
+            let owner = RuntimeId::HEAD;
+            Reference {
+                object: ObjectId::Buffer(BufferId { owner, sequence: 1 }),
+                authority: owner,
+            }
+        }
+        fn length(&self) -> u64 {
+            1 << 20
+        }
+        fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+            self
+        }
+    }
+
+    impl Drop for Large {
+        fn drop(&mut self) {
+            assert_none_held("a buffer is dropped");
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn completion_1_waiters_are_woken_after_the_lock_is_released() {
+        let (completion, looks) = (completion(), Arc::new(Looks::default()));
+        looks
+            .completion
+            .set(Arc::clone(&completion))
+            .expect("the first");
+        let notify: Arc<dyn Notify> = Arc::<Looks>::clone(&looks);
+        let direct = Waiter::Notice(Arc::clone(&notify), 1);
+        completion.subscribe(Stage::End, direct).expect("pending");
+        let group = Group::new(1, Waiter::Notice(notify, 2));
+        completion.subscribe_group(Stage::Value, &group);
+        assert_eq!(completion.waiters(), 2);
+        completion.complete(Outcome::Value(Payload::default()).into());
+        assert_eq!(looks.woken.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn completion_1_a_value_is_dropped_after_the_lock_is_released() {
+        let (completion, dropped) = (completion(), Arc::default());
+        let value = || Payload {
+            segments: [Segment::Stored(Arc::new(Large(Arc::clone(&dropped))))]
+                .into_iter()
+                .collect(),
+            ..Payload::default()
+        };
+        completion.complete(Outcome::Value(value()).into());
+        completion.forget_value();
+        assert_eq!(dropped.load(Ordering::Relaxed), 1);
+        assert!(completion.value().is_none());
+    }
+}
