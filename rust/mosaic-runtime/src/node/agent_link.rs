@@ -80,13 +80,13 @@ impl Agent {
         if let (Ok(agent), Ok(monitor)) = streams {
             let (from_agent, to_agent) = agent.into_split();
             tokio::spawn(write_commands(to_agent, waiting));
-            tokio::spawn(hear_agent(
+            tokio::spawn(read_agent(
                 Arc::clone(inner),
                 Arc::clone(&common),
                 from_agent,
                 commands.clone(),
             ));
-            tokio::spawn(hear_monitor(
+            tokio::spawn(read_monitor(
                 Arc::clone(inner),
                 Arc::clone(&common),
                 monitor,
@@ -145,19 +145,19 @@ async fn write_commands(mut to: OwnedWriteHalf, mut waiting: mpsc::Receiver<ToAg
     }
 }
 
-async fn hear_agent(
+async fn read_agent(
     inner: Arc<EngineInner>,
     common: Arc<Common>,
     from: OwnedReadHalf,
     commands: mpsc::Sender<ToAgent>,
 ) {
     let mut from = BufReader::new(from);
-    let (told, taken) = watch::channel(0);
-    tokio::spawn(give_room(Arc::clone(&inner), taken, commands));
+    let (received, taken) = watch::channel(0);
+    tokio::spawn(grant_credit(Arc::clone(&inner), taken, commands));
     let error = loop {
         match read(&mut from).await {
-            Ok(Some(news)) => {
-                if hear(&inner, &common, news, &told) {
+            Ok(Some(message)) => {
+                if handle(&inner, &common, message, &received) {
                     return;
                 }
             }
@@ -169,17 +169,17 @@ async fn hear_agent(
     agent_lost(&inner, &common, &reason);
 }
 
-/// Act on what the agent says. Returns whether it was the last.
-fn hear(
+/// Handle a message of the agent. Returns whether it was the last.
+fn handle(
     inner: &Arc<EngineInner>,
     common: &Common,
-    news: FromAgent,
-    told: &watch::Sender<u64>,
+    message: FromAgent,
+    received: &watch::Sender<u64>,
 ) -> bool {
     let Some(node) = &inner.node else {
         return true;
     };
-    match news {
+    match message {
         FromAgent::Attached => {}
         FromAgent::NotStarted { runtime, reason } => {
             node.not_started(inner, RuntimeId(runtime), reason);
@@ -187,7 +187,7 @@ fn hear(
         FromAgent::Printed { runtime, line } => {
             let cost = cost(&line);
             inner.printed(RuntimeId(runtime), line);
-            told.send_modify(|told| *told += u64::from(cost));
+            received.send_modify(|bytes| *bytes += u64::from(cost));
         }
         FromAgent::Drained(token) => common.drained(inner, token),
         FromAgent::Ended { runtime, end } => {
@@ -206,8 +206,8 @@ fn hear(
     false
 }
 
-/// Give the agent room for as much output as the program has read.
-async fn give_room(
+/// Grant the agent credit for as much output as the program has read.
+async fn grant_credit(
     inner: Arc<EngineInner>,
     mut taken: watch::Receiver<u64>,
     commands: mpsc::Sender<ToAgent>,
@@ -217,7 +217,7 @@ async fn give_room(
         let all = *taken.borrow_and_update();
         inner.notices.wait_for_capacity().await;
         let more = (all - given) as u32;
-        if commands.send(ToAgent::Room(more)).await.is_err() {
+        if commands.send(ToAgent::Credit(more)).await.is_err() {
             return;
         }
         given = all;
@@ -251,8 +251,8 @@ fn agent_lost(inner: &Arc<EngineInner>, common: &Common, reason: &str) {
     common.detached.send_replace(true);
 }
 
-/// Listen to the monitor until it is gone; with it goes everything that `mrun` has started.
-async fn hear_monitor(inner: Arc<EngineInner>, common: Arc<Common>, mut from: UnixStream) {
+/// Read the monitor's messages until it has ended; everything that `mrun` has started ends with it.
+async fn read_monitor(inner: Arc<EngineInner>, common: Arc<Common>, mut from: UnixStream) {
     loop {
         match read(&mut from).await {
             Ok(Some(FromMonitor::NodeDied { uid, how })) if uid == common.node.uid => {
