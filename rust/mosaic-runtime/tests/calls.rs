@@ -101,6 +101,39 @@ fn what_is_cancelled_and_let_go_of_before_it_begins_never_runs() {
     assert_eq!(recorded, "");
 }
 
+/// Of the locks that a call of a burst takes at the lane, one is the gate's, and one the inbox's, for its end.
+#[test]
+#[cfg(debug_assertions)]
+fn a_call_of_a_burst_takes_one_lock_at_the_lane() {
+    const CALLS: u64 = 1000;
+    let network = Network::start(1);
+    let subject = network.subject(0);
+    let blocked = subject.call("block", "");
+    network.gate.wait("block");
+    let before = subject.call("locks", "");
+    let burst: Vec<_> = (0..CALLS).map(|_| subject.call("echo", "x")).collect();
+    let after = subject.call("locks", "");
+    // All are in the lane by then: the worker has answered a cancellation behind them.
+    let last = subject.call("echo", "");
+    last.cancel();
+    last.failure(FailureKind::Cancelled);
+    network.gate.open();
+    blocked.value().expect("its end");
+    for call in &burst {
+        call.value().expect("an echo");
+    }
+    let [before, after] = [before, after].map(|call| {
+        let count = call.value().expect("a count");
+        u64::from_le_bytes(count[..].try_into().expect("eight bytes"))
+    });
+    let taken = after - before;
+    assert!(taken >= 2 * CALLS, "{taken} locks are not counted");
+    assert!(
+        taken < 2 * CALLS + CALLS / 10,
+        "{taken} locks in {CALLS} calls"
+    );
+}
+
 /// `ENG-1`: every method takes the lock of the gate, whose rank is the lowest. In a debug build that panics while the
 /// thread holds any lock of the engine.
 #[test]

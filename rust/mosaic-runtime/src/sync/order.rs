@@ -113,6 +113,11 @@ pub fn assert_none_held(what: &str) {
     check::assert_none_held(what);
 }
 
+/// How many locks this thread has taken so far; `None` in a release build. Tests count with it the locks of a call.
+pub fn locks_taken() -> Option<u64> {
+    check::locks_taken()
+}
+
 #[cfg(all(debug_assertions, not(mosaic_loom)))]
 mod check {
     use std::cell::Cell;
@@ -126,6 +131,7 @@ mod check {
     thread_local! {
         /// The ranks of the locks that this thread holds, or waits for.
         static HELD: Cell<u128> = const { Cell::new(0) };
+        static TAKEN: Cell<u64> = const { Cell::new(0) };
     }
 
     fn named(held: u128) -> Vec<Rank> {
@@ -157,6 +163,7 @@ mod check {
                 named(held),
             );
             HELD.set(held | bit(self.0));
+            TAKEN.set(TAKEN.get() + 1);
             Held(self.0, PhantomData)
         }
     }
@@ -183,6 +190,11 @@ mod check {
         fn drop(&mut self) {
             HELD.set(HELD.get() & !bit(self.0));
         }
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "a release build counts nothing")]
+    pub(super) fn locks_taken() -> Option<u64> {
+        Some(TAKEN.get())
     }
 
     #[track_caller]
@@ -222,6 +234,10 @@ mod check {
     impl Held {
         #[inline]
         pub(crate) fn assert_alone(&self) {}
+    }
+
+    pub(super) fn locks_taken() -> Option<u64> {
+        None
     }
 
     #[inline]

@@ -20,6 +20,7 @@ use mosaic_runtime::executor::closures::{Actor, Closures};
 use mosaic_runtime::node::Launch;
 use mosaic_runtime::roles::{self, WorkerConfig};
 use mosaic_runtime::sync::completion::{Callee, Completion, Stage};
+use mosaic_runtime::sync::order::locks_taken;
 use mosaic_runtime::sync::{Condvar, Mutex, Rank};
 
 /// How long anything may take before its test fails.
@@ -117,6 +118,7 @@ impl Actor for Subject {
                 Ok(Bytes::new())
             }
             "raise" => Err("as asked".into()),
+            "locks" => Ok(locks_taken().unwrap_or(0).to_le_bytes().to_vec().into()),
             other => Err(format!("there is no method {other}")),
         }
     }
