@@ -108,6 +108,7 @@ ranks! {
 }
 
 /// Panic in a debug build if this thread holds a lock; `what` it is about to do, in which none may be held (`LOCK-2`).
+#[inline]
 #[cfg_attr(debug_assertions, track_caller)]
 pub fn assert_none_held(what: &str) {
     check::assert_none_held(what);
