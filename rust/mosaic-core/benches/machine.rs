@@ -12,7 +12,7 @@ use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::machine::{Config, Machine};
 use mosaic_core::payload::{Payload, ThinVec};
 use mosaic_core::wire::stored::NoStore;
-use mosaic_core::wire::{FrameReader, FrameWriter, Limits, Message};
+use mosaic_core::wire::{FrameReader, FrameWriter, Limits, Message, RulesMessage};
 
 const HEAD: RuntimeId = RuntimeId::HEAD;
 const WORKER: RuntimeId = RuntimeId(1);
@@ -90,7 +90,7 @@ fn caller(pending: u64) -> Machine<u64> {
             submission(task(sequence), tessera, CallKind::Construct),
             &mut actions,
         );
-        let message = Message::Completed {
+        let message = RulesMessage::Completed {
             task: task(sequence),
             outcome: small().into(),
         };
@@ -116,7 +116,7 @@ fn caller(pending: u64) -> Machine<u64> {
 fn callee() -> Machine<u64> {
     let mut machine = Machine::new(Config::new(WORKER));
     let mut actions = Vec::new();
-    let message = Message::Call(Box::new(call(task(1), TESSERA, CallKind::Construct)));
+    let message = RulesMessage::Call(Box::new(call(task(1), TESSERA, CallKind::Construct)));
     machine.handle(
         Event::MessageReceived {
             from: HEAD,
@@ -146,7 +146,7 @@ fn caller_side(criterion: &mut Criterion) {
                     let task = task(next);
                     next += 1;
                     machine.handle(submission(task, TESSERA, CallKind::Method), &mut actions);
-                    let message = Message::Completed {
+                    let message = RulesMessage::Completed {
                         task,
                         outcome: small().into(),
                     };
@@ -176,7 +176,7 @@ fn callee_side(criterion: &mut Criterion) {
         bencher.iter(|| {
             let task = task(next);
             next += 1;
-            let message = Message::Call(Box::new(call(task, TESSERA, CallKind::Method)));
+            let message = RulesMessage::Call(Box::new(call(task, TESSERA, CallKind::Method)));
             machine.handle(
                 Event::MessageReceived {
                     from: HEAD,
@@ -191,7 +191,7 @@ fn callee_side(criterion: &mut Criterion) {
                 },
                 &mut actions,
             );
-            let message = Message::Release(vec![ObjectId::Task(task)]);
+            let message = RulesMessage::Release(vec![ObjectId::Task(task)]);
             machine.handle(
                 Event::MessageReceived {
                     from: HEAD,
@@ -207,7 +207,8 @@ fn callee_side(criterion: &mut Criterion) {
 }
 
 fn wire(criterion: &mut Criterion) {
-    let message = Message::Call(Box::new(call(task(1), TESSERA, CallKind::Method)));
+    let call = Box::new(call(task(1), TESSERA, CallKind::Method));
+    let message = Message::Rules(RulesMessage::Call(call));
     criterion.bench_function("encode a small call", |bencher| {
         bencher.iter_batched_ref(
             FrameWriter::new,

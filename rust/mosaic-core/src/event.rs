@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::call::{Call, Outcome, ReadyCall};
 use crate::id::{BufferId, ObjectId, RuntimeId, TaskId, TesseraId};
 use crate::payload::{Payload, Reference};
-use crate::wire::Message;
+use crate::wire::RulesMessage;
 
 /// A new call, made by a program of this runtime.
 #[derive(Debug)]
@@ -102,7 +102,7 @@ pub enum Event<H> {
         /// The peer.
         from: RuntimeId,
         /// The message.
-        message: Message,
+        message: RulesMessage,
     },
     /// The node agent saw a runtime join (head only; the head informs the others).
     RuntimeJoined(Member),
@@ -168,7 +168,7 @@ pub enum Action<H> {
         /// The peer.
         to: RuntimeId,
         /// The message.
-        message: Message,
+        message: RulesMessage,
     },
     /// Dispatch a call to the executor. The plain calls of one runtime run one at a time in the order of dispatch;
     /// coroutine calls start in that order and interleave.

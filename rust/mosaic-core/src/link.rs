@@ -26,7 +26,7 @@ use crate::event::Action;
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use crate::machine::Machine;
 use crate::references::table::Registration;
-use crate::wire::Message;
+use crate::wire::RulesMessage;
 
 /// Entries of one message.
 const ENTRIES: usize = 16 << 10;
@@ -127,7 +127,7 @@ impl<H: Clone> Machine<H> {
                 // Whatever came of its construction, nobody here knows of it. Its host lets go of it when it hears
                 // that it is not held; if it never heard of it, nobody else would tell the head.
                 self.lose(tessera, failure.clone(), actions);
-                self.send(RuntimeId::HEAD, Message::Freed(tessera), actions);
+                self.send(RuntimeId::HEAD, RulesMessage::Freed(tessera), actions);
             }
         }
     }
@@ -137,7 +137,7 @@ impl<H: Clone> Machine<H> {
         let mut fetches: Vec<_> = self.fetches_from(peer);
         fetches.sort_unstable();
         for (task, value) in fetches {
-            self.send(peer, Message::Fetch { task, value }, actions);
+            self.send(peer, RulesMessage::Fetch { task, value }, actions);
         }
         let asked = self
             .routes
@@ -149,12 +149,12 @@ impl<H: Clone> Machine<H> {
             .filter(|tessera| tessera.owner == peer)
             .collect();
         for tessera in asked {
-            self.send(peer, Message::Locate(tessera), actions);
+            self.send(peer, RulesMessage::Locate(tessera), actions);
         }
         for object in self.references.counted_by(peer) {
             let holding = self.references.holdings.get(&object);
             if holding.is_some_and(|holding| holding.registration == Registration::Asked) {
-                self.send(peer, Message::RegisterHolder(object), actions);
+                self.send(peer, RulesMessage::RegisterHolder(object), actions);
             }
         }
         let unanswered: Vec<_> = self
@@ -169,7 +169,7 @@ impl<H: Clone> Machine<H> {
             })
             .collect();
         for number in unanswered {
-            self.send(peer, Message::Barrier(number), actions);
+            self.send(peer, RulesMessage::Barrier(number), actions);
         }
     }
 
@@ -205,7 +205,7 @@ impl<H: Clone> Machine<H> {
             asks,
         };
         for piece in recount.pieces() {
-            self.send(peer, Message::Recount(Box::new(piece)), actions);
+            self.send(peer, RulesMessage::Recount(Box::new(piece)), actions);
         }
     }
 
@@ -254,7 +254,7 @@ impl<H: Clone> Machine<H> {
         }
         for tessera in recount.restartable {
             if !self.is_hosted_and_not_stopped(tessera) {
-                self.send(from, Message::Freed(tessera), actions);
+                self.send(from, RulesMessage::Freed(tessera), actions);
             }
         }
         if asks {

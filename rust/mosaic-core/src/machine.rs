@@ -38,7 +38,7 @@ use crate::references::table::References;
 use crate::results::{Argument, Fetch, Subscriber};
 use crate::values::RemotePuts;
 use crate::warehouse::Warehouse;
-use crate::wire::Message;
+use crate::wire::RulesMessage;
 
 /// Objects that one message names as not needed any more.
 const RELEASED_AT_ONCE: usize = 16 << 10;
@@ -99,7 +99,7 @@ pub struct Machine<H> {
     pub(crate) warehouse: Warehouse<H>,
     pub(crate) releases: FxHashMap<RuntimeId, Vec<ObjectId>>,
     pub(crate) recounts: Recounts,
-    to_self: VecDeque<Message>,
+    to_self: VecDeque<RulesMessage>,
     /// Routes to look at again before the event is done with: a queue rather than a recursion, which a long
     /// chain of tasks would take too deep.
     pub(crate) to_pump: VecDeque<TesseraId>,
@@ -252,7 +252,7 @@ impl<H: Clone> Machine<H> {
             Event::WarehouseRequested(handle) => self.warehouse_requested(handle, actions),
             Event::WarehouseFailed(reason) => self.warehouse_failed(&reason, actions),
             Event::BarrierTaskRegistered => {
-                self.send(RuntimeId::HEAD, Message::BarrierTask, actions);
+                self.send(RuntimeId::HEAD, RulesMessage::BarrierTask, actions);
             }
             Event::RuntimeJoined(member) => self.runtime_joined(member, actions),
             Event::RuntimeDied { runtime, cause } => self.runtime_died(runtime, &cause, actions),
@@ -270,7 +270,7 @@ impl<H: Clone> Machine<H> {
             for (to, objects) in std::mem::take(&mut self.releases) {
                 // A million let go of at once do not fit into one header.
                 for some in objects.chunks(RELEASED_AT_ONCE) {
-                    self.send(to, Message::Release(some.to_vec()), actions);
+                    self.send(to, RulesMessage::Release(some.to_vec()), actions);
                 }
             }
             self.serve_self(actions);
@@ -302,7 +302,12 @@ impl<H: Clone> Machine<H> {
     }
 
     /// Send a message, to oneself too; to the dead nothing is sent.
-    pub(crate) fn send(&mut self, to: RuntimeId, message: Message, actions: &mut Vec<Action<H>>) {
+    pub(crate) fn send(
+        &mut self,
+        to: RuntimeId,
+        message: RulesMessage,
+        actions: &mut Vec<Action<H>>,
+    ) {
         if to == self.config.me {
             self.to_self.push_back(message);
         } else if self.members.cause(to).is_none() {
@@ -313,7 +318,7 @@ impl<H: Clone> Machine<H> {
     fn message_received(
         &mut self,
         from: RuntimeId,
-        message: Message,
+        message: RulesMessage,
         actions: &mut Vec<Action<H>>,
     ) {
         if from != self.config.me && self.members.cause(from).is_some() {
@@ -321,14 +326,16 @@ impl<H: Clone> Machine<H> {
             return;
         }
         match message {
-            Message::Call(call) => self.call_received(from, call, actions),
-            Message::Completed { task, outcome } => {
+            RulesMessage::Call(call) => self.call_received(from, call, actions),
+            RulesMessage::Completed { task, outcome } => {
                 self.task_completed(from, task, outcome, actions);
             }
-            Message::Cancel(task) => self.cancel_received(task, actions),
-            Message::DeliveryProbe(task) => self.send(from, Message::Delivered(task), actions),
-            Message::Delivered(task) => self.arrived(from, task, actions),
-            Message::Fetch { task, value } => {
+            RulesMessage::Cancel(task) => self.cancel_received(task, actions),
+            RulesMessage::DeliveryProbe(task) => {
+                self.send(from, RulesMessage::Delivered(task), actions)
+            }
+            RulesMessage::Delivered(task) => self.arrived(from, task, actions),
+            RulesMessage::Fetch { task, value } => {
                 self.want(
                     task,
                     self.config.me,
@@ -337,67 +344,64 @@ impl<H: Clone> Machine<H> {
                     actions,
                 );
             }
-            Message::Fetched {
+            RulesMessage::Fetched {
                 task,
                 value,
                 outcome,
             } => self.outcome_fetched(from, task, value, &outcome, actions),
-            Message::RegisterHolder(object) => {
+            RulesMessage::RegisterHolder(object) => {
                 self.references.add_holder(object, from);
-                self.send(from, Message::HolderRegistered(object), actions);
+                self.send(from, RulesMessage::HolderRegistered(object), actions);
             }
-            Message::RegisterHolderAndUnpin(object) => {
+            RulesMessage::RegisterHolderAndUnpin(object) => {
                 self.references.add_holder(object, from);
                 if self.references.unpin(object, from) {
                     self.object_unused(object, actions);
                 }
             }
-            Message::HolderRegistered(object) => self.holder_registered(object, actions),
-            Message::Unpin(object) => {
+            RulesMessage::HolderRegistered(object) => self.holder_registered(object, actions),
+            RulesMessage::Unpin(object) => {
                 if self.references.unpin(object, from) {
                     self.object_unused(object, actions);
                 }
                 self.buffer_released(object, actions);
             }
-            Message::Release(objects) => {
+            RulesMessage::Release(objects) => {
                 for object in objects {
                     self.released_by(from, object, actions);
                 }
             }
-            Message::Freed(tessera) => self.tessera_freed(tessera, from, actions),
-            Message::Place(tessera, role) => self.place(tessera, role, from, actions),
-            Message::Placed { tessera, place } => self.placed(tessera, place, true, actions),
-            Message::Locate(tessera) => self.locate(tessera, from, actions),
-            Message::Located { tessera, place } => self.located(tessera, place, actions),
-            Message::Join(member) => self.runtime_joined(member, actions),
-            Message::MemberJoined(member) => self.member_joined(&member, actions),
-            Message::MemberDied { runtime, cause } => self.runtime_died(runtime, &cause, actions),
-            Message::Drained(dead) => self.drained(from, dead, actions),
-            Message::DeathSettled(dead) => self.death_settled(dead, actions),
-            Message::Discard(task) => self.value_dropped(task, actions),
-            Message::Barrier(number) => {
+            RulesMessage::Freed(tessera) => self.tessera_freed(tessera, from, actions),
+            RulesMessage::Place(tessera, role) => self.place(tessera, role, from, actions),
+            RulesMessage::Placed { tessera, place } => self.placed(tessera, place, true, actions),
+            RulesMessage::Locate(tessera) => self.locate(tessera, from, actions),
+            RulesMessage::Located { tessera, place } => self.located(tessera, place, actions),
+            RulesMessage::Join(member) => self.runtime_joined(member, actions),
+            RulesMessage::MemberJoined(member) => self.member_joined(&member, actions),
+            RulesMessage::MemberDied { runtime, cause } => {
+                self.runtime_died(runtime, &cause, actions)
+            }
+            RulesMessage::Drained(dead) => self.drained(from, dead, actions),
+            RulesMessage::DeathSettled(dead) => self.death_settled(dead, actions),
+            RulesMessage::Discard(task) => self.value_dropped(task, actions),
+            RulesMessage::Barrier(number) => {
                 let unended = self.unended();
                 self.barriers.raise(unended, Requester::Peer(from, number));
                 self.check_barriers(actions);
             }
-            Message::BarrierPassed(number) => {
+            RulesMessage::BarrierPassed(number) => {
                 self.barriers.answered(from, Some(number));
                 self.check_barriers(actions);
             }
-            Message::RemotePut { task, value } => self.put_received(from, task, value, actions),
-            Message::Recount(recount) => self.recounted(from, *recount, actions),
-            Message::WarehouseRequested => self.start_warehouse(actions),
-            Message::WarehouseFailed(reason) => self.settle_warehouse(Err(&reason), actions),
-            Message::BarrierTask => {
+            RulesMessage::RemotePut { task, value } => {
+                self.put_received(from, task, value, actions)
+            }
+            RulesMessage::Recount(recount) => self.recounted(from, *recount, actions),
+            RulesMessage::WarehouseRequested => self.start_warehouse(actions),
+            RulesMessage::WarehouseFailed(reason) => self.settle_warehouse(Err(&reason), actions),
+            RulesMessage::BarrierTask => {
                 self.barriers.barrier_tasks.insert(from);
             }
-            Message::Ping => self.send(from, Message::Pong, actions),
-            Message::Pong
-            | Message::Shutdown { .. }
-            | Message::LogRecord { .. }
-            | Message::Profile { .. }
-            | Message::ReclaimMemory
-            | Message::MemoryAvailable => {}
         }
     }
 
@@ -424,7 +428,7 @@ impl<H: Clone> Machine<H> {
         };
         let number = self.barriers.raise(unended, asker);
         for member in members {
-            self.send(member, Message::Barrier(number), actions);
+            self.send(member, RulesMessage::Barrier(number), actions);
         }
         self.check_barriers(actions);
     }
@@ -442,7 +446,7 @@ impl<H: Clone> Machine<H> {
                     });
                 }
                 Requester::Peer(peer, number) => {
-                    self.send(peer, Message::BarrierPassed(number), actions);
+                    self.send(peer, RulesMessage::BarrierPassed(number), actions);
                 }
             }
         }

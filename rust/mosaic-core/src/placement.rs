@@ -1,6 +1,6 @@
 //! Placement: which worker gets a new tessera. Owns the head's counts of tesserae on each worker.
 //!
-//! Only the head places; other runtimes send it [`Message::Place`].
+//! Only the head places; other runtimes send it [`RulesMessage::Place`].
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 use crate::event::{Action, Role};
 use crate::id::{RuntimeId, TesseraId};
 use crate::machine::Machine;
-use crate::wire::Message;
+use crate::wire::RulesMessage;
 
 /// One worker, as a strategy sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -164,7 +164,7 @@ impl<H: Clone> Machine<H> {
             self.placement.placed(tessera, worker);
             self.send(
                 asker,
-                Message::Placed {
+                RulesMessage::Placed {
                     tessera,
                     place: Ok(worker),
                 },
@@ -173,7 +173,7 @@ impl<H: Clone> Machine<H> {
         } else if let Some(reason) = self.placement.exhausted.clone() {
             self.send(
                 asker,
-                Message::Placed {
+                RulesMessage::Placed {
                     tessera,
                     place: Err(reason),
                 },
@@ -202,7 +202,7 @@ impl<H: Clone> Machine<H> {
         if let Ok(worker) = place {
             self.placement.placed(tessera, worker);
         }
-        self.send(asker, Message::Placed { tessera, place }, actions);
+        self.send(asker, RulesMessage::Placed { tessera, place }, actions);
     }
 
     /// Head: try again for those who wait, a runtime has joined.
@@ -225,7 +225,7 @@ impl<H: Clone> Machine<H> {
             .collect();
         for (tessera, asker, _) in refused {
             let place = Err(reason.to_owned());
-            self.send(asker, Message::Placed { tessera, place }, actions);
+            self.send(asker, RulesMessage::Placed { tessera, place }, actions);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::event::{Action, Want};
 use crate::id::{ObjectId, RuntimeId, TaskId};
 use crate::machine::Machine;
 use crate::payload::{Loss, Reference, ThinVec};
-use crate::wire::Message;
+use crate::wire::RulesMessage;
 
 /// Somebody who wants the end of a task.
 #[derive(Debug)]
@@ -114,7 +114,7 @@ impl<H: Clone> Machine<H> {
                 subscribers: vec![subscriber],
             },
         );
-        self.send(from, Message::Fetch { task, value }, actions);
+        self.send(from, RulesMessage::Fetch { task, value }, actions);
     }
 
     fn want_here(
@@ -245,7 +245,7 @@ impl<H: Clone> Machine<H> {
                 let outcome = self.outcome_to_send(outcome, to, asked_for || value);
                 self.send(
                     to,
-                    Message::Fetched {
+                    RulesMessage::Fetched {
                         task,
                         value: asked_for,
                         outcome,

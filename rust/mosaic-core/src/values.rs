@@ -16,7 +16,7 @@ use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use crate::machine::Machine;
 use crate::payload::{Loss, Payload};
 use crate::references::table::Registration;
-use crate::wire::Message;
+use crate::wire::RulesMessage;
 
 /// Values on their way to the head.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl<H: Clone> Machine<H> {
                 .pin(reference.object, keeper, self.config.me);
         }
         self.remote_puts.sent.insert(task, handle);
-        self.send(keeper, Message::RemotePut { task, value }, actions);
+        self.send(keeper, RulesMessage::RemotePut { task, value }, actions);
         self.drop_references(references);
     }
 
@@ -112,7 +112,7 @@ impl<H: Clone> Machine<H> {
                 lost
             }
         };
-        self.send(from, Message::Completed { task, outcome }, actions);
+        self.send(from, RulesMessage::Completed { task, outcome }, actions);
         if self.remote_puts.dropped.remove(&task) {
             self.value_dropped(task, actions);
         }
@@ -172,7 +172,7 @@ impl<H: Clone> Machine<H> {
     /// A value, or the result of a task, is not wanted any more, whoever still refers to it.
     pub(crate) fn value_dropped(&mut self, task: TaskId, actions: &mut Vec<Action<H>>) {
         if task.owner != self.config.me {
-            return self.send(task.owner, Message::Discard(task), actions);
+            return self.send(task.owner, RulesMessage::Discard(task), actions);
         }
         let Some(owned) = self.tasks.get_mut(&task) else {
             return self.drop_before_put(task);

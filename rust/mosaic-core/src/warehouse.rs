@@ -11,7 +11,7 @@ use crate::event::{Action, Role};
 use crate::id::{RuntimeId, TesseraId};
 use crate::machine::Machine;
 use crate::payload::Payload;
-use crate::wire::Message;
+use crate::wire::RulesMessage;
 
 /// Who waits for it.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl<H: Clone> Machine<H> {
         if self.living_warehouse().is_some() {
             self.settle_warehouse(Ok(()), actions);
         } else if first {
-            self.send(RuntimeId::HEAD, Message::WarehouseRequested, actions);
+            self.send(RuntimeId::HEAD, RulesMessage::WarehouseRequested, actions);
         }
     }
 
@@ -68,7 +68,7 @@ impl<H: Clone> Machine<H> {
     ) {
         if let Some(warehouse) = self.living_warehouse() {
             let place = Ok(warehouse);
-            return self.send(asker, Message::Placed { tessera, place }, actions);
+            return self.send(asker, RulesMessage::Placed { tessera, place }, actions);
         }
         self.unplaced.push((tessera, asker, Role::Warehouse));
         self.start_warehouse(actions);
@@ -94,7 +94,11 @@ impl<H: Clone> Machine<H> {
         self.refuse_unplaced(Role::Warehouse, reason, actions);
         let others: Vec<_> = self.members.living.keys().copied().collect();
         for other in others {
-            self.send(other, Message::WarehouseFailed(reason.to_owned()), actions);
+            self.send(
+                other,
+                RulesMessage::WarehouseFailed(reason.to_owned()),
+                actions,
+            );
         }
     }
 }

@@ -14,7 +14,9 @@ use mosaic_core::id::{BufferId, ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::link::Recount;
 use mosaic_core::payload::{Loss, Payload, Reference, Segment, Stored};
 use mosaic_core::wire::stored::{Borrower, Lender, NoStore};
-use mosaic_core::wire::{FrameReader, FrameWriter, Limits, Message, WireError};
+use mosaic_core::wire::{
+    EngineMessage, FrameReader, FrameWriter, Limits, Message, RulesMessage, WireError,
+};
 use proptest::prelude::*;
 
 fn runtime() -> impl Strategy<Value = RuntimeId> {
@@ -292,45 +294,58 @@ fn recount() -> impl Strategy<Value = Recount> {
         })
 }
 
-fn message() -> impl Strategy<Value = Message> {
+fn rules_message() -> impl Strategy<Value = RulesMessage> {
     let place = || prop_oneof![runtime().prop_map(Ok), ".{0,12}".prop_map(Err)];
     prop_oneof![
-        4 => call().prop_map(|call| Message::Call(Box::new(call))),
-        4 => (task(), outcome()).prop_map(|(task, outcome)| Message::Completed { task, outcome }),
+        4 => call().prop_map(|call| RulesMessage::Call(Box::new(call))),
+        4 => (task(), outcome()).prop_map(|(task, outcome)| RulesMessage::Completed { task, outcome }),
         2 => (task(), any::<bool>(), outcome())
-            .prop_map(|(task, value, outcome)| Message::Fetched { task, value, outcome }),
-        1 => task().prop_map(Message::Cancel),
-        1 => task().prop_map(Message::DeliveryProbe),
-        1 => task().prop_map(Message::Delivered),
-        1 => (task(), any::<bool>()).prop_map(|(task, value)| Message::Fetch { task, value }),
-        1 => object().prop_map(Message::RegisterHolder),
-        1 => object().prop_map(Message::HolderRegistered),
-        1 => object().prop_map(Message::Unpin),
-        1 => object().prop_map(Message::RegisterHolderAndUnpin),
-        1 => prop_oneof![Just(Message::ReclaimMemory), Just(Message::MemoryAvailable)],
+            .prop_map(|(task, value, outcome)| RulesMessage::Fetched { task, value, outcome }),
+        1 => task().prop_map(RulesMessage::Cancel),
+        1 => task().prop_map(RulesMessage::DeliveryProbe),
+        1 => task().prop_map(RulesMessage::Delivered),
+        1 => (task(), any::<bool>()).prop_map(|(task, value)| RulesMessage::Fetch { task, value }),
+        1 => object().prop_map(RulesMessage::RegisterHolder),
+        1 => object().prop_map(RulesMessage::HolderRegistered),
+        1 => object().prop_map(RulesMessage::Unpin),
+        1 => object().prop_map(RulesMessage::RegisterHolderAndUnpin),
+        1 => proptest::collection::vec(object(), 0..30).prop_map(RulesMessage::Release),
+        1 => recount().prop_map(|recount| RulesMessage::Recount(Box::new(recount))),
+        1 => tessera().prop_map(RulesMessage::Freed),
+        1 => (tessera(), role()).prop_map(|(tessera, role)| RulesMessage::Place(tessera, role)),
+        1 => (tessera(), place()).prop_map(|(tessera, place)| RulesMessage::Placed { tessera, place }),
+        1 => tessera().prop_map(RulesMessage::Locate),
+        1 => (tessera(), place()).prop_map(|(tessera, place)| RulesMessage::Located { tessera, place }),
+        1 => member().prop_map(RulesMessage::Join),
+        1 => member().prop_map(RulesMessage::MemberJoined),
+        1 => (runtime(), ".{0,12}").prop_map(|(runtime, cause)| RulesMessage::MemberDied { runtime, cause }),
+        1 => runtime().prop_map(RulesMessage::Drained),
+        1 => runtime().prop_map(RulesMessage::DeathSettled),
+        1 => any::<u64>().prop_map(RulesMessage::Barrier),
+        1 => any::<u64>().prop_map(RulesMessage::BarrierPassed),
+        1 => (task(), payload()).prop_map(|(task, value)| RulesMessage::RemotePut { task, value }),
+        1 => Just(RulesMessage::WarehouseRequested),
+        1 => ".{0,12}".prop_map(RulesMessage::WarehouseFailed),
+        1 => Just(RulesMessage::BarrierTask),
+    ]
+}
+
+fn engine_message() -> impl Strategy<Value = EngineMessage> {
+    prop_oneof![
+        1 => prop_oneof![Just(EngineMessage::ReclaimMemory), Just(EngineMessage::MemoryAvailable)],
         1 => (proptest::option::of(".{0,40}"), any::<bool>())
-            .prop_map(|(path, traced)| Message::Profile { path, traced }),
-        1 => proptest::collection::vec(object(), 0..30).prop_map(Message::Release),
-        1 => recount().prop_map(|recount| Message::Recount(Box::new(recount))),
-        1 => tessera().prop_map(Message::Freed),
-        1 => (tessera(), role()).prop_map(|(tessera, role)| Message::Place(tessera, role)),
-        1 => (tessera(), place()).prop_map(|(tessera, place)| Message::Placed { tessera, place }),
-        1 => tessera().prop_map(Message::Locate),
-        1 => (tessera(), place()).prop_map(|(tessera, place)| Message::Located { tessera, place }),
-        1 => member().prop_map(Message::Join),
-        1 => member().prop_map(Message::MemberJoined),
-        1 => (runtime(), ".{0,12}").prop_map(|(runtime, cause)| Message::MemberDied { runtime, cause }),
-        1 => runtime().prop_map(Message::Drained),
-        1 => runtime().prop_map(Message::DeathSettled),
-        1 => any::<u64>().prop_map(Message::Barrier),
-        1 => any::<u64>().prop_map(Message::BarrierPassed),
-        1 => any::<u64>().prop_map(|grace_ms| Message::Shutdown { grace_ms }),
-        1 => (task(), payload()).prop_map(|(task, value)| Message::RemotePut { task, value }),
-        1 => Just(Message::WarehouseRequested),
-        1 => ".{0,12}".prop_map(Message::WarehouseFailed),
-        1 => Just(Message::BarrierTask),
-        1 => Just(Message::Ping),
-        1 => Just(Message::Pong),
+            .prop_map(|(path, traced)| EngineMessage::Profile { path, traced }),
+        1 => any::<u64>().prop_map(|grace_ms| EngineMessage::Shutdown { grace_ms }),
+        1 => Just(EngineMessage::Ping),
+        1 => Just(EngineMessage::Pong),
+        1 => (".{0,8}", ".{0,40}").prop_map(|(level, text)| EngineMessage::LogRecord { level, text }),
+    ]
+}
+
+fn message() -> impl Strategy<Value = Message> {
+    prop_oneof![
+        8 => rules_message().prop_map(Message::Rules),
+        1 => engine_message().prop_map(Message::Engine),
     ]
 }
 
@@ -466,10 +481,10 @@ fn wire_1_lengths_are_checked_before_anything_is_allocated() {
 
 fn settled(sequence: u64, payload: Payload) -> Message {
     let owner = RuntimeId(1);
-    Message::Completed {
+    Message::Rules(RulesMessage::Completed {
         task: TaskId { owner, sequence },
         outcome: Outcome::Value(payload).into(),
-    }
+    })
 }
 
 fn written(messages: &[Message]) -> Vec<u8> {
@@ -492,7 +507,7 @@ fn reference(sequence: u64) -> Reference {
 fn first_of(messages: Vec<Message>, second: &Message) -> Payload {
     let [first, next] = <[_; 2]>::try_from(messages).unwrap();
     assert_eq!(&next, second, "the next frame is not touched");
-    let Message::Completed { outcome, .. } = first else {
+    let Message::Rules(RulesMessage::Completed { outcome, .. }) = first else {
         panic!("not what was sent")
     };
     let Outcome::Value(payload) = &*outcome else {
@@ -636,7 +651,7 @@ fn wire_5_a_body_that_makes_no_sense_costs_its_call() {
         },
     };
     let second = settled(2, Payload::default());
-    let bytes = written(&[Message::Call(Box::new(call)), second.clone()]);
+    let bytes = written(&[RulesMessage::Call(Box::new(call)).into(), second.clone()]);
     let header = u32::from_le_bytes(bytes[4..8].try_into().unwrap()) as usize;
     let body = 16 + header;
     // The kind of object of the reference; the block of dependencies behind it.
@@ -644,7 +659,9 @@ fn wire_5_a_body_that_makes_no_sense_costs_its_call() {
         let mut bytes = bytes.clone();
         bytes[place] = 0xc1;
         let messages = read(&bytes, 1 << 20, Limits::default()).unwrap();
-        let [Message::Call(call), next] = <[_; 2]>::try_from(messages).unwrap() else {
+        let [Message::Rules(RulesMessage::Call(call)), next] =
+            <[_; 2]>::try_from(messages).unwrap()
+        else {
             panic!("not what was sent")
         };
         assert_eq!(next, second);
@@ -673,10 +690,10 @@ fn wire_3_large_segments_are_not_copied_out_and_are_alone_on_their_way_in() {
     let mut writer = FrameWriter::new();
     writer
         .push(
-            &Message::Completed {
+            &Message::Rules(RulesMessage::Completed {
                 task,
                 outcome: Outcome::Value(payload).into(),
-            },
+            }),
             &mut NoStore,
         )
         .unwrap();
@@ -692,7 +709,9 @@ fn wire_3_large_segments_are_not_copied_out_and_are_alone_on_their_way_in() {
 
     let bytes = drain(&mut writer, 1 << 30);
     let messages = read(&bytes, 50_000, Limits::default()).unwrap();
-    let [Message::Completed { outcome, .. }] = <[_; 1]>::try_from(messages).unwrap() else {
+    let [Message::Rules(RulesMessage::Completed { outcome, .. })] =
+        <[_; 1]>::try_from(messages).unwrap()
+    else {
         panic!("not what was sent")
     };
     let Ok(Outcome::Value(payload)) = Arc::try_unwrap(outcome) else {
@@ -724,10 +743,10 @@ fn too_many_segments_are_refused_by_the_writer() {
     assert!(
         writer
             .push(
-                &Message::Completed {
+                &Message::Rules(RulesMessage::Completed {
                     task,
                     outcome: Outcome::Value(payload).into()
-                },
+                }),
                 &mut NoStore
             )
             .is_err()
@@ -753,10 +772,10 @@ fn wire_4_a_stored_segment_costs_its_description_whatever_its_length() {
             owner: RuntimeId(1),
             sequence: 1,
         };
-        let message = Message::Completed {
+        let message = Message::Rules(RulesMessage::Completed {
             task,
             outcome: outcome.into(),
-        };
+        });
         writer.push(&message, &mut Numbers).unwrap();
         drain(&mut writer, 1 << 30)
     };
@@ -767,7 +786,7 @@ fn wire_4_a_stored_segment_costs_its_description_whatever_its_length() {
     let mut reader = FrameReader::new(Limits::default());
     reader.target().extend_from_slice(&long);
     let message = reader.next(&mut NoStore).unwrap();
-    let Some(Message::Completed { outcome, .. }) = message else {
+    let Some(Message::Rules(RulesMessage::Completed { outcome, .. })) = message else {
         panic!("not what was sent")
     };
     let Outcome::Value(payload) = &*outcome else {

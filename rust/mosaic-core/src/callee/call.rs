@@ -14,7 +14,7 @@ use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use crate::machine::Machine;
 use crate::payload::{Payload, Reference, ThinVec};
 use crate::results::{Argument, Subscriber};
-use crate::wire::Message;
+use crate::wire::RulesMessage;
 
 /// Where a call that came here stands.
 #[derive(Debug)]
@@ -285,7 +285,7 @@ impl<H: Clone> Machine<H> {
         }
         match self.members.cause(tessera.owner).map(str::to_owned) {
             Some(cause) => self.early_calls_fail(tessera, &cause, actions),
-            None => self.send(tessera.owner, Message::Locate(tessera), actions),
+            None => self.send(tessera.owner, RulesMessage::Locate(tessera), actions),
         }
     }
 

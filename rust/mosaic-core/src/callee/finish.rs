@@ -11,7 +11,7 @@ use crate::event::{Action, Report};
 use crate::id::{RuntimeId, TaskId};
 use crate::machine::Machine;
 use crate::payload::Payload;
-use crate::wire::Message;
+use crate::wire::RulesMessage;
 
 impl<H: Clone> Machine<H> {
     pub(crate) fn call_finished(
@@ -109,7 +109,7 @@ impl<H: Clone> Machine<H> {
         }
         if !silent {
             let outcome = self.outcome_to_send(&outcome, caller, false);
-            self.send(caller, Message::Completed { task, outcome }, actions);
+            self.send(caller, RulesMessage::Completed { task, outcome }, actions);
         }
         if let Some((arguments, subscribers, uses)) = done_with {
             for (value, subscriber) in subscribers {
@@ -205,7 +205,7 @@ impl<H: Clone> Machine<H> {
         let outcome = Arc::new(Outcome::Failed(failure));
         if !released {
             let outcome = Arc::clone(&outcome);
-            self.send(caller, Message::Completed { task, outcome }, actions);
+            self.send(caller, RulesMessage::Completed { task, outcome }, actions);
         }
         for (value, subscriber) in subscribers.into_iter().flatten() {
             self.deliver(task, value, subscriber, &outcome, actions);

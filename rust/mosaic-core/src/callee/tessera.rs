@@ -17,7 +17,7 @@ use crate::event::Action;
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use crate::machine::Machine;
 use crate::payload::{Payload, Reference};
-use crate::wire::Message;
+use crate::wire::RulesMessage;
 
 /// Plain calls of one tessera that may be dispatched and not ended at a time.
 const MAX_DISPATCHED: usize = 4096;
@@ -425,9 +425,9 @@ impl<H: Clone> Machine<H> {
             .hosted
             .get(&tessera)
             .is_some_and(|hosted| hosted.restartable);
-        self.send(RuntimeId::HEAD, Message::Freed(tessera), actions);
+        self.send(RuntimeId::HEAD, RulesMessage::Freed(tessera), actions);
         if restartable && tessera.owner != RuntimeId::HEAD {
-            self.send(tessera.owner, Message::Freed(tessera), actions);
+            self.send(tessera.owner, RulesMessage::Freed(tessera), actions);
         }
     }
 

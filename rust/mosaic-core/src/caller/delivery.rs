@@ -11,7 +11,7 @@ use crate::event::Action;
 use crate::id::{RuntimeId, TaskId};
 use crate::machine::Machine;
 use crate::payload::Payload;
-use crate::wire::Message;
+use crate::wire::RulesMessage;
 
 fn there() -> Arc<Outcome> {
     Outcome::Value(Payload::default()).into()
@@ -68,7 +68,7 @@ impl<H: Clone> Machine<H> {
                 .cold_state_mut()
                 .is_some_and(|cold_state| !cold_state.arrivals.is_empty())
         {
-            self.send(host, Message::DeliveryProbe(task), actions);
+            self.send(host, RulesMessage::DeliveryProbe(task), actions);
         }
     }
 

@@ -11,7 +11,7 @@ use crate::event::{Action, Report};
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use crate::machine::Machine;
 use crate::references::table::Registration;
-use crate::wire::Message;
+use crate::wire::RulesMessage;
 
 impl<H: Clone> Machine<H> {
     /// The host of a tessera that this runtime holds or calls died: ask its owner for the next one.
@@ -79,7 +79,7 @@ impl<H: Clone> Machine<H> {
                 actions,
             );
         }
-        self.send(tessera.owner, Message::Locate(tessera), actions);
+        self.send(tessera.owner, RulesMessage::Locate(tessera), actions);
     }
 
     /// A holder or a would-be host asks where a tessera of this runtime is.
@@ -100,7 +100,7 @@ impl<H: Clone> Machine<H> {
             },
             None => Err("it does not exist any more".into()),
         };
-        self.send(asker, Message::Located { tessera, place }, actions);
+        self.send(asker, RulesMessage::Located { tessera, place }, actions);
     }
 
     /// A peer does not wait to hear where tesserae of this runtime are: it will ask again.

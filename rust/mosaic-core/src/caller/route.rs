@@ -11,7 +11,7 @@ use crate::event::{Action, Role};
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use crate::machine::Machine;
 use crate::references::table::Registration;
-use crate::wire::Message;
+use crate::wire::RulesMessage;
 
 /// Where a tessera lives.
 #[derive(Debug, Clone)]
@@ -124,7 +124,7 @@ impl<H: Clone> Machine<H> {
     /// Have the head choose a runtime.
     pub(crate) fn ask_for_place(&mut self, tessera: TesseraId, actions: &mut Vec<Action<H>>) {
         let home = self.routes.get(&tessera).map(|route| route.home);
-        let message = Message::Place(tessera, home.unwrap_or_default());
+        let message = RulesMessage::Place(tessera, home.unwrap_or_default());
         self.send(RuntimeId::HEAD, message, actions);
     }
 
@@ -142,7 +142,7 @@ impl<H: Clone> Machine<H> {
             .filter(|route| matches!(route.place, Place::Asked))
         else {
             // It is not wanted any more.
-            return self.send(RuntimeId::HEAD, Message::Freed(tessera), actions);
+            return self.send(RuntimeId::HEAD, RulesMessage::Freed(tessera), actions);
         };
         match place {
             Ok(host) if self.members.cause(host).is_none() => {
@@ -242,7 +242,7 @@ impl<H: Clone> Machine<H> {
         for asker in askers.into_iter().flatten() {
             self.send(
                 asker,
-                Message::Located {
+                RulesMessage::Located {
                     tessera,
                     place: place.clone(),
                 },

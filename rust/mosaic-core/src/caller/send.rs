@@ -7,7 +7,7 @@ use crate::caller::route::Place;
 use crate::event::Action;
 use crate::id::{RuntimeId, TesseraId};
 use crate::machine::Machine;
-use crate::wire::Message;
+use crate::wire::RulesMessage;
 
 /// How a dependency stands at the moment of sending.
 enum Resolved {
@@ -171,7 +171,7 @@ impl<H: Clone> Machine<H> {
         for reference in &references {
             self.references.pin(reference.object, host, self.config.me);
         }
-        self.send(host, Message::Call(call), actions);
+        self.send(host, RulesMessage::Call(call), actions);
         self.probe(task, actions);
         if !kept {
             self.drop_references(references);

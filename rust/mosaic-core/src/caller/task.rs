@@ -13,7 +13,7 @@ use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use crate::machine::Machine;
 use crate::payload::{Reference, ThinVec};
 use crate::results::Subscriber;
-use crate::wire::Message;
+use crate::wire::RulesMessage;
 
 /// A task that this runtime owns. A million may wait: what few of them have is in [`ColdState`].
 #[derive(Debug)]
@@ -203,7 +203,7 @@ impl<H: Clone> Machine<H> {
             return;
         };
         if let Some(host) = owned.host {
-            self.send(host, Message::Cancel(task), actions);
+            self.send(host, RulesMessage::Cancel(task), actions);
         } else {
             let failure = Failure::new(FailureKind::Cancelled, "the call was cancelled");
             self.end_task(task, Outcome::Failed(failure).into(), actions);
@@ -225,7 +225,7 @@ impl<H: Clone> Machine<H> {
             return;
         };
         if let Some(host) = owned.host {
-            self.send(host, Message::Cancel(task), actions);
+            self.send(host, RulesMessage::Cancel(task), actions);
         }
         self.end_task(task, Outcome::Failed(failure).into(), actions);
     }
@@ -328,7 +328,7 @@ impl<H: Clone> Machine<H> {
             .get(&tessera)
             .is_some_and(|route| matches!(route.place, Place::At(_)))
         {
-            self.send(RuntimeId::HEAD, Message::Freed(tessera), actions);
+            self.send(RuntimeId::HEAD, RulesMessage::Freed(tessera), actions);
         }
         self.lose(tessera, failure, actions);
     }

@@ -7,7 +7,7 @@ use crate::caller::route::{Place, disconnected};
 use crate::event::{Action, Member, Role};
 use crate::id::{ObjectId, RuntimeId, TaskId};
 use crate::machine::Machine;
-use crate::wire::Message;
+use crate::wire::RulesMessage;
 
 impl<H: Clone> Machine<H> {
     /// Head: a runtime takes part from now on.
@@ -23,14 +23,14 @@ impl<H: Clone> Machine<H> {
             pid: 0,
             role: Role::Head,
         };
-        self.send(newcomer, Message::MemberJoined(head), actions);
+        self.send(newcomer, RulesMessage::MemberJoined(head), actions);
         for other in others {
             self.send(
                 other.runtime,
-                Message::MemberJoined(member.clone()),
+                RulesMessage::MemberJoined(member.clone()),
                 actions,
             );
-            self.send(newcomer, Message::MemberJoined(other), actions);
+            self.send(newcomer, RulesMessage::MemberJoined(other), actions);
         }
         let mut dead: Vec<_> = self.members.dead.iter().collect();
         dead.sort_unstable();
@@ -39,9 +39,13 @@ impl<H: Clone> Machine<H> {
             .map(|(runtime, cause)| (*runtime, cause.clone()))
             .collect();
         for (runtime, cause) in dead {
-            self.send(newcomer, Message::MemberDied { runtime, cause }, actions);
+            self.send(
+                newcomer,
+                RulesMessage::MemberDied { runtime, cause },
+                actions,
+            );
             if !self.members.settling.contains_key(&runtime) {
-                self.send(newcomer, Message::DeathSettled(runtime), actions);
+                self.send(newcomer, RulesMessage::DeathSettled(runtime), actions);
             }
         }
         let role = member.role;
@@ -96,7 +100,7 @@ impl<H: Clone> Machine<H> {
             for other in others {
                 self.send(
                     other,
-                    Message::MemberDied {
+                    RulesMessage::MemberDied {
                         runtime: dead,
                         cause: cause.to_owned(),
                     },
@@ -161,7 +165,7 @@ impl<H: Clone> Machine<H> {
             .extract_if(.., |dead| !references.awaits_registration_from(*dead))
             .collect();
         for dead in drained {
-            self.send(RuntimeId::HEAD, Message::Drained(dead), actions);
+            self.send(RuntimeId::HEAD, RulesMessage::Drained(dead), actions);
         }
     }
 
@@ -192,7 +196,7 @@ impl<H: Clone> Machine<H> {
                 .chain([self.config.me])
                 .collect();
             for member in everyone {
-                self.send(member, Message::DeathSettled(dead), actions);
+                self.send(member, RulesMessage::DeathSettled(dead), actions);
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::id::{BufferId, ObjectId, RuntimeId, TesseraId};
 use crate::machine::Machine;
 use crate::payload::{Payload, Reference};
 use crate::references::table::Registration;
-use crate::wire::Message;
+use crate::wire::RulesMessage;
 
 impl<H: Clone> Machine<H> {
     /// The runtimes that hold an object of which this one counts the holders, itself among them.
@@ -131,7 +131,7 @@ impl<H: Clone> Machine<H> {
         actions: &mut Vec<Action<H>>,
     ) {
         self.send_releases(authority, actions);
-        self.send(authority, Message::RegisterHolder(object), actions);
+        self.send(authority, RulesMessage::RegisterHolder(object), actions);
     }
 
     /// One use less.
@@ -172,7 +172,7 @@ impl<H: Clone> Machine<H> {
                     self.object_unused(object, actions);
                 }
             } else if !self.references.register_later(object, from) {
-                self.send(from, Message::Unpin(object), actions);
+                self.send(from, RulesMessage::Unpin(object), actions);
             }
         }
     }
@@ -198,7 +198,11 @@ impl<H: Clone> Machine<H> {
         self.references
             .hold(object, authority, Registration::Counted);
         self.send_releases(authority, actions);
-        self.send(authority, Message::RegisterHolderAndUnpin(object), actions);
+        self.send(
+            authority,
+            RulesMessage::RegisterHolderAndUnpin(object),
+            actions,
+        );
         true
     }
 
@@ -206,7 +210,7 @@ impl<H: Clone> Machine<H> {
     /// was let go of.
     fn send_releases(&mut self, to: RuntimeId, actions: &mut Vec<Action<H>>) {
         if let Some(objects) = self.releases.remove(&to) {
-            self.send(to, Message::Release(objects), actions);
+            self.send(to, RulesMessage::Release(objects), actions);
         }
     }
 
@@ -226,7 +230,7 @@ impl<H: Clone> Machine<H> {
             return;
         };
         for sender in senders {
-            self.send(sender, Message::Unpin(object), actions);
+            self.send(sender, RulesMessage::Unpin(object), actions);
         }
         self.object_unused(object, actions);
         self.check_draining(actions);

@@ -227,7 +227,7 @@ fn what_the_dead_still_say_is_not_heard() {
     let task = net.call(HEAD, tessera);
     net.deliver();
     net.kill(ONE);
-    let message = mosaic_core::wire::Message::Completed {
+    let message = mosaic_core::wire::RulesMessage::Completed {
         task,
         outcome: value("late").into(),
     };

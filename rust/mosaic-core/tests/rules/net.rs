@@ -12,7 +12,7 @@ use mosaic_core::event::{Action, Event, Member, Role, Submission, Want};
 use mosaic_core::id::{BufferId, ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::machine::{Config, Machine};
 use mosaic_core::payload::{Payload, Reference, ThinVec};
-use mosaic_core::wire::Message;
+use mosaic_core::wire::RulesMessage;
 
 pub(crate) const HEAD: RuntimeId = RuntimeId(0);
 pub(crate) const ONE: RuntimeId = RuntimeId(1);
@@ -21,7 +21,7 @@ pub(crate) const THREE: RuntimeId = RuntimeId(3);
 
 pub(crate) struct Net {
     machines: BTreeMap<RuntimeId, Machine<u64>>,
-    links: VecDeque<(RuntimeId, RuntimeId, Message)>,
+    links: VecDeque<(RuntimeId, RuntimeId, RulesMessage)>,
     slow: BTreeSet<(RuntimeId, RuntimeId)>,
     /// Calls that the executors were given and have not finished.
     pub(crate) running: Vec<(RuntimeId, ReadyCall)>,

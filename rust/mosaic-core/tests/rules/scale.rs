@@ -6,7 +6,7 @@ use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::machine::{Config, Machine};
 use mosaic_core::payload::{Payload, Reference, ThinVec};
 use mosaic_core::wire::stored::NoStore;
-use mosaic_core::wire::{FrameWriter, Message};
+use mosaic_core::wire::{FrameWriter, RulesMessage};
 
 use crate::net::{HEAD, ONE, TWO, on, raised};
 
@@ -227,7 +227,7 @@ fn a_hundred_thousand_releases_fit_into_their_frames() {
     for sequence in 1..=RELEASED {
         let submission = submit(task(sequence), functions, CallKind::Function);
         machine.handle(Event::CallSubmitted(submission), &mut actions);
-        let message = Message::Completed {
+        let message = RulesMessage::Completed {
             task: task(sequence),
             outcome: Outcome::Value(Payload::default()).into(),
         };
@@ -243,11 +243,13 @@ fn a_hundred_thousand_releases_fit_into_their_frames() {
     let mut released = 0;
     for action in &actions {
         if let Action::Send { message, .. } = action
-            && let Message::Release(objects) = message
+            && let RulesMessage::Release(objects) = message
         {
             released += objects.len();
             let mut writer = FrameWriter::new();
-            writer.push(message, &mut NoStore).expect("it fits");
+            writer
+                .push(&message.clone().into(), &mut NoStore)
+                .expect("it fits");
         }
     }
     assert_eq!(released, RELEASED as usize);
@@ -295,7 +297,7 @@ fn many_tesserae_that_are_built_again_take_their_calls_along() {
             action,
             Action::Send {
                 to: TWO,
-                message: Message::Call(_)
+                message: RulesMessage::Call(_)
             }
         )
     });

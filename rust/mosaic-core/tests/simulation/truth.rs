@@ -6,7 +6,7 @@ use mosaic_core::call::{Call, CallKind, FailureKind, Outcome, ReadyCall};
 use mosaic_core::event::Submission;
 use mosaic_core::id::{BufferId, ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::payload::Reference;
-use mosaic_core::wire::Message;
+use mosaic_core::wire::RulesMessage;
 
 /// A call, as its caller made it.
 pub(crate) struct CallTruth {
@@ -324,15 +324,17 @@ impl Truth {
 }
 
 /// The buffers in the value that a message carries.
-pub(crate) fn buffers_in(message: &Message) -> impl Iterator<Item = BufferId> {
+pub(crate) fn buffers_in(message: &RulesMessage) -> impl Iterator<Item = BufferId> {
     let payload = match message {
-        Message::Call(call) => Some(&call.arguments),
-        Message::RemotePut { value, .. } => Some(value),
-        Message::Completed { outcome, .. } | Message::Fetched { outcome, .. } => match &**outcome {
-            Outcome::Value(value) => Some(value),
-            Outcome::Failed(failure) => Some(&failure.detail),
-            Outcome::Stored { .. } => None,
-        },
+        RulesMessage::Call(call) => Some(&call.arguments),
+        RulesMessage::RemotePut { value, .. } => Some(value),
+        RulesMessage::Completed { outcome, .. } | RulesMessage::Fetched { outcome, .. } => {
+            match &**outcome {
+                Outcome::Value(value) => Some(value),
+                Outcome::Failed(failure) => Some(&failure.detail),
+                Outcome::Stored { .. } => None,
+            }
+        }
         _ => None,
     };
     let references = payload.into_iter().flat_map(|payload| &payload.references);
@@ -343,16 +345,16 @@ pub(crate) fn buffers_in(message: &Message) -> impl Iterator<Item = BufferId> {
 }
 
 /// What a message on its way refers to.
-pub(crate) fn mentioned(message: &Message, into: &mut BTreeSet<ObjectId>) {
+pub(crate) fn mentioned(message: &RulesMessage, into: &mut BTreeSet<ObjectId>) {
     let inside = |outcome: &Outcome, into: &mut BTreeSet<ObjectId>| {
         let references = outcome.references().iter();
         into.extend(references.map(|reference| reference.object));
     };
     match message {
-        Message::RemotePut { value, .. } => {
+        RulesMessage::RemotePut { value, .. } => {
             into.extend(value.references.iter().map(|reference| reference.object));
         }
-        Message::Completed { outcome, .. } | Message::Fetched { outcome, .. } => {
+        RulesMessage::Completed { outcome, .. } | RulesMessage::Fetched { outcome, .. } => {
             inside(outcome, into);
         }
         _ => {}

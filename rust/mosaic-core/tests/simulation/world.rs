@@ -8,7 +8,7 @@ use mosaic_core::id::{ObjectId, RuntimeId, TaskId};
 use mosaic_core::machine::{Config, Machine};
 use mosaic_core::payload::Payload;
 use mosaic_core::placement::LeastLoaded;
-use mosaic_core::wire::Message;
+use mosaic_core::wire::RulesMessage;
 
 use crate::digest::Digest;
 use crate::executor::Lanes;
@@ -30,13 +30,13 @@ pub(crate) struct Node {
 
 /// What a link carries.
 enum Parcel {
-    Message(Message),
+    Message(RulesMessage),
     /// The connection was lost here; what comes behind it comes by the next one.
     End,
 }
 
 impl Parcel {
-    fn message(&self) -> Option<&Message> {
+    fn message(&self) -> Option<&RulesMessage> {
         match self {
             Self::Message(message) => Some(message),
             Self::End => None,
@@ -142,7 +142,7 @@ impl World {
             self.links
                 .entry((runtime, RuntimeId::HEAD))
                 .or_default()
-                .push_back(Parcel::Message(Message::Join(member)));
+                .push_back(Parcel::Message(RulesMessage::Join(member)));
         } else {
             self.happens(RuntimeId::HEAD, Event::RuntimeJoined(member));
         }
@@ -260,10 +260,10 @@ impl World {
             self.note(|| format!("    {at:?} -> {action:?}"));
             match action {
                 Action::Send { to, message } => {
-                    if let Message::Call(call) = &message {
+                    if let RulesMessage::Call(call) = &message {
                         self.truth.call_sent(call, to);
                     }
-                    if let Message::Completed { task, .. } = &message {
+                    if let RulesMessage::Completed { task, .. } = &message {
                         if task.owner == at {
                             self.truth.kept.insert(*task);
                         }
@@ -271,7 +271,7 @@ impl World {
                     }
                     let own = buffers_in(&message).filter(|buffer| buffer.owner == at);
                     self.truth.lent.extend(own);
-                    if let Message::Freed(tessera) = message
+                    if let RulesMessage::Freed(tessera) = message
                         && tessera.owner == at
                     {
                         self.truth.given_up.insert(tessera);

@@ -9,7 +9,7 @@ use mosaic_core::call::{Failure, FailureKind, Outcome, ReadyCall};
 use mosaic_core::event::{Action, Event};
 use mosaic_core::id::RuntimeId;
 use mosaic_core::machine::Machine;
-use mosaic_core::wire::{Message, WireError};
+use mosaic_core::wire::{Message, RulesMessage, WireError};
 use rustc_hash::FxHashMap;
 
 use crate::engine::inner::EngineInner;
@@ -66,7 +66,7 @@ impl Driver {
                 members.filter(|member| *member != inner.me).collect()
             };
             for to in all {
-                self.send(to, &message, inner);
+                self.send(to, &Message::Engine(message.clone()), inner);
             }
         }
         self.dispatch(inner);
@@ -128,42 +128,34 @@ impl Driver {
             Outcome::Failed(Failure::new(kind, text)).into()
         };
         match message {
-            Message::Call(call) => {
-                let message = Message::Completed {
+            Message::Rules(RulesMessage::Call(call)) => {
+                let message = RulesMessage::Completed {
                     task: call.task,
                     outcome: refused(),
                 };
                 lock(&inner.inbox).push(Event::MessageReceived { from: to, message });
                 inner.inbox_filled.notify_one();
             }
-            Message::Completed { task, .. } => {
-                self.send(
-                    to,
-                    &Message::Completed {
-                        task: *task,
-                        outcome: refused(),
-                    },
-                    inner,
-                );
+            Message::Rules(RulesMessage::Completed { task, .. }) => {
+                let (task, outcome) = (*task, refused());
+                let message = RulesMessage::Completed { task, outcome };
+                self.send(to, &message.into(), inner);
             }
-            Message::RemotePut { task, .. } => {
-                let message = Message::Completed {
+            Message::Rules(RulesMessage::RemotePut { task, .. }) => {
+                let message = RulesMessage::Completed {
                     task: *task,
                     outcome: refused(),
                 };
                 lock(&inner.inbox).push(Event::MessageReceived { from: to, message });
                 inner.inbox_filled.notify_one();
             }
-            Message::Fetched { task, value, .. } => {
-                self.send(
-                    to,
-                    &Message::Fetched {
-                        task: *task,
-                        value: *value,
-                        outcome: refused(),
-                    },
-                    inner,
-                );
+            Message::Rules(RulesMessage::Fetched { task, value, .. }) => {
+                let message = RulesMessage::Fetched {
+                    task: *task,
+                    value: *value,
+                    outcome: refused(),
+                };
+                self.send(to, &message.into(), inner);
             }
             other => inner.executor.warn(&format!(
                 "a message was lost, {reason}: {:.200}",
@@ -176,7 +168,7 @@ impl Driver {
         let mut actions = std::mem::take(&mut self.actions);
         for action in actions.drain(..) {
             match action {
-                Action::Send { to, message } => self.send(to, &message, inner),
+                Action::Send { to, message } => self.send(to, &Message::Rules(message), inner),
                 Action::Run(call) => self.ready.push(call),
                 Action::Complete { handle, outcome } => {
                     if inner.recorder.on() && !handle.borrowed {
@@ -244,7 +236,7 @@ impl Driver {
                     if let Some(node) = &inner.node {
                         node.joined(member.role);
                         if let Some(profile) = inner.profiled() {
-                            self.send(member.runtime, &profile, inner);
+                            self.send(member.runtime, &profile.into(), inner);
                         }
                     }
                     inner.notify(Notice::Joined(member.uid));

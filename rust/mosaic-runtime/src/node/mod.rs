@@ -45,7 +45,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use mosaic_core::event::{Event, Role};
 use mosaic_core::id::RuntimeId;
-use mosaic_core::wire::Message;
+use mosaic_core::wire::EngineMessage;
 use tokio::sync::Notify;
 
 use self::agent_link::Agent;
@@ -426,7 +426,7 @@ impl Node {
             if inner.member(runtime).is_some() {
                 inner.send(
                     runtime,
-                    &Message::Shutdown {
+                    EngineMessage::Shutdown {
                         grace_ms: grace.as_millis() as u64,
                     },
                 );

@@ -8,7 +8,7 @@ mod writing;
 
 use bytes::Bytes;
 
-use super::{Message, WireError};
+use super::{Message, RulesMessage, WireError};
 use crate::call::{CallKind, Dependency, FailureKind, Outcome};
 use crate::event::Role;
 use crate::id::{BufferId, ObjectId, RuntimeId, TaskId, TesseraId};
@@ -71,14 +71,19 @@ const VARIANT: u8 = 0xC0;
 
 /// The payload that travels with a message.
 pub(super) fn payload_of(message: &Message) -> Option<&Payload> {
+    let Message::Rules(message) = message else {
+        return None;
+    };
     match message {
-        Message::Call(call) => Some(&call.arguments),
-        Message::RemotePut { value, .. } => Some(value),
-        Message::Completed { outcome, .. } | Message::Fetched { outcome, .. } => match &**outcome {
-            Outcome::Value(payload) => Some(payload),
-            Outcome::Stored { .. } => None,
-            Outcome::Failed(failure) => Some(&failure.detail),
-        },
+        RulesMessage::Call(call) => Some(&call.arguments),
+        RulesMessage::RemotePut { value, .. } => Some(value),
+        RulesMessage::Completed { outcome, .. } | RulesMessage::Fetched { outcome, .. } => {
+            match &**outcome {
+                Outcome::Value(payload) => Some(payload),
+                Outcome::Stored { .. } => None,
+                Outcome::Failed(failure) => Some(&failure.detail),
+            }
+        }
         _ => None,
     }
 }
@@ -86,7 +91,7 @@ pub(super) fn payload_of(message: &Message) -> Option<&Payload> {
 /// The dependencies that travel with a message.
 pub(super) fn dependencies_of(message: &Message) -> &[Dependency] {
     match message {
-        Message::Call(call) => &call.dependencies,
+        Message::Rules(RulesMessage::Call(call)) => &call.dependencies,
         _ => &[],
     }
 }
