@@ -74,6 +74,21 @@ impl Config {
     }
 }
 
+/// Work inside one machine that waits until an event is done with.
+#[derive(Debug)]
+pub(crate) enum Internal {
+    /// This runtime sent itself a message.
+    Message(RulesMessage),
+    /// The outcome for an argument of a call that waits here has arrived.
+    ArgumentArrived(Argument, Arc<Outcome>),
+    /// The queues of a tessera hosted here have changed.
+    TesseraReady(TesseraId),
+    /// A route may let calls through.
+    RouteReady(TesseraId),
+    /// A value that contained a reference is gone.
+    ReferenceDropped(ObjectId),
+}
+
 /// One runtime's rules and everything that they remember. `H` is whatever the caller wants back when a
 /// task ends.
 pub struct Machine<H> {
@@ -99,16 +114,9 @@ pub struct Machine<H> {
     pub(crate) warehouse: Warehouse<H>,
     pub(crate) releases: FxHashMap<RuntimeId, Vec<ObjectId>>,
     pub(crate) recounts: Recounts,
-    to_self: VecDeque<RulesMessage>,
-    /// Routes to look at again before the event is done with: a queue rather than a recursion, which a long
-    /// chain of tasks would take too deep.
-    pub(crate) to_pump: VecDeque<TesseraId>,
-    /// The same for tesserae hosted here.
-    pub(crate) to_dispatch: VecDeque<TesseraId>,
-    /// The same for ends of tasks that are arguments of calls here.
-    pub(crate) to_deliver: VecDeque<(Argument, Arc<Outcome>)>,
-    /// The same for references that are not needed any more.
-    pub(crate) to_drop: VecDeque<ObjectId>,
+    /// Work of this event that waits, in the order in which it arose (`QUEUE-1`): a queue rather than a recursion, which
+    /// a long chain of tasks would take too deep.
+    pub(crate) internal: VecDeque<Internal>,
 }
 
 impl<H> std::fmt::Debug for Machine<H> {
@@ -142,11 +150,7 @@ impl<H: Clone> Machine<H> {
             warehouse: Warehouse::default(),
             releases: FxHashMap::default(),
             recounts: Recounts::default(),
-            to_self: VecDeque::new(),
-            to_pump: VecDeque::new(),
-            to_dispatch: VecDeque::new(),
-            to_deliver: VecDeque::new(),
-            to_drop: VecDeque::new(),
+            internal: VecDeque::new(),
         }
     }
 
@@ -277,26 +281,26 @@ impl<H: Clone> Machine<H> {
         }
     }
 
+    /// `QUEUE-1`: work is taken in the order in which it arose, until none is left. So a message of a runtime to itself is
+    /// handled before anything that was decided after it was sent, as a message by a connection is.
     fn serve_self(&mut self, actions: &mut Vec<Action<H>>) {
-        loop {
-            if let Some(message) = self.to_self.pop_front() {
-                self.message_received(self.config.me, message, actions);
-            } else if let Some((argument, outcome)) = self.to_deliver.pop_front() {
-                let Argument {
-                    call, slot, part, ..
-                } = argument;
-                self.argument_received(call, slot, part, outcome, actions);
-                if let Some(tessera) = self.inbound.get(&call).map(|inbound| inbound.tessera) {
-                    self.advance(call, tessera, actions);
+        while let Some(event) = self.internal.pop_front() {
+            match event {
+                Internal::Message(message) => {
+                    self.message_received(self.config.me, message, actions);
                 }
-            } else if let Some(tessera) = self.to_dispatch.pop_front() {
-                self.dispatch(tessera, actions);
-            } else if let Some(tessera) = self.to_pump.pop_front() {
-                self.pump(tessera, actions);
-            } else if let Some(object) = self.to_drop.pop_front() {
-                self.drop_hold(object, actions);
-            } else {
-                return;
+                Internal::ArgumentArrived(argument, outcome) => {
+                    let Argument {
+                        call, slot, part, ..
+                    } = argument;
+                    self.argument_received(call, slot, part, outcome, actions);
+                    if let Some(tessera) = self.inbound.get(&call).map(|inbound| inbound.tessera) {
+                        self.advance(call, tessera, actions);
+                    }
+                }
+                Internal::TesseraReady(tessera) => self.dispatch(tessera, actions),
+                Internal::RouteReady(tessera) => self.pump(tessera, actions),
+                Internal::ReferenceDropped(object) => self.drop_hold(object, actions),
             }
         }
     }
@@ -309,7 +313,7 @@ impl<H: Clone> Machine<H> {
         actions: &mut Vec<Action<H>>,
     ) {
         if to == self.config.me {
-            self.to_self.push_back(message);
+            self.internal.push_back(Internal::Message(message));
         } else if self.members.cause(to).is_none() {
             actions.push(Action::Send { to, message });
         }
@@ -467,8 +471,8 @@ impl<H: Clone> Machine<H> {
         self.validate_tasks();
         self.validate_tesserae();
         assert!(
-            self.to_self.is_empty(),
-            "a message to oneself was left lying"
+            self.internal.is_empty(),
+            "QUEUE-1: work of this event is left"
         );
     }
 }

@@ -11,7 +11,7 @@ use crate::call::{Failure, FailureKind, Outcome, Slot};
 use crate::callee::call::{InboundCall, Progress, cancelled};
 use crate::event::{Action, Want};
 use crate::id::{ObjectId, RuntimeId, TaskId};
-use crate::machine::Machine;
+use crate::machine::{Internal, Machine};
 use crate::payload::{Loss, Reference, ThinVec};
 use crate::wire::RulesMessage;
 
@@ -226,7 +226,9 @@ impl<H: Clone> Machine<H> {
                 for reference in outcome.references() {
                     self.hold(*reference, actions);
                 }
-                self.to_deliver.push_back((argument, Arc::clone(outcome)));
+                let outcome = Arc::clone(outcome);
+                self.internal
+                    .push_back(Internal::ArgumentArrived(argument, outcome));
             }
             Subscriber::Expectation => {
                 let lost = if matches!(**outcome, Outcome::Failed(_)) {

@@ -9,7 +9,7 @@ use crate::call::{CallKind, Failure, FailureKind, Outcome, ReadyCall};
 use crate::callee::call::{Progress, cancelled};
 use crate::event::{Action, Report};
 use crate::id::{RuntimeId, TaskId};
-use crate::machine::Machine;
+use crate::machine::{Internal, Machine};
 use crate::payload::Payload;
 use crate::wire::RulesMessage;
 
@@ -126,7 +126,7 @@ impl<H: Clone> Machine<H> {
         }
         if waited {
             self.leave_queue(task, caller, tessera);
-            self.to_dispatch.push_back(tessera);
+            self.internal.push_back(Internal::TesseraReady(tessera));
         }
         if silent {
             self.drop_result_if_released(task, actions);

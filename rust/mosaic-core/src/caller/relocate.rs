@@ -9,7 +9,7 @@ use crate::call::{Failure, FailureKind};
 use crate::caller::route::{Place, Route};
 use crate::event::{Action, Report};
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
-use crate::machine::Machine;
+use crate::machine::{Internal, Machine};
 use crate::references::table::Registration;
 use crate::wire::RulesMessage;
 
@@ -238,7 +238,8 @@ impl<H: Clone> Machine<H> {
                 self.lose(tessera, failure, actions);
             } else {
                 route.lost_with.retain(|own| *own != dead);
-                self.to_drop.push_back(ObjectId::Tessera(tessera));
+                let object = ObjectId::Tessera(tessera);
+                self.internal.push_back(Internal::ReferenceDropped(object));
             }
         }
     }

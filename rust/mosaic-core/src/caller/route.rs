@@ -9,7 +9,7 @@ use crate::call::{Call, Failure, FailureKind, Outcome};
 use crate::callee::tessera::kept_for;
 use crate::event::{Action, Role};
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
-use crate::machine::Machine;
+use crate::machine::{Internal, Machine};
 use crate::references::table::Registration;
 use crate::wire::RulesMessage;
 
@@ -203,7 +203,7 @@ impl<H: Clone> Machine<H> {
             self.let_go_of_construction(tessera, actions);
         }
         self.drop_lost(tessera, before);
-        self.to_pump.push_back(tessera);
+        self.internal.push_back(Internal::RouteReady(tessera));
         self.authority_lost(ObjectId::Tessera(tessera), actions);
     }
 
@@ -214,7 +214,8 @@ impl<H: Clone> Machine<H> {
         };
         route.restarts_left = 0;
         for _ in std::mem::take(&mut route.lost_with) {
-            self.to_drop.push_back(ObjectId::Tessera(tessera));
+            let object = ObjectId::Tessera(tessera);
+            self.internal.push_back(Internal::ReferenceDropped(object));
         }
         let Some(task) = route.construction else {
             return;

@@ -6,7 +6,7 @@ use crate::call::{Call, Dependency, Failure, FailureKind, Outcome, Slot, Source}
 use crate::caller::route::Place;
 use crate::event::Action;
 use crate::id::{RuntimeId, TesseraId};
-use crate::machine::Machine;
+use crate::machine::{Internal, Machine};
 use crate::wire::RulesMessage;
 
 /// How a dependency stands at the moment of sending.
@@ -188,7 +188,7 @@ impl<H: Clone> Machine<H> {
             if let Some(route) = self.routes.get_mut(&tessera) {
                 route.blocked_on = None;
             }
-            self.to_pump.push_back(tessera);
+            self.internal.push_back(Internal::RouteReady(tessera));
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::caller::delivery::delivery_outcome;
 use crate::caller::route::{Place, Route};
 use crate::event::{Action, Submission};
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
-use crate::machine::Machine;
+use crate::machine::{Internal, Machine};
 use crate::payload::{Reference, ThinVec};
 use crate::results::Subscriber;
 use crate::wire::RulesMessage;
@@ -290,7 +290,7 @@ impl<H: Clone> Machine<H> {
             }
             // Whatever it waited for, the call that did may be this one.
             route.blocked_on = None;
-            self.to_pump.push_back(tessera);
+            self.internal.push_back(Internal::RouteReady(tessera));
         }
         for handle in arrivals {
             let outcome = delivery_outcome(&outcome, sent);

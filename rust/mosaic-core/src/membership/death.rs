@@ -6,7 +6,7 @@ use crate::barrier::Requester;
 use crate::caller::route::{Place, disconnected};
 use crate::event::{Action, Member, Role};
 use crate::id::{ObjectId, RuntimeId, TaskId};
-use crate::machine::Machine;
+use crate::machine::{Internal, Machine};
 use crate::wire::RulesMessage;
 
 impl<H: Clone> Machine<H> {
@@ -135,7 +135,8 @@ impl<H: Clone> Machine<H> {
         for task in sent {
             self.end_task(task, disconnected(cause).into(), actions);
         }
-        self.to_pump.extend(routes);
+        let routes = routes.into_iter().map(Internal::RouteReady);
+        self.internal.extend(routes);
         self.authority_died(dead, actions);
         self.fetches_fail(dead, cause, actions);
         self.caller_died(dead, cause, actions);

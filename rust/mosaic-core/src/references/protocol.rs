@@ -5,7 +5,7 @@ use crate::callee::call::Progress;
 use crate::caller::route::Place;
 use crate::event::Action;
 use crate::id::{BufferId, ObjectId, RuntimeId, TesseraId};
-use crate::machine::Machine;
+use crate::machine::{Internal, Machine};
 use crate::payload::{Payload, Reference};
 use crate::references::table::Registration;
 use crate::wire::RulesMessage;
@@ -149,8 +149,9 @@ impl<H: Clone> Machine<H> {
 
     /// One use less of each, before this event is done with. Not at once: what they refer to may be a long chain.
     pub(crate) fn drop_references(&mut self, references: impl IntoIterator<Item = Reference>) {
-        self.to_drop
-            .extend(references.into_iter().map(|reference| reference.object));
+        let objects = references.into_iter().map(|reference| reference.object);
+        self.internal
+            .extend(objects.map(Internal::ReferenceDropped));
     }
 
     /// A message with references came: the value that they are in is kept here from now on.
