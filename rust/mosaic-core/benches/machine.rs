@@ -8,7 +8,7 @@ use bytes::Bytes;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use mosaic_core::call::{Call, CallKind, Construction, Outcome};
 use mosaic_core::event::{Action, Event, Member, Role, Submission};
-use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
+use mosaic_core::id::{NodeId, ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::machine::{Config, Machine};
 use mosaic_core::payload::{Payload, ThinVec};
 use mosaic_core::wire::stored::NoStore;
@@ -74,6 +74,7 @@ fn small() -> Outcome {
 fn worker_member() -> Member {
     Member {
         runtime: WORKER,
+        node: NodeId::FIRST,
         uid: "worker:0:1".into(),
         pid: 1,
         role: Role::Worker,

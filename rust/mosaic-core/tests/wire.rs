@@ -10,9 +10,9 @@ use mosaic_core::call::{
     Call, CallKind, Construction, Dependency, Failure, FailureKind, Outcome, Slot, Source,
 };
 use mosaic_core::event::{Member, Role};
-use mosaic_core::id::{BufferId, ObjectId, RuntimeId, TaskId, TesseraId};
-use mosaic_core::link::Recount;
+use mosaic_core::id::{BufferId, NodeId, ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::payload::{Loss, Payload, Reference, Segment, Stored};
+use mosaic_core::recount::Recount;
 use mosaic_core::wire::stored::{Borrower, Lender, NoStore};
 use mosaic_core::wire::{
     EngineMessage, FrameReader, FrameWriter, Limits, Message, RulesMessage, WireError,
@@ -266,12 +266,16 @@ fn role() -> impl Strategy<Value = Role> {
 }
 
 fn member() -> impl Strategy<Value = Member> {
-    (runtime(), ".{0,12}", any::<u32>(), role()).prop_map(|(runtime, uid, pid, role)| Member {
-        runtime,
-        uid,
-        pid,
-        role,
-    })
+    let node = any::<u32>().prop_map(NodeId);
+    (runtime(), node, ".{0,12}", any::<u32>(), role()).prop_map(
+        |(runtime, node, uid, pid, role)| Member {
+            runtime,
+            node,
+            uid,
+            pid,
+            role,
+        },
+    )
 }
 
 fn recount() -> impl Strategy<Value = Recount> {

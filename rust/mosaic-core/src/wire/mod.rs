@@ -35,10 +35,10 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use crate::call::{Call, Outcome};
-use crate::event::{Member, Role};
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
-use crate::link::Recount;
+use crate::member::{Member, Role};
 use crate::payload::{Loss, Payload};
+use crate::recount::Recount;
 
 /// Version of everything in this module; peers of another version are refused in the handshake.
 pub const PROTOCOL_VERSION: u8 = 1;

@@ -2,7 +2,7 @@
 
 use mosaic_core::call::{Call, CallKind, Construction, FailureKind, Outcome};
 use mosaic_core::event::{Action, Event, Role, Submission};
-use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
+use mosaic_core::id::{NodeId, ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::machine::{Config, Machine};
 use mosaic_core::payload::{Payload, Reference, ThinVec};
 use mosaic_core::wire::stored::NoStore;
@@ -46,6 +46,7 @@ fn head_with_a_worker(actions: &mut Vec<Action<u64>>) -> Machine<u64> {
     let mut machine = Machine::new(Config::new(HEAD));
     let member = mosaic_core::event::Member {
         runtime: ONE,
+        node: NodeId::FIRST,
         uid: "one".into(),
         pid: 1,
         role: Role::Worker,
@@ -185,9 +186,9 @@ fn a_long_chain_of_references_takes_no_stack() {
             &mut actions,
         );
     }
-    assert_eq!(machine.remembered(), CHAIN as usize);
+    assert_eq!(machine.snapshot().values.stored.len(), CHAIN as usize);
     machine.handle(Event::Released(ObjectId::Task(task(CHAIN))), &mut actions);
-    assert_eq!(machine.remembered(), 0);
+    assert_eq!(machine.snapshot().values.stored.len(), 0);
 }
 
 /// What counts is that no event looks at all that is pending: a thousand dependants of a thousand tasks each
@@ -253,7 +254,7 @@ fn a_hundred_thousand_releases_fit_into_their_frames() {
         }
     }
     assert_eq!(released, RELEASED as usize);
-    assert!(machine.is_blank());
+    assert!(machine.snapshot().is_blank());
 }
 
 /// What a death costs is not the number of tesserae times that of tasks.
@@ -287,6 +288,7 @@ fn many_tesserae_that_are_built_again_take_their_calls_along() {
     actions.clear();
     let member = mosaic_core::event::Member {
         runtime: TWO,
+        node: NodeId::FIRST,
         uid: "two".into(),
         pid: 2,
         role: Role::Worker,

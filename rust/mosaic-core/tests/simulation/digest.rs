@@ -8,8 +8,8 @@
 use mosaic_core::call::{Call, CallKind, Dependency, Outcome, ReadyCall, Slot, Source};
 use mosaic_core::event::{Action, Event, Member, Report, Role, Submission, Want};
 use mosaic_core::id::{BufferId, ObjectId, RuntimeId, TaskId, TesseraId};
-use mosaic_core::link::Recount;
 use mosaic_core::payload::{Payload, Reference};
+use mosaic_core::recount::Recount;
 use mosaic_core::wire::RulesMessage;
 
 /// FNV-1a over 64-bit words, a byte at a time (Fowler, Noll, Vo; offset basis and prime of the 64-bit variant).
@@ -309,7 +309,7 @@ impl Digest {
                 self.number(114);
                 self.number(*handle);
             }
-            Event::WarehouseFailed(_) => self.number(115),
+            Event::WarehouseFailed { .. } => self.number(115),
             Event::BarrierTaskRegistered => self.number(116),
             Event::MessageReceived { from, message } => {
                 self.number(117);
@@ -335,6 +335,14 @@ impl Digest {
             }
             Event::RuntimeStopped(_) => self.number(122),
             Event::WorkersExhausted(_) => self.number(123),
+            Event::RuntimeUnreachable(runtime) => {
+                self.number(124);
+                self.runtime(*runtime);
+            }
+            Event::RuntimeReachable(runtime) => {
+                self.number(125);
+                self.runtime(*runtime);
+            }
         }
     }
 
@@ -384,7 +392,7 @@ impl Digest {
                 self.number(210);
                 self.tessera(*tessera);
             }
-            Action::StartWarehouse => self.number(211),
+            Action::StartWarehouse(_) => self.number(211),
             Action::MemberJoined(member) => {
                 self.number(212);
                 self.member(member);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use mosaic_core::call::{CallKind, Outcome};
 use mosaic_core::event::{Action, Event, Member, Role};
-use mosaic_core::id::{ObjectId, RuntimeId, TaskId};
+use mosaic_core::id::{NodeId, ObjectId, RuntimeId, TaskId};
 use mosaic_core::machine::{Config, Machine};
 use mosaic_core::payload::Payload;
 use mosaic_core::placement::LeastLoaded;
@@ -134,6 +134,7 @@ impl World {
         let runtime = self.add_node();
         let member = Member {
             runtime,
+            node: NodeId::FIRST,
             uid: format!("worker:{}", runtime.0),
             pid: runtime.0,
             role: Role::Worker,
@@ -319,7 +320,7 @@ impl World {
                 Action::MemberJoined(_)
                 | Action::TesseraPlaced(_)
                 | Action::MemberDied { .. }
-                | Action::StartWarehouse
+                | Action::StartWarehouse(_)
                 | Action::Report(_) => {}
             }
         }
@@ -542,9 +543,9 @@ impl World {
         self.release_everything();
         for (runtime, node) in self.nodes.iter().filter(|(_, node)| node.alive) {
             assert!(
-                node.machine.is_blank(),
-                "{runtime:?} remembers something: {}",
-                node.machine.describe()
+                node.machine.snapshot().is_blank(),
+                "{runtime:?} remembers something: {:?}",
+                node.machine.snapshot()
             );
         }
         assert!(

@@ -216,7 +216,8 @@ impl Driver {
                 Action::BufferReleased(buffer) => inner.store.returned(buffer),
                 Action::DropResult(task) => inner.executor.drop_result(task),
                 Action::ChooseWorker(tessera) => inner.notify(Notice::Choose(tessera)),
-                Action::StartWarehouse => {
+                // Every warehouse is on the machine of the head so far.
+                Action::StartWarehouse(_) => {
                     if let Some(inner) = inner.myself.upgrade() {
                         let for_task = Arc::clone(&inner);
                         inner.spawn(async move {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mosaic_core::event::Member;
-use mosaic_core::id::RuntimeId;
+use mosaic_core::id::{NodeId, RuntimeId};
 use mosaic_core::wire::RulesMessage;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -147,6 +147,7 @@ pub(crate) async fn join(inner: Arc<EngineInner>) {
     };
     let me = Member {
         runtime: inner.me,
+        node: NodeId::FIRST,
         uid: inner.uid.clone(),
         pid: std::process::id(),
         role: inner.role,

@@ -10,8 +10,8 @@ use bytes::Bytes;
 
 use super::{Message, RulesMessage, WireError};
 use crate::call::{CallKind, Dependency, FailureKind, Outcome};
-use crate::event::Role;
 use crate::id::{BufferId, ObjectId, RuntimeId, TaskId, TesseraId};
+use crate::member::Role;
 use crate::payload::Payload;
 
 pub(super) use self::reading::{Body, COPY_BELOW, decode, references_of};

@@ -16,10 +16,10 @@ use super::{
     join_failure, join_kind, join_object, join_place, join_role,
 };
 use crate::call::{Call, Construction, Dependency, Failure, Outcome, Slot, Source};
-use crate::event::Role;
 use crate::id::{RuntimeId, TaskId, TesseraId};
-use crate::link::Recount;
+use crate::member::Role;
 use crate::payload::{Loss, Payload, Reference, Segment, ThinVec};
+use crate::recount::Recount;
 use crate::wire::{EngineMessage, Message, RulesMessage, WireError};
 
 /// Payloads shorter than this are copied out of the read buffer: a result that is kept for hours must

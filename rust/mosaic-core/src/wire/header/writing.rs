@@ -13,8 +13,8 @@ use super::{
     WAREHOUSE_FAILED, WAREHOUSE_WANTED, cut, split_kind, split_object, split_place, split_role,
 };
 use crate::call::{Dependency, Outcome, Slot, Source};
-use crate::event::Role;
 use crate::id::{ObjectId, TaskId, TesseraId};
+use crate::member::Role;
 use crate::payload::Reference;
 use crate::wire::{EngineMessage, Message, RulesMessage, WireError};
 
