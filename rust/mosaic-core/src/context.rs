@@ -17,6 +17,7 @@ use crate::call::Outcome;
 use crate::event::Action;
 use crate::id::{NodeId, ObjectId, RuntimeId, TaskId, TesseraId};
 use crate::membership::{Membership, Status};
+use crate::snapshot::WaitingRow;
 use crate::subscriber::{Argument, Subscriber};
 use crate::wire::RulesMessage;
 
@@ -103,7 +104,7 @@ pub(crate) struct Context<H> {
     membership: Membership,
     actions: Vec<Action<H>>,
     internal: VecDeque<Internal<H>>,
-    /// Objects that are not needed any more, by the runtime that is told so with the end of the batch.
+    /// Objects that are not needed any more, by the runtime that gets them in a `Release` at the end of the batch.
     releases: FxHashMap<RuntimeId, Vec<ObjectId>>,
     /// Messages to runtimes that cannot be reached.
     waiting: FxHashMap<RuntimeId, Vec<RulesMessage>>,
@@ -121,10 +122,12 @@ impl<H> Context<H> {
         }
     }
 
+    #[inline]
     pub(crate) fn config(&self) -> &Config {
         &self.config
     }
 
+    #[inline]
     pub(crate) fn me(&self) -> RuntimeId {
         self.config.me
     }
@@ -138,34 +141,41 @@ impl<H> Context<H> {
         }
     }
 
+    #[inline]
     pub(crate) fn is_head(&self) -> bool {
         self.config.me == RuntimeId::HEAD
     }
 
+    #[inline]
     pub(crate) fn membership(&self) -> &Membership {
         &self.membership
     }
 
     /// For the machine, which tells the membership of joins and deaths; owners only read it.
+    #[inline]
     pub(crate) fn membership_mut(&mut self) -> &mut Membership {
         &mut self.membership
     }
 
     /// How a runtime died, if it did.
+    #[inline]
     pub(crate) fn cause(&self, runtime: RuntimeId) -> Option<&str> {
         self.membership.cause(runtime)
     }
 
+    #[inline]
     pub(crate) fn is_dead(&self, runtime: RuntimeId) -> bool {
         self.membership.cause(runtime).is_some()
     }
 
     /// Exchange the list of actions with the caller's: they are appended to it while an event is handled.
+    #[inline]
     pub(crate) fn exchange_actions(&mut self, actions: &mut Vec<Action<H>>) {
         std::mem::swap(&mut self.actions, actions);
     }
 
     /// Send a message, to this runtime too. To the dead nothing is sent; for the unreachable it waits.
+    #[inline]
     pub(crate) fn send(&mut self, to: RuntimeId, message: RulesMessage) {
         if to == self.config.me {
             return self.later(Internal::Message(message));
@@ -178,21 +188,25 @@ impl<H> Context<H> {
     }
 
     /// Complete a handle of a program.
+    #[inline]
     pub(crate) fn complete(&mut self, handle: H, outcome: Arc<Outcome>) {
         self.actions.push(Action::Complete { handle, outcome });
     }
 
     /// Have the engine do something.
+    #[inline]
     pub(crate) fn act(&mut self, action: Action<H>) {
         self.actions.push(action);
     }
 
     /// Have an internal event handled behind those that wait (`QUEUE-1`).
+    #[inline]
     pub(crate) fn later(&mut self, event: Internal<H>) {
         self.internal.push_back(event);
     }
 
     /// The next internal event.
+    #[inline]
     pub(crate) fn next_internal(&mut self) -> Option<Internal<H>> {
         self.internal.pop_front()
     }
@@ -223,7 +237,7 @@ impl<H> Context<H> {
         any
     }
 
-    /// Drop the releases for a runtime: it died, or is told of every object that is still held.
+    /// Drop the releases for a runtime: it died, or gets a recount of every object that is still held.
     pub(crate) fn drop_releases(&mut self, to: RuntimeId) {
         self.releases.remove(&to);
     }
@@ -249,9 +263,17 @@ impl<H> Context<H> {
         self.waiting.remove(&runtime);
     }
 
-    /// Messages that wait for runtimes that cannot be reached.
-    pub(crate) fn waiting_messages(&self) -> usize {
-        self.waiting.values().map(Vec::len).sum()
+    /// The messages that wait for runtimes that cannot be reached.
+    pub(crate) fn waiting(&self) -> Vec<WaitingRow> {
+        let rows = self.waiting.iter().flat_map(|(to, messages)| {
+            messages.iter().map(|message| WaitingRow {
+                to: *to,
+                message: message.clone(),
+            })
+        });
+        let mut rows: Vec<_> = rows.collect();
+        rows.sort_by_key(|row| row.to);
+        rows
     }
 
     pub(crate) fn validate(&self) {
@@ -276,11 +298,13 @@ macro_rules! below {
         impl<H> $owner<H> {
             $(
                 #[allow(dead_code)] // one pair for each owner below, whether both are used or not
+                #[inline]
                 pub(crate) fn $name(&self) -> &$type {
                     self.$next.$name()
                 }
 
                 #[allow(dead_code)] // one pair for each owner below, whether both are used or not
+                #[inline]
                 pub(crate) fn $name_mut(&mut self) -> &mut $type {
                     self.$next.$name_mut()
                 }

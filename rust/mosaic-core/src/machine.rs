@@ -142,7 +142,7 @@ impl<H> Machine<H> {
             barriers: self.barriers.snapshot(),
             recounts: self.links.snapshot(),
             unplaced: self.placement.waiting(),
-            waiting_messages: caller.context().waiting_messages(),
+            waiting: caller.context().waiting(),
         }
     }
 
@@ -334,7 +334,7 @@ impl<H> Machine<H> {
                     caller.tessera_unused(tessera);
                 }
                 Internal::ObjectUnused(ObjectId::Task(task)) => caller.task_unused(task),
-                // The store is told of a buffer by an action.
+                // An action notifies the store of a buffer.
                 Internal::ObjectUnused(ObjectId::Buffer(_)) => {}
                 Internal::OwnTesseraHeld(tessera) => caller.own_tessera_held(tessera),
                 Internal::HostDied { tessera, host } => caller.host_died(tessera, host),

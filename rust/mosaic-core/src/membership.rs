@@ -43,6 +43,7 @@ pub(crate) struct Membership {
 
 impl Membership {
     /// What is known of a runtime.
+    #[inline]
     pub(crate) fn status(&self, runtime: RuntimeId) -> Status<'_> {
         if !self.dead.is_empty()
             && let Some(cause) = self.dead.get(&runtime)
@@ -56,6 +57,7 @@ impl Membership {
     }
 
     /// How a runtime died, if it did.
+    #[inline]
     pub(crate) fn cause(&self, runtime: RuntimeId) -> Option<&str> {
         match self.status(runtime) {
             Status::Dead(cause) => Some(cause),

@@ -51,10 +51,12 @@ impl<H> Results<H> {
         }
     }
 
+    #[inline]
     pub(crate) fn values(&self) -> &Values<H> {
         &self.values
     }
 
+    #[inline]
     pub(crate) fn values_mut(&mut self) -> &mut Values<H> {
         &mut self.values
     }
@@ -129,6 +131,7 @@ impl<H> Results<H> {
     }
 
     /// The call of a task has come: the subscribers that expected it.
+    #[inline]
     pub(crate) fn take_expected(&mut self, task: TaskId) -> Vec<Subscription<H>> {
         if self.expected.is_empty() {
             return Vec::new();

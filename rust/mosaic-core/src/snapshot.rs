@@ -4,6 +4,7 @@
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use crate::member::Member;
 pub use crate::recount::Registration;
+use crate::wire::RulesMessage;
 
 /// Everything that a machine remembers.
 #[derive(Clone, PartialEq, Debug)]
@@ -27,7 +28,7 @@ pub struct Snapshot {
     /// On the head: tesserae without a worker.
     pub unplaced: Vec<TesseraId>,
     /// Messages that wait for runtimes that cannot be reached.
-    pub waiting_messages: usize,
+    pub waiting: Vec<WaitingRow>,
 }
 
 impl Snapshot {
@@ -40,8 +41,17 @@ impl Snapshot {
             && self.references.held.is_empty()
             && self.references.counted.is_empty()
             && self.recounts.is_empty()
-            && self.waiting_messages == 0
+            && self.waiting.is_empty()
     }
+}
+
+/// A message that waits for a runtime that cannot be reached.
+#[derive(Clone, PartialEq, Debug)]
+pub struct WaitingRow {
+    /// The runtime.
+    pub to: RuntimeId,
+    /// The message.
+    pub message: RulesMessage,
 }
 
 /// The caller's tables.

@@ -55,10 +55,12 @@ impl<H> Callee<H> {
         }
     }
 
+    #[inline]
     pub(crate) fn results(&self) -> &Results<H> {
         &self.results
     }
 
+    #[inline]
     pub(crate) fn results_mut(&mut self) -> &mut Results<H> {
         &mut self.results
     }
@@ -69,6 +71,7 @@ impl<H> Callee<H> {
     }
 
     /// Whether a call came here whose result was not released.
+    #[inline]
     pub(crate) fn has_call(&self, task: TaskId) -> bool {
         self.inbound.contains_key(&task)
     }

@@ -59,10 +59,12 @@ impl<H> Caller<H> {
         }
     }
 
+    #[inline]
     pub(crate) fn callee(&self) -> &Callee<H> {
         &self.callee
     }
 
+    #[inline]
     pub(crate) fn callee_mut(&mut self) -> &mut Callee<H> {
         &mut self.callee
     }
@@ -157,11 +159,11 @@ impl<H> Caller<H> {
             let ended = owned.outcome.is_some();
             assert!(
                 ended || owned.handle.is_some() || owned.builds,
-                "TASK-1: {task:?} has not ended and nobody would be told"
+                "TASK-1: {task:?} has not ended and would complete no handle"
             );
             assert!(
                 !ended || !owned.subscribers() > 0,
-                "TASK-1: {task:?} has ended and somebody still waits for it"
+                "TASK-1: {task:?} has ended and a subscriber still waits for it"
             );
             assert!(
                 ended

@@ -2,8 +2,8 @@
 
 use crate::context::Internal;
 use crate::id::{ObjectId, RuntimeId, TesseraId};
-use crate::references::References;
 use crate::recount::Registration;
+use crate::references::References;
 use crate::wire::RulesMessage;
 
 impl<H> References<H> {

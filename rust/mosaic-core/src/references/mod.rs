@@ -37,26 +37,31 @@ impl<H> References<H> {
         }
     }
 
+    #[inline]
     pub(crate) fn context(&self) -> &Context<H> {
         &self.context
     }
 
+    #[inline]
     pub(crate) fn context_mut(&mut self) -> &mut Context<H> {
         &mut self.context
     }
 
     /// Whether this runtime holds an object, be it for a message on its way.
+    #[inline]
     pub(crate) fn holds(&self, object: ObjectId) -> bool {
         self.table.holdings.contains_key(&object)
     }
 
     /// Whether an object that this runtime holds is used here; none if it does not hold it.
+    #[inline]
     pub(crate) fn usage(&self, object: ObjectId) -> Option<bool> {
         let holding = self.table.holdings.get(&object)?;
         Some(!holding.is_unused())
     }
 
     /// Whether another runtime is counted as a holder.
+    #[inline]
     pub(crate) fn has_holders(&self, object: ObjectId) -> bool {
         self.table.has_holders(object)
     }

@@ -4,8 +4,8 @@ use crate::context::Internal;
 use crate::event::Action;
 use crate::id::{ObjectId, RuntimeId};
 use crate::payload::Reference;
-use crate::references::References;
 use crate::recount::Registration;
+use crate::references::References;
 use crate::wire::RulesMessage;
 
 impl<H> References<H> {
@@ -136,13 +136,13 @@ impl<H> References<H> {
         }
     }
 
-    /// The receiver of a message is registered, and may have let go of a buffer since.
+    /// The receiver of a message is registered, and may have released a buffer since.
     pub(crate) fn unpin_received(&mut self, object: ObjectId, by: RuntimeId) {
         self.unpin(object, by);
         self.buffer_released(object);
     }
 
-    /// If no other runtime uses a buffer of this runtime's store any more, the store is told.
+    /// Notify the store of a buffer that no other runtime uses any more.
     fn buffer_released(&mut self, object: ObjectId) {
         if let ObjectId::Buffer(buffer) = object
             && buffer.owner == self.context.me()
@@ -187,7 +187,7 @@ impl<H> References<H> {
         })
     }
 
-    /// Forget an object that nothing here uses; its authority is told.
+    /// Forget an object that nothing here uses, and release it at its authority.
     pub(crate) fn forget(&mut self, object: ObjectId) {
         if !self.may_forget(object) {
             return;

@@ -1,7 +1,7 @@
 //! Tables of distributed reference counts for tesserae, tasks and buffers.
 //!
 //! Every object has one *authority*, which knows its holders: the host of a tessera, the owner of a task or a buffer. A
-//! runtime is one holder whatever number of handles it has; it counts its handles itself. A reference inside a message
+//! runtime is one holder, with any number of handles; it counts its handles itself. A reference inside a message
 //! is a *pin*: its sender stays a holder until the authority has registered the receiver and the receiver has said so.
 //!
 //! - `REF-1`: an object that is in use has a holder at every moment.
@@ -64,7 +64,7 @@ impl LocalReference {
 #[derive(Debug, Default)]
 pub(super) struct Holders {
     pub(super) living: Vec<RuntimeId>,
-    /// Dead ones whose messages may still register somebody.
+    /// Dead ones whose messages may still register a further holder.
     pub(super) ghosts: Vec<RuntimeId>,
 }
 
@@ -97,7 +97,7 @@ impl Table {
         }
     }
 
-    /// `sender` is to be told when this runtime is counted. False if it is already.
+    /// `sender` is to get an `Unpin` when this runtime is counted. False if it is already.
     pub(super) fn register_later(&mut self, object: ObjectId, sender: RuntimeId) -> bool {
         let holding = self.holdings.get_mut(&object);
         match holding.filter(|holding| {
@@ -210,7 +210,7 @@ impl Table {
         }
     }
 
-    /// A holder has let go. Returns whether nobody else is counted.
+    /// A holder releases an object. Returns whether no other is counted.
     pub(super) fn remove_holder(&mut self, object: ObjectId, holder: RuntimeId) -> bool {
         let Some(holders) = self.holders.get_mut(&object) else {
             return true;
@@ -219,13 +219,14 @@ impl Table {
         self.forget_if_empty(object)
     }
 
-    /// Whether anybody but this runtime may use an object that it counts the holders of.
+    /// Whether another runtime may use an object of which this one counts the holders.
     pub(super) fn is_shared(&self, object: ObjectId) -> bool {
         let holding = self.holdings.get(&object);
         self.has_holders(object) || holding.is_some_and(LocalReference::is_on_its_way)
     }
 
-    /// Whether anybody is counted, dead ones whose messages may still arrive included.
+    /// Whether any holder is counted; a dead one, as long as its messages may still arrive.
+    #[inline]
     pub(super) fn has_holders(&self, object: ObjectId) -> bool {
         self.holders.contains_key(&object)
     }

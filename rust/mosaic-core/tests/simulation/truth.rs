@@ -50,7 +50,7 @@ pub(crate) struct Truth {
     pub(crate) given_up: BTreeSet<TesseraId>,
     /// Where each tessera was sent to be built: if one of those hosts died, and then its owner before the holders
     /// had found the next, it is lost to them.
-    pub(crate) sent: BTreeSet<(TesseraId, RuntimeId)>,
+    constructed: BTreeSet<(TesseraId, RuntimeId)>,
     dead: BTreeSet<RuntimeId>,
     /// Buffers that their owners keep because others may look at them.
     pub(crate) lent: BTreeSet<BufferId>,
@@ -98,13 +98,32 @@ impl Truth {
         }
     }
 
-    pub(crate) fn call_sent(&mut self, call: &Call, to: RuntimeId) {
+    fn call_sent(&mut self, call: &Call, to: RuntimeId) {
         if call.kind == CallKind::Construct {
-            self.sent.insert((call.tessera, to));
+            self.constructed.insert((call.tessera, to));
         }
         if let Some(truth) = self.calls.get_mut(&call.task) {
             truth.host = Some(to);
         }
+    }
+
+    /// A machine has sent a message, or keeps it for a runtime that cannot be reached.
+    pub(crate) fn sent(&mut self, at: RuntimeId, to: RuntimeId, message: &RulesMessage) {
+        match message {
+            RulesMessage::Call(call) => self.call_sent(call, to),
+            RulesMessage::Completed { task, .. } => {
+                if task.owner == at {
+                    self.kept.insert(*task);
+                }
+                self.has_ended(*task, at);
+            }
+            RulesMessage::Freed(tessera) if tessera.owner == at => {
+                self.given_up.insert(*tessera);
+            }
+            _ => {}
+        }
+        let own = buffers_in(message).filter(|buffer| buffer.owner == at);
+        self.lent.extend(own);
     }
 
     /// What that runtime had sent to that host, and is not settled, is lost to it.
@@ -272,7 +291,7 @@ impl Truth {
             self.stopped.insert(tessera);
         }
         let moved = self
-            .sent
+            .constructed
             .iter()
             .any(|(sent, to)| *sent == tessera && self.dead.contains(to));
         if stop || self.given_up.contains(&tessera) || moved && self.dead.contains(&tessera.owner) {
@@ -324,7 +343,7 @@ impl Truth {
 }
 
 /// The buffers in the value that a message carries.
-pub(crate) fn buffers_in(message: &RulesMessage) -> impl Iterator<Item = BufferId> {
+fn buffers_in(message: &RulesMessage) -> impl Iterator<Item = BufferId> {
     let payload = match message {
         RulesMessage::Call(call) => Some(&call.arguments),
         RulesMessage::RemotePut { value, .. } => Some(value),
