@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 
-use mosaic_core::call::{Failure, FailureKind, Outcome};
+use mosaic_core::call::{Failure, FailureKind, Outcome, OutcomePart};
 use mosaic_core::event::{Action, Event};
 use mosaic_core::id::RuntimeId;
 use mosaic_core::machine::Machine;
-use mosaic_core::wire::{Message, WireError};
+use mosaic_core::wire::{Message, RulesMessage, WireError};
 use rustc_hash::FxHashMap;
 
 use crate::engine::inner::EngineInner;
@@ -72,7 +72,7 @@ impl Driver {
                 members.filter(|member| *member != inner.me).collect()
             };
             for to in all {
-                self.send(to, &message, inner);
+                self.send(to, &Message::Engine(message.clone()), inner);
             }
         }
         self.dispatch(inner);
@@ -134,9 +134,10 @@ impl Driver {
             Outcome::Failed(Failure::new(kind, text)).into()
         };
         match message {
-            Message::Call(call) => {
-                let message = Message::Completed {
+            Message::Rules(RulesMessage::Call(call)) => {
+                let message = RulesMessage::Completed {
                     task: call.task,
+                    part: OutcomePart::WHOLE,
                     outcome: refused(),
                 };
                 inner
@@ -145,19 +146,19 @@ impl Driver {
                     .push(Event::MessageReceived { from: to, message });
                 inner.inbox_filled.notify_one();
             }
-            Message::Completed { task, .. } => {
-                self.send(
-                    to,
-                    &Message::Completed {
-                        task: *task,
-                        outcome: refused(),
-                    },
-                    inner,
-                );
+            Message::Rules(RulesMessage::Completed { task, part, .. }) => {
+                let (task, outcome) = (*task, refused());
+                let message = RulesMessage::Completed {
+                    task,
+                    part: *part,
+                    outcome,
+                };
+                self.send(to, &message.into(), inner);
             }
-            Message::RemotePut { task, .. } => {
-                let message = Message::Completed {
+            Message::Rules(RulesMessage::RemotePut { task, .. }) => {
+                let message = RulesMessage::Completed {
                     task: *task,
+                    part: OutcomePart::WHOLE,
                     outcome: refused(),
                 };
                 inner
@@ -166,16 +167,13 @@ impl Driver {
                     .push(Event::MessageReceived { from: to, message });
                 inner.inbox_filled.notify_one();
             }
-            Message::Fetched { task, value, .. } => {
-                self.send(
-                    to,
-                    &Message::Fetched {
-                        task: *task,
-                        value: *value,
-                        outcome: refused(),
-                    },
-                    inner,
-                );
+            Message::Rules(RulesMessage::Fetched { task, value, .. }) => {
+                let message = RulesMessage::Fetched {
+                    task: *task,
+                    value: *value,
+                    outcome: refused(),
+                };
+                self.send(to, &message.into(), inner);
             }
             other => inner.executor.warn(&format!(
                 "a message was lost, {reason}: {:.200}",
@@ -188,7 +186,7 @@ impl Driver {
         let mut actions = std::mem::take(&mut self.actions);
         for action in actions.drain(..) {
             match action {
-                Action::Send { to, message } => self.send(to, &message, inner),
+                Action::Send { to, message } => self.send(to, &Message::Rules(message), inner),
                 Action::Run(ready) => {
                     let state = self.call_states.accept(ready.call.task);
                     self.ready.push(AcceptedCall { ready, state });
@@ -243,7 +241,8 @@ impl Driver {
                 Action::BufferReleased(buffer) => inner.store.returned(buffer),
                 Action::DropResult(task) => inner.executor.drop_result(task),
                 Action::ChooseWorker(tessera) => inner.notify(Notice::Choose(tessera)),
-                Action::StartWarehouse => {
+                // Every warehouse is on the machine of the head so far.
+                Action::StartWarehouse(_) => {
                     if let Some(inner) = inner.myself.upgrade() {
                         let for_task = Arc::clone(&inner);
                         inner.spawn(async move {
@@ -266,7 +265,7 @@ impl Driver {
                     if let Some(node) = &inner.node {
                         node.joined(member.role);
                         if let Some(profile) = inner.profiled() {
-                            self.send(member.runtime, &profile, inner);
+                            self.send(member.runtime, &profile.into(), inner);
                         }
                     }
                     inner.notify(Notice::Joined(member.uid));

@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 use mosaic_core::call::{Failure, FailureKind, Outcome};
 use mosaic_core::event::{Event, Member, Role};
 use mosaic_core::id::RuntimeId;
-use mosaic_core::wire::Message;
+use mosaic_core::wire::{EngineMessage, Message};
 use rustc_hash::FxHashMap;
 use rustix::process;
 use tokio::sync::Notify;
@@ -56,7 +56,7 @@ pub(crate) struct EngineInner {
     /// Who takes part, by name: to be looked up without a wait for the driver.
     pub(crate) names: Mutex<FxHashMap<String, RuntimeId>>,
     /// Messages that the state machine does not handle: log records for the head, and memory pressure between stores.
-    pub(crate) engine_messages: Mutex<Vec<(Option<RuntimeId>, Message)>>,
+    pub(crate) engine_messages: Mutex<Vec<(Option<RuntimeId>, EngineMessage)>>,
     pub(crate) signalled: AtomicBool,
     pub(crate) inbox_filled: Notify,
     pub(crate) pending: AtomicUsize,
@@ -263,12 +263,41 @@ impl EngineInner {
             self.notices.push(Notice::Log { uid, level, text });
         } else {
             // Not under the driver's lock: the next batch sends it.
-            self.queue_message(Some(RuntimeId::HEAD), Message::LogRecord { level, text });
+            self.queue_message(
+                Some(RuntimeId::HEAD),
+                EngineMessage::LogRecord { level, text },
+            );
         }
     }
 
+    /// Act on a message for the engine. Returns whether more may come by this connection.
+    pub(crate) fn engine_message_received(&self, from: RuntimeId, message: EngineMessage) -> bool {
+        match message {
+            EngineMessage::Shutdown { .. } => {
+                self.end("the runtime was stopped");
+                return false;
+            }
+            EngineMessage::LogRecord { level, text } => self.log_from(from, level, text),
+            EngineMessage::Profile { path, traced } => {
+                if let Err(error) = self.profile(path.as_deref(), traced, false) {
+                    self.executor.warn(&format!(
+                        "{} is not profiled: {}: {error}",
+                        self.uid,
+                        path.unwrap_or_default()
+                    ));
+                }
+            }
+            EngineMessage::ReclaimMemory => self.store.reclaim(),
+            EngineMessage::MemoryAvailable => self.wake_watchers(),
+            EngineMessage::Ping => self.queue_message(Some(from), EngineMessage::Pong),
+            // Its arrival alone shows that the peer's engine runs.
+            EngineMessage::Pong => {}
+        }
+        true
+    }
+
     /// Queue a message that the state machine does not handle for the next batch; `None` sends it to every member.
-    fn queue_message(&self, to: Option<RuntimeId>, message: Message) {
+    fn queue_message(&self, to: Option<RuntimeId>, message: EngineMessage) {
         self.engine_messages.lock().push((to, message));
         if !self.signalled.swap(true, Ordering::AcqRel) {
             self.inbox_filled.notify_one();
@@ -291,7 +320,7 @@ impl EngineInner {
         self.recorder.record(path.map(Path::new), traced, program)?;
         if program {
             let path = path.map(str::to_owned);
-            let message = Message::Profile { path, traced };
+            let message = Message::Engine(EngineMessage::Profile { path, traced });
             // At once: calls that the program makes from now on come behind it.
             let mut driver = self.driver.lock();
             let members: Vec<_> = driver
@@ -308,9 +337,9 @@ impl EngineInner {
     }
 
     /// What a runtime that joins has to know of the profile.
-    pub(crate) fn profiled(&self) -> Option<Message> {
+    pub(crate) fn profiled(&self) -> Option<EngineMessage> {
         let path = self.recorder.path()?.to_str()?.to_owned();
-        Some(Message::Profile {
+        Some(EngineMessage::Profile {
             path: Some(path),
             traced: self.recorder.traced(),
         })
@@ -368,9 +397,9 @@ impl EngineInner {
     }
 
     /// Send a message that does not come from the state machine.
-    pub(crate) fn send(&self, to: RuntimeId, message: &Message) {
+    pub(crate) fn send(&self, to: RuntimeId, message: EngineMessage) {
         let mut driver = self.driver.lock();
-        driver.send(to, message, self);
+        driver.send(to, &Message::Engine(message), self);
         driver.finish_batch(self);
     }
 
@@ -559,7 +588,7 @@ struct EngineHooks(Weak<EngineInner>);
 impl MemoryPressure for EngineHooks {
     fn reclaim(&self) {
         if let Some(inner) = self.0.upgrade() {
-            inner.queue_message(None, Message::ReclaimMemory);
+            inner.queue_message(None, EngineMessage::ReclaimMemory);
         }
     }
 
@@ -567,7 +596,7 @@ impl MemoryPressure for EngineHooks {
         if let Some(inner) = self.0.upgrade() {
             inner.wake_watchers();
             if inner.store.memory_is_wanted() {
-                inner.queue_message(None, Message::MemoryAvailable);
+                inner.queue_message(None, EngineMessage::MemoryAvailable);
             }
         }
     }

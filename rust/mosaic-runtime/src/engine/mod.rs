@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use mosaic_core::call::{Call, CallKind, Construction, Outcome};
 use mosaic_core::event::{Event, Member, Role, Submission, Want};
-use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
+use mosaic_core::id::{NodeId, ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::payload::{Payload, Reference, ThinVec};
 use mosaic_core::placement::Strategy;
 
@@ -120,6 +120,7 @@ impl Engine {
     pub fn members(&self) -> Vec<Member> {
         let inner = &self.inner;
         let me = Member {
+            node: NodeId::FIRST,
             runtime: inner.me,
             uid: inner.uid.clone(),
             pid: std::process::id(),

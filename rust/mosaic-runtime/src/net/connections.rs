@@ -8,7 +8,7 @@
 //!   reports the peer dead.
 //!
 //! A connection that ends because its peer died is not lost: the head reports the death. The kernel says whether the
-//! peer's process lives.
+//! peer's process lives. Until then the peer is unreachable: the state machine keeps the messages for it, and sends none.
 
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -122,6 +122,16 @@ impl EngineInner {
             && !driver.machine.is_dead(peer)
     }
 
+    /// A connection has closed. That settles nothing: until it is known whether the peer lives, messages to it wait.
+    fn connection_closed(&self, peer: RuntimeId) {
+        let mut driver = self.driver.lock();
+        driver.take_inbox(self);
+        if !self.stopped.load(Ordering::Acquire) {
+            driver.handle(Event::RuntimeUnreachable(peer), self);
+        }
+        driver.finish_batch(self);
+    }
+
     /// A connection has ended: process its loss, once it is known whether its peer lives.
     pub(crate) async fn connection_ended(
         &self,
@@ -129,6 +139,7 @@ impl EngineInner {
         connection: &Connection,
         error: Option<&std::io::Error>,
     ) {
+        self.connection_closed(peer);
         let process = self.processes.lock().get(&peer).cloned();
         let lives_on = async {
             if let Some(process) = process {

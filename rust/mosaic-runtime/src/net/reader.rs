@@ -139,28 +139,15 @@ impl ReadHalf {
             unsafe { target.advance_mut(count) };
             loop {
                 match frames.next(&mut files.importer(&inner.store)) {
-                    Ok(Some(Message::Shutdown { .. })) => {
-                        inner.end("the runtime was stopped");
-                        return Ok(false);
-                    }
-                    Ok(Some(Message::LogRecord { level, text })) => {
-                        inner.log_from(self.from, level, text);
-                    }
-                    Ok(Some(Message::Profile { path, traced })) => {
-                        if let Err(error) = inner.profile(path.as_deref(), traced, false) {
-                            inner.executor.warn(&format!(
-                                "{} is not profiled: {}: {error}",
-                                inner.uid,
-                                path.unwrap_or_default()
-                            ));
-                        }
-                    }
-                    Ok(Some(Message::ReclaimMemory)) => inner.store.reclaim(),
-                    Ok(Some(Message::MemoryAvailable)) => inner.wake_watchers(),
-                    Ok(Some(message)) => batch.push(Event::MessageReceived {
+                    Ok(Some(Message::Rules(message))) => batch.push(Event::MessageReceived {
                         from: self.from,
                         message,
                     }),
+                    Ok(Some(Message::Engine(message))) => {
+                        if !inner.engine_message_received(self.from, message) {
+                            return Ok(false);
+                        }
+                    }
                     Ok(None) => break,
                     Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
                 }

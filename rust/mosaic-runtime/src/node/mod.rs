@@ -44,8 +44,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mosaic_core::event::{Event, Role};
-use mosaic_core::id::RuntimeId;
-use mosaic_core::wire::Message;
+use mosaic_core::id::{NodeId, RuntimeId};
+use mosaic_core::wire::EngineMessage;
 use tokio::sync::Notify;
 
 use self::agent_link::Agent;
@@ -260,7 +260,8 @@ impl Node {
         };
         self.all_gone.notify_one();
         if worker.role == Role::Warehouse {
-            inner.process_one(Event::WarehouseFailed(reason));
+            let node = NodeId::FIRST;
+            inner.process_one(Event::WarehouseFailed { node, reason });
         } else {
             self.give_up(inner, reason);
         }
@@ -365,7 +366,8 @@ impl Node {
         match (worker.role, failure) {
             (Role::Warehouse, Some(failure)) => {
                 let reason = format!("the warehouse does not start: {failure}");
-                inner.process_one(Event::WarehouseFailed(reason));
+                let node = NodeId::FIRST;
+                inner.process_one(Event::WarehouseFailed { node, reason });
             }
             (Role::Warehouse, None) => {}
             (_, Some(failure))
@@ -399,7 +401,8 @@ impl Node {
             }
             if worker.role == Role::Warehouse && !self.stopping() {
                 let reason = format!("the warehouse does not start: {reason}");
-                inner.process_one(Event::WarehouseFailed(reason));
+                let node = NodeId::FIRST;
+                inner.process_one(Event::WarehouseFailed { node, reason });
             }
         }
         self.all_gone.notify_one();
@@ -428,7 +431,7 @@ impl Node {
             if inner.member(runtime).is_some() {
                 inner.send(
                     runtime,
-                    &Message::Shutdown {
+                    EngineMessage::Shutdown {
                         grace_ms: grace.as_millis() as u64,
                     },
                 );

@@ -433,7 +433,7 @@ mod tests {
     use std::any::Any;
     use std::sync::OnceLock;
 
-    use mosaic_core::id::{BufferId, ObjectId};
+    use mosaic_core::id::{BufferId, NodeId, ObjectId};
     use mosaic_core::payload::{Reference, Segment, Stored};
 
     use super::*;
@@ -472,6 +472,9 @@ mod tests {
                 object: ObjectId::Buffer(BufferId { owner, sequence: 1 }),
                 authority: owner,
             }
+        }
+        fn node(&self) -> NodeId {
+            NodeId::FIRST
         }
         fn length(&self) -> u64 {
             1 << 20

@@ -34,7 +34,7 @@ use mosaic_core::call::Outcome;
 use mosaic_core::event::Submission;
 use mosaic_core::id::{RuntimeId, TaskId};
 use mosaic_core::payload::Payload;
-use mosaic_core::wire::Message;
+use mosaic_core::wire::RulesMessage;
 
 use crate::executor::Executor;
 use crate::sync::completion::Completion;
@@ -184,7 +184,7 @@ impl Recorder {
     pub(crate) fn received(
         &self,
         from: RuntimeId,
-        message: &Message,
+        message: &RulesMessage,
         received_calls: &mut ReceivedCalls,
     ) {
         let moved = |task: TaskId, value: &Payload| {
@@ -197,12 +197,13 @@ impl Recorder {
             }
         };
         match message {
-            Message::Call(call) => {
+            RulesMessage::Call(call) => {
                 received_calls.note(call.task);
                 moved(call.task, &call.arguments);
             }
-            Message::RemotePut { task, value } => moved(*task, value),
-            Message::Completed { task, outcome } | Message::Fetched { task, outcome, .. } => {
+            RulesMessage::RemotePut { task, value } => moved(*task, value),
+            RulesMessage::Completed { task, outcome, .. }
+            | RulesMessage::Fetched { task, outcome, .. } => {
                 if let Outcome::Value(value) = &**outcome {
                     moved(*task, value);
                 }
