@@ -113,6 +113,9 @@ lint: build ## check formatting, lints and types, Rust and Python
 	$(call say,lint: ruff)
 	@$(PY) -m ruff check --quiet .
 	@$(PY) -m ruff format --quiet --check .
+	$(call say,lint: import contracts and structure of the Python package)
+	@$(VENV)/bin/lint-imports --no-cache --no-logo
+	@$(PY) tools/structure.py
 	$(call say,lint: mypy)
 	@$(PY) -m mypy --no-error-summary
 	$(call say,lint: stubs of mosaic._core against the built module)
