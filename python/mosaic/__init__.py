@@ -6,6 +6,8 @@ is looked up on the current runtime: ``mosaic.get_worker()``.
 
 from __future__ import annotations
 
+from mosaic._facade import lazy_names as _lazy_names
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -110,17 +112,12 @@ __all__ = [
 ]
 
 
+_lazy_name = _lazy_names(__name__, {**_HOMES, **_OLD_HOMES}, _MODULES)
+
+
 def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name) or _OLD_HOMES.get(name)
-    if home is not None:
-        from importlib import import_module
-
-        value = globals()[name] = getattr(import_module(home), name)
-        return value
-    if name in _MODULES:
-        from importlib import import_module
-
-        return import_module(f"{__name__}.{name}")
+    if name in _HOMES or name in _OLD_HOMES or name in _MODULES:
+        return _lazy_name(name)
     if name in _MODULES_ELSEWHERE:
         from importlib import import_module
 

@@ -200,7 +200,7 @@ class Done:
 
 
 # Where a module of mosaic 1.2 lies: this one is a package for it.
-__path__ = [f"{__file__.rpartition('/')[0]}/compat/homes/types"]
+__path__ = [f"{__file__.rpartition('/')[0]}/compat/facades/types"]
 
 _TUPLES = {"awaitable_types", "remote_types", "proxy_types"}
 

@@ -9,9 +9,9 @@ import weakref
 
 import pytest
 
-from mosaic.comms import by_value
-from mosaic.comms.serialisation import deserialise, serialise
 from mosaic.core import PickleClass
+from mosaic.serialise import by_value
+from mosaic.serialise.codec import deserialise, serialise
 
 
 def again(value):

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import mosaic
-from mosaic.comms import by_value, preload
-from mosaic.comms.serialisation import IN_BAND_LIMIT, deserialise, dumps, serialise
+from mosaic.serialise import by_value, preload
+from mosaic.serialise.codec import IN_BAND_LIMIT, deserialise, dumps, serialise
 
 Point = namedtuple("Point", "x y")
 
@@ -160,13 +160,13 @@ class Main:
     count = 0
     def __init__(self, x): self.x = x
     def double(self): return 2 * self.x
-from mosaic.comms.serialisation import serialise
+from mosaic.serialise.codec import serialise
 sys.stdout.buffer.write(serialise([Main(4), Main])[0])
 """
 
 RECEIVER = """
 import sys
-from mosaic.comms.serialisation import deserialise, serialise
+from mosaic.serialise.codec import deserialise, serialise
 obj, cls = deserialise(sys.stdin.buffer.read(), [])
 assert type(obj) is cls and obj.double() == 8, obj
 cls.count = 5

@@ -5,10 +5,10 @@ from __future__ import annotations
 from mosaic.core import methods, network
 from mosaic.core.attribute import ArrayAttribute, RemoteAttribute
 from mosaic.core.base import CMDBase
-from mosaic.core.pickle_class import PickleClass
 from mosaic.core.stages import AllReady
 from mosaic.core.task import TaskArrayProxy
 from mosaic.errors import RuntimeDisconnectedError
+from mosaic.serialise.pickle_class import PickleClass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar, overload
 
-    from mosaic.core.tessera import Tessera
+    from mosaic.core.host import Tessera
 
     T = TypeVar("T", bound=type)
 
@@ -261,7 +261,7 @@ def _construct(
 
     uid = options["uid"]
     if uid is not None:
-        from mosaic.core.tessera import UID
+        from mosaic.core.host import UID
 
         kwargs = {**kwargs, UID: uid}
     ref, built = network.engine().construct(
@@ -279,7 +279,7 @@ def _construct(
 
 def _local(cls: type, /, *args: Any, **kwargs: Any) -> Tessera:
     """Host an object of this class in this very process; returns its `Tessera`, whose ``proxy`` others may call."""
-    from mosaic.core.tessera import local
+    from mosaic.core.host import local
 
     options, rest = _options.split(getattr(cls, _OPTIONS, {}), kwargs)
     return local(cls, args, rest, options)

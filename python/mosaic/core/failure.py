@@ -132,7 +132,7 @@ def _may_travel(error: BaseException) -> bool:
 
 
 def _encode_body(error: BaseException) -> bytes:
-    from mosaic.comms.serialisation import dumps
+    from mosaic.serialise.codec import dumps
 
     for value in (error, _Rebuilt(error)):
         try:

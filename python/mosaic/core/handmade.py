@@ -50,7 +50,7 @@ def reference(cls: type, runtime: object, uid: str) -> TesseraRef:
     RuntimeDisconnectedError
         That runtime does not take part.
     """
-    from mosaic.core.tessera import named
+    from mosaic.core.host import named
 
     if not isinstance(uid, str):
         raise TypeError(f"the uid of a tessera is a string, not {uid!r}")
@@ -138,7 +138,7 @@ class NamedReference:
 async def _call_named(
     uid: str, kind: str, name: str, coroutine: bool, /, *args: Any, **kwargs: Any
 ) -> Any:
-    from mosaic.core.tessera import named
+    from mosaic.core.host import named
 
     engine = network.engine()
     raw = named(uid)
@@ -301,9 +301,9 @@ class HandMadeTask(_core.Output, ProxyBase):
 
 
 def _called(proxy: Any) -> Any:
+    from mosaic.core.host import Tessera
     from mosaic.core.parameter import ParameterMixin
     from mosaic.core.proxy import TesseraProxy
-    from mosaic.core.tessera import Tessera
 
     if isinstance(proxy, TesseraProxy):
         return proxy

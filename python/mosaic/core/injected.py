@@ -43,7 +43,7 @@ class Injected:
 def look_up(name: str, instance: object) -> Any:
     """Return what an instance of a tessera class gets by one of these names."""
     if name == "_tessera":
-        from mosaic.core.tessera import hosted
+        from mosaic.core.host import hosted
 
         found = hosted(instance)
         if found is None:

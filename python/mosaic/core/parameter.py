@@ -13,9 +13,9 @@ from __future__ import annotations
 from functools import partial
 
 from mosaic.core import methods, tie
+from mosaic.core.host import hosted
 from mosaic.core.losses import told
 from mosaic.core.state import apply_state, state_of
-from mosaic.core.tessera import hosted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from typing import Any, Self, SupportsIndex
 
     from mosaic._core import Task
+    from mosaic.core.host import Tessera
     from mosaic.core.parameter_reference import ParameterReference
     from mosaic.core.proxy import TesseraProxy
-    from mosaic.core.tessera import Tessera
 
     Names = str | Iterable[str] | None
 

@@ -6,10 +6,10 @@ import copyreg
 from copy import deepcopy
 
 from mosaic.core import network, tie
+from mosaic.core.host import ROOT, UID, object_of
 from mosaic.core.parameter_class import parameter_class
 from mosaic.core.parameter_pickle import Snapshot
 from mosaic.core.state import apply_state
-from mosaic.core.tessera import ROOT, UID, object_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copyreg
 
+from mosaic.core.host import hosted
 from mosaic.core.parameter import ParameterMixin
 from mosaic.core.parameter_class import parameter_class
 from mosaic.core.state import apply_state, state_of
-from mosaic.core.tessera import hosted
 from mosaic.core.tie import Tie, plain_class, tie, tie_of
 from mosaic.errors import MosaicError
 

@@ -11,12 +11,12 @@ from copy import deepcopy
 
 from mosaic import _core
 from mosaic.core import network, tie
+from mosaic.core.host import hosted, object_of
 from mosaic.core.living import Dropping
 from mosaic.core.losses import told
 from mosaic.core.parameter_pickle import Snapshot
 from mosaic.core.root import service
 from mosaic.core.state import state_of
-from mosaic.core.tessera import hosted, object_of
 from mosaic.errors import MosaicError, ObjectLostError
 from mosaic.types import WarehouseObject
 

@@ -13,9 +13,9 @@ from mosaic import _core
 from mosaic.core import methods, network
 from mosaic.core.attribute import RemoteAttribute
 from mosaic.core.base import ProxyBase
-from mosaic.core.pickle_class import PickleClass
 from mosaic.core.stages import Readiness, Stop
 from mosaic.errors import MosaicError
+from mosaic.serialise.pickle_class import PickleClass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from mosaic._core import TesseraRef
     from mosaic._core import _RawId as RawId
     from mosaic.core.array import ArrayProxy
+    from mosaic.core.host import Tessera
     from mosaic.core.parameter import ParameterMixin
-    from mosaic.core.tessera import Tessera
 
 
 class TesseraProxy(ProxyBase):
@@ -282,7 +282,7 @@ class TesseraProxy(ProxyBase):
     @classmethod
     def remote_cls(cls) -> Any:
         """Return the class of the hosting side, `Tessera`."""
-        from mosaic.core.tessera import Tessera
+        from mosaic.core.host import Tessera
 
         return Tessera
 
@@ -458,8 +458,8 @@ def stop_tessera(tessera: TesseraProxy | ArrayProxy | Tessera | ParameterMixin) 
     'stopped'
     """
     from mosaic.core.array import ArrayProxy
+    from mosaic.core.host import Tessera
     from mosaic.core.parameter import ParameterMixin
-    from mosaic.core.tessera import Tessera
 
     found: Any = tessera._tessera if isinstance(tessera, ParameterMixin) else tessera
     if isinstance(found, Tessera):

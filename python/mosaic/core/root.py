@@ -11,10 +11,10 @@ from _weakref import ref as _weak
 
 from mosaic import _core
 from mosaic.core import network, parameter_class
+from mosaic.core.host import Tessera, host, hosted, object_of, register
 from mosaic.core.losses import told
 from mosaic.core.parameter_pickle import Snapshot
 from mosaic.core.state import apply_state, state_of
-from mosaic.core.tessera import Tessera, host, hosted, object_of, register
 from mosaic.core.tie import plain_class
 from mosaic.errors import (
     MosaicError,

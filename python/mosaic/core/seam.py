@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from mosaic import _core
-from mosaic.comms.serialisation import deserialise, serialise
+from mosaic.core.host import build
 from mosaic.core.task import TaskProxy
-from mosaic.core.tessera import build
+from mosaic.serialise.codec import deserialise, serialise
 
 
 def _encode_exception(error: BaseException) -> tuple[str, bytes]:

@@ -9,10 +9,10 @@ from _weakref import ref as _weak
 from functools import partial
 
 from mosaic import _core
+from mosaic.core.host import hosted
 from mosaic.core.living import there
 from mosaic.core.losses import told
 from mosaic.core.state import apply_state
-from mosaic.core.tessera import hosted
 from mosaic.errors import (
     MosaicError,
     ObjectLostError,

@@ -83,7 +83,7 @@ def _make_room(kept: dict[Any, Any], limit: int) -> None:
 def _function(token: str, payload: bytes | None) -> Callable[..., Any] | None:
     function = _functions.get(token)
     if function is None and payload is not None:
-        from mosaic.comms.serialisation import deserialise
+        from mosaic.serialise.codec import deserialise
 
         function = deserialise(payload)
         _make_room(_functions, _KEPT)

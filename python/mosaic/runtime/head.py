@@ -9,7 +9,6 @@ import threading
 from typing import NamedTuple
 
 from mosaic import _core
-from mosaic.comms import import_locks, preload
 from mosaic.core import network, placement
 from mosaic.core import seam as _seam  # noqa: F401 - tells the core what to work with
 from mosaic.errors import MosaicError, TooFewWorkersError
@@ -18,6 +17,7 @@ from mosaic.runtime.current import set_current
 from mosaic.runtime.launched import VARIABLE, find
 from mosaic.runtime.roles import Head
 from mosaic.runtime.strategy import LeastLoaded, RoundRobin, resolve
+from mosaic.serialise import import_locks, preload
 from mosaic.utils import logger
 
 TYPE_CHECKING = False

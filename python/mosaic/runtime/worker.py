@@ -34,10 +34,10 @@ def main() -> None:
 
     # Whoever waits for workers goes on while this one imports what its calls need, which wait for that.
     engine = _core.join_worker()
-    from mosaic.comms import import_locks, preload
     from mosaic.core import seam  # noqa: F401 - tells the core what to work with
     from mosaic.runtime import surroundings
     from mosaic.runtime.lanes import run_worker_loop, stop_worker_loop
+    from mosaic.serialise import import_locks, preload
 
     surroundings.take_over()
     if os.environ.pop("MOSAIC_MARK_OUTPUT", None):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+from mosaic._facade import lazy_names
 
 # Where some modules of mosaic 1.2 lie.
-__path__ = [*__path__, f"{__path__[0]}/../compat/homes/utils"]
+__path__ = [*__path__, f"{__path__[0]}/../compat/facades/utils"]
 
 _HOMES: dict[str, str] = {
     "EventLoop": "mosaic.utils.event_loop",
@@ -42,16 +40,4 @@ __all__ = ["at_exit", "logger", "mimport", "subprocess"]
 __all__ += list(_HOMES)
 
 
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None and name in _MODULES:
-        from importlib import import_module
-
-        return import_module(f"{__name__}.{name}")
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
-    from importlib import import_module
-
-    module = import_module(home)
-    value = globals()[name] = getattr(module, name)
-    return value
+__getattr__ = lazy_names(__name__, _HOMES, _MODULES)

@@ -7,6 +7,7 @@ import threading
 import weakref
 from contextlib import suppress
 
+from mosaic._facade import lazy_names
 from mosaic.utils.future import Future
 
 TYPE_CHECKING = False
@@ -303,13 +304,7 @@ _HOMES = {
 }
 """Names that programs of mosaic 1.2 import from here."""
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        from importlib import import_module
-
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+__getattr__ = lazy_names(__name__, _HOMES)
 
 
 async def _called(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:

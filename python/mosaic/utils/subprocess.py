@@ -14,6 +14,8 @@ import sys
 from contextlib import suppress
 from tempfile import TemporaryFile
 
+from mosaic._facade import make_callable
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -93,7 +95,7 @@ class Subprocess:
             raise RuntimeError(f"{self.name} was stopped before it was started: make another one")
         from time import monotonic
 
-        from mosaic.comms.serialisation import dumps
+        from mosaic.serialise.codec import dumps
 
         payload = dumps(self._call)
         # A file, not a pipe: the process can end before anybody reads what it left.
@@ -265,8 +267,8 @@ class Subprocess:
                     stdin.close()
 
     def _read(self) -> tuple[Any, ...]:
-        from mosaic.comms.serialisation import deserialise
         from mosaic.core.failure import decode_failure
+        from mosaic.serialise.codec import deserialise
 
         body, self._body = self._body, b""
         if not body:
@@ -348,8 +350,8 @@ def _serve(out: int, cores: list[int] | None) -> None:
     """Run the function that comes on the standard input, and write its outcome to a descriptor."""
     import threading
 
-    from mosaic.comms.serialisation import deserialise, dumps
     from mosaic.core.failure import encode_exception
+    from mosaic.serialise.codec import deserialise, dumps
 
     source = os.fdopen(os.dup(0), "rb")
     # The function's own input is empty.
@@ -385,20 +387,14 @@ def _end_with(source: Any) -> None:
     os._exit(_PARENT_GONE)
 
 
-class _CallableModule(type(sys)):  # type: ignore[misc]
-    def __call__(
-        self, function: Callable[..., Any], name: str | None = None, start: bool = False
-    ) -> Callable[..., Subprocess]:
-        """Have a function run in a process of its own each time that it is called; see `subprocess`."""
-        return subprocess(function, name, start)
-
-    def __reduce__(self) -> Any:
-        from importlib import import_module
-
-        return import_module, (self.__name__,)
+def _call(
+    _: object, function: Callable[..., Any], name: str | None = None, start: bool = False
+) -> Callable[..., Subprocess]:
+    """Have a function run in a process of its own each time that it is called; see `subprocess`."""
+    return subprocess(function, name, start)
 
 
-sys.modules[__name__].__class__ = _CallableModule
+make_callable(__name__, _call)
 
 
 def __getattr__(name: str) -> Any:

@@ -53,7 +53,7 @@ class PickleClass:
 def _dumps(cls: Any) -> bytes:
     from _io import BytesIO
 
-    from mosaic.comms.reducers import ClassPickler
+    from mosaic.serialise.reducers import ClassPickler
 
     stream = BytesIO()
     ClassPickler(stream, 5).dump(cls)

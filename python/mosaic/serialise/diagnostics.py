@@ -10,8 +10,8 @@ import types
 from _io import BytesIO
 from _pickle import PicklingError
 
-from mosaic.comms import by_value
-from mosaic.comms.per_process import is_per_process
+from mosaic.serialise import by_value
+from mosaic.serialise.per_process import is_per_process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _find(value: object, depth: int) -> list[str]:
 
 
 def _refused(part: object) -> bool:
-    from mosaic.comms.serialisation import PROTOCOL, value_pickler
+    from mosaic.serialise.codec import PROTOCOL, value_pickler
 
     try:
         # Arrays are left out, not copied.

@@ -7,9 +7,9 @@
   `property`, `staticmethod` and `classmethod` keep their functions.
 - Members of enumerations keep the attributes that their ``__init__`` made.
 - A class that comes back to the process that it is from stays as it is there.
-- Locks and their kind that a class or function holds are fresh ones (`mosaic.comms.per_process`).
+- Locks and their kind that a class or function holds are fresh ones (`mosaic.serialise.per_process`).
 - An error says which attribute of which class, or which global of which function, cannot be pickled
-  (`mosaic.comms.refusals`).
+  (`mosaic.serialise.diagnostics`).
 
 Imported with the first value that needs cloudpickle, at the sender and at the receiver.
 """
@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING
 
 import cloudpickle
 
-from mosaic.comms import by_value, preload
-from mosaic.comms.per_process import reduce_typing, stand_in
+from mosaic.serialise import by_value, preload
+from mosaic.serialise.per_process import reduce_typing, stand_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -160,9 +160,9 @@ class ClassPickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]
         try:
             super().dump(obj)
         except Exception as error:
-            from mosaic.comms import refusals
+            from mosaic.serialise import diagnostics
 
-            refusals.explain(error, obj, self._by_value)
+            diagnostics.explain(error, obj, self._by_value)
             raise
 
     def reducer_override(self, obj: Any) -> Any:

@@ -1,7 +1,7 @@
 """Values to bytes and back: pickle protocol 5 with out-of-band buffers, cloudpickle only where pickle refuses.
 
 Functions and classes that a worker cannot import (those of ``__main__`` and of notebooks, lambdas, closures)
-travel by value. A class by value is pickled once and remembered (`mosaic.comms.by_value`), a function
+travel by value. A class by value is pickled once and remembered (`mosaic.serialise.by_value`), a function
 sends the whole value through cloudpickle, so that what its parts share stays shared.
 
 Nothing here imports `pickle` or cloudpickle until they are needed: workers start with this module.
@@ -12,7 +12,7 @@ from __future__ import annotations
 from _io import BytesIO
 from _pickle import Pickler, PicklingError, loads
 
-from mosaic.comms import by_value, preload
+from mosaic.serialise import by_value, preload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def value_pickler() -> type[Any]:
     """Return cloudpickle's pickler with remembered classes."""
     global _value_pickler
     if _value_pickler is None:
-        from mosaic.comms.reducers import ClassPickler
+        from mosaic.serialise.reducers import ClassPickler
 
         class ValuePickler(ClassPickler):
             """See `value_pickler`."""
@@ -179,7 +179,7 @@ def deserialise(in_band: Any, buffers: Sequence[Any] = ()) -> Any:
     try:
         return loads(in_band, buffers=buffers)
     except RecursionError as error:
-        from mosaic.comms.refusals import explain_recursion
+        from mosaic.serialise.diagnostics import explain_recursion
 
         explain_recursion(error)
         raise

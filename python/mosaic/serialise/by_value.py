@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 
-from mosaic.comms import preload
+from mosaic.serialise import preload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ _PARTS_LIMIT = 4096
 
 _importable: dict[int, object] = {}
 packages: dict[int, str | None] = {}
-"""The packages of the objects in `_importable`, None where they have none; see `mosaic.comms.preload`."""
+"""The packages of the objects in `_importable`, None where they have none; see `mosaic.serialise.preload`."""
 
 
 def importable(obj: Any) -> bool:
@@ -149,7 +149,7 @@ def reduce_class(cls: type) -> tuple[Any, ...] | None:
     if entry is None or not _same(entry.parts, parts):
         from _io import BytesIO
 
-        from mosaic.comms.reducers import ClassPickler
+        from mosaic.serialise.reducers import ClassPickler
 
         stream = BytesIO()
         pickler = ClassPickler(stream, 5)

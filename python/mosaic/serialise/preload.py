@@ -19,7 +19,7 @@ import os
 import sys
 from _thread import allocate_lock, get_ident
 
-from mosaic.comms import import_locks
+from mosaic.serialise import import_locks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,12 +6,11 @@ of hosted objects is keyed by the object's identity and keeps none of them alive
 
 from __future__ import annotations
 
-import sys
 from _weakref import ref as _weak
 
 from mosaic import _core
 from mosaic.core import network
-from mosaic.core.base import ERRORS, RemoteBase
+from mosaic.core.base import RemoteBase
 from mosaic.errors import MosaicError
 
 TYPE_CHECKING = False
@@ -421,39 +420,3 @@ def local(
     view = Tessera(ref.id, obj, options["uid"])
     view.keep(obj, ref, construction)
     return view
-
-
-def _decorator(module: object) -> Any:
-    from mosaic.core.decorator import tessera
-
-    return tessera
-
-
-class _CallableModule(type(sys)):  # type: ignore[misc]
-    # `from mosaic.core import tessera` gives this module, which programs use as the decorator. A property: with a frame
-    # between the program and the decorator, warnings would name that.
-    __call__ = property(_decorator)
-
-    def __reduce__(self) -> Any:
-        from importlib import import_module
-
-        return import_module, (self.__name__,)
-
-
-sys.modules[__name__].__class__ = _CallableModule
-
-
-def __getattr__(name: str) -> Any:
-    if name == "tessera":
-        from mosaic.core.decorator import tessera
-
-        return tessera
-    if name in {"ArrayProxy", "ParameterMixin", "PickleClass", "TesseraProxy"}:
-        import mosaic.core
-
-        return getattr(mosaic.core, name)
-    if name in ERRORS:
-        import mosaic.errors
-
-        return getattr(mosaic.errors, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
