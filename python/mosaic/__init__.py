@@ -68,7 +68,7 @@ _OLD_HOMES = {
     "Monitor": "mosaic.runtime.roles",
     "Node": "mosaic.runtime.roles",
     "Runtime": "mosaic.runtime.runtime",
-    "RuntimeProxy": "mosaic.runtime.proxies",
+    "RuntimeProxy": "mosaic.core.runtime_proxy",
     "Warehouse": "mosaic.runtime.roles",
     "Worker": "mosaic.runtime.roles",
     "default_logger": "mosaic.utils.logger",

@@ -12,7 +12,7 @@ _HOMES = {
     "Base": "mosaic.core.base",
     "CMDBase": "mosaic.core.base",
     "MemoryOverflowError": "mosaic.errors",
-    "ParameterMixin": "mosaic.core.parameter",
+    "ParameterMixin": "mosaic.parameter.mixin",
     "PickleClass": "mosaic.serialise.pickle_class",
     "ProxyBase": "mosaic.core.base",
     "RemoteBase": "mosaic.core.base",

@@ -321,7 +321,7 @@ def _parameter(cls: type, /, *args: Any, **kwargs: Any) -> Any:
     >>> mosaic.run(main, num_workers=1)
     5
     """
-    from mosaic.core.parameter_making import make
+    from mosaic.parameter.create import make
 
     options, rest = _options.split(getattr(cls, _OPTIONS, {}), kwargs)
     return make(cls, args, rest, options)
@@ -342,7 +342,7 @@ async def _select_worker(cls: type, /, runtime: object = None) -> str:
 
 def _local_parameter(cls: type, /, *args: Any, **kwargs: Any) -> Any:
     """Make a parameter that is its own root, in this very process; see ``parameter``."""
-    from mosaic.core.parameter_making import make_local
+    from mosaic.parameter.create import make_local
 
     options, rest = _options.split(getattr(cls, _OPTIONS, {}), kwargs)
     return make_local(cls, args, rest, options)

@@ -265,7 +265,7 @@ class HandMadeTask(_core.Output, ProxyBase):
 
     @property
     def _dependencies(self) -> list[Any]:
-        from mosaic.types import awaitable_types
+        from mosaic.compat.kinds import awaitable_types
 
         if self._task is not None:
             return self._task._dependencies
@@ -302,8 +302,8 @@ class HandMadeTask(_core.Output, ProxyBase):
 
 def _called(proxy: Any) -> Any:
     from mosaic.core.host import Tessera
-    from mosaic.core.parameter import ParameterMixin
     from mosaic.core.proxy import TesseraProxy
+    from mosaic.parameter.mixin import ParameterMixin
 
     if isinstance(proxy, TesseraProxy):
         return proxy

@@ -15,6 +15,7 @@ from mosaic.errors import MosaicError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from mosaic._core import Engine, Task, TesseraRef
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from mosaic.core.proxy import TesseraProxy
     from mosaic.core.stages import Readiness
     from mosaic.core.task import TaskProxy
+    from mosaic.parameter.root import RootBuilder
 
 PREPARED = "_mosaic_prepared"
 """Keyword of a construction whose object has been made already (`Klass.local`): its key in `prepared`."""
@@ -30,7 +32,7 @@ UID = "_mosaic_uid"
 """Keyword of a construction that carries the uid that the caller chose."""
 
 ROOT = "_mosaic_root"
-"""Keyword of a construction that builds the root of a parameter: whether the parameter is ``cached``."""
+"""Keyword of a construction that builds the root of a parameter: a `RootBuilder`."""
 
 prepared: dict[int, object] = {}
 
@@ -67,6 +69,7 @@ class Tessera(RemoteBase):
         self.root = False
         self.cached = False
         self.copy: Any = None
+        self.on_freed: Callable[[RawId], object] | None = None
 
     @property
     def uid(self) -> str:
@@ -154,7 +157,7 @@ class Tessera(RemoteBase):
 
     def make_parameter(self, *args: Any, cached: bool = False, **kwargs: Any) -> Any:
         """Make a parameter whose root is this tessera; see `TesseraProxy.make_parameter`."""
-        from mosaic.core.parameter_making import of_proxy
+        from mosaic.parameter.create import of_proxy
 
         return of_proxy(self.proxy, args, kwargs, cached, self._object())
 
@@ -302,20 +305,16 @@ def build(raw: RawId, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     """Make the living object of a tessera, for the core."""
     uid = kwargs.pop(UID, None)
     key = kwargs.pop(PREPARED, None)
-    cached = kwargs.pop(ROOT, None)
+    root: RootBuilder | None = kwargs.pop(ROOT, None)
     if key is not None:
         obj = prepared.pop(key)
-    elif cached is None:
+    elif root is None:
         obj = cls(*args, **kwargs)
     else:
-        from mosaic.core.parameter_class import parameter_class
-
-        obj = parameter_class(cls)(*args, **kwargs)
+        obj = root.make(cls, args, kwargs)
     register(raw, obj, uid)
-    if cached is not None:
-        from mosaic.core.root import root_made
-
-        root_made(obj, raw, cached)
+    if root is not None:
+        root.made(obj, raw)
     return obj
 
 
@@ -333,10 +332,8 @@ def register(raw: RawId, obj: object, uid: str | None) -> None:
         _objects.pop(raw, None)
         if uid is not None and _named.get(uid) == raw:
             del _named[uid]
-        if view is not None and view.root:
-            from mosaic.runtime.tally import tally
-
-            tally.forget(raw)
+        if view is not None and view.on_freed is not None:
+            view.on_freed(raw)
 
     try:
         watched = _weak(obj, gone)

@@ -56,7 +56,7 @@ def look_up(name: str, instance: object) -> Any:
         # The object is the user's own, wherever it lives: `_tessera` tells whether it is hosted.
         return False
     if name in _OF_ROOTS:
-        from mosaic.core import root
+        from mosaic.parameter import root
 
         return root.service(instance) if name == "_mosaic_root" else root.copy_of(instance)
     if name == "logger":

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mosaic._core import _RawId as RawId
     from mosaic.core.array import ArrayProxy
     from mosaic.core.host import Tessera
-    from mosaic.core.parameter import ParameterMixin
+    from mosaic.parameter.mixin import ParameterMixin
 
 
 class TesseraProxy(ProxyBase):
@@ -142,7 +142,7 @@ class TesseraProxy(ProxyBase):
             resends=retries if options.get("max_restarts") else 0,
         )
         if options.get("in_warehouse"):
-            from mosaic.core.living import WarehouseMethod
+            from mosaic.warehouse.live_reference import WarehouseMethod
 
             method = WarehouseMethod(method)
         return method if found is None else found.described(method)
@@ -236,7 +236,7 @@ class TesseraProxy(ProxyBase):
     @property
     def remote_runtime(self) -> Any:
         """A proxy of the runtime that hosts the tessera; None while that is not decided."""
-        from mosaic.runtime.proxies import RuntimeProxy
+        from mosaic.core.runtime_proxy import RuntimeProxy
 
         uid = self.runtime_id
         return None if uid is None else RuntimeProxy(uid)
@@ -346,7 +346,7 @@ class TesseraProxy(ProxyBase):
         ParameterMixin
             An instance of the class, tied to the tessera.
         """
-        from mosaic.core.parameter_making import of_proxy
+        from mosaic.parameter.create import of_proxy
 
         return of_proxy(self, args, kwargs, cached)
 
@@ -459,7 +459,7 @@ def stop_tessera(tessera: TesseraProxy | ArrayProxy | Tessera | ParameterMixin) 
     """
     from mosaic.core.array import ArrayProxy
     from mosaic.core.host import Tessera
-    from mosaic.core.parameter import ParameterMixin
+    from mosaic.parameter.mixin import ParameterMixin
 
     found: Any = tessera._tessera if isinstance(tessera, ParameterMixin) else tessera
     if isinstance(found, Tessera):

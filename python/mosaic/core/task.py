@@ -89,7 +89,7 @@ class TaskProxy(_core.Task, ProxyBase, metaclass=_HandMaking):
     @property
     def remote_runtime(self) -> Any:
         """A proxy of the runtime that runs the task; None while that is not decided."""
-        from mosaic.runtime.proxies import RuntimeProxy
+        from mosaic.core.runtime_proxy import RuntimeProxy
 
         uid = self.runtime_id
         return None if uid is None else RuntimeProxy(uid)

@@ -13,9 +13,9 @@ import h5py
 import numpy as np
 from h5py import h5a, h5d, h5g, h5i, h5o, h5s, h5t
 
-from mosaic.core.struct import Struct
 from mosaic.file_manipulation.encoding import BOOLEAN, TEXTS
 from mosaic.file_manipulation.lazy import LazyArray, Source
+from mosaic.file_manipulation.struct import Struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -17,12 +17,12 @@ except ImportError as error:
         "mosaic.h5 reads and writes its files with h5py, which is not installed: pip install h5py"
     ) from error
 
-from mosaic.core.struct import Struct
 from mosaic.file_manipulation import encoding
 from mosaic.file_manipulation.decoding import Reader
 from mosaic.file_manipulation.file_names import FileName, named
 from mosaic.file_manipulation.lazy import LazyArray
 from mosaic.file_manipulation.opening import MODES, open_named
+from mosaic.file_manipulation.struct import Struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import weakref
 import h5py
 from h5py import h5g
 
-from mosaic.core.struct import Struct
+from mosaic.file_manipulation.struct import Struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ _HOMES = {
     "Node": "mosaic.runtime.roles",
     "RoundRobin": "mosaic.runtime.strategy",
     "Runtime": "mosaic.runtime.runtime",
-    "RuntimeProxy": "mosaic.runtime.proxies",
+    "RuntimeProxy": "mosaic.core.runtime_proxy",
     "Warehouse": "mosaic.runtime.roles",
     "Worker": "mosaic.runtime.roles",
     "monitor_strategies": "mosaic.runtime.strategy",

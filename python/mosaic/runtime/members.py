@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from mosaic.core import network
 from mosaic.core.base import Base
+from mosaic.core.runtime_proxy import Named, RuntimeProxy
 from mosaic.errors import RuntimeDisconnectedError, TooFewWorkersError
-from mosaic.runtime.proxies import Named, RuntimeProxy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -135,14 +135,14 @@ class Members(Named, Base):
 
     def get_warehouses(self) -> dict[str, Any]:
         """Return the warehouses by uid, one a node, whether they have been started or not."""
-        from mosaic.runtime.warehouse import WarehouseProxy
+        from mosaic.warehouse.proxy import WarehouseProxy
 
         uids = [f"warehouse:{node.indices[0]}" for node in self.nodes]
         return {uid: WarehouseProxy(uid) for uid in uids}
 
     def get_local_warehouse(self) -> Any:
         """Return the warehouse of this runtime's node."""
-        from mosaic.runtime.warehouse import WarehouseProxy
+        from mosaic.warehouse.proxy import WarehouseProxy
 
         return WarehouseProxy(f"warehouse:{self.indices[0] if self.indices else 0}")
 
@@ -180,7 +180,7 @@ class Members(Named, Base):
             numbers = (indices,) if isinstance(indices, int) else indices
             uid = self.uid if name is None else ":".join([name, *map(str, numbers)])
         if uid.startswith("warehouse"):
-            from mosaic.runtime.warehouse import WarehouseProxy
+            from mosaic.warehouse.proxy import WarehouseProxy
 
             return WarehouseProxy(uid)
         return RuntimeProxy(uid)

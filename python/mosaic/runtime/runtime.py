@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mosaic._core import Engine, Task
     from mosaic.runtime.async_for import Loop
     from mosaic.runtime.memory import MemoryReport
-    from mosaic.types import WarehouseObject
+    from mosaic.warehouse.reference import WarehouseObject
 
 
 class StoppedEngine:
@@ -320,13 +320,11 @@ class Runtime(Members):
             Awaited it gives itself, once the value is stored. Of a parameter that is its ``ref``: the parameter is
             pushed to its root, whose state is the value.
         """
-        if hasattr(type(obj), "_mosaic_plain"):
-            from mosaic.core.parameter_reference import put
-
-            reference = put(obj, publish)  # type: ignore[arg-type]
-            if reference is not None:
-                return reference
-        from mosaic.types import WarehouseObject
+        put = getattr(type(obj), "_mosaic_put", None)
+        reference: WarehouseObject | None = None if put is None else put(obj, publish)
+        if reference is not None:
+            return reference
+        from mosaic.warehouse.reference import WarehouseObject
 
         return WarehouseObject(self.engine.put(obj, type(obj).__name__), whole=True)
 
@@ -388,7 +386,7 @@ class Runtime(Members):
         cache_only : bool
             Free only what this process has of it, which is nothing: the value stays.
         """
-        from mosaic.types import Done
+        from mosaic.warehouse.reference import Done
 
         found = self.get_local_warehouse().reference(_one_of(ref, uid))
         return Done() if found is None else found.drop(propagate, cache_only=cache_only)
@@ -477,7 +475,7 @@ class Runtime(Members):
         >>> mosaic.run(main, num_workers=1)
         6
         """
-        from mosaic.runtime.warehouse import execute
+        from mosaic.warehouse.proxy import execute
 
         return await execute(self.engine, uid, func, func_args, func_kwargs)
 
@@ -493,7 +491,7 @@ class Runtime(Members):
 def __getattr__(name: str) -> Any:
     if name == "RuntimeProxy":
         # Where programs of mosaic 1.2 import it from.
-        from mosaic.runtime.proxies import RuntimeProxy
+        from mosaic.core.runtime_proxy import RuntimeProxy
 
         return RuntimeProxy
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)

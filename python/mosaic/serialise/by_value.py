@@ -130,12 +130,10 @@ _count = 0
 
 def reduce_class(cls: type) -> tuple[Any, ...] | None:
     """Return how to pickle a class by value, or None where it cannot be remembered."""
-    plain = getattr(cls, "_mosaic_plain", None)
-    if plain is not None:
-        # The class of parameters of another one: every process derives its own.
-        from mosaic.core.parameter_class import parameter_class
-
-        return parameter_class, (plain,)
+    derived: tuple[Any, ...] | None = getattr(cls, "_mosaic_derived", None)
+    if derived is not None:
+        # Every process derives its own, as it does the class of parameters of another one.
+        return derived
     entry = _entries.get(cls)
     if entry is not None and entry.parts is None:
         return load_class, (entry.token, entry.payload)

@@ -176,9 +176,9 @@ def remote_sizeof(obj: object, pending: bool = False) -> RemoteSize:
     --------
     ``nbytes = await remote_sizeof([task, reference])``
     """
+    from mosaic.compat.kinds import awaitable_types
     from mosaic.core.output import TaskDone, TaskOutput
     from mosaic.core.task import TaskArrayProxy
-    from mosaic.types import awaitable_types
 
     known, waiting = 0, []
     left: list[Any] = [obj]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "ArrayProxy": "mosaic.core.array",
     "MemoryOverflowError": "mosaic.errors",
-    "ParameterMixin": "mosaic.core.parameter",
+    "ParameterMixin": "mosaic.parameter.mixin",
     "PickleClass": "mosaic.serialise.pickle_class",
     "RuntimeDisconnectedError": "mosaic.errors",
     "Tessera": "mosaic.core.host",

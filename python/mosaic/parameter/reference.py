@@ -10,15 +10,16 @@ from __future__ import annotations
 from copy import deepcopy
 
 from mosaic import _core
-from mosaic.core import network, tie
+from mosaic.core import network
 from mosaic.core.host import hosted, object_of
-from mosaic.core.living import Dropping
-from mosaic.core.losses import told
-from mosaic.core.parameter_pickle import Snapshot
-from mosaic.core.root import service
-from mosaic.core.state import state_of
+from mosaic.core.losses import losses_as
 from mosaic.errors import MosaicError, ObjectLostError
-from mosaic.types import WarehouseObject
+from mosaic.parameter import link
+from mosaic.parameter.pickling import Snapshot
+from mosaic.parameter.root import service
+from mosaic.parameter.state import state_of
+from mosaic.warehouse.live_reference import Dropping
+from mosaic.warehouse.reference import WarehouseObject
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
     from mosaic._core import Task
-    from mosaic.core.parameter import ParameterMixin
     from mosaic.core.proxy import TesseraProxy
+    from mosaic.parameter.mixin import ParameterMixin
 
 _NONE: frozenset[str] = frozenset()
 
@@ -115,7 +116,7 @@ class ParameterReference(WarehouseObject):
     def __await__(self) -> Generator[Any, None, Self]:
         """Wait until the root exists and has the state that was put; gives this reference."""
         self._check()
-        with told(self._gone, *tie.GONE):
+        with losses_as(self._gone, *link.GONE):
             yield from self._proxy.__await__()
             for task in (self._pushing, self._stored):
                 if task is not None:
@@ -135,20 +136,20 @@ class ParameterReference(WarehouseObject):
         here = object_of(self._proxy._ref.id)
         if here is not None:
             return deepcopy(Snapshot(here, self._proxy, self._cached))
-        with told(self._gone, *tie.GONE):
+        with losses_as(self._gone, *link.GONE):
             return await self.read().result()
 
     result = value
 
     def wait(self, timeout: float | None = None) -> Any:
         """Block until the value is here, and return it; see `value`."""
-        with told(self._gone, *tie.GONE):
+        with losses_as(self._gone, *link.GONE):
             return self.read().wait(timeout)
 
     async def size(self, pending: bool = False) -> int:
         """Return about how many bytes the root has: its arrays, and the rest; ``pending`` is not needed."""
         self._check()
-        with told(self._gone, *tie.GONE):
+        with losses_as(self._gone, *link.GONE):
             size: int = await self._call("size").result()
         return size
 
@@ -186,19 +187,19 @@ def reference(parameter: ParameterMixin) -> ParameterReference:
     MosaicError
         The parameter is tied to no root.
     """
-    found = tie.tie_of(parameter)
+    found = link.link_of(parameter)
     if found is not None:
         return ParameterReference(found.proxy, found.cached)
     root = hosted(parameter)
     if root is None:
-        name = tie.plain_class(type(parameter)).__name__
+        name = link.plain_class(type(parameter)).__name__
         raise MosaicError(f"this {name} is tied to no root")
     return ParameterReference(root.proxy, root.cached)
 
 
 def put(parameter: ParameterMixin, publish: bool) -> ParameterReference | None:
     """Push a parameter, for `Runtime.put`; None where it is tied to no root."""
-    found = tie.tie_of(parameter)
+    found = link.link_of(parameter)
     stored = pushing = None
     if found is None:
         if hosted(parameter) is None:
@@ -208,9 +209,9 @@ def put(parameter: ParameterMixin, publish: bool) -> ParameterReference | None:
     elif found.filling is None:
         # A parameter whose first state is still on its way from the root has nothing to push.
         copied = publish and found.cached
-        pushing = tie.send(parameter, "push", True, state_of(parameter), copied)
+        pushing = link.send(parameter, "push", True, state_of(parameter), copied)
     if publish and (found is None or found.filling is None):
-        name = tie.plain_class(type(parameter)).__name__
+        name = link.plain_class(type(parameter)).__name__
         stored = network.engine().put(parameter, name)
     made = reference(parameter)
     return ParameterReference(made._proxy, made._cached, stored, pushing)

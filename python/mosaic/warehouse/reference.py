@@ -1,11 +1,11 @@
-"""`Struct`, references to stored values, and the tuples of classes that tell references from plain values."""
+"""References to values in the warehouse: what `Runtime.put` gives."""
 
 from __future__ import annotations
 
 from mosaic import _core
 from mosaic.core import network
 from mosaic.core.injected import INJECTED
-from mosaic.core.losses import told
+from mosaic.core.losses import losses_as
 from mosaic.errors import ObjectLostError, RuntimeDisconnectedError
 
 TYPE_CHECKING = False
@@ -113,7 +113,7 @@ class WarehouseObject(_core.Output):
     def __await__(self) -> Generator[Any, None, Self]:
         """Wait until the value is stored; gives this reference."""
         self._check()
-        with told(self._lost, ObjectLostError, RuntimeDisconnectedError):
+        with losses_as(self._lost, ObjectLostError, RuntimeDisconnectedError):
             yield from self.task.__await__()
         return self
 
@@ -128,7 +128,7 @@ class WarehouseObject(_core.Output):
             It was dropped or lost.
         """
         self._check()
-        with told(self._lost, ObjectLostError, RuntimeDisconnectedError):
+        with losses_as(self._lost, ObjectLostError, RuntimeDisconnectedError):
             return await self.task.fresh_result()
 
     result = value
@@ -136,7 +136,7 @@ class WarehouseObject(_core.Output):
     def wait(self, timeout: float | None = None) -> Any:
         """Block until the value is here, and return it; see `value`."""
         self._check()
-        with told(self._lost, ObjectLostError, RuntimeDisconnectedError):
+        with losses_as(self._lost, ObjectLostError, RuntimeDisconnectedError):
             return self.task.fresh_result().wait(timeout)
 
     async def size(self, pending: bool = False) -> int:
@@ -197,51 +197,3 @@ class Done:
 
     def __await__(self) -> Generator[Any, None, None]:
         yield from ()
-
-
-# Where a module of mosaic 1.2 lies: this one is a package for it.
-__path__ = [f"{__file__.rpartition('/')[0]}/compat/facades/types"]
-
-_TUPLES = {"awaitable_types", "remote_types", "proxy_types"}
-
-
-def __getattr__(name: str) -> Any:
-    if name == "Struct":
-        from mosaic.core.struct import Struct
-
-        globals()["Struct"] = Struct
-        return Struct
-    if name == "struct":
-        from importlib import import_module
-
-        return import_module(f"{__name__}.struct")
-    if name not in _TUPLES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
-    from mosaic.core import (
-        ArrayProxy,
-        Task,
-        TaskArrayProxy,
-        TaskDone,
-        TaskOutput,
-        TaskProxy,
-        Tessera,
-        TesseraProxy,
-    )
-    from mosaic.core.handmade import HandMadeTask
-    from mosaic.core.living import LivingObject
-    from mosaic.core.parameter_reference import ParameterReference
-
-    space = globals()
-    space["awaitable_types"] = (
-        TaskProxy,
-        TaskArrayProxy,
-        TaskOutput,
-        TaskDone,
-        WarehouseObject,
-        LivingObject,
-        ParameterReference,
-        HandMadeTask,
-    )
-    space["remote_types"] = (Tessera, Task)
-    space["proxy_types"] = (TesseraProxy, ArrayProxy, TaskProxy, TaskArrayProxy, HandMadeTask)
-    return space[name]

@@ -1,10 +1,10 @@
-"""The living values of a warehouse, by name: what the calls of `Runtime.exec` run.
+"""The live values of a warehouse by uid: the table that the calls of `Runtime.exec` read and change.
 
-Functions here are called at the warehouse, those of one uid one at a time, in the order of their arrival: the core sees
-to that. Values are living Python objects and need not pickle. Invariants:
+The functions of this module run in the warehouse's process. The core runs those of one uid one at a time, in the order
+of their arrival. Values are live Python objects and need not pickle. Invariants:
 
-- VAULT-1: a value stays until it is dropped; one that comes later by the same uid is of another generation.
-- VAULT-2: a function that raises leaves the old value.
+- REGISTRY-1: a value stays until it is dropped; a later value of the same uid has another generation.
+- REGISTRY-2: a function that raises leaves the old value.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from types import CoroutineType
 
 from mosaic import _core
 from mosaic.errors import ObjectLostError
-from mosaic.runtime.tally import tally
+from mosaic.warehouse.accounting import account
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,14 +29,14 @@ _numbers = count(1)
 
 
 def apply(uid: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """Call a plain function with the value of a uid, None the first time, and keep what it returns."""
+    """Call a plain function with the value of a uid, None the first time, and store the result."""
     result = function(_current(uid), *args, **kwargs)
-    # A plain function may hand back a coroutine: its end is waited for before the next call.
+    # A plain function may return a coroutine: the next call waits for its end.
     return _keep_later(uid, result) if isinstance(result, CoroutineType) else _keep(uid, result)
 
 
 async def apply_async(uid: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Kept:
-    """Do the same with a coroutine function."""
+    """Call a coroutine function with the value of a uid; see `apply`."""
     return _keep(uid, await function(_current(uid), *args, **kwargs))
 
 
@@ -53,7 +53,7 @@ def _keep(uid: str, value: Any) -> Kept:
     found = _values.get(uid)
     generation = (_runtime(), next(_numbers)) if found is None else found[0]
     _values[uid] = generation, value
-    return generation, tally.keep(uid, value)
+    return generation, account.keep(uid, value)
 
 
 def _runtime() -> int:
@@ -61,8 +61,8 @@ def _runtime() -> int:
     return -1 if engine is None else engine.runtime
 
 
-def living(uid: str, generation: Generation | None) -> Any:
-    """Return the living value of a uid; the last of that name where no generation is given.
+def live(uid: str, generation: Generation | None) -> Any:
+    """Return the live value of a uid; the latest one where no generation is given.
 
     Raises
     ------
@@ -76,23 +76,23 @@ def living(uid: str, generation: Generation | None) -> Any:
 
 
 def read(uid: str, generation: Generation | None) -> Any:
-    """Return the value of a uid; who called from elsewhere gets a copy."""
-    return living(uid, generation)
+    """Return the value of a uid; a caller in another process gets a copy."""
+    return live(uid, generation)
 
 
 def size(uid: str, generation: Generation | None) -> int:
     """Return about how many bytes the value of a uid takes."""
-    return tally.keep(uid, living(uid, generation))
+    return account.keep(uid, live(uid, generation))
 
 
 def drop(uid: str, generation: Generation | None) -> None:
-    """Let go of the value of a uid, if there is one."""
+    """Delete the value of a uid, if there is one."""
     found = _values.get(uid)
     if found is not None and generation in {None, found[0]}:
         del _values[uid]
-        tally.forget(uid)
+        account.forget(uid)
 
 
 def knows(uid: str) -> bool:
-    """Tell whether a uid has a value in this process."""
+    """Return whether a uid has a value in this process."""
     return uid in _values

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import mosaic
-from mosaic.core.parameter_class import parameter_class
-from mosaic.runtime.tally import LOOKED_AT, Tally, measure
+from mosaic.parameter.derive import parameter_class
+from mosaic.warehouse.accounting import MAX_OBJECTS, MemoryAccount, measure
 
 
 class Plain:
@@ -61,21 +61,21 @@ def test_cycles_and_large_collections_end():
     ring = []
     ring.append(ring)
     assert 0 < measure(ring) < 1000
-    assert measure(list(range(10 * LOOKED_AT))) >= 8 * 10 * LOOKED_AT
+    assert measure(list(range(10 * MAX_OBJECTS))) >= 8 * 10 * MAX_OBJECTS
 
 
 def test_the_sum_follows_every_change():
     told = []
-    tally = Tally()
-    tally.on_change = told.append
-    size = tally.keep("a", bytes(1000))
-    assert size == tally.size("a") == tally.total
-    tally.keep("b", bytes(2000))
-    tally.keep("b", bytes(1000))
-    assert tally.total == 2 * size
-    tally.keep("b", bytes(1000))
+    account = MemoryAccount()
+    account.on_change = told.append
+    size = account.keep("a", bytes(1000))
+    assert size == account.size("a") == account.total
+    account.keep("b", bytes(2000))
+    account.keep("b", bytes(1000))
+    assert account.total == 2 * size
+    account.keep("b", bytes(1000))
     assert told == [size, size + 1000, -1000], "no change is not told"
-    tally.forget("b")
-    tally.forget("never kept")
-    assert tally.total == size
-    assert len(tally) == 1
+    account.forget("b")
+    account.forget("never kept")
+    assert account.total == size
+    assert len(account) == 1

@@ -1,7 +1,7 @@
 """Parameters: local objects tied to a root elsewhere, a tessera at the warehouse as a rule.
 
-A parameter is an instance of a class derived from the user's (`mosaic.core.parameter_class`); its root is an instance
-of the same derived class, served by `mosaic.core.root`. Invariants:
+A parameter is an instance of a class derived from the user's (`mosaic.parameter.derive`); its root is an instance
+of the same derived class, served by `mosaic.parameter.root`. Invariants:
 
 - PARAM-1: the root lives as long as a parameter that is tied to it, anywhere.
 - PARAM-2: a push is one call on the root, so that no two are ever mixed.
@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from mosaic.core import methods, tie
+from mosaic.core import methods
 from mosaic.core.host import hosted
-from mosaic.core.losses import told
-from mosaic.core.state import apply_state, state_of
+from mosaic.core.losses import losses_as
+from mosaic.parameter import link
+from mosaic.parameter.state import apply_state, state_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
     from mosaic._core import Task
     from mosaic.core.host import Tessera
-    from mosaic.core.parameter_reference import ParameterReference
     from mosaic.core.proxy import TesseraProxy
+    from mosaic.parameter.reference import ParameterReference
 
     Names = str | Iterable[str] | None
 
@@ -48,18 +49,18 @@ class ParameterMixin:
 
     @_Own
     def _tessera(self) -> TesseraProxy | Tessera:
-        found = tie.tie_of(self)
+        found = link.link_of(self)
         root = found.proxy if found is not None else hosted(self)
         if root is None:
             raise AttributeError(
-                f"this {tie.plain_class(type(self)).__name__} is tied to no root", name="_tessera"
+                f"this {link.plain_class(type(self)).__name__} is tied to no root", name="_tessera"
             )
         return root
 
     @_Own
     def ref(self) -> ParameterReference:
         """Return a reference to the root: its value is a parameter that is tied to it, with its state."""
-        from mosaic.core.parameter_reference import reference
+        from mosaic.parameter.reference import reference
 
         return reference(self)
 
@@ -71,7 +72,7 @@ class ParameterMixin:
     @_Own
     def is_proxy(self) -> bool:
         """Whether the root lives elsewhere."""
-        return tie.tie_of(self) is not None
+        return link.link_of(self) is not None
 
     @_Own
     def is_tessera(self) -> bool:
@@ -81,27 +82,27 @@ class ParameterMixin:
     @_Own
     def cached(self) -> bool:
         """Whether it is sent without its state, so that receivers use their node's copy."""
-        found = tie.tie_of(self)
+        found = link.link_of(self)
         root = hosted(self) if found is None else None
         return found.cached if found is not None else root is not None and root.cached
 
     def __await__(self) -> Generator[Any, None, Self]:
         """Wait until the root exists; gives the parameter."""
-        yield from tie.settle(self).__await__()
+        yield from link.settle(self).__await__()
         return self
 
     def set(self, name: str, value: object) -> Change:
         """Set an attribute here and on the root; need not be awaited."""
         setattr(self, name, value)
-        methods.give(tie.plain_class(type(self)), (name,))
-        return Change(self, tie.send(self, "set", name, value))
+        methods.give(link.plain_class(type(self)), (name,))
+        return Change(self, link.send(self, "set", name, value))
 
     async def get(self, name: str) -> Any:
         """Bring an attribute's value from the root; it is stored here and returned."""
-        task = tie.send(self, "get", name)
+        task = link.send(self, "get", name)
         if task is None:
             return getattr(self, name)
-        value = await tie.answer(self, task)
+        value = await link.answer(self, task)
         setattr(self, name, value)
         return value
 
@@ -121,7 +122,7 @@ class ParameterMixin:
             return
         names = None if attr is None else _names(attr)
         values = state_of(self) if names is None else {name: getattr(self, name) for name in names}
-        await tie.answer(self, tie.send(self, "push", names is None, values, publish))
+        await link.answer(self, link.send(self, "push", names is None, values, publish))
 
     async def pull(self, attr: Names = None) -> Any:
         """Bring attributes from the root.
@@ -137,12 +138,12 @@ class ParameterMixin:
             The value of one attribute, the list of several, the parameter itself for all.
         """
         names = None if attr is None else _names(attr)
-        task = tie.send(self, "pull", names)
+        task = link.send(self, "pull", names)
         if task is not None:
-            values = await tie.answer(self, task)
+            values = await link.answer(self, task)
             if names is None:
                 apply_state(self, values)
-                found = tie.tie_of(self)
+                found = link.link_of(self)
                 if found is not None:
                     found.filling = None
             else:
@@ -155,16 +156,22 @@ class ParameterMixin:
 
     async def publish(self) -> None:
         """Make the root's value available on every node: copies with ``cached`` are of it from now on."""
-        task = tie.send(self, "publish")
+        task = link.send(self, "publish")
         if task is not None:
-            await tie.answer(self, task)
+            await link.answer(self, task)
             return
-        from mosaic.core.root import service
+        from mosaic.parameter.root import service
 
         service(self)("publish")
 
+    def _mosaic_put(self, publish: bool) -> ParameterReference | None:
+        """Push the parameter, for `Runtime.put`; None where it is tied to no root."""
+        from mosaic.parameter.reference import put
+
+        return put(self, publish)
+
     def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
-        from mosaic.core.parameter_pickle import reduce
+        from mosaic.parameter.pickling import reduce
 
         return reduce(self, protocol)
 
@@ -188,11 +195,11 @@ class Change:
 
     def __await__(self) -> Generator[Any, None, None]:
         if self._task is not None:
-            yield from tie.answer(self._parameter, self._task).__await__()
+            yield from link.answer(self._parameter, self._task).__await__()
 
     def wait(self, timeout: float | None = None) -> None:
         """Block until the root is changed."""
-        with told(partial(tie.lost, self._parameter), *tie.GONE):
+        with losses_as(partial(link.lost, self._parameter), *link.GONE):
             if self._task is not None:
                 self._task.wait(timeout)
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 from functools import partial, wraps
 
 from mosaic import _core
-from mosaic.core import methods, network, tie
+from mosaic.core import methods, network
 from mosaic.core.injected import is_injected
-from mosaic.core.losses import told
+from mosaic.core.losses import losses_as
 from mosaic.core.output import TaskDone
-from mosaic.core.parameter import ParameterMixin
-from mosaic.core.tie import PLAIN
+from mosaic.parameter import link
+from mosaic.parameter.link import PLAIN
+from mosaic.parameter.mixin import ParameterMixin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _ORDER = object()
 _function_type = type(lambda: None)
 
 changed: Callable[[object], object] | None = None
-"""Set by `mosaic.core.root` where roots live: told of each call that may have changed one."""
+"""Set by `mosaic.parameter.root` where roots live: told of each call that may have changed one."""
 
 _derived: dict[type, type] = {}
 _derived_local: dict[type, type] = {}
@@ -57,6 +58,7 @@ def parameter_class(cls: type) -> type:
             "__slots__": slots,
             "__class__": property(lambda _: cls),
             PLAIN: cls,
+            "_mosaic_derived": (parameter_class, (cls,)),
         }
         if not hasattr(cls, "_repr_html_"):
             space["_repr_html_"] = _repr_html
@@ -74,7 +76,7 @@ def local_parameter_class(cls: type) -> type:
     """Return the class of parameters that are roots in the process that made them."""
     derived = _derived_local.get(cls)
     if derived is None:
-        from mosaic.core.root import hand_over
+        from mosaic.parameter.root import hand_over
 
         base = parameter_class(cls)
         space = {
@@ -141,7 +143,7 @@ def _propagating_call(
             else:
                 here, named = await _values(args, kwargs)
                 result = await function(self, *here, **named)
-                await tie.answer(self, _propagate(self, name, True, args, kwargs))
+                await link.answer(self, _propagate(self, name, True, args, kwargs))
             if changed is not None:
                 changed(self)
             return result
@@ -232,7 +234,7 @@ def _wait(self: ParameterMixin, task: Task | None) -> None:
     comes whatever is sent to the root later: the root may be waiting for this very method. Not on an event loop, which
     would stand still, and not where the root would have to run on this very thread.
     """
-    found = tie.tie_of(self)
+    found = link.link_of(self)
     if task is None or found is None or network.on_event_loop():
         return
     engine, proxy = network.engine(), found.proxy
@@ -250,7 +252,7 @@ def _wait(self: ParameterMixin, task: Task | None) -> None:
     task.wait_ended()
     failure = task.failure()
     if failure is not None:
-        with told(partial(tie.lost, self), *tie.GONE):
+        with losses_as(partial(link.lost, self), *link.GONE):
             raise failure
 
 
@@ -258,12 +260,12 @@ def _propagate(
     self: ParameterMixin, name: str, coroutine: bool, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Task | None:
     """Call a method of the root; None where this is the root, which has run it already, or is tied to none."""
-    found = tie.tie_of(self)
+    found = link.link_of(self)
     if found is None:
         return None
     proxy = found.proxy
     method = proxy._ref.method(name, coroutine=coroutine, reserved=_NONE)
     return method(
-        *[tie.travelling(proxy, value) for value in args],
-        **{key: tie.travelling(proxy, value) for key, value in kwargs.items()},
+        *[link.travelling(proxy, value) for value in args],
+        **{key: link.travelling(proxy, value) for key, value in kwargs.items()},
     )

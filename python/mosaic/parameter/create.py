@@ -1,15 +1,17 @@
-"""How parameters come into being: ``Klass.parameter``, ``Klass.local_parameter``, ``proxy.make_parameter``."""
+"""Makes parameters: ``Klass.parameter``, ``Klass.local_parameter``, ``proxy.make_parameter``."""
 
 from __future__ import annotations
 
 import copyreg
 from copy import deepcopy
 
-from mosaic.core import network, tie
+from mosaic.core import network
 from mosaic.core.host import ROOT, UID, object_of
-from mosaic.core.parameter_class import parameter_class
-from mosaic.core.parameter_pickle import Snapshot
-from mosaic.core.state import apply_state
+from mosaic.parameter import link
+from mosaic.parameter.derive import parameter_class
+from mosaic.parameter.pickling import Snapshot
+from mosaic.parameter.root import RootBuilder, make_local_one
+from mosaic.parameter.state import apply_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,16 +23,14 @@ if TYPE_CHECKING:
 
 def make(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]) -> Any:
     """Make a parameter, or with ``len`` a list of them; see ``Klass.parameter``."""
-    return _some(_make_one, tie.plain_class(cls), args, kwargs, options)
+    return _some(_make_one, link.plain_class(cls), args, kwargs, options)
 
 
 def make_local(
     cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]
 ) -> Any:
     """Make a parameter that is the root itself; see ``Klass.local_parameter``."""
-    from mosaic.core.root import make_local_one
-
-    return _some(make_local_one, tie.plain_class(cls), args, kwargs, options)
+    return _some(make_local_one, link.plain_class(cls), args, kwargs, options)
 
 
 def _some(
@@ -63,7 +63,7 @@ def _make_one(
     place = None if anywhere else network.number_of(runtime)
     # First here: what fails here is not even tried elsewhere.
     obj = parameter_class(cls)(*args, **kwargs)
-    extra: dict[str, Any] = {ROOT: bool(options["cached"])}
+    extra: dict[str, Any] = {ROOT: RootBuilder(bool(options["cached"]))}
     if options["uid"] is not None:
         extra[UID] = options["uid"]
     ref, built = network.engine().construct(
@@ -78,7 +78,9 @@ def _make_one(
         restarts=options["max_restarts"],
     )
     own = {**options, "is_parameter": True, "in_warehouse": place is None}
-    tie.tie(obj, tie.Tie(TesseraProxy(cls, ref, own, built, place), bool(options["cached"])))
+    link.set_link(
+        obj, link.Link(TesseraProxy(cls, ref, own, built, place), bool(options["cached"]))
+    )
     return obj
 
 
@@ -107,19 +109,19 @@ def of_proxy(
     cls = proxy._user_class
     derived = parameter_class(cls)
     options = {**proxy._options, "is_parameter": True}
-    tied = tie.Tie(TesseraProxy(cls, proxy._ref, options, proxy._built, proxy._place), cached)
+    tied = link.Link(TesseraProxy(cls, proxy._ref, options, proxy._built, proxy._place), cached)
     if args or kwargs:
         obj = derived(*args, **kwargs)
-        tie.tie(obj, tied)
+        link.set_link(obj, tied)
         return obj
     here = living if living is not None else object_of(proxy._ref.id)
     if here is not None:
         obj = deepcopy(Snapshot(here))
-        tie.tie(obj, tied)
+        link.set_link(obj, tied)
         return obj
     obj = copyreg.__newobj__(derived)  # type: ignore[attr-defined]
-    tie.tie(obj, tied)
-    filling = tie.send(obj, "pull", None)
+    link.set_link(obj, tied)
+    filling = link.send(obj, "pull", None)
     if filling is None or network.on_event_loop():
         tied.filling = filling
     else:

@@ -1,11 +1,11 @@
-"""How many bytes the living values of this process take: the one place that knows each of them.
+"""The bytes that the live values of this process take.
 
-Whoever keeps a value says so, and says again after each change. `Tally.on_change` is called with each change of the
-total, on the thread on which it came: values change on the main thread and on the event loop's. The lock may be taken
-again by the thread that has it, since the collector may let go of a value at any moment.
+The owner of a value reports it here when it is stored and after each change. `MemoryAccount` calls ``on_change`` with
+each change of the total, on the thread that made the change: the main thread or the event loop's. The lock is
+reentrant, since the garbage collector may free a value while the lock is held.
 
-What this process keeps counts against the memory of the node's stores. Arrays that show a buffer of a store count
-there already, and not here.
+The total counts against the memory quota of the node's stores. Arrays that map a buffer of a store count there, and
+not here.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
     from typing import Any
 
-LOOKED_AT = 512
-"""Objects looked at to measure one value; what is beyond them counts as nothing."""
+MAX_OBJECTS = 512
+"""The most objects that are measured of one value; further ones count as nothing."""
 
 _function_type = type(lambda: None)
 _whole = (
@@ -38,10 +38,10 @@ _whole = (
     CMDBase,
     _core.Output,
 )
-"""Types of objects that are not looked into. What proxies stand for is elsewhere."""
+"""Types whose objects are measured without their parts. The remote object of a proxy is not here."""
 
 
-class Tally:
+class MemoryAccount:
     """Sizes by value, and their sum."""
 
     def __init__(self) -> None:
@@ -77,16 +77,16 @@ class Tally:
             self.on_change(change)
 
 
-def _account(change: int) -> None:
+def _report(change: int) -> None:
     engine = _core.engine()
-    # Values go with the process, too, when there is no engine left to tell.
+    # Without an engine there is no quota to report to.
     if engine is not None and not engine.stopped:
         engine.account(change)
 
 
-tally = Tally()
-"""That of this process."""
-tally.on_change = _account
+account = MemoryAccount()
+"""The account of this process."""
+account.on_change = _report
 
 
 def measure(value: object) -> int:
@@ -99,7 +99,7 @@ def measure(value: object) -> int:
     """
     from mosaic.utils.memory import total_size
 
-    return total_size(value, lambda one: (_own_size(one), isinstance(one, _whole)), LOOKED_AT)
+    return total_size(value, lambda one: (_own_size(one), isinstance(one, _whole)), MAX_OBJECTS)
 
 
 def _own_size(one: Any) -> int:
@@ -107,7 +107,7 @@ def _own_size(one: Any) -> int:
         size = sys.getsizeof(one, 0)
         nbytes = one.nbytes if hasattr(type(one), "nbytes") else 0
     except Exception:
-        # Whatever the user's class does in there.
+        # A method of the user's class failed.
         return 0
     if _shows_store(one):
         return size
@@ -116,7 +116,7 @@ def _own_size(one: Any) -> int:
 
 
 def _shows_store(one: Any) -> bool:
-    """Tell whether an array's data lie in a buffer of a store."""
+    """Return whether an array's data lie in a buffer of a store."""
     for _ in range(4):
         # A view of a view of a memory view of it.
         one = getattr(one, "base", None) if not isinstance(one, memoryview) else one.obj

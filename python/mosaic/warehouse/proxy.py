@@ -1,13 +1,13 @@
-"""The warehouse as its users see it: having it started, `Runtime.exec`, and the proxy of it."""
+"""The warehouse as callers see it: its start on demand, `Runtime.exec`, and its proxy."""
 
 from __future__ import annotations
 
 from mosaic.core import methods, network
-from mosaic.core.living import LivingObject, keyed, there
+from mosaic.core.runtime_proxy import RuntimeProxy
 from mosaic.errors import ObjectLostError, RuntimeDisconnectedError
-from mosaic.runtime import vault
-from mosaic.runtime.proxies import RuntimeProxy
-from mosaic.types import WarehouseObject
+from mosaic.warehouse import registry
+from mosaic.warehouse.live_reference import LivingObject, keyed, resolve_at_host
+from mosaic.warehouse.reference import WarehouseObject
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,11 +48,11 @@ async def execute(
     name = getattr(function, "__name__", type(function).__name__)
     call = keyed(engine, host, uid, name, coroutine=coroutine)
     task = call(
-        vault.apply_async if coroutine else vault.apply,
+        registry.apply_async if coroutine else registry.apply,
         uid,
         function,
-        *[there(value) for value in args],
-        **{name: there(value) for name, value in (kwargs or {}).items()},
+        *[resolve_at_host(value) for value in args],
+        **{name: resolve_at_host(value) for name, value in (kwargs or {}).items()},
     )
     try:
         generation, nbytes = await task.result()
@@ -113,12 +113,10 @@ class WarehouseProxy(RuntimeProxy):
         engine = network.engine()
         if uid is not None:
             return await execute(engine, uid, _replace, (obj,), None)
-        if hasattr(type(obj), "_mosaic_plain"):
-            from mosaic.core.parameter_reference import put
-
-            pushed = put(obj, publish)  # type: ignore[arg-type]
-            if pushed is not None:
-                return await pushed
+        put = getattr(type(obj), "_mosaic_put", None)
+        pushed: WarehouseObject | None = None if put is None else put(obj, publish)
+        if pushed is not None:
+            return await pushed
         reference = WarehouseObject(engine.put(obj, type(obj).__name__), whole=True)
         return await reference
 
@@ -158,13 +156,4 @@ class WarehouseProxy(RuntimeProxy):
         """Tell whether a value is known here to be stored: a reference that was not dropped, a name in this process."""
         if isinstance(key, WarehouseObject):
             return key.warehouse_id == self.uid and not getattr(key, "_dropped", False)
-        return isinstance(key, str) and vault.knows(key)
-
-
-def __getattr__(name: str) -> Any:
-    if name == "Warehouse":
-        # Where programs of mosaic 1.2 import it from.
-        from mosaic.runtime.roles import Warehouse
-
-        return Warehouse
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+        return isinstance(key, str) and registry.knows(key)

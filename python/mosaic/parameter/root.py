@@ -10,20 +10,21 @@ from __future__ import annotations
 from _weakref import ref as _weak
 
 from mosaic import _core
-from mosaic.core import network, parameter_class
+from mosaic.core import network
 from mosaic.core.host import Tessera, host, hosted, object_of, register
-from mosaic.core.losses import told
-from mosaic.core.parameter_pickle import Snapshot
-from mosaic.core.state import apply_state, state_of
-from mosaic.core.tie import plain_class
+from mosaic.core.losses import losses_as
 from mosaic.errors import (
     MosaicError,
     ObjectLostError,
     RuntimeDisconnectedError,
     TesseraStoppedError,
 )
-from mosaic.runtime.tally import measure, tally
-from mosaic.types import WarehouseObject
+from mosaic.parameter import derive
+from mosaic.parameter.link import plain_class
+from mosaic.parameter.pickling import Snapshot
+from mosaic.parameter.state import apply_state, state_of
+from mosaic.warehouse.accounting import account, measure
+from mosaic.warehouse.reference import WarehouseObject
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 
     from mosaic._core import Task, TesseraRef
     from mosaic._core import _RawId as RawId
-    from mosaic.core.parameter import ParameterMixin
     from mosaic.core.proxy import TesseraProxy
+    from mosaic.parameter.mixin import ParameterMixin
 
 
 class Service:
@@ -104,13 +105,40 @@ def _hosted(obj: object) -> Tessera:
     return view
 
 
+class RootBuilder:
+    """Builds the root of a parameter: an argument of its construction, which `mosaic.core.host.build` calls.
+
+    Parameters
+    ----------
+    cached : bool
+        The parameter is sent without its state, and receivers use their node's copy.
+    """
+
+    __slots__ = ("_cached",)
+
+    def __init__(self, cached: bool) -> None:
+        self._cached = cached
+
+    def make(self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Return the object: an instance of the class of parameters."""
+        return derive.parameter_class(cls)(*args, **kwargs)
+
+    def made(self, obj: Any, raw: RawId) -> None:
+        """Take note of the object, which is registered as hosted."""
+        root_made(obj, raw, self._cached)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RootBuilder, (self._cached,)
+
+
 def root_made(obj: Any, raw: RawId, cached: bool) -> None:
     """Take note of a new root in this process."""
-    parameter_class.changed = _measure
+    derive.changed = _measure
     view = _hosted(obj)
     view.cached = cached
     view.root = True
-    tally.keep(raw, obj)
+    view.on_freed = account.forget
+    account.keep(raw, obj)
     if cached:
         service(obj)("publish")
 
@@ -118,7 +146,7 @@ def root_made(obj: Any, raw: RawId, cached: bool) -> None:
 def _measure(obj: Any) -> None:
     view = hosted(obj)
     if view is not None and view.root:
-        tally.keep(view._raw, obj)
+        account.keep(view._raw, obj)
 
 
 # Copies for parameters that come without their state.
@@ -136,7 +164,7 @@ def node_copy(plain: type, proxy: TesseraProxy) -> Any:
             f"the root of the parameter {proxy.uid}, a {plain.__name__}, is lost: {error}"
         )
 
-    with told(lost, RuntimeDisconnectedError, TesseraStoppedError):
+    with losses_as(lost, RuntimeDisconnectedError, TesseraStoppedError):
         return _fetch(_reference(proxy).task)
 
 
@@ -200,7 +228,7 @@ def make_local_one(
 ) -> Any:
     """Make one parameter that is the root itself."""
     engine = network.engine()
-    obj = parameter_class.local_parameter_class(cls)(*args, **kwargs)
+    obj = derive.local_parameter_class(cls)(*args, **kwargs)
     standin = Standin(obj)
     ref, _ = host(engine, cls, standin, options)
     register(ref.id, obj, options["uid"])

@@ -1,15 +1,15 @@
-"""Parameters on their way: with their local state or without, always tied to the same root."""
+"""How parameters are pickled: with their local state or without it, always tied to the same root."""
 
 from __future__ import annotations
 
 import copyreg
 
 from mosaic.core.host import hosted
-from mosaic.core.parameter import ParameterMixin
-from mosaic.core.parameter_class import parameter_class
-from mosaic.core.state import apply_state, state_of
-from mosaic.core.tie import Tie, plain_class, tie, tie_of
 from mosaic.errors import MosaicError
+from mosaic.parameter.derive import parameter_class
+from mosaic.parameter.link import Link, link_of, plain_class, set_link
+from mosaic.parameter.mixin import ParameterMixin
+from mosaic.parameter.state import apply_state, state_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _reconstructors = (
 
 def reduce(obj: ParameterMixin, protocol: SupportsIndex) -> str | tuple[Any, ...]:
     """Return how to pickle a parameter: tied to its root, which it may be itself."""
-    found = tie_of(obj)
+    found = link_of(obj)
     if found is not None:
         # Mosaic sends with protocol 5; a copy made here, with 4, is one of the local state.
         if found.cached and protocol.__index__() >= 5:
@@ -69,7 +69,7 @@ def _rebuild(
             ordinary, obj = obj, copyreg.__newobj__(derived)  # type: ignore[attr-defined]
             apply_state(obj, state_of(ordinary))
     if proxy is not None:
-        tie(obj, Tie(proxy, cached))
+        set_link(obj, Link(proxy, cached))
     return obj
 
 
@@ -105,8 +105,8 @@ class Snapshot:
 
 def _rebuild_cached(plain: type, proxy: TesseraProxy) -> Any:
     """Make the local object of a parameter that came without its state, from this node's copy."""
-    from mosaic.core.root import node_copy
+    from mosaic.parameter.root import node_copy
 
     obj = node_copy(plain, proxy)
-    tie(obj, Tie(proxy, True))
+    set_link(obj, Link(proxy, True))
     return obj

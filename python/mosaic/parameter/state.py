@@ -1,4 +1,4 @@
-"""The whole state of an object, as its class says what that is: taken from one, set on another."""
+"""Reads and sets the whole state of an object, as its class defines it for pickling."""
 
 from __future__ import annotations
 

@@ -1,16 +1,16 @@
-"""References to living values at a warehouse: what `Runtime.exec` gives.
+"""References to live values at a warehouse: what `Runtime.exec` returns.
 
-The value changes with every `exec` on its uid, so that the reference has no task whose result it would be: given as an
-argument of a call it is read then. Where the callee lives at the same warehouse, it gets the living value itself.
+Every `exec` on a uid changes its value, so a reference has no task: as an argument of a call it is read at the time of
+the call. A callee at the same warehouse gets the live value itself, any other callee a copy.
 """
 
 from __future__ import annotations
 
 from mosaic import _core
 from mosaic.core import network
-from mosaic.core.losses import told
+from mosaic.core.losses import losses_as
 from mosaic.errors import ConnectionLostError, ObjectLostError, RuntimeDisconnectedError
-from mosaic.types import WarehouseObject
+from mosaic.warehouse.reference import WarehouseObject
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
     from mosaic._core import Engine, RemoteMethod
-    from mosaic.runtime.vault import Generation
+    from mosaic.warehouse.registry import Generation
 
 _NONE: frozenset[str] = frozenset()
 
@@ -85,9 +85,9 @@ class LivingObject(WarehouseObject):
     def read(self) -> _core.Task:
         """Return a task that reads the value, after what was called on its uid before."""
         self._check()
-        from mosaic.runtime import vault
+        from mosaic.warehouse import registry
 
-        return self._call("read")(vault.read, self._uid, self._generation)
+        return self._call("read")(registry.read, self._uid, self._generation)
 
     def _call(self, name: str) -> RemoteMethod:
         return keyed(self._engine, self._host, self._uid, name)
@@ -97,7 +97,7 @@ class LivingObject(WarehouseObject):
 
     async def _ask(self, name: str, function: Callable[..., Any]) -> Any:
         self._check()
-        with told(self._lost, RuntimeDisconnectedError):
+        with losses_as(self._lost, RuntimeDisconnectedError):
             return await self._call(name)(function, self._uid, self._generation).result()
 
     def __await__(self) -> Generator[Any, None, Self]:
@@ -113,36 +113,36 @@ class LivingObject(WarehouseObject):
         ObjectLostError
             It was dropped or lost.
         """
-        from mosaic.runtime import vault
+        from mosaic.warehouse import registry
 
         if self._engine.runtime == self._host:
             self._check()
-            return vault.living(self._uid, self._generation)
-        return await self._ask("read", vault.read)
+            return registry.live(self._uid, self._generation)
+        return await self._ask("read", registry.read)
 
     result = value
 
     def wait(self, timeout: float | None = None) -> Any:
         """Block until the value is here, and return it."""
-        with told(self._lost, RuntimeDisconnectedError):
+        with losses_as(self._lost, RuntimeDisconnectedError):
             return self.read().wait(timeout)
 
     async def size(self, pending: bool = False) -> int:
         """Return about how many bytes the value has: its arrays, and the rest; ``pending`` is not needed."""
-        from mosaic.runtime import vault
+        from mosaic.warehouse import registry
 
-        size: int = await self._ask("size", vault.size)
+        size: int = await self._ask("size", registry.size)
         self._nbytes = size
         return size
 
     def drop(self, propagate: bool = True, *, cache_only: bool = False) -> Dropping:
         """Free the value now; need not be awaited. Dropping twice is no error. See `WarehouseObject.drop`."""
-        from mosaic.runtime import vault
+        from mosaic.warehouse import registry
 
         if cache_only or getattr(self, "_dropped", False):
             return Dropping(None)
         self._dropped = True
-        return Dropping(self._call("drop")(vault.drop, self._uid, self._generation))
+        return Dropping(self._call("drop")(registry.drop, self._uid, self._generation))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return LivingObject, (self._uid, self._host, self._generation, self._nbytes)
@@ -185,7 +185,7 @@ def keyed(
     return tessera.method(name, kind="function", coroutine=coroutine, reserved=_NONE)
 
 
-class Here:
+class LiveArgument:
     """An argument on its way to where its value lives: arrives as the living value.
 
     Parameters
@@ -200,15 +200,15 @@ class Here:
         self._ref = ref
 
     def __reduce__(self) -> tuple[Any, ...]:
-        from mosaic.runtime import vault
+        from mosaic.warehouse import registry
 
         self._ref._check()
-        return vault.living, (self._ref._uid, self._ref._generation)
+        return registry.live, (self._ref._uid, self._ref._generation)
 
 
-def there(value: Any) -> Any:
+def resolve_at_host(value: Any) -> Any:
     """Return an argument of a call at the warehouse: a reference to what lives there stands for the living value."""
-    return Here(value) if isinstance(value, LivingObject) else value
+    return LiveArgument(value) if isinstance(value, LivingObject) else value
 
 
 class WarehouseMethod:
@@ -233,6 +233,6 @@ class WarehouseMethod:
     def __call__(self, *args: Any, **kwargs: Any) -> _core.Task:
         """Call; returns a task."""
         return self._method(
-            *[there(value) for value in args],
-            **{name: there(value) for name, value in kwargs.items()},
+            *[resolve_at_host(value) for value in args],
+            **{name: resolve_at_host(value) for name, value in kwargs.items()},
         )

@@ -1,6 +1,6 @@
-"""What ties a parameter to its root, and what is sent along it.
+"""The link between a parameter and its root, and the calls that are sent along it.
 
-Ties are kept beside the objects, by identity, so that an object's own state is the user's alone.
+The table of links is keyed by the identity of the local object, so that the object's own state is the user's alone.
 """
 
 from __future__ import annotations
@@ -10,23 +10,23 @@ from functools import partial
 
 from mosaic import _core
 from mosaic.core.host import hosted
-from mosaic.core.living import there
-from mosaic.core.losses import told
-from mosaic.core.state import apply_state
+from mosaic.core.losses import losses_as
 from mosaic.errors import (
     MosaicError,
     ObjectLostError,
     RuntimeDisconnectedError,
     TesseraStoppedError,
 )
+from mosaic.parameter.state import apply_state
+from mosaic.warehouse.live_reference import resolve_at_host
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from mosaic._core import Task
-    from mosaic.core.parameter import ParameterMixin
     from mosaic.core.proxy import TesseraProxy
+    from mosaic.parameter.mixin import ParameterMixin
 
 _NONE: frozenset[str] = frozenset()
 
@@ -40,7 +40,7 @@ def plain_class(cls: type) -> type:
     return plain
 
 
-class Tie:
+class Link:
     """What a parameter has beside its local state.
 
     Parameters
@@ -60,22 +60,22 @@ class Tie:
         self.filling: Task | None = None
 
 
-_ties: dict[int, tuple[object, Tie]] = {}
+_links: dict[int, tuple[object, Link]] = {}
 
 
-def tie(obj: object, tied: Tie) -> None:
-    """Tie a local object to its root."""
+def set_link(obj: object, link: Link) -> None:
+    """Link a local object to its root."""
     key = id(obj)
 
     def gone(_: object) -> None:
-        _ties.pop(key, None)
+        _links.pop(key, None)
 
-    _ties[key] = _weak(obj, gone), tied
+    _links[key] = _weak(obj, gone), link
 
 
-def tie_of(obj: object) -> Tie | None:
+def link_of(obj: object) -> Link | None:
     """Return what ties an object to a root that it is not itself, if anything does."""
-    found = _ties.get(id(obj))
+    found = _links.get(id(obj))
     return None if found is None else found[1]
 
 
@@ -85,7 +85,7 @@ GONE = (RuntimeDisconnectedError, TesseraStoppedError)
 
 def send(self: ParameterMixin, operation: str, *args: Any) -> Task | None:
     """Have the root of a parameter do something; None where the parameter is the root, which need not be told."""
-    found = tie_of(self)
+    found = link_of(self)
     if found is None:
         if hosted(self) is None:
             raise MosaicError(f"this {plain_class(type(self)).__name__} is tied to no root")
@@ -96,10 +96,10 @@ def send(self: ParameterMixin, operation: str, *args: Any) -> Task | None:
 
 async def settle(self: ParameterMixin) -> None:
     """Wait until the root of a parameter exists, and the state that was asked for is here."""
-    found = tie_of(self)
+    found = link_of(self)
     if found is None:
         return
-    with told(partial(lost, self), *GONE):
+    with losses_as(partial(lost, self), *GONE):
         await found.proxy
         if found.filling is not None:
             state = await found.filling.result()
@@ -110,18 +110,18 @@ async def settle(self: ParameterMixin) -> None:
 
 def travelling(proxy: TesseraProxy, value: Any) -> Any:
     """Return an argument of a call on a root: at the warehouse it may have a living value in mind."""
-    return there(value) if proxy._options.get("in_warehouse") else value
+    return resolve_at_host(value) if proxy._options.get("in_warehouse") else value
 
 
 async def answer(parameter: ParameterMixin, task: Task | None) -> Any:
     """Return what the root answers; None where there is nobody to ask."""
-    with told(partial(lost, parameter), *GONE):
+    with losses_as(partial(lost, parameter), *GONE):
         return None if task is None else await task.result()
 
 
 def lost(parameter: ParameterMixin, error: BaseException) -> BaseException:
     """Return the error to raise for one that came from the root: where the root is lost, one that names it."""
-    found = tie_of(parameter)
+    found = link_of(parameter)
     if found is None or _core.engine() is None:
         return error
     # A parameter that came here after its root was lost knows of no host that could have died. What the root's own
