@@ -12,10 +12,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from mosaic._version import __version__
     from mosaic.core.arrays import asarray, empty, zeros
     from mosaic.core.decorator import tessera
     from mosaic.core.gather import gather
-    from mosaic.core.proxy import stop_tessera
+    from mosaic.core.stop import stop_tessera
     from mosaic.errors import (
         AuthenticationError,
         BackpressureError,
@@ -29,13 +30,12 @@ if TYPE_CHECKING:
         SerialisationError,
         TesseraStoppedError,
     )
+    from mosaic.log import logger
     from mosaic.profile import profiler
     from mosaic.runtime.driver import clear_runtime, init, interactive, run, session, stop
-    from mosaic.utils.logger import logger
-
-__version__ = "2.0.0.dev0"
 
 _HOMES = {
+    "__version__": "mosaic._version",
     "AuthenticationError": "mosaic.errors",
     "BackpressureError": "mosaic.errors",
     "ConnectionLostError": "mosaic.errors",
@@ -53,17 +53,18 @@ _HOMES = {
     "gather": "mosaic.core.gather",
     "init": "mosaic.runtime.driver",
     "interactive": "mosaic.runtime.driver",
-    "logger": "mosaic.utils.logger",
+    "logger": "mosaic.log",
     "profiler": "mosaic.profile",
     "run": "mosaic.runtime.driver",
     "session": "mosaic.runtime.driver",
     "stop": "mosaic.runtime.driver",
-    "stop_tessera": "mosaic.core.proxy",
+    "stop_tessera": "mosaic.core.stop",
     "tessera": "mosaic.core.decorator",
     "zeros": "mosaic.core.arrays",
 }
 
 _OLD_HOMES = {
+    "__version__": "mosaic._version",
     "Head": "mosaic.runtime.roles",
     "Monitor": "mosaic.runtime.roles",
     "Node": "mosaic.runtime.roles",
@@ -71,7 +72,7 @@ _OLD_HOMES = {
     "RuntimeProxy": "mosaic.core.runtime_proxy",
     "Warehouse": "mosaic.runtime.roles",
     "Worker": "mosaic.runtime.roles",
-    "default_logger": "mosaic.utils.logger",
+    "default_logger": "mosaic.log",
 }
 """Names that programs of mosaic 1.2 import from here."""
 
@@ -79,7 +80,7 @@ _MODULES = frozenset(
     {"comms", "core", "errors", "file_manipulation", "profile", "runtime", "types", "utils"}
 )
 
-_MODULES_ELSEWHERE = {"h5": "mosaic.file_manipulation.h5", "subprocess": "mosaic.utils.subprocess"}
+_MODULES_ELSEWHERE = {"h5": "mosaic.file_manipulation.h5", "subprocess": "mosaic.compat.subprocess"}
 """Modules of sub-packages that programs find at the top."""
 
 __all__ = [

@@ -363,7 +363,7 @@ class Task:
         """The tasks among the call's arguments that somebody still holds."""
     @property
     def given(self) -> tuple[Any, ...] | list[Any] | None:
-        """What the call was given, for `mosaic.compat.given.parts`."""
+        """What the call was given, for `mosaic.core.call_arguments.parts`."""
     @property
     def nbytes(self) -> int | None:
         """Encoded size of the value in bytes, once known."""

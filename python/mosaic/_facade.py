@@ -61,4 +61,4 @@ def make_callable(module: str, call: Any) -> None:
 
     kind = type(sys)
     space = {"__call__": call, "__reduce__": reduce}
-    sys.modules[module].__class__ = type(kind)("CallableModule", (kind,), space)
+    sys.modules[module].__class__ = type("CallableModule", (kind,), space)

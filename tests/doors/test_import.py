@@ -120,7 +120,7 @@ def test_notebooks_cost_nothing_elsewhere():
         "with mosaic.session(num_workers=1) as runtime:\n"
         "    print(*runtime.submit(lambda: list(__import__('sys').modules)).wait(), *sys.modules)",
     )
-    notebooks = {"IPython", "ipykernel", "mosaic.runtime.cells", "mosaic.runtime.printing"}
+    notebooks = {"IPython", "ipykernel", "mosaic.notebook.cells", "mosaic.notebook.stdio"}
     assert not notebooks & set(out.split())
 
 

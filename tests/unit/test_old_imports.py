@@ -137,8 +137,8 @@ threading.Thread(target=lambda: (started.set(), print("waited for"))).start() if
 def test_mimport():
     from mosaic.utils import mimport
 
-    assert mimport("mosaic.utils.naming").__name__ == "mosaic.utils.naming"
-    assert mimport("mosaic.utils.naming.snake_case")("AbC") == "ab_c"
+    assert mimport("mosaic.core.naming").__name__ == "mosaic.core.naming"
+    assert mimport("mosaic.core.naming.snake_case")("AbC") == "ab_c"
     assert mimport("mosaic.types:Struct.copy").__name__ == "copy"
     for name in ("no_such_module", "mosaic.nothing_like_it", "mosaic.types:Nothing"):
         with pytest.raises(ImportError, match=name.rpartition(".")[2].rpartition(":")[2]):

@@ -37,7 +37,7 @@ def imported_by(statement):
 def test_a_worker_imports_little():
     path = f"sys.path[:] = {sys.path!r}"
     found = imported_by(
-        f"{path}; import mosaic.runtime.worker, mosaic.core.seam, mosaic.runtime.lanes"
+        f"{path}; import mosaic.runtime.worker, mosaic.runtime.hooks, mosaic.runtime.lanes"
     )
     assert "mosaic.core.task" in found
     assert not HEAVY & found
@@ -78,7 +78,7 @@ def test_stopping_nothing_is_no_error():
 def test_pickle_class_goes_by_value():
     import pickle
 
-    wrapped = mosaic.core.PickleClass(mosaic.utils.naming.snake_case)
+    wrapped = mosaic.core.PickleClass(mosaic.core.naming.snake_case)
     assert wrapped("AbC") == "ab_c"
     again = pickle.loads(pickle.dumps(wrapped))
     assert again.cls is not wrapped.cls

@@ -11,7 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mosaic import __version__, _core
+from mosaic import _core
+from mosaic._version import __version__
 from mosaic.cli import hosts
 from mosaic.cli.command import NOT_FOUND, NOT_RUNNABLE, Command, Signals, split_command
 from mosaic.cli.findomp import find_by_variables, preload
@@ -121,7 +122,7 @@ def _check_nodes(options: argparse.Namespace) -> None:
 
 def _make_key(options: argparse.Namespace, directory: str, *, commanded: bool) -> key.Key:
     from mosaic.runtime.head import default_workers
-    from mosaic.utils.cpu import cpu_count
+    from mosaic.system.cpu import cpu_count
 
     threads = options.threads or 1
     workers = options.workers or default_workers(threads)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from mosaic.compat.explicit import HandMadeTask
 from mosaic.core.array import ArrayProxy
-from mosaic.core.handmade import HandMadeTask
 from mosaic.core.host import Tessera
 from mosaic.core.output import TaskDone, TaskOutput
 from mosaic.core.proxy import TesseraProxy
@@ -12,7 +12,11 @@ from mosaic.parameter.reference import ParameterReference
 from mosaic.warehouse.live_reference import LivingObject
 from mosaic.warehouse.reference import WarehouseObject
 
-awaitable_types = (
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+awaitable_types: tuple[type[Any], ...] = (
     TaskProxy,
     TaskArrayProxy,
     TaskOutput,
@@ -23,6 +27,12 @@ awaitable_types = (
     HandMadeTask,
 )
 
-remote_types = (Tessera, Task)
+remote_types: tuple[type[Any], ...] = (Tessera, Task)
 
-proxy_types = (TesseraProxy, ArrayProxy, TaskProxy, TaskArrayProxy, HandMadeTask)
+proxy_types: tuple[type[Any], ...] = (
+    TesseraProxy,
+    ArrayProxy,
+    TaskProxy,
+    TaskArrayProxy,
+    HandMadeTask,
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mosaic.core import methods, network
 from mosaic.core.attribute import ArrayAttribute, RemoteAttribute
 from mosaic.core.base import CMDBase
-from mosaic.core.stages import AllReady
+from mosaic.core.futures import AllReady, Stop
 from mosaic.core.task import TaskArrayProxy
 from mosaic.errors import RuntimeDisconnectedError
 from mosaic.serialise.pickle_class import PickleClass
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
     from mosaic.core.proxy import TesseraProxy
-    from mosaic.core.stages import Stop
 
 _ASKED_OF_ARRAYS = frozenset({"obj", "outputs", "result"})
 """Names that programs for mosaic 1.2 find on arrays of any class: read, they are attributes of the elements."""
@@ -252,9 +251,7 @@ class ArrayProxy(CMDBase):
 
     def stop(self) -> Stop:
         """Free every element; a method ``stop`` of the user's class wins. See `mosaic.stop_tessera`."""
-        from mosaic.core.proxy import stop_tessera
-
-        return stop_tessera(self)
+        return Stop(*[proxy._mosaic_stop() for proxy in self._living()])
 
     def __getitem__(self, index: Any) -> Any:
         """Return an element by its index, or a method of all by its name."""
@@ -287,7 +284,7 @@ class ArrayProxy(CMDBase):
         return self
 
     def _repr_html_(self) -> str:
-        from mosaic.core.summary import of_tesserae
+        from mosaic.notebook.summary import of_tesserae
 
         return of_tesserae(f"Array of {len(self._proxies)} tesserae", self._proxies)
 

@@ -35,7 +35,7 @@ class CMDBase(Base):
 
 def _of_this_process(name: str) -> property:
     def get(self: CMDBase) -> Any:
-        from mosaic.core.injected import look_up
+        from mosaic.core.descriptors import look_up
 
         return look_up(name, self)
 

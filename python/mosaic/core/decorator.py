@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from mosaic.core import network
 from mosaic.core import options as _options
-from mosaic.core.injected import INJECTED, is_injected
+from mosaic.core.descriptors import INJECTED, is_injected
+from mosaic.core.services import services
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -321,10 +322,8 @@ def _parameter(cls: type, /, *args: Any, **kwargs: Any) -> Any:
     >>> mosaic.run(main, num_workers=1)
     5
     """
-    from mosaic.parameter.create import make
-
     options, rest = _options.split(getattr(cls, _OPTIONS, {}), kwargs)
-    return make(cls, args, rest, options)
+    return services().make_parameter(cls, args, rest, options)
 
 
 async def _select_worker(cls: type, /, runtime: object = None) -> str:
@@ -342,10 +341,8 @@ async def _select_worker(cls: type, /, runtime: object = None) -> str:
 
 def _local_parameter(cls: type, /, *args: Any, **kwargs: Any) -> Any:
     """Make a parameter that is its own root, in this very process; see ``parameter``."""
-    from mosaic.parameter.create import make_local
-
     options, rest = _options.split(getattr(cls, _OPTIONS, {}), kwargs)
-    return make_local(cls, args, rest, options)
+    return services().make_local_parameter(cls, args, rest, options)
 
 
 _CLASS_METHODS: dict[str, Any] = {

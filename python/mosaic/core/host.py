@@ -1,7 +1,6 @@
 """The hosting side of a tessera: the living object, and the thin view of it that a program sees.
 
-Queueing, readiness and counting are the core's work. `build` makes the object when the core says so; the table
-of hosted objects is keyed by the object's identity and keeps none of them alive.
+The Rust core queues and counts, and calls `build` to make the object; `mosaic.core.hosted` has the table of them.
 """
 
 from __future__ import annotations
@@ -9,8 +8,9 @@ from __future__ import annotations
 from _weakref import ref as _weak
 
 from mosaic import _core
-from mosaic.core import network
+from mosaic.core import hosted, network
 from mosaic.core.base import RemoteBase
+from mosaic.core.services import services
 from mosaic.errors import MosaicError
 
 TYPE_CHECKING = False
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from mosaic._core import Engine, Task, TesseraRef
     from mosaic._core import _RawId as RawId
+    from mosaic.core.futures import Readiness
     from mosaic.core.proxy import TesseraProxy
-    from mosaic.core.stages import Readiness
     from mosaic.core.task import TaskProxy
     from mosaic.parameter.root import RootBuilder
 
@@ -35,8 +35,6 @@ ROOT = "_mosaic_root"
 """Keyword of a construction that builds the root of a parameter: a `RootBuilder`."""
 
 prepared: dict[int, object] = {}
-
-_hosted: dict[int, Tessera] = {}
 
 
 class Tessera(RemoteBase):
@@ -103,7 +101,7 @@ class Tessera(RemoteBase):
     @property
     def init_future(self) -> Readiness:
         """Awaited, it waits until the tessera listens."""
-        from mosaic.core.stages import Readiness
+        from mosaic.core.futures import Readiness
 
         return Readiness(self._construction)
 
@@ -127,22 +125,18 @@ class Tessera(RemoteBase):
     @classmethod
     def remote_cls(cls) -> Any:
         """Return the class of the calling side, `TesseraProxy`."""
-        from mosaic.core.proxy import TesseraProxy
-
-        return TesseraProxy
+        return services().proxy_class()
 
     @property
     def proxy(self) -> TesseraProxy:
         """A new proxy of this tessera, to call it or to give it to others."""
-        from mosaic.core.proxy import TesseraProxy
-
         engine = network.engine()
         cls = self._plain
         ref = self._ref or engine.borrow_tessera(self._raw, engine.runtime, cls.__name__)
         options: dict[str, Any] = {"uid": self._chosen} if self._chosen else {}
         if self.root:
             options |= {"is_parameter": True, "in_warehouse": engine.uid.startswith("warehouse")}
-        return TesseraProxy(cls, ref, options)
+        return services().proxy_class()(cls, ref, options)
 
     @property
     def _plain(self) -> Any:
@@ -157,9 +151,7 @@ class Tessera(RemoteBase):
 
     def make_parameter(self, *args: Any, cached: bool = False, **kwargs: Any) -> Any:
         """Make a parameter whose root is this tessera; see `TesseraProxy.make_parameter`."""
-        from mosaic.parameter.create import of_proxy
-
-        return of_proxy(self.proxy, args, kwargs, cached, self._object())
+        return services().parameter_of(self.proxy, args, kwargs, cached, self._object())
 
     def get_attr(self, name: str) -> Any:
         """Return an attribute of the object, now."""
@@ -280,7 +272,7 @@ class Tessera(RemoteBase):
         error = exception()
         if error is None:
             raise MosaicError("send_exception() is for an `except` block: no exception is handled")
-        from mosaic.utils.logger import logger
+        from mosaic.log import logger
 
         name = method if isinstance(method, str) else getattr(method, "__name__", repr(method))
         call = "" if task is None else f" ({task.uid})"
@@ -293,7 +285,7 @@ class Tessera(RemoteBase):
         return self.proxy.__reduce__()
 
     def _repr_html_(self) -> str:
-        from mosaic.core.summary import of_tesserae
+        from mosaic.notebook.summary import of_tesserae
 
         return of_tesserae("Tessera, hosted here", [self])
 
@@ -320,65 +312,14 @@ def build(raw: RawId, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 
 def register(raw: RawId, obj: object, uid: str | None) -> None:
     """Remember that an object is hosted, as long as it lives, where its class allows a weak reference."""
-    known = hosted(obj)
-    if known is not None and known._raw == raw:
-        # Made in this process: whoever made it has registered it at once.
-        return
-    key = id(obj)
-
-    def gone(_: object) -> None:
-        view = _hosted.pop(key, None)
-        _watched.pop(key, None)
-        _objects.pop(raw, None)
-        if uid is not None and _named.get(uid) == raw:
-            del _named[uid]
-        if view is not None and view.on_freed is not None:
-            view.on_freed(raw)
-
-    try:
-        watched = _weak(obj, gone)
-    except TypeError:
-        return
-    _watched[key] = watched
-    _objects[raw] = watched
-    if uid is not None:
-        _named[uid] = raw
-    _hosted[key] = Tessera(raw, obj, uid)
-
-
-_watched: dict[int, object] = {}
-_objects: dict[RawId, Any] = {}
-_named: dict[str, RawId] = {}
-"""The tesserae of this process whose makers chose their uids."""
-
-
-def named(uid: str) -> RawId | None:
-    """Return the id of the tessera by that uid, if it is hosted in this process."""
-    raw = _named.get(uid)
-    if raw is None:
-        raw = network.tessera_of(uid)
-    return raw if raw in _objects else None
-
-
-def object_of(raw: RawId) -> Any:
-    """Return the living object of a tessera, if it is hosted in this process."""
-    found = _objects.get(raw)
-    return None if found is None else found()
-
-
-def hosted(obj: object) -> Tessera | None:
-    """Return the hosting side of an object, if it is a tessera's."""
-    found = _hosted.get(id(obj))
-    return found if found is not None and found.obj is obj else None
+    hosted.register(raw, obj, uid, Tessera(raw, obj, uid))
 
 
 def host(
     engine: Engine, cls: type, obj: object, options: dict[str, Any]
 ) -> tuple[TesseraRef, Task]:
     """Have an object that was made in this process hosted in it, as a tessera of the class."""
-    from mosaic.runtime.lanes import ensure_lane
-
-    ensure_lane(engine)
+    services().ensure_lane(engine)
     key = id(obj)
     prepared[key] = obj
     extra: dict[str, Any] = {PREPARED: key}

@@ -29,10 +29,15 @@ def engine() -> Engine:
     """
     current = _core.engine()
     if current is None:
-        raise MosaicError(
-            "no mosaic runtime runs in this process: use mosaic.run(main), mosaic.init() or mosaic.session()"
-        )
+        raise no_runtime()
     return current
+
+
+def no_runtime() -> MosaicError:
+    """Return the error for a process in which no runtime has been started."""
+    return MosaicError(
+        "no mosaic runtime runs in this process: use mosaic.run(main), mosaic.init() or mosaic.session()"
+    )
 
 
 def forget() -> None:
@@ -171,6 +176,6 @@ def task_uid(name: str, method: str, raw: RawId) -> str:
 
 
 def _lower(name: str) -> str:
-    from mosaic.utils.naming import snake_case
+    from mosaic.core.naming import snake_case
 
     return snake_case(name.rpartition(".")[2])

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import Any, Self
 
-    from mosaic.core.stages import Arrival
+    from mosaic.core.futures import Arrival
     from mosaic.core.task import TaskProxy
 
 
@@ -87,7 +87,7 @@ class TaskOutput(_core.Output, Base):
         return _rebuild_output, (type(self), self.task, self.key)
 
     def _repr_html_(self) -> str:
-        from mosaic.core.summary import of_tasks
+        from mosaic.notebook.summary import of_tasks
 
         return of_tasks(f"Output {self.key!r} of a task", [self.task])
 
@@ -179,7 +179,7 @@ class TaskDone(_core.Output, Base):
         return _rebuild_done, (self.task,)
 
     def _repr_html_(self) -> str:
-        from mosaic.core.summary import of_tasks
+        from mosaic.notebook.summary import of_tasks
 
         return of_tasks("End of a task", [self.task])
 

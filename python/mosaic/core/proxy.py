@@ -13,7 +13,8 @@ from mosaic import _core
 from mosaic.core import methods, network
 from mosaic.core.attribute import RemoteAttribute
 from mosaic.core.base import ProxyBase
-from mosaic.core.stages import Readiness, Stop
+from mosaic.core.futures import Readiness, Stop
+from mosaic.core.services import services
 from mosaic.errors import MosaicError
 from mosaic.serialise.pickle_class import PickleClass
 
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 
     from mosaic._core import TesseraRef
     from mosaic._core import _RawId as RawId
-    from mosaic.core.array import ArrayProxy
-    from mosaic.core.host import Tessera
-    from mosaic.parameter.mixin import ParameterMixin
 
 
 class TesseraProxy(ProxyBase):
@@ -35,7 +33,7 @@ class TesseraProxy(ProxyBase):
     Made by ``Klass.remote(...)``; pickled and sent elsewhere it is a working proxy there. The tessera lives as long
     as any process, message in flight or stored object refers to it. It has the names that the class shows; `get_attr`
     reads any other. Old programs make one by hand for a tessera that
-    is there, ``TesseraProxy(cls, runtime=runtime_uid, uid=uid)``; see `mosaic.core.handmade`.
+    is there, ``TesseraProxy(cls, runtime=runtime_uid, uid=uid)``; see `mosaic.compat.explicit`.
     """
 
     _ref: TesseraRef
@@ -71,9 +69,7 @@ class TesseraProxy(ProxyBase):
                     f"a proxy is made by {plain.__name__}.remote(...), "
                     "or by TesseraProxy(cls, runtime=..., uid=...) for a tessera that is there"
                 )
-            from mosaic.core.handmade import reference
-
-            ref = reference(plain, runtime, uid)
+            ref = services().reference_to(plain, runtime, uid)
             options = {"uid": uid}
         space = self.__dict__
         space["_ref"] = ref
@@ -142,9 +138,7 @@ class TesseraProxy(ProxyBase):
             resends=retries if options.get("max_restarts") else 0,
         )
         if options.get("in_warehouse"):
-            from mosaic.warehouse.live_reference import WarehouseMethod
-
-            method = WarehouseMethod(method)
+            method = services().at_warehouse(method)
         return method if found is None else found.described(method)
 
     def get_attr(self, name: str, *, immediate: bool = False) -> RemoteAttribute:
@@ -309,9 +303,7 @@ class TesseraProxy(ProxyBase):
         TypeError
             It is no task.
         """
-        from mosaic.core.handmade import init_task
-
-        await init_task(task, args, kwargs)
+        await services().start_task(task, args, kwargs)
 
     def init(self, *args: Any, **kwargs: Any) -> Self:
         """Return the proxy: the tessera has been on its way since `remote` was called."""
@@ -346,9 +338,7 @@ class TesseraProxy(ProxyBase):
         ParameterMixin
             An instance of the class, tied to the tessera.
         """
-        from mosaic.parameter.create import of_proxy
-
-        return of_proxy(self, args, kwargs, cached)
+        return services().parameter_of(self, args, kwargs, cached)
 
     def stop(self) -> Any:
         """Free the remote object now, after the calls made before; calls made later fail.
@@ -360,7 +350,14 @@ class TesseraProxy(ProxyBase):
         Stop
             Need not be awaited; ``wait`` is for synchronous code.
         """
-        return stop_tessera(self)
+        return Stop(self._mosaic_stop())
+
+    def _mosaic_stop(self) -> _core.Task:
+        """Return the task that frees the remote object, sent once."""
+        stopping = self._stopping
+        if stopping is None:
+            stopping = self.__dict__["_stopping"] = self._ref.method("stop", kind="stop")()
+        return stopping
 
     # Being a reference.
 
@@ -391,7 +388,7 @@ class TesseraProxy(ProxyBase):
         return hash(self._ref.id)
 
     def _repr_html_(self) -> str:
-        from mosaic.core.summary import of_tesserae
+        from mosaic.notebook.summary import of_tesserae
 
         return of_tesserae("Tessera", [self])
 
@@ -422,57 +419,3 @@ def user_class(cls: Any) -> Any:
     if isinstance(cls, PickleClass):
         cls = cls.cls
     return getattr(cls, "_mosaic_plain", cls)
-
-
-def stop_tessera(tessera: TesseraProxy | ArrayProxy | Tessera | ParameterMixin) -> Stop:
-    """Free a remote object now, after the calls made before; calls made later fail.
-
-    The same as the method ``stop`` of proxies and arrays, which gives way to one of the user's class.
-
-    Parameters
-    ----------
-    tessera : TesseraProxy, ArrayProxy, Tessera or ParameterMixin
-        What to stop: of an array every living element, of a parameter its root.
-
-    Returns
-    -------
-    Stop
-        Need not be awaited; ``wait`` is for synchronous code.
-
-    Raises
-    ------
-    TypeError
-        It is none of these.
-
-    Examples
-    --------
-    >>> import mosaic
-    >>> @mosaic.tessera
-    ... class Counter:
-    ...     def count(self):
-    ...         return 1
-    >>> with mosaic.session(num_workers=1) as runtime:
-    ...     counter = Counter.remote()
-    ...     mosaic.stop_tessera(counter).wait()
-    ...     counter.state
-    'stopped'
-    """
-    from mosaic.core.array import ArrayProxy
-    from mosaic.core.host import Tessera
-    from mosaic.parameter.mixin import ParameterMixin
-
-    found: Any = tessera._tessera if isinstance(tessera, ParameterMixin) else tessera
-    if isinstance(found, Tessera):
-        found = found.proxy
-    if isinstance(found, ArrayProxy):
-        return Stop(*[_stopping(proxy) for proxy in found._living()])
-    if not isinstance(found, TesseraProxy):
-        raise TypeError(f"stop_tessera() takes a proxy or an array of tesserae, not {tessera!r}")
-    return Stop(_stopping(found))
-
-
-def _stopping(proxy: TesseraProxy) -> _core.Task:
-    stopping = proxy._stopping
-    if stopping is None:
-        stopping = proxy.__dict__["_stopping"] = proxy._ref.method("stop", kind="stop")()
-    return stopping

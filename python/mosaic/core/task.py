@@ -8,8 +8,9 @@ from __future__ import annotations
 from mosaic import _core
 from mosaic.core import callbacks, network
 from mosaic.core.base import ProxyBase, RemoteBase
-from mosaic.core.injected import INJECTED
+from mosaic.core.descriptors import INJECTED
 from mosaic.core.output import TaskDone, TaskOutput, TaskOutputGenerator
+from mosaic.core.services import services
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mosaic._core import _RawId as RawId
-    from mosaic.core.stages import AllReady, Arrival, Ending
+    from mosaic.core.futures import AllReady, Arrival, Ending
     from mosaic.core.task_remote import TaskRemote
 
 __all__ = [
@@ -49,10 +50,8 @@ class _HandMaking(type):
     """Lets old programs make tasks by hand; the core makes them past this."""
 
     def __call__(cls, proxy: Any = None, method: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Return a task that has not started; see `mosaic.core.handmade.HandMadeTask`."""
-        from mosaic.core.handmade import HandMadeTask
-
-        return HandMadeTask(proxy, method, *args, **kwargs)
+        """Return a task that has not started; see `mosaic.compat.explicit.HandMadeTask`."""
+        return services().explicit_task(proxy, method, args, kwargs)
 
 
 class TaskProxy(_core.Task, ProxyBase, metaclass=_HandMaking):
@@ -102,7 +101,7 @@ class TaskProxy(_core.Task, ProxyBase, metaclass=_HandMaking):
     @property
     def args(self) -> tuple[Any, ...]:
         """The arguments of the call, as far as this process still has them; see `kwargs`."""
-        from mosaic.compat.given import parts
+        from mosaic.core.call_arguments import parts
 
         return parts(self.given)[0]
 
@@ -110,17 +109,18 @@ class TaskProxy(_core.Task, ProxyBase, metaclass=_HandMaking):
     def kwargs(self) -> dict[str, Any]:
         """The keyword arguments of the call, as far as this process still has them.
 
-        A task keeps no argument alive but numbers, short texts and short lists of them. `mosaic.compat.given.NotKept`
-        takes the place of others that the program let go of. Of a task that was passed to this process there are none.
+        A task keeps no argument alive but numbers, short texts and short lists of them. A `NotKept`
+        (`mosaic.core.call_arguments`) replaces others that the program has freed. A task that was passed to this
+        process has none.
         """
-        from mosaic.compat.given import parts
+        from mosaic.core.call_arguments import parts
 
         return parts(self.given)[1]
 
     @property
     def max_retries(self) -> int:
         """How often the call is run again if it raises; 0 for a task that was passed to this process."""
-        from mosaic.compat.given import parts
+        from mosaic.core.call_arguments import parts
 
         return parts(self.given)[2]
 
@@ -152,7 +152,7 @@ class TaskProxy(_core.Task, ProxyBase, metaclass=_HandMaking):
     @property
     def done_future(self) -> Ending:
         """A future of the end of the task: its result is True, or it raises the failure."""
-        from mosaic.core.stages import Ending
+        from mosaic.core.futures import Ending
 
         return Ending(self)
 
@@ -166,7 +166,7 @@ class TaskProxy(_core.Task, ProxyBase, metaclass=_HandMaking):
             return self._arrival
         except AttributeError:
             pass
-        from mosaic.core.stages import Arrival
+        from mosaic.core.futures import Arrival
 
         arrival = Arrival(self if self.borrowed else self.arrival())
         if not self.borrowed:
@@ -270,7 +270,7 @@ class TaskProxy(_core.Task, ProxyBase, metaclass=_HandMaking):
         return self
 
     def _repr_html_(self) -> str:
-        from mosaic.core.summary import of_tasks
+        from mosaic.notebook.summary import of_tasks
 
         return of_tasks("Task", [self])
 
@@ -330,9 +330,7 @@ class TaskArrayProxy(ProxyBase):
         --------
         ``gradient = await solvers.gradient(model).reduce("sum")``
         """
-        from mosaic.runtime.reduction import reduce
-
-        return await reduce(self.tasks, op, out)
+        return await services().reduce(self.tasks, op, out)
 
     @property
     def uid(self) -> list[str]:
@@ -362,14 +360,14 @@ class TaskArrayProxy(ProxyBase):
     @property
     def init_future(self) -> AllReady:
         """Awaited, it waits until each call has reached its worker."""
-        from mosaic.core.stages import AllReady
+        from mosaic.core.futures import AllReady
 
         return AllReady([task.init_future for task in self.tasks])
 
     @property
     def done_future(self) -> AllReady:
         """A future of the end of all: its result is True, or it raises the first failure."""
-        from mosaic.core.stages import AllReady
+        from mosaic.core.futures import AllReady
 
         return AllReady([task.done_future for task in self.tasks])
 
@@ -401,7 +399,7 @@ class TaskArrayProxy(ProxyBase):
         return len(self.tasks)
 
     def _repr_html_(self) -> str:
-        from mosaic.core.summary import of_tasks
+        from mosaic.notebook.summary import of_tasks
 
         return of_tasks(f"{len(self.tasks)} tasks", self.tasks)
 

@@ -6,7 +6,7 @@ import errno
 import os
 import re
 
-from mosaic.utils.naming import camel_case
+from mosaic.core.naming import camel_case
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

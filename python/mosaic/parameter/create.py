@@ -6,7 +6,8 @@ import copyreg
 from copy import deepcopy
 
 from mosaic.core import network
-from mosaic.core.host import ROOT, UID, object_of
+from mosaic.core.host import ROOT, UID
+from mosaic.core.hosted import object_of
 from mosaic.parameter import link
 from mosaic.parameter.derive import parameter_class
 from mosaic.parameter.pickling import Snapshot

@@ -10,7 +10,7 @@ from functools import partial, wraps
 
 from mosaic import _core
 from mosaic.core import methods, network
-from mosaic.core.injected import is_injected
+from mosaic.core.descriptors import is_injected
 from mosaic.core.losses import losses_as
 from mosaic.core.output import TaskDone
 from mosaic.parameter import link
@@ -91,7 +91,7 @@ def local_parameter_class(cls: type) -> type:
 
 
 def _repr_html(self: ParameterMixin) -> str:
-    from mosaic.core.summary import of_parameter
+    from mosaic.notebook.summary import of_parameter
 
     return of_parameter(self)
 

@@ -9,7 +9,7 @@ from _weakref import ref as _weak
 from functools import partial
 
 from mosaic import _core
-from mosaic.core.host import hosted
+from mosaic.core.hosted import hosted
 from mosaic.core.losses import losses_as
 from mosaic.errors import (
     MosaicError,

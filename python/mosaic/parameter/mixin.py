@@ -13,7 +13,7 @@ from __future__ import annotations
 from functools import partial
 
 from mosaic.core import methods
-from mosaic.core.host import hosted
+from mosaic.core.hosted import hosted
 from mosaic.core.losses import losses_as
 from mosaic.parameter import link
 from mosaic.parameter.state import apply_state, state_of

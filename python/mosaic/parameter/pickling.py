@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copyreg
 
-from mosaic.core.host import hosted
+from mosaic.core.hosted import hosted
 from mosaic.errors import MosaicError
 from mosaic.parameter.derive import parameter_class
 from mosaic.parameter.link import Link, link_of, plain_class, set_link

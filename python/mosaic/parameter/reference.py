@@ -11,7 +11,7 @@ from copy import deepcopy
 
 from mosaic import _core
 from mosaic.core import network
-from mosaic.core.host import hosted, object_of
+from mosaic.core.hosted import hosted, object_of
 from mosaic.core.losses import losses_as
 from mosaic.errors import MosaicError, ObjectLostError
 from mosaic.parameter import link

@@ -11,7 +11,8 @@ from _weakref import ref as _weak
 
 from mosaic import _core
 from mosaic.core import network
-from mosaic.core.host import Tessera, host, hosted, object_of, register
+from mosaic.core.host import Tessera, host, register
+from mosaic.core.hosted import hosted, object_of
 from mosaic.core.losses import losses_as
 from mosaic.errors import (
     MosaicError,

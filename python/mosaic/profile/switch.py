@@ -120,7 +120,7 @@ class Profiler:
         """
         engine, path = _core.engine(), self.path
         if engine is None or path is None:
-            from mosaic.utils.logger import logger
+            from mosaic.log import logger
 
             logger().debug("no profile is recorded: start_trace() does nothing")
             return

@@ -199,6 +199,6 @@ def _note_failure(error: Exception, row: tuple[Any, ...], attempt: int, retries:
     if attempt > retries:
         error.add_note(f"raised for the item ({arguments})")
         return
-    from mosaic.utils.logger import logger
+    from mosaic.log import logger
 
     logger().warning("the item (%s) raised %r: retry %d of %d", arguments, error, attempt, retries)

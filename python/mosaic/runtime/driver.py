@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from contextvars import copy_context
 
+from mosaic import log
 from mosaic.core import network
 from mosaic.core.methods import is_coroutine_function
 from mosaic.errors import MosaicError
-from mosaic.runtime import display, head
+from mosaic.notebook import display
+from mosaic.runtime import head
 from mosaic.runtime.current import current, set_current
-from mosaic.utils import logger
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -298,7 +299,7 @@ def _check_agreement(running: Runtime, options: dict[str, Any], stop: str) -> No
     asked = _asked[1] if _asked is not None and _asked[0] is running else {}
     known = {**defaults, **asked, "num_workers": running.num_workers}
     known |= {"num_threads": running.num_threads, "mode": running.mode}
-    known["log_level"] = logger.log_level
+    known["log_level"] = log.log_level
     others = [
         f"{name}={known.get(name)!r} instead of {value!r}"
         for name, value in options.items()

@@ -8,24 +8,26 @@ import sys
 import threading
 from typing import NamedTuple
 
-from mosaic import _core
+from mosaic import _core, log
 from mosaic.core import network, placement
-from mosaic.core import seam as _seam  # noqa: F401 - tells the core what to work with
 from mosaic.errors import MosaicError, TooFewWorkersError
-from mosaic.runtime import children, display, lanes, notices, recording, surroundings
+from mosaic.notebook import display
+from mosaic.runtime import children, hooks, interpreter, lanes, notices, recording
 from mosaic.runtime.current import set_current
 from mosaic.runtime.launched import VARIABLE, find
 from mosaic.runtime.roles import Head
 from mosaic.runtime.strategy import LeastLoaded, RoundRobin, resolve
 from mosaic.serialise import import_locks, preload
-from mosaic.utils import logger
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from mosaic._core import Engine
+    from mosaic.notebook.cells import Cells
     from mosaic.runtime.launched import Launched
+
+hooks.install()
 
 MAX_PENDING = 1 << 20
 """Calls of one process that may be pending before `BackpressureError`."""
@@ -172,7 +174,7 @@ def start(
     asked_workers = None if num_workers is None else _positive("num_workers", num_workers)
     strategy = resolve(monitor_strategy)
     foreign = type(strategy) not in {RoundRobin, LeastLoaded}
-    cells = display.find_cells()
+    cells = _cells_of_notebook()
     with _lock:
         if _core.engine() is not None:
             raise MosaicError(
@@ -184,7 +186,7 @@ def start(
 
         def begin(launched: Launched | None) -> tuple[Engine, _Settings]:
             settings = _settle(launched, asked_workers, asked_threads, log_level)
-            logger.begin(settings.log_level)
+            log.begin(settings.log_level)
             environment = _environment(settings)
             if cells is not None:
                 environment["MOSAIC_MARK_OUTPUT"] = "1"
@@ -210,11 +212,11 @@ def start(
             except MosaicError as error:
                 if launched is None or launched.named:
                     raise
-                logger.end()
+                log.end()
                 launched.give_up(error)
                 engine, settings = begin(None)
         except BaseException:
-            logger.end()
+            log.end()
             if recorded is not None:
                 recording.discard(recorded)
             raise
@@ -293,7 +295,7 @@ def _stop_engine(engine: Engine, grace: float | None) -> None:
         lanes.release_lane()
         notices.join(5.0)
         display.leave()
-        logger.end()
+        log.end()
         set_current(None)
         placement.strategy = None
 
@@ -348,7 +350,7 @@ def _environment(settings: _Settings) -> dict[str, str]:
     }
     if settings.log_level is not None:
         environment["MOSAIC_LOG_LEVEL"] = settings.log_level
-    environment |= surroundings.describe()
+    environment |= interpreter.describe()
     for name in _THREADS:
         if settings.threads_given or name not in os.environ:
             environment[name] = threads
@@ -357,7 +359,7 @@ def _environment(settings: _Settings) -> dict[str, str]:
 
 def default_workers(threads: int) -> int:
     """Return how many workers fit: the physical cores that this process may use, over the threads of each."""
-    from mosaic.utils.cpu import physical_cpu_count
+    from mosaic.system.cpu import physical_cpu_count
 
     return max(1, physical_cpu_count() // threads)
 
@@ -369,6 +371,15 @@ def _positive(name: str, value: Any) -> int:
     if number < 1:
         raise ValueError(f"{name} must be at least 1, but is {number}")
     return number
+
+
+def _cells_of_notebook() -> Cells | None:
+    """Return the cells of the notebook that this process runs; None if it runs none."""
+    if "ipykernel" not in sys.modules:
+        return None
+    from mosaic.notebook.cells import find
+
+    return find()
 
 
 def _stop_at_exit() -> None:

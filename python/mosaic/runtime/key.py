@@ -15,7 +15,8 @@ import stat
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from mosaic import __version__, _core
+from mosaic import _core
+from mosaic._version import __version__
 from mosaic.errors import MosaicError
 
 

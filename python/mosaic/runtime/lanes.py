@@ -6,6 +6,8 @@ get one do not import asyncio.
 
 from __future__ import annotations
 
+import sys
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
@@ -35,11 +37,19 @@ def run_worker_loop(engine: Engine) -> None:
         import os
         import traceback
 
-        from mosaic.runtime.worker import flush
-
         traceback.print_exc()
         flush()
         os._exit(LOOP_FAILED)
+
+
+def flush() -> None:
+    """Write out what the program has printed."""
+    for stream in (sys.stdout, sys.stderr):
+        try:  # noqa: SIM105 - cheaper than contextlib
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            # Closed, or nobody reads any more.
+            pass
 
 
 def _run_worker_loop(engine: Engine) -> None:
@@ -75,7 +85,7 @@ def _first_loop() -> asyncio.AbstractEventLoop:
 def _prepare_loop(short: bool) -> asyncio.AbstractEventLoop:
     import asyncio
 
-    from mosaic.utils.threads import set_main_thread
+    from mosaic.system.threads import set_main_thread
 
     # It takes three descriptors, uvloop's takes seven.
     loop = asyncio.new_event_loop() if short else _new_loop()

@@ -65,7 +65,7 @@ def _settle(name: str, asked: int | None, given: int | None) -> int | None:
 
 
 def _warn(text: str) -> None:
-    from mosaic.utils.logger import logger
+    from mosaic.log import logger
 
     logger().warning(text)
 

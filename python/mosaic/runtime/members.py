@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
     from mosaic._core import Engine
-    from mosaic.utils.event_loop import EventLoops
+    from mosaic.compat.event_loop import EventLoops
 
 
 def _pick(kind: str, uid: str, found: dict[str, Any]) -> Any:
@@ -64,7 +64,7 @@ class Members(Named, Base):
     @property
     def logger(self) -> Any:
         """The logger of mosaic."""
-        from mosaic.utils.logger import logger
+        from mosaic.log import logger
 
         return logger()
 
@@ -187,13 +187,13 @@ class Members(Named, Base):
 
     def memory_limit(self) -> int:
         """Return the memory in bytes that this process may use; see `mosaic.utils.memory_limit`."""
-        from mosaic.utils.memory import memory_limit
+        from mosaic.system.memory import memory_limit
 
         return memory_limit()
 
     def fits_in_memory(self, nbytes: float) -> bool:
         """Tell whether so many bytes more are within the memory that this process may use."""
-        from mosaic.utils.memory import memory_limit, memory_used
+        from mosaic.system.memory import memory_limit, memory_used
 
         return memory_used() + nbytes < memory_limit()
 
@@ -205,7 +205,7 @@ class Members(Named, Base):
         float
             In units of one core: 2.0 where two threads were busy all the time.
         """
-        from mosaic.utils.cpu import cpu_load
+        from mosaic.system.cpu import cpu_load
 
         return cpu_load()
 
@@ -215,7 +215,7 @@ class Members(Named, Base):
 
     def get_event_loop(self) -> Any:
         """Return an event loop with the names that old programs use: the running one, or one by itself."""
-        from mosaic.utils.event_loop import EventLoops
+        from mosaic.compat.event_loop import EventLoops
 
         loops = self._event_loops
         if loops is None:
@@ -226,7 +226,7 @@ class Members(Named, Base):
         """Have `get_event_loop` use a loop of the program's, where none runs."""
         self._event_loops = None
         if loop is not None:
-            from mosaic.utils.event_loop import EventLoops
+            from mosaic.compat.event_loop import EventLoops
 
             self._event_loops = EventLoops(loop)
 

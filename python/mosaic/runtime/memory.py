@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from mosaic import _core
 from mosaic.core import network
-from mosaic.core.summary import amount, table
 from mosaic.errors import MosaicError, RuntimeDisconnectedError
+from mosaic.notebook.summary import amount, table
 from mosaic.runtime.deaths import alive
 
 TYPE_CHECKING = False

@@ -11,8 +11,8 @@ import threading
 
 from mosaic.core import callbacks, network, placement
 from mosaic.errors import RuntimeDisconnectedError
-from mosaic.runtime import display
-from mosaic.runtime.display import Lines
+from mosaic.notebook import display
+from mosaic.notebook.display import Lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def _choose(engine: Engine, tessera: tuple[int, int]) -> None:
 
 
 def _log(level: int, text: str, *, error: bool = False) -> None:
-    from mosaic.utils.logger import logger
+    from mosaic.log import logger
 
     logger().log(level, text, exc_info=error)
 
@@ -233,9 +233,6 @@ class Membership:
             raise RuntimeDisconnectedError(
                 f"no worker is left, and none has joined for {REPLACEMENT_TIMEOUT:g} s: {undone}"
             ) from None
-
-
-callbacks.watch_notices = watch
 
 
 def _forget_after_fork() -> None:

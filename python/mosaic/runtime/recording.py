@@ -106,7 +106,7 @@ def discard(path: str) -> None:
 
 def tell_start(path: str) -> None:
     """Say where the profile is written."""
-    from mosaic.utils.logger import logger
+    from mosaic.log import logger
 
     logger().info("recording a profile: %s", path)
 
@@ -119,6 +119,6 @@ def forget_asked() -> None:
 
 def tell_end(path: str | os.PathLike[str]) -> None:
     """Say where the profile is, and what to do with it."""
-    from mosaic.utils.logger import logger
+    from mosaic.log import logger
 
     logger().info("the profile is in %s: look at it with 'mprof %s'", path, path)

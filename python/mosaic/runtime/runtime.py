@@ -480,7 +480,7 @@ class Runtime(Members):
         return await execute(self.engine, uid, func, func_args, func_kwargs)
 
     def _repr_html_(self) -> str:
-        from mosaic.core.summary import of_runtime
+        from mosaic.notebook.summary import of_runtime
 
         return of_runtime(self)
 

@@ -34,16 +34,16 @@ def main() -> None:
 
     # Whoever waits for workers goes on while this one imports what its calls need, which wait for that.
     engine = _core.join_worker()
-    from mosaic.core import seam  # noqa: F401 - tells the core what to work with
-    from mosaic.runtime import surroundings
-    from mosaic.runtime.lanes import run_worker_loop, stop_worker_loop
+    from mosaic.runtime import hooks, interpreter
+    from mosaic.runtime.lanes import flush, run_worker_loop, stop_worker_loop
     from mosaic.serialise import import_locks, preload
 
-    surroundings.take_over()
+    hooks.install()
+    interpreter.take_over()
     if os.environ.pop("MOSAIC_MARK_OUTPUT", None):
-        from mosaic.runtime import printing
+        from mosaic.notebook import stdio
 
-        printing.install()
+        stdio.install()
     import_locks.install()
     if _core.given_descriptors() is not None:
         from mosaic.runtime import children
@@ -61,16 +61,6 @@ def main() -> None:
         # Drops the objects that still live, whose destructors may print.
         engine.stop()
         flush()
-
-
-def flush() -> None:
-    """Write out what the program has printed."""
-    for stream in (sys.stdout, sys.stderr):
-        try:  # noqa: SIM105 - cheaper than contextlib
-            stream.flush()
-        except (AttributeError, OSError, ValueError):
-            # Closed, or nobody reads any more.
-            pass
 
 
 def _ignore(signal: int, frame: object) -> None:

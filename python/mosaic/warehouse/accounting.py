@@ -97,7 +97,7 @@ def measure(value: object) -> int:
     value : object
         What to measure, with what it holds; shared parts count once.
     """
-    from mosaic.utils.memory import total_size
+    from mosaic.system.memory import total_size
 
     return total_size(value, lambda one: (_own_size(one), isinstance(one, _whole)), MAX_OBJECTS)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mosaic import _core
 from mosaic.core import network
-from mosaic.core.injected import INJECTED
+from mosaic.core.descriptors import INJECTED
 from mosaic.core.losses import losses_as
 from mosaic.errors import ObjectLostError, RuntimeDisconnectedError
 
@@ -175,7 +175,7 @@ class WarehouseObject(_core.Output):
         return hash(self.task.id)
 
     def _repr_html_(self) -> str:
-        from mosaic.core.summary import of_value
+        from mosaic.notebook.summary import of_value
 
         return of_value(self)
 

@@ -1,7 +1,7 @@
 """`mimport`, where mosaic 1.2 had it; the module itself can be called like the function."""
 
 from mosaic._facade import make_callable
-from mosaic.utils.imports import mimport
+from mosaic.compat.imports import mimport
 
 __all__ = ["mimport"]
 

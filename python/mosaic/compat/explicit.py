@@ -9,7 +9,7 @@ from __future__ import annotations
 from mosaic import _core
 from mosaic.core import network
 from mosaic.core.base import ProxyBase
-from mosaic.core.injected import INJECTED
+from mosaic.core.descriptors import INJECTED
 from mosaic.errors import TesseraStoppedError
 
 TYPE_CHECKING = False
@@ -50,7 +50,7 @@ def reference(cls: type, runtime: object, uid: str) -> TesseraRef:
     RuntimeDisconnectedError
         That runtime does not take part.
     """
-    from mosaic.core.host import named
+    from mosaic.core.hosted import named
 
     if not isinstance(uid, str):
         raise TypeError(f"the uid of a tessera is a string, not {uid!r}")
@@ -138,7 +138,7 @@ class NamedReference:
 async def _call_named(
     uid: str, kind: str, name: str, coroutine: bool, /, *args: Any, **kwargs: Any
 ) -> Any:
-    from mosaic.core.host import named
+    from mosaic.core.hosted import named
 
     engine = network.engine()
     raw = named(uid)

@@ -6,6 +6,7 @@ they raise `AttributeError`, so that a dataclass does not take them for defaults
 
 from __future__ import annotations
 
+from mosaic.core import services
 from mosaic.errors import MosaicError
 
 TYPE_CHECKING = False
@@ -43,7 +44,7 @@ class Injected:
 def look_up(name: str, instance: object) -> Any:
     """Return what an instance of a tessera class gets by one of these names."""
     if name == "_tessera":
-        from mosaic.core.host import hosted
+        from mosaic.core.hosted import hosted
 
         found = hosted(instance)
         if found is None:
@@ -56,16 +57,13 @@ def look_up(name: str, instance: object) -> Any:
         # The object is the user's own, wherever it lives: `_tessera` tells whether it is hosted.
         return False
     if name in _OF_ROOTS:
-        from mosaic.parameter import root
-
-        return root.service(instance) if name == "_mosaic_root" else root.copy_of(instance)
+        return services.services().root_attribute(name, instance)
     if name == "logger":
-        from mosaic.utils.logger import logger
+        from mosaic.log import logger
 
         return logger()
-    from mosaic.runtime.current import current
-
-    runtime = current()
+    provider = services.provider
+    runtime = None if provider is None else provider.current_runtime()
     if name == "runtime":
         return runtime
     if runtime is None:

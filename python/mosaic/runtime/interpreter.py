@@ -1,5 +1,6 @@
-"""What a worker takes over of the driver's program: arguments, ``__main__.__file__``, filters of warnings, log levels.
+"""The state of the driver's interpreter that workers take over.
 
+It is the arguments, ``__main__.__file__``, the filters of warnings and the log levels.
 Workers are fresh interpreters. `describe` runs in the driver when the network starts, `take_over` in each worker before
 any code of the program, in replacements too. The description travels in the environment, as `marshal` writes it: both
 ends are the same interpreter. A worker imports nothing for it that the program does not import.
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     _Filter = tuple[str, Any, type[Warning], Any, int]
 
-VARIABLE = "MOSAIC_SURROUNDINGS"
+VARIABLE = "MOSAIC_INTERPRETER"
 
 LIMIT = 120_000
 """Most characters of the variable: the kernel takes 131,072 bytes with the name (`execve(2)`)."""
@@ -33,7 +34,7 @@ def describe() -> dict[str, str]:
 
     Command lines that are too long for one variable even when compressed are left out, with a warning.
     """
-    from mosaic.utils.logger import levels, logger
+    from mosaic.log import levels, logger
 
     main = sys.modules.get("__main__")
     program: dict[str, Any] = {
@@ -75,7 +76,7 @@ def _unpack(text: str) -> dict[str, Any]:
 
 
 def take_over() -> None:
-    """Make this worker's surroundings those that the driver has described."""
+    """Set the state of this interpreter that the driver has described."""
     text = os.environ.pop(VARIABLE, None)
     if text is None:
         return
@@ -90,9 +91,9 @@ def take_over() -> None:
 
 
 def _follow(levels: dict[str, int]) -> None:
-    from mosaic.utils import logger
+    from mosaic import log
 
-    logger.follow(levels)
+    log.follow(levels)
 
 
 # ------------------------------------------------------------------------------------------- warnings

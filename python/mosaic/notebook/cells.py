@@ -2,7 +2,7 @@
 
 A call carries the number of the cell that it comes from (`mosaic._core.trace_origins`), also when it comes from a task
 of asyncio that an earlier cell started, or from a method that such a call runs. Workers mark what they print with the
-number (`mosaic.runtime.printing`), and here it is written as the code of that cell would write it. Nothing of this
+number (`mosaic.notebook.stdio`), and here it is written as the code of that cell would write it. Nothing of this
 exists outside of a Jupyter kernel, and ipykernel is not imported unless it is there.
 
 ipykernel keeps the request that output belongs to in a context variable of its streams, so that what is written in a
@@ -21,7 +21,7 @@ import sys
 import threading
 
 from mosaic import _core
-from mosaic.runtime import display
+from mosaic.notebook import display
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mosaic._core import Engine
-    from mosaic.runtime.wakeup import Wakeup
+    from mosaic.notebook.wakeup import Wakeup
 
 DRAIN_TIMEOUT = 1.0
 """Seconds that a cell waits at most for what the workers have printed to be shown."""
@@ -121,7 +121,7 @@ class Cells:
             return
         import asyncio
 
-        from mosaic.runtime.wakeup import Wakeup
+        from mosaic.notebook.wakeup import Wakeup
 
         try:
             loop = asyncio.get_running_loop()

@@ -8,7 +8,7 @@ import weakref
 from contextlib import suppress
 
 from mosaic._facade import lazy_names
-from mosaic.utils.future import Future
+from mosaic.compat.future import Future
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class EventLoop:
 
     def set_main_thread(self) -> None:
         """Have the thread of the loop taken for the main one; see `mosaic.utils.set_main_thread`."""
-        from mosaic.utils.threads import set_main_thread
+        from mosaic.system.threads import set_main_thread
 
         elsewhere = self._elsewhere()
         if elsewhere is not None:
@@ -298,8 +298,8 @@ async def _supervised(future: Future, work: Callable[[], Coroutine[Any, Any, Any
 
 
 _HOMES = {
-    "Future": "mosaic.utils.future",
-    "async_property": "mosaic.utils.properties",
+    "Future": "mosaic.compat.future",
+    "async_property": "mosaic.compat.properties",
     "gather": "mosaic.core.gather",
 }
 """Names that programs of mosaic 1.2 import from here."""

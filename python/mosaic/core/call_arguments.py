@@ -1,4 +1,4 @@
-"""What a task remembers of its call: `TaskProxy.args`, `kwargs` and `max_retries`.
+"""What a task keeps of its call: `TaskProxy.args`, `kwargs` and `max_retries`, which programs of mosaic 1.2 read.
 
 The core keeps numbers, short texts and short lists of them, weak references to anything else, and of what allows no
 weak reference the type; see ``rust/mosaic-python/src/call_arguments.rs``.

@@ -35,7 +35,7 @@ class MultiError(MosaicError):
     >>> errors.raise_if_any()
     Traceback (most recent call last):
     ...
-    mosaic.utils.multi_error.MultiError: ValueError: y
+    mosaic.compat.multi_error.MultiError: ValueError: y
     ...
     """
 

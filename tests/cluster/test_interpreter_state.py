@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 
-from mosaic.runtime import surroundings
+from mosaic.runtime import interpreter
 from tests.support.scripts import run_script
 
 PROGRAM = """
@@ -126,15 +126,15 @@ def test_random_states_and_changed_modules_stay_with_the_driver():
 
 def test_many_arguments_are_compressed_and_too_many_are_left_out(monkeypatch, caplog):
     monkeypatch.setattr(sys, "argv", ["script.py", *(f"data/shot-{n:05d}.h5" for n in range(5000))])
-    text = surroundings.describe()[surroundings.VARIABLE]
-    assert len(text) < surroundings.LIMIT
-    assert surroundings._unpack(text)["argv"] == sys.argv
+    text = interpreter.describe()[interpreter.VARIABLE]
+    assert len(text) < interpreter.LIMIT
+    assert interpreter._unpack(text)["argv"] == sys.argv
     import random
 
     draw = random.Random(0).randbytes
     monkeypatch.setattr(sys, "argv", ["script.py", *(draw(60).hex() for _ in range(2000))])
-    text = surroundings.describe()[surroundings.VARIABLE]
-    assert surroundings._unpack(text)["argv"] == ["script.py"]
+    text = interpreter.describe()[interpreter.VARIABLE]
+    assert interpreter._unpack(text)["argv"] == ["script.py"]
     assert "2001 arguments are too long" in caplog.text
 
 
@@ -145,8 +145,8 @@ def test_a_filter_names_a_category_that_is_imported_later(monkeypatch):
     with warnings.catch_warnings():
         warnings.resetwarnings()
         warnings.filterwarnings("error", category=Named, module="tests")
-        described = surroundings._describe_filters()
-        surroundings._take_filters(described)
+        described = interpreter._describe_filters()
+        interpreter._take_filters(described)
         with pytest.raises(Named):
             warnings.warn("here", Named, stacklevel=1)
         with pytest.warns(UserWarning, match="another"):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mosaic._core import Engine
-    from mosaic.runtime.cells import Cells
+    from mosaic.notebook.cells import Cells
 
 _cells: Cells | None = None
 _drains: dict[int, threading.Event] = {}
@@ -25,15 +25,6 @@ writer: int | None = None
 
 writing = False
 """Whether it writes at this moment, to a stream that may be slow."""
-
-
-def find_cells() -> Cells | None:
-    """Return what knows the cells of the notebook that this process runs; None if it runs none."""
-    if "ipykernel" not in sys.modules:
-        return None
-    from mosaic.runtime.cells import find
-
-    return find()
 
 
 def follow(cells: Cells | None, engine: Engine) -> None:
@@ -131,7 +122,7 @@ def drain(engine: Engine, timeout: float) -> bool:
 
 
 def set_drained(token: int) -> None:
-    """Tell who waits that all is shown."""
+    """Wake the thread that waits in `drain`."""
     drained = _drains.get(token)
     if drained is not None:
         drained.set()

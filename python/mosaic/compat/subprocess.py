@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _COMMAND = (
-    "import sys; sys.path[:] = {path!r}; from mosaic.utils.subprocess import _serve; "
+    "import sys; sys.path[:] = {path!r}; from mosaic.compat.subprocess import _serve; "
     "_serve({out}, {cores!r})"
 )
 
@@ -157,7 +157,7 @@ class Subprocess:
 
     def memory(self) -> int:
         """Return its resident memory in bytes; 0 where it does not run."""
-        from mosaic.utils.memory import memory_used
+        from mosaic.system.memory import memory_used
 
         if self.is_alive():
             with suppress(ProcessLookupError):
