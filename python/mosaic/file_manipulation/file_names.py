@@ -110,6 +110,9 @@ class FileName:
         """Whether the version is to be looked for."""
         return self._given is None and self._version is None
 
+    def __str__(self) -> str:
+        return self._of(0)
+
     def _of(self, version: int) -> str:
         if self._given is not None:
             return os.path.join(self._folder, self._given)

@@ -16,6 +16,7 @@ import weakref
 import h5py
 from h5py import h5g
 
+from mosaic.file_manipulation.elements import whole_array
 from mosaic.file_manipulation.struct import Struct
 
 TYPE_CHECKING = False
@@ -45,8 +46,6 @@ class LazyArray(h5py.Dataset):  # type: ignore[misc]
         -------
         ndarray
         """
-        from mosaic.file_manipulation.decoding import whole_array
-
         if not self.id.valid:
             raise OSError(
                 "the file of this array has been closed: load it before, or with lazy=False"

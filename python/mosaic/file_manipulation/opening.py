@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
     from mosaic.file_manipulation.file_names import FileName
 
-MODES = {"r": "r", "r+": "r+", "a": "a", "a+": "a", "w": "w", "w+": "w", "x": "x", "w-": "x"}
-"""What programs call the ways of opening, and what h5py does."""
-
 
 class Opened:
     """An open file, beside its place as long as it is new and incomplete.
