@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import mosaic
-from mosaic.serialise import by_value, preload
+from mosaic.serialise import classes, preload
 from mosaic.serialise.codec import IN_BAND_LIMIT, deserialise, dumps, serialise
 
 Point = namedtuple("Point", "x y")
@@ -113,7 +113,7 @@ def test_a_class_by_value_is_pickled_once():
     cls = make_class(2)
     first, _ = serialise(cls)
     second, _ = serialise((cls, 1))
-    token = by_value._entries[cls].token
+    token = classes._entries[cls].token
     assert token.encode() in first
     assert token.encode() in second
 
@@ -121,7 +121,7 @@ def test_a_class_by_value_is_pickled_once():
 def test_a_changed_class_is_pickled_anew():
     cls = make_class(2)
     serialise(cls)
-    token = by_value._entries[cls].token
+    token = classes._entries[cls].token
     cls.sign = -1
     body, _ = serialise(cls)
     assert token.encode() not in body
@@ -131,7 +131,7 @@ def test_a_changed_global_is_seen(monkeypatch):
     space = {"__name__": "__main__", "SCALE": 2}
     exec("class Main:\n    def f(self): return SCALE", space)
     serialise(space["Main"])
-    token = by_value._entries[space["Main"]].token
+    token = classes._entries[space["Main"]].token
     space["SCALE"] = 3
     body, _ = serialise(space["Main"])
     assert token.encode() not in body
@@ -141,7 +141,7 @@ def test_what_may_change_in_place_is_not_remembered():
     cls = make_class(2)
     cls.shared = types.SimpleNamespace(a=1)
     assert again(cls).shared.a == 1
-    assert cls not in by_value._entries
+    assert cls not in classes._entries
 
 
 def test_classes_that_refer_to_each_other():

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from mosaic import _core
 from mosaic.core import network
-from mosaic.core.base import ProxyBase
 from mosaic.core.descriptors import INJECTED
+from mosaic.core.names import ProxyNames
+from mosaic.core.task import TaskArrayProxy, TaskProxy
 from mosaic.errors import TesseraStoppedError
 
 TYPE_CHECKING = False
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
     from mosaic._core import TesseraRef
-    from mosaic.core.task import TaskProxy
 
 _NONE: frozenset[str] = frozenset()
 
@@ -154,7 +154,7 @@ async def _call_named(
 # Tasks.
 
 
-class HandMadeTask(_core.Output, ProxyBase):
+class HandMadeTask(_core.Output, ProxyNames):
     """What ``TaskProxy(proxy, "method", *args)`` gives: a call that starts when it is first asked for anything.
 
     `isinstance` takes it for a `TaskProxy`. It starts with ``await proxy._init_task(task, *args)``, with ``await
@@ -194,8 +194,6 @@ class HandMadeTask(_core.Output, ProxyBase):
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
-        from mosaic.core.task import TaskProxy
-
         return TaskProxy
 
     def start(self, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> TaskProxy:
@@ -265,12 +263,14 @@ class HandMadeTask(_core.Output, ProxyBase):
 
     @property
     def _dependencies(self) -> list[Any]:
-        from mosaic.compat.kinds import awaitable_types
-
         if self._task is not None:
             return self._task._dependencies
         given = (*self._args, *self._kwargs.values())
-        return [value for value in given if isinstance(value, awaitable_types)]
+        return [
+            value
+            for value in given
+            if isinstance(value, (_core.Task, _core.Output, TaskArrayProxy))
+        ]
 
     def __await__(self) -> Generator[Any, None, Self]:
         """Start it, and wait for its end; gives this task."""
@@ -278,8 +278,6 @@ class HandMadeTask(_core.Output, ProxyBase):
         return self
 
     def __getattr__(self, name: str) -> Any:
-        from mosaic.core.task import TaskProxy
-
         if name.startswith("_") or not hasattr(TaskProxy, name):
             # Programs and libraries probe for such: that starts nothing.
             raise AttributeError(f"'TaskProxy' object has no attribute {name!r}", name=name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from mosaic.core.base import Base
+from mosaic.compat.bases import Base
 from mosaic.system.memory import total_size
 
 TYPE_CHECKING = False

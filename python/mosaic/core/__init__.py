@@ -9,13 +9,13 @@ __path__ = [*__path__, f"{__path__[0]}/../compat/facades/core"]
 
 _HOMES = {
     "ArrayProxy": "mosaic.core.array",
-    "Base": "mosaic.core.base",
-    "CMDBase": "mosaic.core.base",
+    "Base": "mosaic.compat.bases",
+    "CMDBase": "mosaic.compat.bases",
     "MemoryOverflowError": "mosaic.errors",
     "ParameterMixin": "mosaic.parameter.mixin",
     "PickleClass": "mosaic.serialise.pickle_class",
-    "ProxyBase": "mosaic.core.base",
-    "RemoteBase": "mosaic.core.base",
+    "ProxyBase": "mosaic.compat.bases",
+    "RemoteBase": "mosaic.compat.bases",
     "RuntimeDisconnectedError": "mosaic.errors",
     "Task": "mosaic.core.task",
     "TaskArray": "mosaic.core.task",

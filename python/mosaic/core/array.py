@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from mosaic.core import methods, network
 from mosaic.core.attribute import ArrayAttribute, RemoteAttribute
-from mosaic.core.base import CMDBase
 from mosaic.core.futures import AllReady, Stop
+from mosaic.core.names import ProcessNames
 from mosaic.core.task import TaskArrayProxy
 from mosaic.errors import RuntimeDisconnectedError
 from mosaic.serialise.pickle_class import PickleClass
@@ -25,7 +25,7 @@ class NoElementError(RuntimeDisconnectedError, RuntimeError):
     """No element of an array lives on the runtime that was asked for."""
 
 
-class ArrayProxy(CMDBase):
+class ArrayProxy(ProcessNames):
     """The proxies of an array of tesserae.
 
     A call goes to every living element and returns one awaitable; ``runtime=worker`` picks the element that lives

@@ -9,7 +9,7 @@ from _weakref import ref as _weak
 
 from mosaic import _core
 from mosaic.core import hosted, network
-from mosaic.core.base import RemoteBase
+from mosaic.core.names import ProcessNames
 from mosaic.core.services import services
 from mosaic.errors import MosaicError
 
@@ -37,7 +37,7 @@ ROOT = "_mosaic_root"
 prepared: dict[int, object] = {}
 
 
-class Tessera(RemoteBase):
+class Tessera(ProcessNames):
     """A tessera as its host sees it.
 
     Inside a method of a hosted object, ``self._tessera`` is this.

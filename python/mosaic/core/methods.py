@@ -8,7 +8,7 @@ attribute, but for those in `PROBES`.
 
 from __future__ import annotations
 
-from mosaic.core.base import ABOUT_HOSTING, PROBES
+from mosaic.core.names import ABOUT_HOSTING, PROBES
 from mosaic.errors import MosaicError
 
 TYPE_CHECKING = False

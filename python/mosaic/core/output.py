@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from mosaic import _core
-from mosaic.core.base import Base
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from mosaic.core.task import TaskProxy
 
 
-class TaskOutput(_core.Output, Base):
+class TaskOutput(_core.Output):
     """A reference to one output of a task: as an argument it is replaced by its value, at the callee.
 
     A tuple result has positions, a dict result has keys, anything else is output 0.
@@ -97,7 +96,7 @@ class TaskOutput(_core.Output, Base):
         )
 
 
-class TaskDone(_core.Output, Base):
+class TaskDone(_core.Output):
     """A reference to the end of a task: as an argument a pure dependency, awaited it waits, called it tells.
 
     Examples

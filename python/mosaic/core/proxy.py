@@ -12,8 +12,8 @@ from __future__ import annotations
 from mosaic import _core
 from mosaic.core import methods, network
 from mosaic.core.attribute import RemoteAttribute
-from mosaic.core.base import ProxyBase
 from mosaic.core.futures import Readiness, Stop
+from mosaic.core.names import ProxyNames
 from mosaic.core.services import services
 from mosaic.errors import MosaicError
 from mosaic.serialise.pickle_class import PickleClass
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mosaic._core import _RawId as RawId
 
 
-class TesseraProxy(ProxyBase):
+class TesseraProxy(ProxyNames):
     """A reference to a tessera: calls of its methods are sent to the worker where it lives.
 
     Made by ``Klass.remote(...)``; pickled and sent elsewhere it is a working proxy there. The tessera lives as long

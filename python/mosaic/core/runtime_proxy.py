@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from mosaic.core import network
-from mosaic.core.base import ProxyBase
+from mosaic.core.names import ProxyNames
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Named:
         return self.name == "warehouse"
 
 
-class RuntimeProxy(Named, ProxyBase):
+class RuntimeProxy(Named, ProxyNames):
     """Stands for a runtime: a worker, a node, the head, the monitor, a warehouse.
 
     Parameters

@@ -6,9 +6,10 @@ The handle itself, its waiting and its value are the core's `mosaic._core.Task`;
 from __future__ import annotations
 
 from mosaic import _core
+from mosaic._facade import lazy_names
 from mosaic.core import callbacks, network
-from mosaic.core.base import ProxyBase, RemoteBase
 from mosaic.core.descriptors import INJECTED
+from mosaic.core.names import ProcessNames, ProxyNames
 from mosaic.core.output import TaskDone, TaskOutput, TaskOutputGenerator
 from mosaic.core.services import services
 
@@ -34,13 +35,13 @@ __all__ = [
 ]
 
 
-class Task(RemoteBase):
+class Task(ProcessNames):
     """The side of a task that runs it; queueing and running are the core's work."""
 
     __slots__ = ()
 
 
-class TaskArray(RemoteBase):
+class TaskArray(ProcessNames):
     """The side of an array's tasks that runs them."""
 
     __slots__ = ()
@@ -54,7 +55,7 @@ class _HandMaking(type):
         return services().explicit_task(proxy, method, args, kwargs)
 
 
-class TaskProxy(_core.Task, ProxyBase, metaclass=_HandMaking):
+class TaskProxy(_core.Task, ProxyNames, metaclass=_HandMaking):
     """One call: it has started already, whether it is awaited or not.
 
     ``await task`` waits for its end and gives the task; ``await task.result()`` gives the value, which is fetched
@@ -283,7 +284,7 @@ def _rebuild_task(task: RawId, tessera: RawId, name: str, method: str) -> _core.
     return network.engine().borrow_task(task, tessera, name, method)
 
 
-class TaskArrayProxy(ProxyBase):
+class TaskArrayProxy(ProxyNames):
     """The tasks of one call on every element of an array: one awaitable.
 
     Parameters
@@ -407,11 +408,8 @@ class TaskArrayProxy(ProxyBase):
         return f"<TaskArrayProxy object at {id(self):#x}, {len(self.tasks)} tasks>"
 
 
-def __getattr__(name: str) -> Any:
-    from mosaic.core.base import ERRORS
-
-    if name in ERRORS:
-        import mosaic.errors
-
-        return getattr(mosaic.errors, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+# Names that programs of mosaic 1.2 import from here.
+__getattr__ = lazy_names(
+    __name__,
+    dict.fromkeys(("MemoryOverflowError", "RuntimeDisconnectedError"), "mosaic.errors"),
+)

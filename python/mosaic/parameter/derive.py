@@ -35,7 +35,6 @@ changed: Callable[[object], object] | None = None
 """Set by `mosaic.parameter.root` where roots live: told of each call that may have changed one."""
 
 _derived: dict[type, type] = {}
-_derived_local: dict[type, type] = {}
 
 
 def parameter_class(cls: type) -> type:
@@ -69,24 +68,6 @@ def parameter_class(cls: type) -> type:
         except TypeError as error:
             raise TypeError(f"{cls.__name__} cannot have parameters: {error}") from None
         _derived[cls] = derived
-    return derived
-
-
-def local_parameter_class(cls: type) -> type:
-    """Return the class of parameters that are roots in the process that made them."""
-    derived = _derived_local.get(cls)
-    if derived is None:
-        from mosaic.parameter.root import hand_over
-
-        base = parameter_class(cls)
-        space = {
-            "__module__": cls.__module__,
-            "__qualname__": cls.__qualname__,
-            "__doc__": cls.__doc__,
-            "__slots__": (),
-            "__del__": hand_over,
-        }
-        derived = _derived_local[cls] = type(cls)(cls.__name__, (base,), space)
     return derived
 
 

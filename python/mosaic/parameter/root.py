@@ -1,4 +1,4 @@
-"""The root's side of parameters: what its host does for those that are tied to it.
+"""The root's side of parameters: serves the calls of parameters that are tied to it.
 
 Every hosted object of a tessera class can be a root: its class has `_mosaic_root`, which gives a `Service` of it, and
 `_mosaic_copy`, the copy for receivers of parameters with ``cached``. That copy is a stored value, made by push and
@@ -196,11 +196,11 @@ def _fetch(task: Task) -> Any:
 # Roots in the process that made them.
 
 
-class Standin:
+class LocalRootProxy:
     """What the engine holds of a root that its maker holds, too.
 
-    As long as the maker does, it is the maker that keeps the object; when the maker lets go, `hand_over` makes the
-    engine its owner, and the object goes with the last reference from elsewhere.
+    The maker owns the object as long as it refers to it. When the maker frees it, `release_root` makes the engine the
+    owner, and the object is freed with the last reference from another process.
     """
 
     def __init__(self, obj: Any) -> None:
@@ -224,33 +224,52 @@ class Standin:
             _finalize(obj)
 
 
+_derived_local: dict[type, type] = {}
+
+
+def local_parameter_class(cls: type) -> type:
+    """Return the class of parameters that are roots in the process that made them."""
+    derived = _derived_local.get(cls)
+    if derived is None:
+        base = derive.parameter_class(cls)
+        space = {
+            "__module__": cls.__module__,
+            "__qualname__": cls.__qualname__,
+            "__doc__": cls.__doc__,
+            "__slots__": (),
+            "__del__": release_root,
+        }
+        derived = _derived_local[cls] = type(cls)(cls.__name__, (base,), space)
+    return derived
+
+
 def make_local_one(
     cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]
 ) -> Any:
     """Make one parameter that is the root itself."""
     engine = network.engine()
-    obj = derive.local_parameter_class(cls)(*args, **kwargs)
-    standin = Standin(obj)
-    ref, _ = host(engine, cls, standin, options)
+    obj = local_parameter_class(cls)(*args, **kwargs)
+    root_proxy = LocalRootProxy(obj)
+    ref, _ = host(engine, cls, root_proxy, options)
     register(ref.id, obj, options["uid"])
     root_made(obj, ref.id, bool(options["cached"]))
-    _local[id(obj)] = ref, standin
+    _local[id(obj)] = ref, root_proxy
     return obj
 
 
-_local: dict[int, tuple[TesseraRef, Standin]] = {}
+_local: dict[int, tuple[TesseraRef, LocalRootProxy]] = {}
 """What keeps the tesserae of roots whose makers have not let go of them, by the identity of the object."""
 
 
-def hand_over(obj: ParameterMixin) -> None:
-    """Give a root that its maker lets go of to the engine (``__del__`` of such parameters)."""
+def release_root(obj: ParameterMixin) -> None:
+    """Make the engine the owner of a root that its maker frees (``__del__`` of such parameters)."""
     kept = _local.pop(id(obj), None)
     engine = _core.engine()
     if kept is None or engine is None or engine.stopped:
         _finalize(obj)
         return
-    ref, standin = kept
-    standin.__dict__["_strong"] = obj
+    ref, root_proxy = kept
+    root_proxy.__dict__["_strong"] = obj
     if hosted(obj) is None:
         # The collector of cycles has cut the weak references already.
         register(ref.id, obj, None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from mosaic.core import network
-from mosaic.core.base import Base
 from mosaic.core.runtime_proxy import Named, RuntimeProxy
 from mosaic.errors import RuntimeDisconnectedError, TooFewWorkersError
 
@@ -25,7 +24,7 @@ def _pick(kind: str, uid: str, found: dict[str, Any]) -> Any:
         raise KeyError(f"there is no {kind} {uid!r} (known: {known})") from None
 
 
-class Members(Named, Base):
+class Members(Named):
     """The names of this process and of the others."""
 
     engine: Engine

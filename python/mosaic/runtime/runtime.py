@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mosaic._facade import lazy_names
 from mosaic.errors import MosaicError
 from mosaic.runtime.members import Members
 
@@ -488,10 +489,5 @@ class Runtime(Members):
         return f"<{type(self).__name__} object at {id(self):#x}, uid={self.uid}, mode={self.mode}>"
 
 
-def __getattr__(name: str) -> Any:
-    if name == "RuntimeProxy":
-        # Where programs of mosaic 1.2 import it from.
-        from mosaic.core.runtime_proxy import RuntimeProxy
-
-        return RuntimeProxy
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+# A name that programs of mosaic 1.2 import from here.
+__getattr__ = lazy_names(__name__, {"RuntimeProxy": "mosaic.core.runtime_proxy"})

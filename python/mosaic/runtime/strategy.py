@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from mosaic.core.base import Base
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class MonitorStrategy(Base):
+class MonitorStrategy:
     """A placement strategy written by a program: derive from it and define `choose`.
 
     Examples

@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import sys
 
+from mosaic._facade import lazy_names
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    pass
 
 LOOP_SECONDS = 1.0
 """Time that the thread of the event loop gets to end: it may be in the midst of a method that blocks it."""
@@ -67,10 +69,5 @@ def _ignore(signal: int, frame: object) -> None:
     pass
 
 
-def __getattr__(name: str) -> Any:
-    if name == "Worker":
-        # Where programs of mosaic 1.2 import it from.
-        from mosaic.runtime.roles import Worker
-
-        return Worker
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+# A name that programs of mosaic 1.2 import from here.
+__getattr__ = lazy_names(__name__, {"Worker": "mosaic.runtime.roles"})

@@ -1,11 +1,6 @@
-"""Which functions and classes travel by reference, and classes by value, pickled once and remembered.
+"""Tells which functions and classes are pickled by reference, and what the pickle of a class by value depends on.
 
-A class by value is sent as ``load_class(token, payload)``: the receiver unpickles a token once. The sender
-pickles the class again when anything that the pickle depends on has changed: its attributes, its methods' code,
-defaults and closures, and the globals they name. Where that cannot be told (an attribute that may change
-in place) nothing is remembered.
-
-A class that came from elsewhere goes on as it came, so that it is the same class at its origin.
+`mosaic.serialise.classes` remembers such pickles as long as nothing that `collect_class` finds has changed.
 """
 
 from __future__ import annotations
@@ -111,90 +106,7 @@ def importable(obj: Any) -> bool:
     return True
 
 
-class _Entry:
-    """A class by value, pickled; ``parts`` is what the pickle depends on, None if the class came from elsewhere."""
-
-    __slots__ = ("parts", "payload", "token")
-
-    def __init__(self, parts: list[object] | None, token: str, payload: bytes) -> None:
-        self.parts = parts
-        self.token = token
-        self.payload = payload
-
-
-_entries: dict[type, _Entry] = {}
-_received: dict[str, type] = {}
-_prefix = ""
-_count = 0
-
-
-def reduce_class(cls: type) -> tuple[Any, ...] | None:
-    """Return how to pickle a class by value, or None where it cannot be remembered."""
-    derived: tuple[Any, ...] | None = getattr(cls, "_mosaic_derived", None)
-    if derived is not None:
-        # Every process derives its own, as it does the class of parameters of another one.
-        return derived
-    entry = _entries.get(cls)
-    if entry is not None and entry.parts is None:
-        return load_class, (entry.token, entry.payload)
-    parts: list[object] = []
-    try:
-        stable = _collect_class(cls, parts, set())
-    except RecursionError:
-        stable = False
-    if not stable:
-        return None
-    if entry is None or not _same(entry.parts, parts):
-        from _io import BytesIO
-
-        from mosaic.serialise.reducers import ClassPickler
-
-        stream = BytesIO()
-        pickler = ClassPickler(stream, 5)
-        pickler.dump(cls)
-        payload = stream.getvalue()
-        if pickler.packages:
-            payload += preload.trailer(pickler.packages)
-        entry = _Entry(parts, _new_token(), payload)
-        _entries[cls] = entry
-        _received[entry.token] = cls
-    return load_class, (entry.token, entry.payload)
-
-
-def load_class(token: str, payload: bytes) -> type:
-    """Rebuild a class from its pickle, once."""
-    cls = _received.get(token)
-    if cls is None:
-        from _pickle import loads
-
-        if payload[-1:] != preload.STOP:
-            preload.preload(payload)
-        cls = loads(payload)
-        _received[token] = cls
-        if cls not in _entries or _entries[cls].parts is None:
-            _entries[cls] = _Entry(None, token, payload)
-    return cls
-
-
-def _new_token() -> str:
-    global _prefix, _count
-    if not _prefix:
-        import os
-
-        _prefix = os.urandom(8).hex()
-    _count += 1
-    return f"{_prefix}-{_count}"
-
-
-def _same(before: list[object] | None, now: list[object]) -> bool:
-    return (
-        before is not None
-        and len(before) == len(now)
-        and all(a is b for a, b in zip(before, now, strict=True))
-    )
-
-
-def _collect_class(cls: type, parts: list[object], seen: set[int]) -> bool:
+def collect_class(cls: type, parts: list[object], seen: set[int]) -> bool:
     """Gather by identity what a class's pickle depends on; False where it could change unseen."""
     if importable(cls):
         parts.append(cls)
@@ -203,7 +115,7 @@ def _collect_class(cls: type, parts: list[object], seen: set[int]) -> bool:
         return True
     seen.add(id(cls))
     parts.append(cls)
-    if not all(_collect_class(base, parts, seen) for base in cls.__bases__):
+    if not all(collect_class(base, parts, seen) for base in cls.__bases__):
         return False
     for name, value in cls.__dict__.items():
         if name in {"__dict__", "__weakref__", "_abc_impl"}:
@@ -224,7 +136,7 @@ def _collect(value: Any, parts: list[object], seen: set[int]) -> bool:
     if kind is _function_type:
         return _collect_function(value, parts, seen)
     if isinstance(value, type):
-        return _collect_class(value, parts, seen)
+        return collect_class(value, parts, seen)
     if kind is staticmethod or kind is classmethod:
         parts.append(value)
         return _collect(value.__func__, parts, seen)

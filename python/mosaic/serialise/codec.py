@@ -1,7 +1,7 @@
 """Values to bytes and back: pickle protocol 5 with out-of-band buffers, cloudpickle only where pickle refuses.
 
 Functions and classes that a worker cannot import (those of ``__main__`` and of notebooks, lambdas, closures)
-travel by value. A class by value is pickled once and remembered (`mosaic.serialise.by_value`), a function
+travel by value. A class by value is pickled once and remembered (`mosaic.serialise.classes`), a function
 sends the whole value through cloudpickle, so that what its parts share stays shared.
 
 Nothing here imports `pickle` or cloudpickle until they are needed: workers start with this module.
@@ -62,7 +62,9 @@ class _FastPickler(Pickler):
             if by_value.importable(obj):
                 preload.note(self, obj)
                 return NotImplemented
-            reduced = by_value.reduce_class(obj)
+            from mosaic.serialise.classes import reduce_class
+
+            reduced = reduce_class(obj)
             if reduced is None:
                 raise _RefusedError
             return reduced
@@ -73,29 +75,6 @@ class _FastPickler(Pickler):
         elif by_value.importable(kind):
             _plain_kinds.add(kind)
         return NotImplemented
-
-
-_value_pickler: type[Any] | None = None
-
-
-def value_pickler() -> type[Any]:
-    """Return cloudpickle's pickler with remembered classes."""
-    global _value_pickler
-    if _value_pickler is None:
-        from mosaic.serialise.reducers import ClassPickler
-
-        class ValuePickler(ClassPickler):
-            """See `value_pickler`."""
-
-            def reducer_override(self, obj: Any) -> Any:
-                if isinstance(obj, type) and not by_value.importable(obj):
-                    reduced = by_value.reduce_class(obj)
-                    if reduced is not None:
-                        return reduced
-                return super().reducer_override(obj)
-
-        _value_pickler = ValuePickler
-    return _value_pickler
 
 
 def _dump(obj: object, buffer_callback: Callable[[PickleBuffer], Any] | None) -> bytes:
@@ -113,8 +92,10 @@ def _dump(obj: object, buffer_callback: Callable[[PickleBuffer], Any] | None) ->
 
 
 def _dump_by_value(obj: object, buffer_callback: Callable[[PickleBuffer], Any] | None) -> bytes:
+    from mosaic.serialise.classes import ValuePickler
+
     stream = BytesIO()
-    pickler = value_pickler()(stream, PROTOCOL, buffer_callback=buffer_callback)
+    pickler = ValuePickler(stream, PROTOCOL, buffer_callback=buffer_callback)
     pickler.dump(obj)
     if pickler.packages:
         stream.write(preload.trailer(pickler.packages))

@@ -31,7 +31,7 @@ _NOT_ABOUT_A_PART = (MemoryError, RecursionError)
 _state = threading.local()
 
 
-def explain(error: Exception, value: object, met: list[Any]) -> None:
+def explain(error: Exception, value: object, met: list[Any], pickler: type[Any]) -> None:
     """Say in an error of pickle's which part of the value it is about, if that can be found out.
 
     Parameters
@@ -42,6 +42,8 @@ def explain(error: Exception, value: object, met: list[Any]) -> None:
         What was pickled.
     met : list
         The functions and classes that were met on the way, and are pickled by value.
+    pickler : type
+        The pickler that raised it, with which the parts are pickled again.
     """
     if getattr(_state, "explaining", False) or isinstance(error, _NOT_ABOUT_A_PART):
         return
@@ -49,7 +51,9 @@ def explain(error: Exception, value: object, met: list[Any]) -> None:
         return
     _state.explaining = True
     try:
-        way = next(filter(None, (_find(root, _DEPTH) for root in (*reversed(met), value))), [])
+        way = next(
+            filter(None, (_find(root, pickler, _DEPTH) for root in (*reversed(met), value))), []
+        )
     except Exception:
         # Of the value's own methods; the error of pickle's is the one to be seen.
         way = []
@@ -96,25 +100,23 @@ def explain_recursion(error: RecursionError) -> None:
     )
 
 
-def _find(value: object, depth: int) -> list[str]:
+def _find(value: object, pickler: type[Any], depth: int) -> list[str]:
     """Return the way from a value to what cannot be pickled in it, the last step last."""
     if depth == 0:
         return []
     for number, (label, part) in enumerate(_parts(value)):
         if number == _WIDTH:
             break
-        if not _refused(part):
+        if not _refused(part, pickler):
             continue
-        return [label, *_find(part, depth - 1)]
+        return [label, *_find(part, pickler, depth - 1)]
     return []
 
 
-def _refused(part: object) -> bool:
-    from mosaic.serialise.codec import PROTOCOL, value_pickler
-
+def _refused(part: object, pickler: type[Any]) -> bool:
     try:
         # Arrays are left out, not copied.
-        value_pickler()(BytesIO(), PROTOCOL, buffer_callback=lambda _: False).dump(part)
+        pickler(BytesIO(), 5, buffer_callback=lambda _: False).dump(part)
     except Exception:
         return True
     return False

@@ -162,7 +162,7 @@ class ClassPickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]
         except Exception as error:
             from mosaic.serialise import diagnostics
 
-            diagnostics.explain(error, obj, self._by_value)
+            diagnostics.explain(error, obj, self._by_value, type(self))
             raise
 
     def reducer_override(self, obj: Any) -> Any:

@@ -14,7 +14,7 @@ import sys
 from _thread import RLock
 
 from mosaic import _core
-from mosaic.core.base import CMDBase
+from mosaic.core.names import ProcessNames
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _whole = (
     type,
     _function_type,
     type(sys),
-    CMDBase,
+    ProcessNames,
     _core.Output,
 )
 """Types whose objects are measured without their parts. The remote object of a proxy is not here."""

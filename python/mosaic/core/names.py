@@ -1,4 +1,4 @@
-"""The classes that tell what is what: `isinstance(x, CMDBase)` is true for tesserae, tasks and their proxies."""
+"""Names that mosaic gives to objects of its own, and the names that it never takes for those of a class."""
 
 from __future__ import annotations
 
@@ -16,14 +16,8 @@ LOCAL_NAMES = ("runtime", "comms", "logger", "loop", "head", "monitor")
 """Names of tesserae, tasks and their proxies that are of this process; programs for mosaic 1.2 read them."""
 
 
-class Base:
-    """Anything of mosaic's own that lives in a runtime."""
-
-    __slots__ = ()
-
-
-class CMDBase(Base):
-    """A tessera, a task, or a proxy of one."""
+class ProcessNames:
+    """Base of tesserae, tasks, arrays and their proxies: the names of this process, such as `runtime` and `logger`."""
 
     __slots__ = ()
 
@@ -34,7 +28,7 @@ class CMDBase(Base):
 
 
 def _of_this_process(name: str) -> property:
-    def get(self: CMDBase) -> Any:
+    def get(self: ProcessNames) -> Any:
         from mosaic.core.descriptors import look_up
 
         return look_up(name, self)
@@ -45,17 +39,11 @@ def _of_this_process(name: str) -> property:
 
 
 for _name in LOCAL_NAMES:
-    setattr(CMDBase, _name, _of_this_process(_name))
+    setattr(ProcessNames, _name, _of_this_process(_name))
 
 
-class RemoteBase(CMDBase):
-    """The side that hosts."""
-
-    __slots__ = ()
-
-
-class ProxyBase(CMDBase):
-    """The side that calls."""
+class ProxyNames(ProcessNames):
+    """Base of proxies."""
 
     __slots__ = ()
 
@@ -63,15 +51,3 @@ class ProxyBase(CMDBase):
     def is_proxy(self) -> bool:
         """Whether this stands for an object that lives elsewhere."""
         return True
-
-
-ERRORS = ("MemoryOverflowError", "RuntimeDisconnectedError")
-"""Names of `mosaic.errors` that programs of mosaic 1.2 import from `mosaic.core` and its modules."""
-
-
-def __getattr__(name: str) -> object:
-    if name in ERRORS:
-        import mosaic.errors
-
-        return getattr(mosaic.errors, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
