@@ -1,4 +1,4 @@
-"""What the packages whose names are those of mosaic 1.2 are made with: façades before the modules that have the code.
+"""Builds facades: packages and modules with the names of mosaic 1.2, before the modules that have the code.
 
 No module but a façade imports a façade, and no other module imports by name.
 """

@@ -84,7 +84,7 @@ _UID = "mosaic_uid"
 
 
 class LoggerManager:
-    """Mosaic's logger: the standard one by the name ``mosaic``, and the levels that old programs use."""
+    """Mosaic's logger: the standard one by the name ``mosaic``, and the levels that programs of mosaic 1.2 use."""
 
     def __init__(self) -> None:
         self.logger = logging.getLogger("mosaic")
@@ -95,7 +95,7 @@ class LoggerManager:
             self.set_level(level)
 
     def __call__(self) -> LoggerManager:
-        """Return mosaic's logger: old programs call `default_logger`, and use it uncalled too."""
+        """Return mosaic's logger: programs of mosaic 1.2 call `default_logger`, and use it uncalled too."""
         return logger()
 
     def set_level(self, level: str | int) -> None:
@@ -117,7 +117,7 @@ class LoggerManager:
         self.logger.setLevel(level)
 
     def is_enabled_for(self, level: int) -> bool:
-        """Tell whether a message of a level is shown: by mosaic's own level, else the program's, else from perf on."""
+        """Return whether a message is shown: by mosaic's own level, else the program's, else from perf on."""
         if self.logger.level == logging.NOTSET and not logging.root.handlers:
             return level >= LEVELS[DEFAULT_LEVEL]
         return self.logger.isEnabledFor(level)
@@ -150,7 +150,7 @@ class LoggerManager:
         self.log(logging.DEBUG, message, *args, **kwargs)
 
     def perf(self, message: object, *args: Any, **kwargs: Any) -> None:
-        """Log what tells about speed."""
+        """Log at the level perf, which is for measures of speed."""
         self.log(PERF, message, *args, **kwargs)
 
     def info(self, message: object, *args: Any, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""``mrun``: start monitor, node and workers on this machine, and run a program that joins them."""
+"""``mrun``: starts monitor, node and workers on this machine, and runs a program that joins them."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def say(text: str) -> None:
-    """Tell people something, on standard error."""
-    # Whoever closed it does not want to know.
+    """Print a message to standard error."""
+    # The reader has closed it.
     with contextlib.suppress(OSError, ValueError, AttributeError):
         print(f"mrun: {text}", file=sys.stderr, flush=True)
 
@@ -155,7 +155,7 @@ class _Place:
     Parameters
     ----------
     options : Namespace
-        What ``mrun`` was told.
+        The options of ``mrun``.
     commanded : bool
         Whether the workers belong to a command that is about to be run.
 
@@ -200,17 +200,17 @@ class _Place:
 
 
 def _environment(path: Path, options: argparse.Namespace) -> dict[str, str]:
-    """Return what the command is told."""
-    told = {VARIABLE: os.fspath(path)}
+    """Return the variables for the command's environment."""
+    variables = {VARIABLE: os.fspath(path)}
     if options.log_level is not None:
-        told["MOSAIC_LOG_LEVEL"] = options.log_level
+        variables["MOSAIC_LOG_LEVEL"] = options.log_level
     if options.profile and not os.environ.get("MOSAIC_PROFILE"):
-        told["MOSAIC_PROFILE"] = "1"
+        variables["MOSAIC_PROFILE"] = "1"
     library = find_by_variables(os.environ)
     if library is not None:
         # Only here: a compiler that happens to be on the path says nothing about the program.
-        told["LD_PRELOAD"] = preload(os.environ, library)
-    return told
+        variables["LD_PRELOAD"] = preload(os.environ, library)
+    return variables
 
 
 def _run(options: argparse.Namespace) -> int:

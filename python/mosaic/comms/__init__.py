@@ -1,4 +1,4 @@
-"""What programs of mosaic 1.2 import from here; see `mosaic.serialise`."""
+"""A facade: names of mosaic 1.2; the code is in `mosaic.serialise` and `mosaic.compat`."""
 
 from __future__ import annotations
 

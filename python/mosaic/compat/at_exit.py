@@ -1,4 +1,4 @@
-"""Functions to call when this process ends, the last one added first: ``mosaic.utils.at_exit.add(f)``, ``remove(f)``.
+"""Calls functions when this process ends, the last one added first: ``mosaic.utils.at_exit.add(f)``, ``remove(f)``.
 
 They run when the interpreter ends, and when SIGTERM ends the process, as batch systems do: the first `add` on the main
 thread sets a handler for it, where nothing has, which runs them and lets the process die of the signal. Kernels of
@@ -89,7 +89,7 @@ def _terminated(number: int, frame: object) -> None:
         except BaseException:
             traceback.print_exc()
     for stream in (sys.stdout, sys.stderr):
-        # Closed, or nobody reads any more.
+        # Closed at this end or at the other.
         with suppress(AttributeError, OSError, ValueError):
             stream.flush()
     signal.signal(number, signal.SIG_DFL)
@@ -116,7 +116,7 @@ def _interrupt_lane(engine: Engine) -> None:
     os.set_blocking(writer, False)
     before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     if before != -1:
-        # Somebody reads them already; the handler waits for the next call.
+        # The program reads them already; the handler waits for the next call.
         signal.set_wakeup_fd(before)
         os.close(reader)
         os.close(writer)

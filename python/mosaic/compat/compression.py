@@ -1,4 +1,4 @@
-"""Payloads made smaller where a sample says that it pays: by LZ4, in the Rust core, without the interpreter's lock.
+"""Compresses payloads by LZ4 where a sample shrinks enough, in the Rust core and without the interpreter's lock.
 
 What is written is LZ4 or nothing. What programs of mosaic 1.2 have stored is read too: its other codecs are imported
 when a payload names one.
@@ -122,7 +122,7 @@ def _bytes_of(payload: Any) -> memoryview:
 
 
 def _shrinks(view: memoryview, size: int, count: int) -> bool:
-    """Tell whether samples of a payload shrink enough."""
+    """Return whether samples of a payload shrink enough."""
     length = view.nbytes
     if size < 1 or count < 1 or length <= size * count:
         return True

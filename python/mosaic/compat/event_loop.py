@@ -1,4 +1,4 @@
-"""`EventLoop`: functions run on an event loop from anywhere, by the names that old programs use."""
+"""`EventLoop`: functions run on an event loop from anywhere, by the names that programs of mosaic 1.2 use."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ class EventLoop:
             began = asyncio.run_coroutine_threadsafe(_supervised(future, work), elsewhere)
             began.add_done_callback(lambda _: future.cancel())
         else:
-            # A daemon: an interval that nobody cancels does not keep the program from ending.
+            # A daemon: an interval that is never cancelled does not keep the program from ending.
             threading.Thread(
                 target=asyncio.run,
                 args=(_supervised(future, work),),

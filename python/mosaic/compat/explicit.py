@@ -1,7 +1,6 @@
-"""Proxies and tasks made by hand, as old programs make them: `TesseraProxy(cls, runtime=…, uid=…)`, `TaskProxy(…)`.
+"""Proxies and tasks that programs of mosaic 1.2 make themselves: `TesseraProxy(cls, runtime=…, uid=…)`, `TaskProxy(…)`.
 
-Both are for old programs. ``self._tessera.proxy`` gives a hosted object its own proxy, and ``proxy.method(...)`` a
-task; neither needs a name to be looked up.
+New programs need neither: ``self._tessera.proxy`` is the proxy of a hosted object, and ``proxy.method(...)`` a task.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ def reference(cls: type, runtime: object, uid: str) -> TesseraRef:
     Returns
     -------
     TesseraRef
-        It counts as one, where the uid tells which tessera is meant; else the name is looked up with each call.
+        Counted where the uid contains the id of the tessera; else the name is looked up with each call.
 
     Raises
     ------
@@ -95,7 +94,7 @@ class NamedReference:
 
     @property
     def id(self) -> tuple[int, str]:
-        """What tells it from others."""
+        """The identity of the tessera: its host and its uid."""
         return self.host, self._uid
 
     @property
@@ -129,7 +128,7 @@ class NamedReference:
         return by_name
 
     def note(self) -> None:
-        """Do nothing: a name counts for nobody."""
+        """Do nothing: a name is no reference that counts."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return NamedReference, (self._cls, self.host, self._uid)

@@ -27,7 +27,7 @@ class Future(_Future["Any"]):
     name : str
         For display; part of its ``uid``, which no other future of this process has.
     loop : object, optional
-        Accepted and not needed: whoever awaits does so on the loop that runs there.
+        Accepted and not needed: an ``await`` uses the loop that runs there.
 
     Examples
     --------
@@ -56,7 +56,7 @@ class Future(_Future["Any"]):
 
     @property
     def future(self) -> Future:
-        """The future itself, which old programs ask for by that name."""
+        """The future itself, which programs of mosaic 1.2 ask for by that name."""
         return self
 
     def result(self, timeout: float | None = None) -> Any:

@@ -1,4 +1,4 @@
-"""How many GPUs this process may use."""
+"""Counts the GPUs that this process may use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mimport`: what a dotted name stands for."""
+"""`mimport`: imports a module, or an object of one, by its dotted name."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def sizeof(obj: object, pending: bool = False) -> int:
     Parameters
     ----------
     obj : object
-        A value. An array counts its ``nbytes``; functions, classes and modules are nobody's in particular.
+        A value. An array counts its ``nbytes``; functions, classes and modules count nothing, since they are shared.
     pending : bool
         Accepted for programs of mosaic 1.2: what proxies stand for is elsewhere, and counts for `remote_sizeof`.
 
@@ -32,12 +32,12 @@ def sizeof(obj: object, pending: bool = False) -> int:
 
     def measure(one: object) -> tuple[int, bool]:
         # What proxies stand for is elsewhere.
-        return (0, True) if isinstance(one, (*_nobodys, Base)) else _own_size(one)
+        return (0, True) if isinstance(one, (*_shared, Base)) else _own_size(one)
 
     return total_size(obj, measure)
 
 
-_nobodys = (type, type(sys), type(lambda: None), type(len))
+_shared = (type, type(sys), type(lambda: None), type(len))
 
 
 def _own_size(one: Any) -> tuple[int, bool]:

@@ -119,10 +119,10 @@ class Subprocess:
         assert self._process.stdin is not None  # noqa: S101 - it is a pipe
         try:
             self._process.stdin.write(len(payload).to_bytes(8, "little") + payload)
-            # Stays open: its end tells the process that this one has gone.
+            # Stays open: end of file there means that this process has ended.
             self._process.stdin.flush()
         except BrokenPipeError:
-            # It has ended already; `result` tells how.
+            # It has ended already; `result` says how.
             pass
 
     def pause_process(self) -> None:
@@ -152,7 +152,7 @@ class Subprocess:
         return "paused" if self._paused else "running"
 
     def running(self) -> bool:
-        """Tell whether it runs and is not paused."""
+        """Return whether it runs and is not paused."""
         return self.state == "running"
 
     def memory(self) -> int:
@@ -186,7 +186,7 @@ class Subprocess:
         return None if self._process is None else self._process.pid
 
     def is_alive(self) -> bool:
-        """Tell whether the process is there, running or paused."""
+        """Return whether the process is there, running or paused."""
         if self._process is None:
             return False
         if self._process.poll() is None:
@@ -251,7 +251,7 @@ class Subprocess:
         return self._process
 
     def _ended(self) -> None:
-        """Let go of what is open for a process that has ended."""
+        """Release what is open for a process that has ended."""
         if self in _running:
             _running.discard(self)
             self._out.seek(0)

@@ -1,4 +1,4 @@
-"""Tesserae, tasks and their proxies. Names are imported when they are first asked for."""
+"""A facade: tesserae, tasks and their proxies. Names are imported when they are first asked for."""
 
 from __future__ import annotations
 

@@ -158,12 +158,12 @@ class ArrayProxy(ProcessNames):
 
     @property
     def _cls(self) -> PickleClass:
-        """The user's class, wrapped (for old programs)."""
+        """The user's class, wrapped (for programs of mosaic 1.2)."""
         return PickleClass(self._user_class)
 
     @property
     def _tessera(self) -> Self:
-        """The array itself: it stands for the tesserae (for old programs)."""
+        """The array itself: it stands for the tesserae (for programs of mosaic 1.2)."""
         return self
 
     @property
@@ -178,12 +178,12 @@ class ArrayProxy(ProcessNames):
 
     @property
     def args(self) -> tuple[Any, ...]:
-        """Empty: the arguments of the construction are sent and not kept (for old programs)."""
+        """Empty: the arguments of the construction are sent and not kept (for programs of mosaic 1.2)."""
         return ()
 
     @property
     def kwargs(self) -> dict[str, Any]:
-        """Empty, as `args` (for old programs)."""
+        """Empty, as `args` (for programs of mosaic 1.2)."""
         return {}
 
     @property
@@ -203,11 +203,11 @@ class ArrayProxy(ProcessNames):
 
     @property
     def init_future(self) -> AllReady:
-        """Awaited, it waits until the elements exist (for old programs)."""
+        """Awaited, it waits until the elements exist (for programs of mosaic 1.2)."""
         return AllReady([proxy.init_future for proxy in self._living()])
 
     def state_changed(self, state: str) -> None:
-        """Do nothing: the core tells the state (for old programs)."""
+        """Do nothing: the core sets the state (for programs of mosaic 1.2)."""
 
     def make_parameter(self, *args: Any, **kwargs: Any) -> list[Any]:
         """Make a parameter of each element."""

@@ -1,4 +1,4 @@
-"""Callbacks at the end of tasks: on the event loop where one runs, else on the thread that reads notices.
+"""Calls functions at the end of tasks: on the event loop where one runs, else on the thread that reads notices.
 
 `add` is what `asyncio.wait` and its like call; an event loop gets one future a callback. Without a loop the
 engine sends a ``done`` notice with a token, which `fire` answers.

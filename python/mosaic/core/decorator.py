@@ -1,4 +1,4 @@
-"""`mosaic.tessera`: what turns a class into one whose objects can live in workers.
+"""`mosaic.tessera`: the decorator of classes whose objects can live in workers.
 
 The class is enriched in place, so that it stays what it is. The names put on it are class methods (`remote`,
 `local`, …) and, for its instances, views of the runtime (`runtime`, `logger`, …). What the class
@@ -184,7 +184,7 @@ def _warn_of_proxies(cls: type) -> None:
 
 
 def _is_own(cls: type, name: str) -> bool:
-    """Tell whether a class, or a base, has a name that mosaic has not put there."""
+    """Return whether a class, or a base, has a name that mosaic has not put there."""
     for base in cls.__mro__:
         if name in base.__dict__:
             found = base.__dict__[name]

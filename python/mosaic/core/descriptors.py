@@ -1,4 +1,4 @@
-"""The names that instances of tessera classes get: `runtime`, `logger`, `_tessera`, `is_tessera` and their like.
+"""Descriptors for the names that instances of tessera classes get: `runtime`, `logger`, `_tessera` and their like.
 
 They are non-data descriptors: an instance that sets an attribute of that name has its own. Looked up on the class
 they raise `AttributeError`, so that a dataclass does not take them for defaults.
@@ -105,5 +105,5 @@ def _injected(name: str) -> Injected:
 
 
 def is_injected(found: object) -> bool:
-    """Tell whether a class attribute is one of these."""
+    """Return whether a class attribute is one of these."""
     return isinstance(found, Injected)

@@ -1,4 +1,4 @@
-"""Futures that proxies and tasks give: that a tessera exists, that a call has arrived, that it has ended.
+"""Futures of proxies and tasks: a tessera exists, a call has reached its worker, a call has ended.
 
 They have the names of futures. Their result is True: the value of a call is its task's.
 """
@@ -44,11 +44,11 @@ class Stage:
         return True
 
     def done(self) -> bool:
-        """Tell whether it is done, well or not."""
+        """Return whether it is done, well or not."""
         return self._probe is None or self._probe.ended
 
     def cancelled(self) -> bool:
-        """Tell whether it was cancelled."""
+        """Return whether it was cancelled."""
         return self._probe is not None and self._probe.state == "cancelled"
 
     @property
@@ -80,7 +80,7 @@ class Stage:
         return True
 
     def set_result(self, value: object) -> None:
-        """Do nothing: the core tells when it is done."""
+        """Do nothing: the core sets the result."""
 
     def add_done_callback(self, function: Callable[[Any], object], *, context: Any = None) -> None:
         """Have ``function(self)`` called once it is done: by the running loop, or by a thread without one."""
@@ -181,11 +181,11 @@ class AllReady:
         return True
 
     def done(self) -> bool:
-        """Tell whether all are, well or not."""
+        """Return whether all are, well or not."""
         return all(part.done() for part in self._parts)
 
     def cancelled(self) -> bool:
-        """Tell whether one was cancelled."""
+        """Return whether one was cancelled."""
         return any(part.cancelled() for part in self._parts)
 
     def exception(self) -> BaseException | None:
@@ -198,7 +198,7 @@ class AllReady:
         return all(part.result() for part in self._parts)
 
     def set_result(self, value: object) -> None:
-        """Do nothing: the core tells."""
+        """Do nothing: the core sets the result."""
 
     def add_done_callback(self, function: Callable[[Any], object], *, context: Any = None) -> None:
         """Have ``function(self)`` called once all are done."""

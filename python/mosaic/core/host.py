@@ -1,4 +1,4 @@
-"""The hosting side of a tessera: the living object, and the thin view of it that a program sees.
+"""The hosting side of a tessera: makes the object, and is what a program sees of it in its worker.
 
 The Rust core queues and counts, and calls `build` to make the object; `mosaic.core.hosted` has the table of them.
 """
@@ -172,7 +172,7 @@ class Tessera(ProcessNames):
     # The core queues and runs calls by itself: what follows looks at that work, or waits for it.
 
     def state_changed(self, state: str) -> None:
-        """Do nothing: the core tells the state (for old programs)."""
+        """Do nothing: the core sets the state (for programs of mosaic 1.2)."""
 
     def queue_task(self, task: TaskProxy) -> None:
         """Have a call of this tessera waited for by `run_async`. The core has queued it when it was made.
@@ -214,7 +214,7 @@ class Tessera(ProcessNames):
             await self._construction
 
     async def run_async(self) -> None:
-        """Wait until every call given to `queue_task` has ended; whoever made it is told how."""
+        """Wait until every call given to `queue_task` has ended; its caller gets the outcome."""
         while self._queued:
             task = self._queued[0]
             try:

@@ -1,4 +1,4 @@
-"""Change the case of names, by the rules of mosaic 1.2: programs make keys and file names with them."""
+"""Changes the case of names by the rules of mosaic 1.2: programs make keys and file names with them."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ class TaskDone(_core.Output):
         return 0
 
     def __call__(self) -> bool:
-        """Tell whether the task has ended, well or not."""
+        """Return whether the task has ended, well or not."""
         return self.task.ended
 
     done = __call__
@@ -159,7 +159,7 @@ class TaskDone(_core.Output):
         return True
 
     def cancelled(self) -> bool:
-        """Tell whether the task was cancelled."""
+        """Return whether the task was cancelled."""
         return _task(self).cancelled()
 
     def exception(self) -> BaseException | None:

@@ -1,4 +1,4 @@
-"""`TesseraProxy`: what a caller holds of a tessera.
+"""`TesseraProxy`: the handle by which a program calls a tessera.
 
 The first look-up of a method asks the user's class what it is and keeps a `mosaic._core.RemoteMethod` in the
 instance's dictionary, so that later look-ups are a plain dictionary hit and a call goes straight to the core.
@@ -32,7 +32,7 @@ class TesseraProxy(ProxyNames):
 
     Made by ``Klass.remote(...)``; pickled and sent elsewhere it is a working proxy there. The tessera lives as long
     as any process, message in flight or stored object refers to it. It has the names that the class shows; `get_attr`
-    reads any other. Old programs make one by hand for a tessera that
+    reads any other. Programs of mosaic 1.2 make one by hand for a tessera that
     is there, ``TesseraProxy(cls, runtime=runtime_uid, uid=uid)``; see `mosaic.compat.explicit`.
     """
 
@@ -167,12 +167,12 @@ class TesseraProxy(ProxyNames):
 
     @property
     def _cls(self) -> PickleClass:
-        """The user's class, wrapped (for old programs)."""
+        """The user's class, wrapped (for programs of mosaic 1.2)."""
         return PickleClass(self._user_class)
 
     @property
     def _tessera(self) -> Self:
-        """The proxy itself: it stands for the tessera (for old programs)."""
+        """The proxy itself: it stands for the tessera (for programs of mosaic 1.2)."""
         return self
 
     @property
@@ -188,12 +188,12 @@ class TesseraProxy(ProxyNames):
 
     @property
     def args(self) -> tuple[Any, ...]:
-        """Empty: the arguments of the construction are sent and not kept (for old programs)."""
+        """Empty: the arguments of the construction are sent and not kept (for programs of mosaic 1.2)."""
         return ()
 
     @property
     def kwargs(self) -> dict[str, Any]:
-        """Empty, as `args` (for old programs)."""
+        """Empty, as `args` (for programs of mosaic 1.2)."""
         return {}
 
     @property
@@ -286,10 +286,10 @@ class TesseraProxy(ProxyNames):
         return "tessera"
 
     def state_changed(self, state: str) -> None:
-        """Do nothing: the core tells the state (for old programs)."""
+        """Do nothing: the core sets the state (for programs of mosaic 1.2)."""
 
     async def _init_task(self, task: Any, *args: Any, **kwargs: Any) -> None:
-        """Start a task made by hand, and wait until it has reached its worker (for old programs).
+        """Start a task made by hand, and wait until it has reached its worker (for programs of mosaic 1.2).
 
         Parameters
         ----------

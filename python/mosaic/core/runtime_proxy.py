@@ -1,4 +1,4 @@
-"""`RuntimeProxy`: the name of a runtime of the network, and what can be told from it."""
+"""`RuntimeProxy`: the name of a runtime of the network, and the facts that follow from it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Named:
-    """What a uid tells of a runtime."""
+    """The facts about a runtime that its uid contains."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""Tasks as programs see them: `TaskProxy`, what `proxy.method()` returns.
+"""`TaskProxy`: what ``proxy.method()`` returns; and the tasks of a call on an array.
 
 The handle itself, its waiting and its value are the core's `mosaic._core.Task`; here are the names around it.
 """
@@ -48,7 +48,7 @@ class TaskArray(ProcessNames):
 
 
 class _HandMaking(type):
-    """Lets old programs make tasks by hand; the core makes them past this."""
+    """Lets programs of mosaic 1.2 make tasks by hand; the core makes them past this."""
 
     def __call__(cls, proxy: Any = None, method: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Return a task that has not started; see `mosaic.compat.explicit.HandMadeTask`."""
@@ -176,16 +176,16 @@ class TaskProxy(_core.Task, ProxyNames, metaclass=_HandMaking):
 
     @property
     def _eager(self) -> bool:
-        """Whether it started without being awaited: yes (for old programs)."""
+        """Whether it started without being awaited: yes (for programs of mosaic 1.2)."""
         return True
 
     @property
     def _dependencies(self) -> list[Self]:
-        """The tasks among its arguments that this process still holds (for old programs)."""
+        """The tasks among its arguments that this process still holds (for programs of mosaic 1.2)."""
         return self.needs
 
     def state_changed(self, state: str) -> None:
-        """Do nothing: the core tells the state (for old programs)."""
+        """Do nothing: the core sets the state (for programs of mosaic 1.2)."""
 
     @property
     def remote(self) -> TaskRemote:
@@ -202,7 +202,7 @@ class TaskProxy(_core.Task, ProxyNames, metaclass=_HandMaking):
             raise failure
 
     def cancelled(self) -> bool:
-        """Tell whether the task was cancelled."""
+        """Return whether the task was cancelled."""
         return self.state == "cancelled"
 
     def exception(self) -> BaseException | None:
@@ -373,7 +373,7 @@ class TaskArrayProxy(ProxyNames):
         return AllReady([task.done_future for task in self.tasks])
 
     def state_changed(self, state: str) -> None:
-        """Do nothing: the core tells the state (for old programs)."""
+        """Do nothing: the core sets the state (for programs of mosaic 1.2)."""
 
     @property
     def outputs(self) -> list[TaskOutputGenerator]:
@@ -381,7 +381,7 @@ class TaskArrayProxy(ProxyNames):
         return [task.outputs for task in self.tasks]
 
     def done(self) -> bool:
-        """Tell whether all have ended."""
+        """Return whether all have ended."""
         return all(task.ended for task in self.tasks)
 
     def cancel(self) -> bool:

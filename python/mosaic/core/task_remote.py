@@ -1,4 +1,4 @@
-"""Calls of the methods of a task's living result, where the result is: what `TaskProxy.remote` gives."""
+"""`TaskProxy.remote`: calls methods of the live result of a task, where the result is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files to values: the reading side of `mosaic.file_manipulation.encoding`.
+"""Reads values from HDF5 files: the counterpart of `mosaic.file_manipulation.encoding`.
 
 Flags that a file lacks count as False; what a dataset was then follows from its type and shape. Nothing but what is
 asked for is opened: a filter names the members of a group, which are looked up by name, however many there are.

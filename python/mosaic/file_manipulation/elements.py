@@ -21,7 +21,7 @@ def has_flag(item: Any, key: bytes) -> bool:
         # The type is given, since h5py takes three times as long to make it.
         attribute.read(found := np.empty((), bool), mtype=BOOLEAN)
     except (OSError, TypeError):
-        # A file of somebody else's, with a number for it, say.
+        # A file of another program, which may have a number for it.
         found = np.empty(attribute.shape, attribute.dtype)
         attribute.read(found)
     return bool(found.any())

@@ -263,7 +263,7 @@ class HDF5:
 
 
 def file_exists(*args: Any, **kwargs: Any) -> bool:
-    """Tell whether there is a file, of any version where none is given; takes what names one for `HDF5`."""
+    """Return whether there is a file, of any version where none is given; takes what names one for `HDF5`."""
     return named(*args, **kwargs).to_read() is not None
 
 

@@ -1,4 +1,4 @@
-"""What stays in a file until it is asked for: arrays as `LazyArray`, groups as a `Struct` that fills itself.
+"""Reads arrays (`LazyArray`) and groups (a `Struct` that fills itself) of a file when they are first used.
 
 A group is read when something of it is first looked at; until then it costs its name. That may be after the file was
 closed: a file with few groups left reads them when it closes; where there are many, it is opened again, which fails

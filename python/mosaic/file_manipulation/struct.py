@@ -1,4 +1,4 @@
-"""`Struct`: an ordered mapping whose members are attributes too; what descriptions and files are read into."""
+"""`Struct`: an ordered mapping whose members are attributes too; the contents of files are read into it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Output under the cells of a notebook that caused it.
+"""Shows output under the cells of a notebook that caused it.
 
 A call carries the number of the cell that it comes from (`mosaic._core.trace_origins`), also when it comes from a task
 of asyncio that an earlier cell started, or from a method that such a call runs. Workers mark what they print with the

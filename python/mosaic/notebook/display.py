@@ -1,4 +1,4 @@
-"""What workers print, shown by this process: on its own streams, in a notebook under the cells that caused it.
+"""Shows the output of workers on the streams of this process, in a notebook under the cells that caused it.
 
 Written on the thread that reads notices.
 """

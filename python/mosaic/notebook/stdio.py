@@ -1,4 +1,4 @@
-"""What a worker prints, with marks that tell from which cell of a notebook the call came that printed it.
+"""Marks the output of a worker with the notebook cell from which the printing call came.
 
 Only in workers of a notebook, whose head asks for it. The number of the call's origin is in a context variable,
 so that coroutines that take turns keep theirs; threads that a method started have none and print for the latest call.

@@ -1,4 +1,4 @@
-"""Short summaries for people: amounts of bytes, and the HTML that notebooks show.
+"""Formats amounts of bytes, and objects as the HTML tables that notebooks show.
 
 Made of what this process knows already: nothing is asked of anybody, and nothing waits. Plain tables without colours of
 their own, so that they look right in light and dark themes, and without scripts.
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 MOST_ROWS = 20
-"""Rows of a table; of more, the number is told."""
+"""The most rows of a table; the number of further ones is shown below it."""
 
 LONGEST = 200
 """Characters of one cell of a table."""

@@ -1,4 +1,4 @@
-"""Has a Unix signal wake the event loop of the main thread.
+"""Wakes the event loop of the main thread when a Unix signal arrives.
 
 Python runs signal handlers between two of its instructions; a loop that waits for events goes on waiting afterwards,
 whatever a handler has put into its queue. The handler with which ipykernel interrupts a cell puts its callback there
@@ -60,7 +60,7 @@ class Wakeup:
         self._needed = False
         found = signal.set_wakeup_fd(-1)
         if found != self._writer.fileno():
-            # Somebody put his own there meanwhile.
+            # Other code has set its own descriptor meanwhile.
             signal.set_wakeup_fd(found)
         if not self._loop.is_closed():
             self._loop.remove_reader(self._reader)

@@ -1,4 +1,4 @@
-"""The classes of parameters: one for each user's class, derived from it and made once.
+"""Derives the classes of parameters: one for each user's class, made once.
 
 It adds `ParameterMixin` and lets methods take ``propagate=True``. ``__class__`` of its instances is the user's class
 itself, so that what asks an object for its class finds the one that can be imported.
@@ -32,7 +32,7 @@ _ORDER = object()
 _function_type = type(lambda: None)
 
 changed: Callable[[object], object] | None = None
-"""Set by `mosaic.parameter.root` where roots live: told of each call that may have changed one."""
+"""Set by `mosaic.parameter.root` where roots live: called after each call that may have changed one."""
 
 _derived: dict[type, type] = {}
 
@@ -104,7 +104,7 @@ def _is_mosaics(found: Any) -> bool:
 
 
 def _propagating(name: str, function: Any) -> Any:
-    """Make a method that runs on the root too, if it is told to."""
+    """Make a method that runs on the root too, with ``propagate=True``."""
     if not isinstance(function, _function_type):
         return _Propagating(name, function)
     call = _propagating_call(name, function, methods.is_coroutine_function(function))
@@ -209,7 +209,7 @@ async def _value(value: Any) -> Any:
 
 
 def _wait(self: ParameterMixin, task: Task | None) -> None:
-    """Wait until the root follows, so that whoever hears of the end of the local call finds it changed.
+    """Wait until the root follows, so that code that runs after the local call finds the root changed.
 
     In synchronous code that is the end of the root's call. Inside a method it is only its arrival, behind which
     comes whatever is sent to the root later: the root may be waiting for this very method. Not on an event loop, which

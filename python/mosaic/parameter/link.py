@@ -84,7 +84,7 @@ GONE = (RuntimeDisconnectedError, TesseraStoppedError)
 
 
 def send(self: ParameterMixin, operation: str, *args: Any) -> Task | None:
-    """Have the root of a parameter do something; None where the parameter is the root, which need not be told."""
+    """Send an operation to the root of a parameter; None where the parameter is the root."""
     found = link_of(self)
     if found is None:
         if hosted(self) is None:
@@ -114,7 +114,7 @@ def travelling(proxy: TesseraProxy, value: Any) -> Any:
 
 
 async def answer(parameter: ParameterMixin, task: Task | None) -> Any:
-    """Return what the root answers; None where there is nobody to ask."""
+    """Return the answer of the root; None where no call was sent."""
     with losses_as(partial(lost, parameter), *GONE):
         return None if task is None else await task.result()
 

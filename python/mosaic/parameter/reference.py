@@ -1,4 +1,4 @@
-"""References to the roots of parameters: what ``parameter.ref`` and ``runtime.put(parameter)`` give.
+"""References to the roots of parameters: ``parameter.ref`` and what ``runtime.put(parameter)`` returns.
 
 The value of such a reference is a parameter that is tied to the root, with the root's state of that moment. As an
 argument of a call it is read then; one that was published gives the state that was published, which the node keeps

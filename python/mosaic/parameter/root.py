@@ -2,7 +2,7 @@
 
 Every hosted object of a tessera class can be a root: its class has `_mosaic_root`, which gives a `Service` of it, and
 `_mosaic_copy`, the copy for receivers of parameters with ``cached``. That copy is a stored value, made by push and
-publish, so that whoever reads it waits for no call on the root.
+publish, so that its readers wait for no call on the root.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class RootBuilder:
         return derive.parameter_class(cls)(*args, **kwargs)
 
     def made(self, obj: Any, raw: RawId) -> None:
-        """Take note of the object, which is registered as hosted."""
+        """Note the object, which is registered as hosted."""
         root_made(obj, raw, self._cached)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -133,7 +133,7 @@ class RootBuilder:
 
 
 def root_made(obj: Any, raw: RawId, cached: bool) -> None:
-    """Take note of a new root in this process."""
+    """Note a new root in this process."""
     derive.changed = _measure
     view = _hosted(obj)
     view.cached = cached

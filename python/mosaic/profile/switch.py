@@ -1,4 +1,4 @@
-"""`profiler`: switches the recording of a running network on and off, and the tracing of functions."""
+"""`profiler`: switches the recording of a running network, and the tracing of functions, on and off."""
 
 from __future__ import annotations
 
@@ -165,4 +165,4 @@ profiler = Profiler()
 """The profiler of this process."""
 
 global_profiler = profiler
-"""The same, by the name that old programs know."""
+"""The same, by the name that programs of mosaic 1.2 know."""

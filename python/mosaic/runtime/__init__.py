@@ -1,4 +1,4 @@
-"""A process's view of the network; called, the module gives the current runtime: ``mosaic.runtime()``.
+"""A facade: the kinds of runtimes and strategies. Called, the module gives the current runtime: ``mosaic.runtime()``.
 
 Names are imported when they are first asked for.
 """

@@ -47,7 +47,7 @@ async def run_registered(runtime: Runtime, elsewhere: Iterable[int] = ()) -> Non
             if task.host in network.living():
                 failures.append(error)
             else:
-                # What it had to do is gone with it; its death was told.
+                # Its barrier tasks ended with it; its death has been reported.
                 runtime.logger.warning("a barrier task was lost: %s", error)
         except Exception as error:
             failures.append(error)

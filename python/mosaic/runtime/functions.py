@@ -1,4 +1,4 @@
-"""Plain functions on the workers: every runtime hosts, from its start, the tessera that they run on."""
+"""Runs plain functions on the workers: every runtime hosts, from its start, the tessera that they run on."""
 
 from __future__ import annotations
 

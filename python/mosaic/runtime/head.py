@@ -1,4 +1,4 @@
-"""Starting and stopping a network from this process: `init`, `stop`, and what both need."""
+"""Starts and stops a network from this process."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ POSITIONS = (
     "runtime_uid",
     "local_warehouse_uid",
 )
-"""The options of old programs, which may give them by position."""
+"""The options of programs of mosaic 1.2, which may give them by position."""
 
 _OF_START = frozenset(
     [
@@ -99,7 +99,7 @@ _OF_START = frozenset(
 """The options in `POSITIONS` that have a meaning here; `asyncio_loop` has it for the driver."""
 
 _ACCEPTED = {*POSITIONS, "num_nodes"} - _OF_START
-"""Keywords of old programs that mean nothing to a network on one machine."""
+"""Keywords of programs of mosaic 1.2 that mean nothing to a network on one machine."""
 
 NOT_COMPARED = _ACCEPTED | {"timeout", "asyncio_loop"}
 """Options that say nothing of the runtime that runs."""
@@ -313,7 +313,7 @@ def worker_command() -> list[str]:
 
 
 class _Settings(NamedTuple):
-    """What workers are started with, whoever said so."""
+    """The settings that workers are started with: the program's, or those of `mrun`."""
 
     workers: int
     threads: int
@@ -385,7 +385,7 @@ def _cells_of_notebook() -> Cells | None:
 def _stop_at_exit() -> None:
     engine = _core.engine()
     if engine is not None and engine.uid == "head":
-        # What has ended the program, if nobody caught it.
+        # The uncaught exception that has ended the program.
         interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
         stop(INTERRUPT_GRACE if interrupted else None)
 

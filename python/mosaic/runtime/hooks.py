@@ -1,4 +1,4 @@
-"""Connects the layers; head and workers call `install` before the first call runs.
+"""Connects the layers: head and workers call `install` before the first call runs.
 
 The Rust core learns which Python objects it works with, and `mosaic.core` which functions of the layers above it
 serve tesserae, tasks and proxies (`Services`). As the one module that knows all layers it may import from any of them;

@@ -1,4 +1,4 @@
-"""``mosaic-workspace/monitor.key``: what `mrun` leaves for the programs that join it.
+"""``mosaic-workspace/monitor.key``: the file by which programs find and join the network of `mrun`.
 
 The file names the private directory with the sockets and the secret, and the settings. Whether the `mrun` that wrote it
 lives is told by the lock that every process of it holds in that directory.
@@ -37,7 +37,7 @@ class Key:
     version : str
         The version of mosaic.
     commanded : bool
-        Whether it runs a command, to which the workers belong; else they are for whoever comes.
+        Whether it runs a command, to which the workers belong; else they are for any program of this user.
     num_workers, num_threads : int
         Workers of the node, threads of each.
     allocated_workers, allocated_threads : bool
@@ -71,7 +71,7 @@ class Key:
 
 
 def is_held(directory: str) -> bool:
-    """Tell whether a process holds the lock in a runtime's directory."""
+    """Return whether a process holds the lock in a runtime's directory."""
     try:
         descriptor = os.open(os.path.join(directory, "lock"), os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -87,7 +87,7 @@ def is_held(directory: str) -> bool:
 
 
 def read(path: str | os.PathLike[str]) -> Key:
-    """Read a key, unless somebody else may have written or read it.
+    """Read a key, unless another user may have written or read it.
 
     Raises
     ------
@@ -147,7 +147,7 @@ def own_folder(folder: str) -> None:
     Raises
     ------
     MosaicError
-        It belongs to somebody else.
+        It belongs to another user.
     """
     status = os.stat(folder)
     if status.st_uid == os.geteuid() and status.st_mode & 0o022:
@@ -163,11 +163,11 @@ def check_folder(folder: str) -> None:
     FileNotFoundError
         There is none.
     MosaicError
-        It belongs to somebody else, or others may write to it.
+        It belongs to another user, or others may write to it.
     """
     status = os.stat(folder, follow_symlinks=False)
     if stat.S_ISLNK(status.st_mode):
-        # One to a larger disk is fine, if nobody else has made it.
+        # A link to a larger disk is fine, if this user has made it.
         _check_owner(folder, status)
         status = os.stat(folder)
     if not stat.S_ISDIR(status.st_mode):
@@ -209,7 +209,7 @@ def place(key: Key, path: Path, taken: Path) -> tuple[Path, str | None]:
     Raises
     ------
     MosaicError
-        What is there is somebody else's.
+        The file that is there is another user's.
     """
     draft = path.with_name(f".{key.pid}.key")
     descriptor = os.open(
@@ -238,7 +238,7 @@ def place(key: Key, path: Path, taken: Path) -> tuple[Path, str | None]:
 
 
 def _look(path: Path) -> tuple[bool, str]:
-    """Tell whether a key is that of a living one, and what is to be said of it.
+    """Return whether a key is that of a living one, and what is to be said of it.
 
     One that others may write to is not trusted, but that it is left over may be seen from it.
     """

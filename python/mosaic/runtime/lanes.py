@@ -1,4 +1,4 @@
-"""The event loops that coroutine methods run on: a worker's own thread, and whatever loop the driver has.
+"""The event loops that coroutine methods run on: a worker's own thread, or a loop of the driver.
 
 The warehouse is a worker in this. A worker's loop starts with the first coroutine call, so that workers which never
 get one do not import asyncio.
@@ -48,7 +48,7 @@ def flush() -> None:
         try:  # noqa: SIM105 - cheaper than contextlib
             stream.flush()
         except (AttributeError, OSError, ValueError):
-            # Closed, or nobody reads any more.
+            # Closed at this end or at the other.
             pass
 
 
@@ -78,7 +78,7 @@ def _first_loop() -> asyncio.AbstractEventLoop:
         if not _core.free_descriptors():
             import time
 
-            # Nothing tells when they are closed.
+            # The kernel has no event for a descriptor that is closed.
             time.sleep(_SHORTAGE)
 
 

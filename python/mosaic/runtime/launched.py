@@ -1,4 +1,4 @@
-"""Whether there is an `mrun` to join, and with what settings."""
+"""Finds the network of `mrun` that this program joins, and its settings."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ class Launched:
         return self.key.directory, self.key.pid, self.path, self.named and self.key.commanded
 
     def workers(self, asked: int | None) -> int | None:
-        """Return how many workers there are to be, given what the program asks for; None if nobody says."""
+        """Return how many workers there are to be, given what the program asks for; None if neither says."""
         given = self.key.num_workers if self.key.allocated_workers else None
         return _settle("num_workers", asked, given)
 
     def threads(self, asked: int | None) -> int | None:
-        """Return how many threads each worker has, given what the program asks for; None if nobody says."""
+        """Return how many threads each worker has, given what the program asks for; None if neither says."""
         given = self.key.num_threads if self.key.allocated_threads else None
         return _settle("num_threads", asked, given)
 
     def give_up(self, error: Exception) -> None:
-        """Tell why it is not joined."""
+        """Report why it is not joined."""
         _warn(f"the mrun of {self.path} is not joined: {error}. The runtime starts without it")
 
 

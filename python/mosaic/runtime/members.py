@@ -1,4 +1,4 @@
-"""Who takes part in the network, and what old programs call it: the first half of `Runtime`."""
+"""The members of the network, by the names that programs of mosaic 1.2 use: the base class of `Runtime`."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Members(Named):
 
     @property
     def comms(self) -> Self:
-        """What old programs ask for address, port and uid: this runtime."""
+        """What programs of mosaic 1.2 ask for address, port and uid: this runtime."""
         return self
 
     @property
@@ -78,7 +78,7 @@ class Members(Named):
         return self.get_event_loop()
 
     def get_comms(self) -> Self:
-        """Return what old programs ask for address, port and uid: this runtime."""
+        """Return what programs of mosaic 1.2 ask for address, port and uid: this runtime."""
         return self
 
     def get_worker(self, uid: str | None = None) -> Any:
@@ -191,7 +191,7 @@ class Members(Named):
         return memory_limit()
 
     def fits_in_memory(self, nbytes: float) -> bool:
-        """Tell whether so many bytes more are within the memory that this process may use."""
+        """Return whether so many bytes more are within the memory that this process may use."""
         from mosaic.system.memory import memory_limit, memory_used
 
         return memory_used() + nbytes < memory_limit()
@@ -213,7 +213,7 @@ class Members(Named):
         return self
 
     def get_event_loop(self) -> Any:
-        """Return an event loop with the names that old programs use: the running one, or one by itself."""
+        """Return an event loop with the names that programs of mosaic 1.2 use: the running one, or one by itself."""
         from mosaic.compat.event_loop import EventLoops
 
         loops = self._event_loops

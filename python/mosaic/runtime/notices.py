@@ -1,7 +1,7 @@
-"""What the engine has to tell the program: workers' output, deaths, reports, ends of tasks.
+"""Reads the notices of the engine: workers' output, deaths, reports, ends of tasks.
 
 One daemon thread an engine blocks in `Engine.notices`, without the GIL. It starts with the head; in a worker with the
-first who needs it. `stop` of the engine ends it after the last notice, so that no output is lost.
+first use. `stop` of the engine ends the thread after the last notice, so that no output is lost.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _LEVELS = {"trace": 5, "debug": 10, "perf": 19, "info": 20, "warning": 30, "warn": 30, "error": 40}
 
 REPLACEMENT_TIMEOUT = float(os.environ.get("MOSAIC_REPLACEMENT_TIMEOUT", "30"))
-"""Seconds that whoever needs a worker waits for one to join, where none is left."""
+"""Seconds to wait for a worker to join where none is left and one is needed."""
 
 _lock = threading.Lock()
 _watched: tuple[Engine, threading.Thread] | None = None
@@ -103,7 +103,7 @@ def _handle_one(engine: Engine, kind: str, notice: tuple[Any, ...]) -> None:
         callbacks.fire(int(notice[1]))
     elif kind == "report":
         if _leaving and "the runtime was stopped" in notice[2]:
-            # Calls that nobody waited for when the program stopped.
+            # Calls that were pending when the program stopped, and that nothing waited for.
             return
         _, level, text, uid = notice
         _log(_LEVELS.get(level, 20), text if uid == "head" else f"[{uid}] {text}")

@@ -1,4 +1,4 @@
-"""Where the profile of a run is written, and whether there is one."""
+"""Decides whether a run is profiled, and where its profile is written."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def wanted(profile: object, default: bool = False) -> str | None:
     Parameters
     ----------
     profile : bool, path or None
-        What the program says. None, and False as old programs pass it on, leave it to ``MOSAIC_PROFILE``, and that to
-        `asked`.
+        The program's choice. None, and False, which programs of mosaic 1.2 pass on, leave it to ``MOSAIC_PROFILE``,
+        and that to `asked`.
     default : bool
         Whether there is one where neither says anything.
 

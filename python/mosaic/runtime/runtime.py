@@ -1,4 +1,4 @@
-"""`Runtime`: what a program holds of the network; everything in it is a thin call on the engine."""
+"""`Runtime`: a program's view of the network; its methods are thin calls on the engine."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class StoppedEngine:
 
 
 def _one_of(ref: WarehouseObject | str | None, uid: WarehouseObject | str | None) -> Any:
-    """Return the one that is given of a reference and what old programs call the uid."""
+    """Return the one that is given of a reference and what programs of mosaic 1.2 call the uid."""
     if (ref is None) == (uid is None):
         raise TypeError("give a reference to a stored value or its uid, and not both")
     return ref if uid is None else uid
@@ -64,7 +64,7 @@ class Runtime(Members):
         self._barrier_tasks: list[Callable[[], Awaitable[object]]] = []
 
     def leave(self) -> None:
-        """Let go of the engine, which has stopped: what it held open is closed, whoever still holds this object."""
+        """Release the engine, which has stopped, also where the program still refers to this object."""
         stopped: Any = StoppedEngine(self.engine.uid)
         self.engine = stopped
         loops, self._event_loops = self._event_loops, None
@@ -343,7 +343,7 @@ class Runtime(Members):
         ref : WarehouseObject or str
             A reference to the value, or its uid.
         uid : WarehouseObject or str
-            The same, as old programs say it.
+            The same, as programs of mosaic 1.2 name it.
         cache : bool
             Accepted and not needed: values are mapped where they lie, and not copied to this process.
 
@@ -383,7 +383,7 @@ class Runtime(Members):
         propagate : bool
             Accepted and not needed.
         uid : WarehouseObject or str
-            The same as ``ref``, as old programs say it.
+            The same as ``ref``, as programs of mosaic 1.2 name it.
         cache_only : bool
             Free only what this process has of it, which is nothing: the value stays.
         """

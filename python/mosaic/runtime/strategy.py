@@ -1,4 +1,4 @@
-"""Where new tesserae go: the core's own strategies by name, and those that programs write."""
+"""Placement strategies: the core's own by name, and those that programs write."""
 
 from __future__ import annotations
 

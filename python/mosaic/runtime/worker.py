@@ -1,4 +1,4 @@
-"""What a worker process, and the warehouse, runs: ``from mosaic.runtime.worker import main; main()``.
+"""The main function of workers and the warehouse: ``from mosaic.runtime.worker import main; main()``.
 
 It imports as little as it can: asyncio with the first coroutine call, cloudpickle with the first value that needs it.
 Plain methods run on the main thread, as compilers and plotting libraries want it.
@@ -34,7 +34,7 @@ def main() -> None:
 
     from mosaic import _core
 
-    # Whoever waits for workers goes on while this one imports what its calls need, which wait for that.
+    # The head counts this worker from here on; its calls wait until it has imported what they need.
     engine = _core.join_worker()
     from mosaic.runtime import hooks, interpreter
     from mosaic.runtime.lanes import flush, run_worker_loop, stop_worker_loop

@@ -1,4 +1,4 @@
-"""How values become bytes.
+"""Turns values into bytes and back.
 
 `codec` pickles and unpickles any value. `by_value` tells which functions and classes are pickled by reference,
 `classes` remembers the pickles of classes that are sent by value. `reducers`, `per_process` and `pickle_class` complete

@@ -1,4 +1,4 @@
-"""Tells which functions and classes are pickled by reference, and what the pickle of a class by value depends on.
+"""Decides which functions and classes are pickled by reference, and what the pickle of a class by value depends on.
 
 `mosaic.serialise.classes` remembers such pickles as long as nothing that `collect_class` finds has changed.
 """
@@ -80,7 +80,7 @@ packages: dict[int, str | None] = {}
 
 
 def importable(obj: Any) -> bool:
-    """Tell whether another process finds this function or class by its module and name."""
+    """Return whether another process finds this function or class by its module and name."""
     if _importable.get(id(obj)) is obj:
         return True
     module = getattr(obj, "__module__", None)

@@ -1,4 +1,4 @@
-"""Values to bytes and back: pickle protocol 5 with out-of-band buffers, cloudpickle only where pickle refuses.
+"""Pickles and unpickles values: protocol 5 with out-of-band buffers, cloudpickle only where pickle refuses.
 
 Functions and classes that a worker cannot import (those of ``__main__`` and of notebooks, lambdas, closures)
 travel by value. A class by value is pickled once and remembered (`mosaic.serialise.classes`), a function

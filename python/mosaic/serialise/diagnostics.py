@@ -1,4 +1,4 @@
-"""Why a value cannot be pickled: found out after pickle has refused it, by asking again for its parts.
+"""Finds the part of a value that cannot be pickled, after pickle has refused the value.
 
 pickle names the type that it refuses and nothing of the way there. Nothing here runs unless it has refused.
 """

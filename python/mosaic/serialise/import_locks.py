@@ -1,4 +1,4 @@
-"""Imports by several threads of a process at once, without deadlocks and half-initialised modules.
+"""Imports modules in several threads at once, without deadlocks and half-initialised modules.
 
 CPython has a lock for each module that is being imported. Two threads that take two of them in opposite orders would
 wait for each other for ever; CPython notices, and gives one of them a module that is not complete, or `_DeadlockError`.
@@ -61,7 +61,7 @@ _starters: dict[int, tuple[_Importing, ...]] = {}
 
 
 def is_complete(module: Any) -> bool:
-    """Tell whether the import of a module of `sys.modules` has ended."""
+    """Return whether the import of a module of `sys.modules` has ended."""
     try:
         return not getattr(getattr(module, "__spec__", None), "_initializing", False)
     except Exception:

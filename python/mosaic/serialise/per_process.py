@@ -49,7 +49,7 @@ class PerProcess:
 
 
 def is_per_process(value: object) -> bool:
-    """Tell whether a value is a lock, an event, a context variable or the like."""
+    """Return whether a value is a lock, an event, a context variable or the like."""
     return type(value) in _DESCRIPTIONS
 
 

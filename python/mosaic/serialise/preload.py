@@ -1,4 +1,4 @@
-"""The packages that a pickle needs, imported before it is decoded, with the modules of them that the driver has.
+"""Imports the packages that a pickle needs before it is decoded, with the modules of them that the driver has.
 
 A pickle that refers to functions, classes or modules of installed packages ends with a trailer that names these
 packages; `loads` ignores what follows the pickle. A program's own packages, which lie in no ``site-packages``, are not

@@ -1,4 +1,4 @@
-"""cloudpickle's pickler, completed: what it refuses, loses, or does in some of its versions only.
+"""Completes cloudpickle's pickler: reduces what it refuses, loses, or does in some of its versions only.
 
 - Code keeps the name of its file, which the tracebacks of workers show. cloudpickle 3.1.3 leaves it out.
 - Classes keep their slots, without which their instances take no state. Those of `typing.NamedTuple` are made as the

@@ -1,1 +1,1 @@
-"""What the operating system tells of this process: cores (`cpu`), memory (`memory`) and its main thread (`threads`)."""
+"""Facts of the operating system about this process: `cpu`, `memory` and the main thread (`threads`)."""

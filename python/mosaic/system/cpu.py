@@ -1,4 +1,4 @@
-"""How many cores this process may use: affinity and cgroup limits respected."""
+"""Counts the cores that this process may use, with affinity and cgroup limits."""
 
 from __future__ import annotations
 

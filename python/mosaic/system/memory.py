@@ -1,4 +1,4 @@
-"""Memory of this process, its limit, and the walk that adds up the sizes of a value's parts, in bytes."""
+"""Memory of this process and its limit, and the sum of the sizes of a value's parts, in bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which thread others take for the main one."""
+"""Chooses the thread that `threading.main_thread` returns."""
 
 from __future__ import annotations
 

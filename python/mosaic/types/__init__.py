@@ -1,4 +1,4 @@
-"""`Struct`, `WarehouseObject`, and the tuples of classes that tell references from plain values."""
+"""A facade: `Struct`, `WarehouseObject`, and the tuples of classes that separate references from plain values."""
 
 from __future__ import annotations
 

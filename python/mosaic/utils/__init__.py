@@ -1,4 +1,4 @@
-"""What programs of mosaic 1.2 import from here; the code is in `mosaic.compat`, `mosaic.system` and `mosaic.log`."""
+"""A facade: names of mosaic 1.2; the code is in `mosaic.compat`, `mosaic.system` and `mosaic.log`."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class MemoryAccount:
         return size
 
     def forget(self, key: Hashable) -> None:
-        """Take note that a value is not kept any more."""
+        """Note that a value is not kept any more."""
         self._set(key, None)
 
     def size(self, key: Hashable) -> int:
@@ -111,7 +111,7 @@ def _own_size(one: Any) -> int:
         return 0
     if _shows_store(one):
         return size
-    # Of an array that owns its data both tell it.
+    # An array that owns its data reports its bytes in both.
     return max(size, nbytes) if isinstance(nbytes, int) else size
 
 

@@ -33,7 +33,7 @@ class LivingObject(WarehouseObject):
     host : int
         The number of the warehouse.
     generation : tuple of int, optional
-        Tells the value from others that had the same name before it was dropped; without it any is meant.
+        Distinguishes the value from earlier ones of the same name; None means the latest.
     nbytes : int
         About how many bytes it has.
 

@@ -153,7 +153,7 @@ class WarehouseProxy(RuntimeProxy):
         return None if host is None else LivingObject(uid, host, None)
 
     def __contains__(self, key: object) -> bool:
-        """Tell whether a value is known here to be stored: a reference that was not dropped, a name in this process."""
+        """Return whether a value is known to be stored: a reference that was not dropped, a name in this process."""
         if isinstance(key, WarehouseObject):
             return key.warehouse_id == self.uid and not getattr(key, "_dropped", False)
         return isinstance(key, str) and registry.knows(key)

@@ -118,7 +118,7 @@ class WarehouseObject(_core.Output):
         return self
 
     async def value(self) -> Any:
-        """Return the value, the caller's own at each call: what one writes to it, nobody else sees.
+        """Return the value, a new one for each call: writes to it are not seen by others.
 
         Reading an array again copies nothing; what is written to is copied then.
 
