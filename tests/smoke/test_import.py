@@ -101,7 +101,7 @@ def test_import_leaves_heavy_packages_alone():
     out = python("-c", "import sys, mosaic; print(*sys.modules)")
     heavy = {
         "mosaic.profile",
-        "mosaic.runtime.recording",
+        "mosaic.launcher.recording",
         "matplotlib",
         "h5py",
         "scipy",

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +55,17 @@ def test_every_name_is_there():
 def test_the_module_runtime_is_callable():
     assert mosaic.runtime() is None
     assert mosaic.runtime.Runtime.__name__ == "Runtime"
+
+
+OF_1_2 = {"cli", "comms", "core", "file_manipulation", "profile", "runtime", "types", "utils"}
+
+
+def test_no_package_hides_an_attribute_of_the_runtime():
+    """`mosaic.name` is the runtime's attribute, unless a package of that name has been imported."""
+    found = {path.parent.name for path in Path(mosaic.__file__).parent.glob("*/__init__.py")}
+    found |= {path.stem for path in Path(mosaic.__file__).parent.glob("*.py")}
+    assert {"launcher", "log", "parameter", "warehouse"} <= found
+    assert [name for name in found - OF_1_2 if hasattr(mosaic.runtime.Runtime, name)] == []
 
 
 def test_unknown_names_without_a_runtime():

@@ -18,9 +18,9 @@ from mosaic.cli.command import NOT_FOUND, NOT_RUNNABLE, Command, Signals, split_
 from mosaic.cli.findomp import find_by_variables, preload
 from mosaic.cli.options import LATER, fail, parse
 from mosaic.errors import MosaicError
-from mosaic.runtime import key
-from mosaic.runtime.launched import NAME, VARIABLE
-from mosaic.runtime.recording import WORKSPACE
+from mosaic.launcher import key
+from mosaic.launcher.join import NAME, VARIABLE
+from mosaic.launcher.recording import WORKSPACE
 
 START_LIMIT = 60.0
 """Seconds that the node agent may take to start."""

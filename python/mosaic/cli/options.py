@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
+from mosaic.launcher.recording import NO, YES
 from mosaic.log import LEVELS
-from mosaic.runtime.recording import NO, YES
 
 LATER = "several machines come later, this version runs on one"
 """What is said to who asks for more."""

@@ -73,7 +73,7 @@ class Profiler:
         """
         import os
 
-        from mosaic.runtime import recording
+        from mosaic.launcher import recording
 
         engine = _core.engine()
         if engine is None:
@@ -96,7 +96,7 @@ class Profiler:
 
         The workers have written the last of it a moment later.
         """
-        from mosaic.runtime import recording
+        from mosaic.launcher import recording
 
         engine, path = _core.engine(), self.path
         recording.asked = None

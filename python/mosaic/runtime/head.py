@@ -11,10 +11,11 @@ from typing import NamedTuple
 from mosaic import _core, log
 from mosaic.core import network, placement
 from mosaic.errors import MosaicError, TooFewWorkersError
+from mosaic.launcher import recording
+from mosaic.launcher.join import VARIABLE, find
 from mosaic.notebook import display
-from mosaic.runtime import children, hooks, interpreter, lanes, notices, recording
+from mosaic.runtime import children, hooks, interpreter, lanes, notices
 from mosaic.runtime.current import set_current
-from mosaic.runtime.launched import VARIABLE, find
 from mosaic.runtime.roles import Head
 from mosaic.runtime.strategy import LeastLoaded, RoundRobin, resolve
 from mosaic.serialise import import_locks, preload
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mosaic._core import Engine
+    from mosaic.launcher.join import Launched
     from mosaic.notebook.cells import Cells
-    from mosaic.runtime.launched import Launched
 
 hooks.install()
 

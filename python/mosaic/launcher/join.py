@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 
 from mosaic.errors import MosaicError
-from mosaic.runtime.recording import WORKSPACE
+from mosaic.launcher.recording import WORKSPACE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from mosaic.runtime.key import Key
+    from mosaic.launcher.key import Key
 
 VARIABLE = "MOSAIC_MONITOR_KEY"
 """Names the key to the command that `mrun` runs; empty means that there is none."""
@@ -84,7 +84,7 @@ def find() -> Launched | None:
     path = os.path.join(WORKSPACE, NAME)
     if not os.path.lexists(path):
         return None
-    from mosaic.runtime import key
+    from mosaic.launcher import key
 
     path = os.path.abspath(path)
     try:
@@ -108,7 +108,7 @@ def find() -> Launched | None:
 
 
 def _named(path: str) -> Launched:
-    from mosaic.runtime import key
+    from mosaic.launcher import key
 
     try:
         found = key.read(path)
