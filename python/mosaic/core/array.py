@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mosaic.core import methods, network
 from mosaic.core.attribute import ArrayAttribute, RemoteAttribute
-from mosaic.core.futures import AllReady, Stop
+from mosaic.core.futures import AllReady, Completion
 from mosaic.core.names import ProcessNames
 from mosaic.core.task import TaskArrayProxy
 from mosaic.errors import RuntimeDisconnectedError
@@ -249,9 +249,9 @@ class ArrayProxy(ProcessNames):
         self._living()
         return self
 
-    def stop(self) -> Stop:
+    def stop(self) -> Completion:
         """Free every element; a method ``stop`` of the user's class wins. See `mosaic.stop_tessera`."""
-        return Stop(*[proxy._mosaic_stop() for proxy in self._living()])
+        return Completion(*[proxy._mosaic_stop() for proxy in self._living()])
 
     def __getitem__(self, index: Any) -> Any:
         """Return an element by its index, or a method of all by its name."""

@@ -5,7 +5,7 @@ They have the names of futures. Their result is True: the value of a call is its
 
 from __future__ import annotations
 
-from mosaic.errors import TesseraStoppedError
+from mosaic.errors import ConnectionLostError, TesseraStoppedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -233,31 +233,39 @@ class AllReady:
         return sum(map(bool, taken))
 
 
-class Stop:
-    """What `mosaic.stop_tessera` gives. Stopping what has failed or stopped already is no error.
+class Completion:
+    """The end of tasks whose call need not be awaited: `mosaic.stop_tessera`, ``ref.drop()``. It has no value.
 
     Parameters
     ----------
     *tasks : Task
-        One a tessera.
+        The tasks; none where nothing is left to do.
+    ignored : type
+        The error by which a task reports that its object is gone already. `ConnectionLostError` is raised in any case:
+        the other end lives, and may have the object still.
     """
 
-    __slots__ = ("_tasks",)
+    __slots__ = ("_ignored", "_tasks")
 
-    def __init__(self, *tasks: _core.Task) -> None:
+    def __init__(self, *tasks: _core.Task, ignored: type[Exception] = TesseraStoppedError) -> None:
         self._tasks = tasks
+        self._ignored = ignored
 
     def __await__(self) -> Generator[Any, None, None]:
         for task in self._tasks:
             try:
                 yield from task.__await__()
-            except TesseraStoppedError:
+            except ConnectionLostError:
+                raise
+            except self._ignored:
                 continue
 
     def wait(self, timeout: float | None = None) -> None:
-        """Block until every tessera has stopped, each for at most that many seconds."""
+        """Block until every task has ended, each for at most that many seconds."""
         for task in self._tasks:
             try:
                 task.wait(timeout)
-            except TesseraStoppedError:
+            except ConnectionLostError:
+                raise
+            except self._ignored:
                 continue

@@ -12,7 +12,7 @@ from __future__ import annotations
 from mosaic import _core
 from mosaic.core import methods, network
 from mosaic.core.attribute import RemoteAttribute
-from mosaic.core.futures import Readiness, Stop
+from mosaic.core.futures import Completion, Readiness
 from mosaic.core.names import ProxyNames
 from mosaic.core.services import services
 from mosaic.errors import MosaicError
@@ -347,10 +347,10 @@ class TesseraProxy(ProxyNames):
 
         Returns
         -------
-        Stop
+        Completion
             Need not be awaited; ``wait`` is for synchronous code.
         """
-        return Stop(self._mosaic_stop())
+        return Completion(self._mosaic_stop())
 
     def _mosaic_stop(self) -> _core.Task:
         """Return the task that frees the remote object, sent once."""

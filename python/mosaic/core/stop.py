@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mosaic.core.array import ArrayProxy
-from mosaic.core.futures import Stop
+from mosaic.core.futures import Completion
 from mosaic.core.host import Tessera
 from mosaic.core.proxy import TesseraProxy
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mosaic.parameter.mixin import ParameterMixin
 
 
-def stop_tessera(tessera: TesseraProxy | ArrayProxy | Tessera | ParameterMixin) -> Stop:
+def stop_tessera(tessera: TesseraProxy | ArrayProxy | Tessera | ParameterMixin) -> Completion:
     """Free a remote object now, after the calls made before; calls made later fail.
 
     The same as the method ``stop`` of proxies and arrays, which gives way to one of the user's class.
@@ -26,7 +26,7 @@ def stop_tessera(tessera: TesseraProxy | ArrayProxy | Tessera | ParameterMixin) 
 
     Returns
     -------
-    Stop
+    Completion
         Need not be awaited; ``wait`` is for synchronous code.
 
     Raises
@@ -53,7 +53,7 @@ def stop_tessera(tessera: TesseraProxy | ArrayProxy | Tessera | ParameterMixin) 
     if isinstance(found, Tessera):
         found = found.proxy
     if isinstance(found, ArrayProxy):
-        return Stop(*[proxy._mosaic_stop() for proxy in found._living()])
+        return Completion(*[proxy._mosaic_stop() for proxy in found._living()])
     if not isinstance(found, TesseraProxy):
         raise TypeError(f"stop_tessera() takes a proxy or an array of tesserae, not {tessera!r}")
-    return Stop(found._mosaic_stop())
+    return Completion(found._mosaic_stop())

@@ -11,6 +11,7 @@ from copy import deepcopy
 
 from mosaic import _core
 from mosaic.core import network
+from mosaic.core.futures import Completion
 from mosaic.core.hosted import hosted, object_of
 from mosaic.core.losses import losses_as
 from mosaic.errors import MosaicError, ObjectLostError
@@ -18,7 +19,6 @@ from mosaic.parameter import link
 from mosaic.parameter.pickling import Snapshot
 from mosaic.parameter.root import service
 from mosaic.parameter.state import state_of
-from mosaic.warehouse.live_reference import Dropping
 from mosaic.warehouse.reference import WarehouseObject
 
 TYPE_CHECKING = False
@@ -153,7 +153,7 @@ class ParameterReference(WarehouseObject):
             size: int = await self._call("size").result()
         return size
 
-    def drop(self, propagate: bool = True, *, cache_only: bool = False) -> Dropping:
+    def drop(self, propagate: bool = True, *, cache_only: bool = False) -> Completion:
         """Free the published state, and this reference; the root lives as long as a parameter is tied to it.
 
         Parameters
@@ -167,7 +167,7 @@ class ParameterReference(WarehouseObject):
             self._dropped = True
             if self._stored is not None:
                 network.engine().discard(self._stored.id)
-        return Dropping(None)
+        return Completion()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ParameterReference, (self._proxy, self._cached, self._stored)

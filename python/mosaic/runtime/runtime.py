@@ -387,10 +387,10 @@ class Runtime(Members):
         cache_only : bool
             Free only what this process has of it, which is nothing: the value stays.
         """
-        from mosaic.warehouse.reference import Done
+        from mosaic.core.futures import Completion
 
         found = self.get_local_warehouse().reference(_one_of(ref, uid))
-        return Done() if found is None else found.drop(propagate, cache_only=cache_only)
+        return Completion() if found is None else found.drop(propagate, cache_only=cache_only)
 
     async def reduce(
         self,

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from mosaic import _core
 from mosaic.core import network
+from mosaic.core.futures import Completion
 from mosaic.core.losses import losses_as
-from mosaic.errors import ConnectionLostError, ObjectLostError, RuntimeDisconnectedError
+from mosaic.errors import ObjectLostError, RuntimeDisconnectedError
 from mosaic.warehouse.reference import WarehouseObject
 
 TYPE_CHECKING = False
@@ -135,14 +136,16 @@ class LivingObject(WarehouseObject):
         self._nbytes = size
         return size
 
-    def drop(self, propagate: bool = True, *, cache_only: bool = False) -> Dropping:
+    def drop(self, propagate: bool = True, *, cache_only: bool = False) -> Completion:
         """Free the value now; need not be awaited. Dropping twice is no error. See `WarehouseObject.drop`."""
         from mosaic.warehouse import registry
 
         if cache_only or getattr(self, "_dropped", False):
-            return Dropping(None)
+            return Completion()
         self._dropped = True
-        return Dropping(self._call("drop")(registry.drop, self._uid, self._generation))
+        task = self._call("drop")(registry.drop, self._uid, self._generation)
+        # The value is gone with its warehouse, too.
+        return Completion(task, ignored=RuntimeDisconnectedError)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return LivingObject, (self._uid, self._host, self._generation, self._nbytes)
@@ -156,25 +159,6 @@ class LivingObject(WarehouseObject):
     @property
     def _key(self) -> tuple[Any, ...]:
         return self._uid, self._host, self._generation
-
-
-class Dropping:
-    """What `LivingObject.drop` gives; the value is gone with its warehouse, too."""
-
-    __slots__ = ("_task",)
-
-    def __init__(self, task: _core.Task | None) -> None:
-        self._task = task
-
-    def __await__(self) -> Generator[Any, None, None]:
-        try:
-            if self._task is not None:
-                yield from self._task.__await__()
-        except ConnectionLostError:
-            # Its warehouse lives, and may have the value still.
-            raise
-        except RuntimeDisconnectedError:
-            pass
 
 
 def keyed(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mosaic import _core
 from mosaic.core import network
 from mosaic.core.descriptors import INJECTED
+from mosaic.core.futures import Completion
 from mosaic.core.losses import losses_as
 from mosaic.errors import ObjectLostError, RuntimeDisconnectedError
 
@@ -163,7 +164,7 @@ class WarehouseObject(_core.Output):
         if not cache_only and not getattr(self, "_dropped", False):
             self._dropped = True
             network.engine().discard(self.task.id)
-        return Done()
+        return Completion()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (self.task,)
@@ -188,12 +189,3 @@ class WarehouseObject(_core.Output):
 
 def _rebuild(task: _core.Task) -> WarehouseObject:
     return WarehouseObject(task, whole=True)
-
-
-class Done:
-    """An awaitable that is done."""
-
-    __slots__ = ()
-
-    def __await__(self) -> Generator[Any, None, None]:
-        yield from ()
