@@ -65,7 +65,9 @@ def test_no_package_hides_an_attribute_of_the_runtime():
     found = {path.parent.name for path in Path(mosaic.__file__).parent.glob("*/__init__.py")}
     found |= {path.stem for path in Path(mosaic.__file__).parent.glob("*.py")}
     assert {"launcher", "log", "parameter", "warehouse"} <= found
-    assert [name for name in found - OF_1_2 if hasattr(mosaic.runtime.Runtime, name)] == []
+    assert [
+        name for name in found - OF_1_2 - {"__init__"} if hasattr(mosaic.runtime.Runtime, name)
+    ] == []
 
 
 def test_unknown_names_without_a_runtime():

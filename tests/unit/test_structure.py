@@ -117,10 +117,21 @@ def test_import_contracts_of_the_tree_are_kept(copied):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_import_of_a_leaf_inside_a_function_is_found(copied):
-    plant(
-        copied, "core/network.py", "\ndef f():\n    from mosaic.cli import mrun\n    return mrun\n"
-    )
+@pytest.mark.parametrize(
+    ("file", "module", "contract"),
+    [
+        ("core/network.py", "mosaic.cli.mrun", "are leaves"),
+        ("core/network.py", "mosaic.runtime.head", "only what lies below"),
+        ("core/network.py", "mosaic.utils", "imports a facade"),
+        ("core/network.py", "mosaic.core.proxy", "no cycle of imports"),
+    ],
+    ids=["leaf", "package_above", "facade", "cycle"],
+)
+def test_import_inside_a_function_that_breaks_a_contract_is_found(copied, file, module, contract):
+    plant(copied, file, f"\ndef f():\n    import {module} as found\n    return found\n")
     done = check_imports(copied)
     assert done.returncode == 1
-    assert "mosaic.core.network -> mosaic.cli.mrun" in done.stdout
+    broken = [
+        line for line in done.stdout.splitlines() if line.endswith("BROKEN") or " BROKEN (" in line
+    ]
+    assert any(contract in line for line in broken), done.stdout
