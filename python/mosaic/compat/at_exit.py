@@ -23,7 +23,7 @@ funcs: list[Callable[[], object]] = []
 """The functions, in the order in which they were added."""
 
 _own: list[Callable[[], object]] = []
-"""Those that this process has added itself: the child of a fork does not clean up for its parent."""
+"""The functions that this process has added itself: the child of a fork does not clean up for its parent."""
 
 _prepared = False
 """Whether forks are prepared for."""

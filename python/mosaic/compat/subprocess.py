@@ -33,7 +33,7 @@ _PARENT_GONE = 70
 _PR_SET_PDEATHSIG = 1
 
 _running: set[Subprocess] = set()
-"""Those that run, so that one whose maker has forgotten it goes on to its end."""
+"""The processes that run: referred to here, each goes on to its end when its maker has freed it."""
 
 
 class Subprocess:

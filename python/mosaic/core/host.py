@@ -47,7 +47,7 @@ class Tessera(ProcessNames):
     raw : tuple of int
         Its id: the owner's number and the sequence number.
     obj : object
-        The living object; held weakly where its class allows it.
+        The live object; held weakly where its class allows it.
     uid : str, optional
         The uid that its maker chose.
     """
@@ -80,7 +80,7 @@ class Tessera(ProcessNames):
 
     @property
     def obj(self) -> Any:
-        """The living object; None when it has been freed."""
+        """The live object; None when it has been freed."""
         return self._weak() if self._weak is not None else None
 
     @property
@@ -294,7 +294,7 @@ class Tessera(ProcessNames):
 
 
 def build(raw: RawId, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
-    """Make the living object of a tessera, for the core."""
+    """Make the live object of a tessera, for the core."""
     uid = kwargs.pop(UID, None)
     key = kwargs.pop(PREPARED, None)
     root: RootBuilder | None = kwargs.pop(ROOT, None)

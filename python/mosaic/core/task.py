@@ -189,7 +189,7 @@ class TaskProxy(_core.Task, ProxyNames, metaclass=_HandMaking):
 
     @property
     def remote(self) -> TaskRemote:
-        """The living result, where it is: ``task.remote.method(*args)`` calls a method of it and returns a task."""
+        """The live result, where it is: ``task.remote.method(*args)`` calls a method of it and returns a task."""
         from mosaic.core.task_remote import TaskRemote
 
         return TaskRemote(self)

@@ -103,7 +103,7 @@ def of_proxy(
     cached : bool
         Send the parameter without its state.
     living : object, optional
-        The root's living object, where it is known here.
+        The root's live object, where it is known here.
     """
     from mosaic.core.proxy import TesseraProxy
 

@@ -109,7 +109,7 @@ async def settle(self: ParameterMixin) -> None:
 
 
 def travelling(proxy: TesseraProxy, value: Any) -> Any:
-    """Return an argument of a call on a root: at the warehouse it may have a living value in mind."""
+    """Return an argument of a call on a root: at the warehouse it may have a live value in mind."""
     return resolve_at_host(value) if proxy._options.get("in_warehouse") else value
 
 

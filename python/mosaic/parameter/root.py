@@ -43,7 +43,7 @@ class Service:
     Parameters
     ----------
     obj : object
-        The living object.
+        The live object.
     """
 
     __slots__ = ("_obj",)

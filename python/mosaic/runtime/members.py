@@ -74,7 +74,7 @@ class Members(Named):
 
     @property
     def loop(self) -> Any:
-        """The same as `get_event_loop` gives."""
+        """The event loop that `get_event_loop` returns."""
         return self.get_event_loop()
 
     def get_comms(self) -> Self:

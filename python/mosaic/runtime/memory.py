@@ -56,7 +56,7 @@ class ProcessMemory:
     Attributes
     ----------
     taken : int
-        Bytes of memory that it has taken: buffers, idle memory kept warm, and living values at a warehouse.
+        Bytes of memory that it has taken: buffers, idle memory kept warm, and live values at a warehouse.
     in_memory, on_disk : int
         Bytes of its buffers there, before compression.
     disk_used : int

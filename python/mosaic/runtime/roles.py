@@ -28,7 +28,7 @@ class Node(Runtime):
 
 
 class Warehouse(Runtime):
-    """The runtime that holds living values for a node."""
+    """The runtime that holds live values for a node."""
 
 
 _ROLES: dict[str, type[Runtime]] = {

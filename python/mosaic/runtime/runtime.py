@@ -439,7 +439,7 @@ class Runtime(Members):
     async def exec(
         self, uid: str, func: Callable[..., Any], func_args: Any = None, func_kwargs: Any = None
     ) -> WarehouseObject:
-        """Run a function on a living value at the warehouse, and keep what it returns there.
+        """Run a function on a live value at the warehouse, and keep what it returns there.
 
         Calls on one uid run one at a time, in the order of their arrival.
 
@@ -459,7 +459,7 @@ class Runtime(Members):
         -------
         WarehouseObject
             As an argument of a call it is replaced by the value of that moment: by a copy of it, at the warehouse
-            by the living value.
+            by the live value.
 
         Raises
         ------

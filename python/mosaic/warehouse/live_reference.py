@@ -25,7 +25,7 @@ _NONE: frozenset[str] = frozenset()
 
 
 class LivingObject(WarehouseObject):
-    """A reference to a living value at a warehouse.
+    """A reference to a live value at a warehouse.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def keyed(
 
 
 class LiveArgument:
-    """An argument on its way to where its value lives: arrives as the living value.
+    """An argument on its way to where its value lives: arrives as the live value.
 
     Parameters
     ----------
@@ -191,7 +191,7 @@ class LiveArgument:
 
 
 def resolve_at_host(value: Any) -> Any:
-    """Return an argument of a call at the warehouse: a reference to what lives there stands for the living value."""
+    """Return an argument of a call at the warehouse: a reference to what lives there stands for the live value."""
     return LiveArgument(value) if isinstance(value, LivingObject) else value
 
 
