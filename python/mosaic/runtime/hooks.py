@@ -15,12 +15,14 @@ from mosaic.serialise.codec import deserialise, serialise
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
     from collections.abc import Awaitable, Sequence
     from typing import Any
 
     import numpy.typing as npt
 
     from mosaic._core import Engine, RemoteMethod, TesseraRef
+    from mosaic.compat.event_loop import EventLoops
     from mosaic.core.proxy import TesseraProxy
 
 
@@ -99,6 +101,12 @@ class Services:
         from mosaic.parameter import root
 
         return root.service(obj) if name == "_mosaic_root" else root.copy_of(obj)
+
+    def event_loops(self, loop: AbstractEventLoop | None = None) -> EventLoops:
+        """Return what gives event loops with the names of mosaic 1.2; see `Runtime.get_event_loop`."""
+        from mosaic.compat.event_loop import EventLoops
+
+        return EventLoops(loop)
 
     def reference_to(self, cls: type, runtime: object, uid: str) -> TesseraRef:
         """Return a reference to the tessera that has a uid; see `mosaic.compat.explicit`."""

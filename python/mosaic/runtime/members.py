@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mosaic.core import network
 from mosaic.core.runtime_proxy import Named, RuntimeProxy
+from mosaic.core.services import services
 from mosaic.errors import RuntimeDisconnectedError, TooFewWorkersError
 
 TYPE_CHECKING = False
@@ -214,20 +215,16 @@ class Members(Named):
 
     def get_event_loop(self) -> Any:
         """Return an event loop with the names that programs of mosaic 1.2 use: the running one, or one by itself."""
-        from mosaic.compat.event_loop import EventLoops
-
         loops = self._event_loops
         if loops is None:
-            loops = self._event_loops = EventLoops()
+            loops = self._event_loops = services().event_loops()
         return loops.get()
 
     def use_event_loop(self, loop: AbstractEventLoop | None) -> None:
         """Have `get_event_loop` use a loop of the program's, where none runs."""
         self._event_loops = None
         if loop is not None:
-            from mosaic.compat.event_loop import EventLoops
-
-            self._event_loops = EventLoops(loop)
+            self._event_loops = services().event_loops(loop)
 
     def _get(
         self, kind: str, uid: str | None, living: Callable[[], dict[str, RuntimeProxy]]
