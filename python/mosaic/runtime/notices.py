@@ -29,6 +29,8 @@ REPLACEMENT_TIMEOUT = float(os.environ.get("MOSAIC_REPLACEMENT_TIMEOUT", "30"))
 _lock = threading.Lock()
 _watched: tuple[Engine, threading.Thread] | None = None
 _listeners: list[Callable[[str, str], None]] = []
+"""Called with ``joined``, ``died`` or ``stopped`` and a uid, or ``exhausted`` and why no worker will join any more."""
+
 _leaving = False
 _exhausted: tuple[Engine, str] | None = None
 
@@ -75,7 +77,7 @@ def _read(engine: Engine) -> None:
     while True:
         batch = engine.notices()
         if batch is None:
-            _tell("stopped", engine.uid)
+            _notify("stopped", engine.uid)
             return
         try:
             _handle(engine, batch)
@@ -110,18 +112,18 @@ def _handle_one(engine: Engine, kind: str, notice: tuple[Any, ...]) -> None:
     elif kind in {"joined", "died"}:
         if kind == "died" and not _leaving:
             _log(30, notice[2])
-        _tell(kind, notice[1])
+        _notify(kind, notice[1])
     elif kind == "exhausted":
         global _exhausted
         _exhausted = (engine, notice[1])
-        _tell(kind, notice[1])
+        _notify(kind, notice[1])
     elif kind == "drained":
         display.set_drained(int(notice[1]))
     elif kind == "choose":
         _choose(engine, (int(notice[1]), int(notice[2])))
 
 
-def _tell(kind: str, text: str) -> None:
+def _notify(kind: str, text: str) -> None:
     for listener in list(_listeners):
         listener(kind, text)
 
@@ -148,20 +150,6 @@ def _log(level: int, text: str, *, error: bool = False) -> None:
     from mosaic.log import logger
 
     logger().log(level, text, exc_info=error)
-
-
-def listen(listener: Callable[[str, str], None]) -> None:
-    """Have a function called, on the thread that reads notices, with what happened and whom it concerns.
-
-    ``joined``, ``died`` and ``stopped`` with a uid, ``exhausted`` with the reason why no worker will join any more.
-    """
-    watch()
-    _listeners.append(listener)
-
-
-def unlisten(listener: Callable[[str, str], None]) -> None:
-    """Take a listener back."""
-    _listeners.remove(listener)
 
 
 class Membership:
