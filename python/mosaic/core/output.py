@@ -13,18 +13,10 @@ if TYPE_CHECKING:
     from mosaic.core.task import TaskProxy
 
 
-class TaskOutput(_core.Output):
-    """A reference to one output of a task: as an argument it is replaced by its value, at the callee.
-
-    A tuple result has positions, a dict result has keys, anything else is output 0.
-    """
+class _PartOfTask(_core.Output):
+    """What references to an output of a task and to its end have in common: the names of the task."""
 
     __slots__ = ()
-
-    @property
-    def uid(self) -> str:
-        """The task's uid and the key of the output."""
-        return f"{_task(self).uid}[{self.key!r}]"
 
     @property
     def runtime_id(self) -> str | None:
@@ -46,6 +38,25 @@ class TaskOutput(_core.Output):
         """Awaited, it waits until the call has reached its worker."""
         return _task(self).init_future
 
+    def __await__(self) -> Generator[Any, None, Self]:
+        """Wait until the task is done, and give this reference; raises the failure of the task."""
+        yield from self.task.__await__()
+        return self
+
+
+class TaskOutput(_PartOfTask):
+    """A reference to one output of a task: as an argument it is replaced by its value, at the callee.
+
+    A tuple result has positions, a dict result has keys, anything else is output 0.
+    """
+
+    __slots__ = ()
+
+    @property
+    def uid(self) -> str:
+        """The task's uid and the key of the output."""
+        return f"{_task(self).uid}[{self.key!r}]"
+
     @property
     def done(self) -> TaskDone:
         """A reference to the end of the task."""
@@ -60,11 +71,6 @@ class TaskOutput(_core.Output):
             Accepted and not needed: what is still being made is waited for.
         """
         return await _task(self).size(pending)
-
-    def __await__(self) -> Generator[Any, None, Self]:
-        """Wait until the task is done; gives this reference."""
-        yield from self.task.__await__()
-        return self
 
     async def result(self) -> Any:
         """Fetch the value of this output.
@@ -96,7 +102,7 @@ class TaskOutput(_core.Output):
         )
 
 
-class TaskDone(_core.Output):
+class TaskDone(_PartOfTask):
     """A reference to the end of a task: as an argument a pure dependency, awaited it waits, called it tells.
 
     Examples
@@ -112,26 +118,6 @@ class TaskDone(_core.Output):
         """The task's uid."""
         return _task(self).uid
 
-    @property
-    def runtime_id(self) -> str | None:
-        """The uid of the runtime where the task runs."""
-        return _task(self).runtime_id
-
-    @property
-    def init_future(self) -> Arrival:
-        """Awaited, it waits until the call has reached its worker."""
-        return _task(self).init_future
-
-    @property
-    def remote_runtime(self) -> Any:
-        """A proxy of the runtime where the task runs; None while that is not decided."""
-        return _task(self).remote_runtime
-
-    @property
-    def state(self) -> str:
-        """The state of the task."""
-        return self.task.state
-
     async def size(self, pending: bool = False) -> int:
         """Wait for the end of the task, and return 0: there is no value."""
         await self.task
@@ -142,11 +128,6 @@ class TaskDone(_core.Output):
         return self.task.ended
 
     done = __call__
-
-    def __await__(self) -> Generator[Any, None, Self]:
-        """Wait until the task is done; raises its failure."""
-        yield from self.task.__await__()
-        return self
 
     async def result(self) -> bool:
         """Wait until the task is done; gives True, or raises its failure."""
