@@ -1,4 +1,4 @@
-"""Utilities of old programs where a network runs: sizes, `Struct` and files as arguments, the end of a worker."""
+"""Utilities of mosaic 1.2 where a network runs: sizes, `Struct` and files as arguments, the end of a worker."""
 
 import numpy as np
 import pytest
