@@ -12,20 +12,33 @@ from tools import structure
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def copied(tmp_path):
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
     """Return a copy of what the walls look at."""
+    root = tmp_path_factory.mktemp("tree")
     for name in ("pyproject.toml", "tools/structure.py", "tools/file_names.txt"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        shutil.copy(ROOT / name, tmp_path / name)
-    (tmp_path / "docs").mkdir()
-    shutil.copy(ROOT / "docs/GLOSSARY.md", tmp_path / "docs")
+        (root / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, root / name)
+    (root / "docs").mkdir()
+    shutil.copy(ROOT / "docs/GLOSSARY.md", root / "docs")
     shutil.copytree(
         ROOT / "python/mosaic",
-        tmp_path / "python/mosaic",
+        root / "python/mosaic",
         ignore=shutil.ignore_patterns("__pycache__", "*.so"),
     )
-    return tmp_path
+    return root
+
+
+@pytest.fixture
+def copied(tree):
+    """Return the copy, and afterwards take out of it what the test has planted."""
+    yield tree
+    while _planted:
+        path, text = _planted.pop()
+        path.unlink() if text is None else path.write_text(text)
+
+
+_planted = []
 
 
 def check(root):
@@ -56,7 +69,9 @@ def check_imports(root):
 def plant(root, name, text):
     path = root / "python/mosaic" / name
     path.parent.mkdir(exist_ok=True)
-    path.write_text((path.read_text() if path.exists() else "") + text)
+    before = path.read_text() if path.exists() else None
+    _planted.append((path, before))
+    path.write_text((before or "") + text)
 
 
 def test_lines_without_code_do_not_count():
