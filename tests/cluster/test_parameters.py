@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import mosaic
-from mosaic.core import ParameterMixin, TesseraProxy, names
+from mosaic.core import ParameterMixin, TesseraProxy, base
 from tests.support.actors import Echo
 from tests.support.fields import Field, User
 
@@ -81,7 +81,7 @@ async def test_it_is_an_instance_of_its_class_and_a_parameter(runtime):
     p = Field.parameter(5, name="p")
     assert isinstance(p, Field)
     assert isinstance(p, ParameterMixin)
-    assert not isinstance(p, names.Base)
+    assert not isinstance(p, base.Base)
     assert p.__class__ is Field
     assert (p.value, p.name) == (5, "p")
     assert p.has_tessera is True
