@@ -76,7 +76,7 @@ def configure(
         ``internal``, ``descriptors``, ``memory``, ``connection_lost``), message, context lines and encoded exception to
         an exception to raise.
     build
-        Makes the living object of a tessera: its id, class, arguments and keyword arguments.
+        Makes the live object of a tessera: its id, class, arguments and keyword arguments.
     """
 
 def trace_origins(
@@ -256,7 +256,7 @@ class Engine:
     def memory(self) -> dict[str, Any]:
         """Return what this process has in the store; see `mosaic.runtime.memory`."""
     def account(self, nbytes: int) -> None:
-        """Have living values of this process count as that many bytes more, or fewer, of the node's memory."""
+        """Have live values of this process count as that many bytes more, or fewer, of the node's memory."""
     def fence(self) -> Task:
         """Return a task that ends when every task submitted so far on the network has."""
     def output_is_due(self) -> bool:
@@ -319,7 +319,7 @@ class TesseraRef:
         """Return a callable that calls this method.
 
         ``kind`` is one of ``method``, ``get``, ``get_now``, ``set``, ``stop``, ``function``, ``result:O:S`` (a method
-        of the living result of task (O, S)). ``reserved`` are those of ``max_retries``, ``timeout``, ``eager`` and
+        of the live result of task (O, S)). ``reserved`` are those of ``max_retries``, ``timeout``, ``eager`` and
         ``runtime`` that a call may give as keywords for mosaic itself.
         """
     def note(self) -> None:
@@ -363,7 +363,7 @@ class Task:
         """The tasks among the call's arguments that somebody still holds."""
     @property
     def given(self) -> tuple[Any, ...] | list[Any] | None:
-        """What the call was given, for `mosaic.compat.given.parts`."""
+        """What the call was given, for `mosaic.core.call_arguments.parts`."""
     @property
     def nbytes(self) -> int | None:
         """Encoded size of the value in bytes, once known."""

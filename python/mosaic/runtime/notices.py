@@ -1,7 +1,7 @@
-"""What the engine has to tell the program: workers' output, deaths, reports, ends of tasks.
+"""Reads the notices of the engine: workers' output, deaths, reports, ends of tasks.
 
 One daemon thread an engine blocks in `Engine.notices`, without the GIL. It starts with the head; in a worker with the
-first who needs it. `stop` of the engine ends it after the last notice, so that no output is lost.
+first use. `stop` of the engine ends the thread after the last notice, so that no output is lost.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import threading
 
 from mosaic.core import callbacks, network, placement
 from mosaic.errors import RuntimeDisconnectedError
-from mosaic.runtime import display
-from mosaic.runtime.display import Lines
+from mosaic.notebook import display
+from mosaic.notebook.display import Lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 _LEVELS = {"trace": 5, "debug": 10, "perf": 19, "info": 20, "warning": 30, "warn": 30, "error": 40}
 
 REPLACEMENT_TIMEOUT = float(os.environ.get("MOSAIC_REPLACEMENT_TIMEOUT", "30"))
-"""Seconds that whoever needs a worker waits for one to join, where none is left."""
+"""Seconds to wait for a worker to join where none is left and one is needed."""
 
 _lock = threading.Lock()
 _watched: tuple[Engine, threading.Thread] | None = None
 _listeners: list[Callable[[str, str], None]] = []
+"""Called with ``joined``, ``died`` or ``stopped`` and a uid, or ``exhausted`` and why no worker will join any more."""
+
 _leaving = False
 _exhausted: tuple[Engine, str] | None = None
 
@@ -75,7 +77,7 @@ def _read(engine: Engine) -> None:
     while True:
         batch = engine.notices()
         if batch is None:
-            _tell("stopped", engine.uid)
+            _notify("stopped", engine.uid)
             return
         try:
             _handle(engine, batch)
@@ -103,25 +105,25 @@ def _handle_one(engine: Engine, kind: str, notice: tuple[Any, ...]) -> None:
         callbacks.fire(int(notice[1]))
     elif kind == "report":
         if _leaving and "the runtime was stopped" in notice[2]:
-            # Calls that nobody waited for when the program stopped.
+            # Calls that were pending when the program stopped, and that nothing waited for.
             return
         _, level, text, uid = notice
         _log(_LEVELS.get(level, 20), text if uid == "head" else f"[{uid}] {text}")
     elif kind in {"joined", "died"}:
         if kind == "died" and not _leaving:
             _log(30, notice[2])
-        _tell(kind, notice[1])
+        _notify(kind, notice[1])
     elif kind == "exhausted":
         global _exhausted
         _exhausted = (engine, notice[1])
-        _tell(kind, notice[1])
+        _notify(kind, notice[1])
     elif kind == "drained":
         display.set_drained(int(notice[1]))
     elif kind == "choose":
         _choose(engine, (int(notice[1]), int(notice[2])))
 
 
-def _tell(kind: str, text: str) -> None:
+def _notify(kind: str, text: str) -> None:
     for listener in list(_listeners):
         listener(kind, text)
 
@@ -145,23 +147,9 @@ def _choose(engine: Engine, tessera: tuple[int, int]) -> None:
 
 
 def _log(level: int, text: str, *, error: bool = False) -> None:
-    from mosaic.utils.logger import logger
+    from mosaic.log import logger
 
     logger().log(level, text, exc_info=error)
-
-
-def listen(listener: Callable[[str, str], None]) -> None:
-    """Have a function called, on the thread that reads notices, with what happened and whom it concerns.
-
-    ``joined``, ``died`` and ``stopped`` with a uid, ``exhausted`` with the reason why no worker will join any more.
-    """
-    watch()
-    _listeners.append(listener)
-
-
-def unlisten(listener: Callable[[str, str], None]) -> None:
-    """Take a listener back."""
-    _listeners.remove(listener)
 
 
 class Membership:
@@ -233,9 +221,6 @@ class Membership:
             raise RuntimeDisconnectedError(
                 f"no worker is left, and none has joined for {REPLACEMENT_TIMEOUT:g} s: {undone}"
             ) from None
-
-
-callbacks.watch_notices = watch
 
 
 def _forget_after_fork() -> None:

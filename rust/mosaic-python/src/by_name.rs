@@ -58,7 +58,7 @@ fn remember(address: usize, entry: Known) -> HashMap<usize, Known> {
 
 fn pickle_if_named(object: &Bound<'_, PyAny>) -> PyResult<Option<Bytes>> {
     let py = object.py();
-    let importable = cached!(py, "mosaic.comms.by_value", "importable")?.call1((object,))?;
+    let importable = cached!(py, "mosaic.serialise.by_value", "importable")?.call1((object,))?;
     if !importable.is_truthy()? {
         return Ok(None);
     }
