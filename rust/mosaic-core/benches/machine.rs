@@ -6,7 +6,7 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use mosaic_core::call::{Call, CallKind, Construction, Outcome};
+use mosaic_core::call::{Call, CallKind, Construction, Outcome, OutcomePart};
 use mosaic_core::event::{Action, Event, Member, Role, Submission};
 use mosaic_core::id::{NodeId, ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::machine::{Config, Machine};
@@ -93,6 +93,7 @@ fn caller(pending: u64) -> Machine<u64> {
         );
         let message = RulesMessage::Completed {
             task: task(sequence),
+            part: OutcomePart::WHOLE,
             outcome: small().into(),
         };
         machine.handle(
@@ -149,6 +150,7 @@ fn caller_side(criterion: &mut Criterion) {
                     machine.handle(submission(task, TESSERA, CallKind::Method), &mut actions);
                     let message = RulesMessage::Completed {
                         task,
+                        part: OutcomePart::WHOLE,
                         outcome: small().into(),
                     };
                     machine.handle(

@@ -281,6 +281,24 @@ impl Outcome {
     }
 }
 
+/// Which part of a task's outcome a message carries. Every outcome has one part today; a value that a call yields bit by
+/// bit will have several.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OutcomePart {
+    /// Counts up from 0 within one outcome.
+    pub number: u32,
+    /// The task ends with this part.
+    pub last: bool,
+}
+
+impl OutcomePart {
+    /// The only part of an outcome.
+    pub const WHOLE: Self = Self {
+        number: 0,
+        last: true,
+    };
+}
+
 /// A call handed over to the executor: every argument is there.
 #[derive(Clone, Debug)]
 pub struct ReadyCall {

@@ -16,9 +16,9 @@
 //! A `Discard` of another runtime's value that was in flight is lost: that value stays until nothing refers to it.
 //! [`crate::machine`] has the order of the steps; this module owns the exchange of recounts.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::caller::Caller;
 use crate::id::{ObjectId, RuntimeId, TaskId};
@@ -58,7 +58,7 @@ impl Links {
             return;
         };
         // Of its own tasks a peer names the results that it may still fetch.
-        let (mut results, mut held) = (HashSet::<TaskId>::new(), BTreeSet::new());
+        let (mut results, mut held) = (FxHashSet::<TaskId>::default(), BTreeSet::new());
         for object in recount.held {
             match object {
                 ObjectId::Task(task) if task.owner == from => drop(results.insert(task)),

@@ -235,9 +235,11 @@ impl<H> Machine<H> {
         let caller = &mut self.caller;
         match message {
             RulesMessage::Call(call) => caller.callee_mut().call_received(from, call),
-            RulesMessage::Completed { task, outcome } => {
-                caller.task_completed(from, task, outcome);
-            }
+            RulesMessage::Completed {
+                task,
+                part,
+                outcome,
+            } => caller.outcome_received(from, task, part, outcome),
             RulesMessage::Cancel(task) => caller.callee_mut().cancel_received(task),
             RulesMessage::DeliveryProbe(task) => {
                 let context = caller.context_mut();

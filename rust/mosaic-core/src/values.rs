@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::call::{Failure, FailureKind, Outcome};
+use crate::call::{Failure, FailureKind, Outcome, OutcomePart};
 use crate::context::{Context, below};
 use crate::id::{ObjectId, RuntimeId, TaskId};
 use crate::payload::{Loss, Payload, Reference, ThinVec};
@@ -55,15 +55,18 @@ impl<H> Values<H> {
         }
     }
 
+    #[inline]
     pub(crate) fn references(&self) -> &References<H> {
         &self.references
     }
 
+    #[inline]
     pub(crate) fn references_mut(&mut self) -> &mut References<H> {
         &mut self.references
     }
 
     /// The value of that id, or the failure of one that was dropped.
+    #[inline]
     pub(crate) fn outcome(&self, task: TaskId) -> Option<&Arc<Outcome>> {
         self.stored.get(&task).map(|stored| &stored.outcome)
     }
@@ -149,6 +152,7 @@ impl<H> Values<H> {
         };
         let completed = RulesMessage::Completed {
             task,
+            part: OutcomePart::WHOLE,
             outcome: answer,
         };
         self.context_mut().send(from, completed);

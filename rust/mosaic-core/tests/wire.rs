@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use mosaic_core::call::{
-    Call, CallKind, Construction, Dependency, Failure, FailureKind, Outcome, Slot, Source,
+    Call, CallKind, Construction, Dependency, Failure, FailureKind, Outcome, OutcomePart, Slot,
+    Source,
 };
 use mosaic_core::event::{Member, Role};
 use mosaic_core::id::{BufferId, NodeId, ObjectId, RuntimeId, TaskId, TesseraId};
@@ -15,7 +16,8 @@ use mosaic_core::payload::{Loss, Payload, Reference, Segment, Stored};
 use mosaic_core::recount::Recount;
 use mosaic_core::wire::stored::{Borrower, Lender, NoStore};
 use mosaic_core::wire::{
-    EngineMessage, FrameReader, FrameWriter, Limits, Message, RulesMessage, WireError,
+    EngineMessage, FrameReader, FrameWriter, Limits, Message, PROTOCOL_VERSION, RulesMessage,
+    WireError,
 };
 use proptest::prelude::*;
 
@@ -298,11 +300,18 @@ fn recount() -> impl Strategy<Value = Recount> {
         })
 }
 
+fn part() -> impl Strategy<Value = OutcomePart> {
+    let any_part = (any::<u32>(), any::<bool>());
+    let any_part = any_part.prop_map(|(number, last)| OutcomePart { number, last });
+    prop_oneof![3 => Just(OutcomePart::WHOLE), 1 => any_part]
+}
+
 fn rules_message() -> impl Strategy<Value = RulesMessage> {
     let place = || prop_oneof![runtime().prop_map(Ok), ".{0,12}".prop_map(Err)];
     prop_oneof![
         4 => call().prop_map(|call| RulesMessage::Call(Box::new(call))),
-        4 => (task(), outcome()).prop_map(|(task, outcome)| RulesMessage::Completed { task, outcome }),
+        4 => (task(), part(), outcome())
+            .prop_map(|(task, part, outcome)| RulesMessage::Completed { task, part, outcome }),
         2 => (task(), any::<bool>(), outcome())
             .prop_map(|(task, value, outcome)| RulesMessage::Fetched { task, value, outcome }),
         1 => task().prop_map(RulesMessage::Cancel),
@@ -415,7 +424,7 @@ proptest! {
     #[test]
     fn wire_1_garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300), step in 1..64usize) {
         let _ = read(&bytes, step, Limits::default());
-        let mut framed = vec![1u8];
+        let mut framed = vec![PROTOCOL_VERSION];
         framed.extend_from_slice(&bytes);
         let _ = read(&framed, step, Limits::default());
     }
@@ -443,7 +452,7 @@ proptest! {
 #[test]
 fn wire_1_lengths_are_checked_before_anything_is_allocated() {
     let frame = |header: u32, body: u64, lengths: &[u64]| {
-        let mut bytes = vec![1u8, 1];
+        let mut bytes = vec![PROTOCOL_VERSION, 1];
         bytes.extend_from_slice(&(lengths.len() as u16).to_le_bytes());
         bytes.extend_from_slice(&header.to_le_bytes());
         bytes.extend_from_slice(&body.to_le_bytes());
@@ -487,6 +496,7 @@ fn settled(sequence: u64, payload: Payload) -> Message {
     let owner = RuntimeId(1);
     Message::Rules(RulesMessage::Completed {
         task: TaskId { owner, sequence },
+        part: OutcomePart::WHOLE,
         outcome: Outcome::Value(payload).into(),
     })
 }
@@ -696,6 +706,7 @@ fn wire_3_large_segments_are_not_copied_out_and_are_alone_on_their_way_in() {
         .push(
             &Message::Rules(RulesMessage::Completed {
                 task,
+                part: OutcomePart::WHOLE,
                 outcome: Outcome::Value(payload).into(),
             }),
             &mut NoStore,
@@ -749,6 +760,7 @@ fn too_many_segments_are_refused_by_the_writer() {
             .push(
                 &Message::Rules(RulesMessage::Completed {
                     task,
+                    part: OutcomePart::WHOLE,
                     outcome: Outcome::Value(payload).into()
                 }),
                 &mut NoStore
@@ -778,6 +790,7 @@ fn wire_4_a_stored_segment_costs_its_description_whatever_its_length() {
         };
         let message = Message::Rules(RulesMessage::Completed {
             task,
+            part: OutcomePart::WHOLE,
             outcome: outcome.into(),
         });
         writer.push(&message, &mut Numbers).unwrap();

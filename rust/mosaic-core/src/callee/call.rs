@@ -21,7 +21,7 @@ pub(super) enum Progress {
         /// It skipped the queues of its tessera.
         skipped: bool,
     },
-    /// Has ended; the owner has not let go of the result.
+    /// Has ended; the owner has not released the result.
     Ended(Arc<Outcome>),
 }
 
@@ -36,7 +36,7 @@ pub(super) struct InboundCall<H> {
     pub(super) cold_state: Option<Box<ColdState<H>>>,
     /// Its caller has been answered: it does not get the outcome.
     pub(super) cancelled: bool,
-    /// The owner has let go of the result.
+    /// The owner has released the result.
     pub(super) released: bool,
 }
 

@@ -2,11 +2,12 @@
 //!
 //! The records of the calls are in [`crate::callee::call`].
 
-use std::collections::HashSet;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use crate::call::{CallKind, Failure, FailureKind, Outcome, ReadyCall};
+use rustc_hash::FxHashSet;
+
+use crate::call::{CallKind, Failure, FailureKind, Outcome, OutcomePart, ReadyCall};
 use crate::callee::Callee;
 use crate::callee::call::{InboundCall, Progress};
 use crate::context::Internal;
@@ -104,9 +105,14 @@ impl<H> Callee<H> {
         }
         if !silent {
             let outcome = self.results.outcome_to_send(&outcome, caller, false);
-            self.results
-                .context_mut()
-                .send(caller, RulesMessage::Completed { task, outcome });
+            self.results.context_mut().send(
+                caller,
+                RulesMessage::Completed {
+                    task,
+                    part: OutcomePart::WHOLE,
+                    outcome,
+                },
+            );
         }
         if let Some((arguments, subscribers, uses)) = done_with {
             for (value, subscriber) in subscribers {
@@ -132,7 +138,7 @@ impl<H> Callee<H> {
         }
     }
 
-    /// The value of a call that ended here, as long as its owner has not let go of it.
+    /// The value of a call that ended here, as long as its owner has not released it.
     pub(crate) fn result_here(&self, task: TaskId) -> Option<Payload> {
         match &self.inbound.get(&task)?.progress {
             Progress::Ended(outcome) => match &**outcome {
@@ -206,9 +212,14 @@ impl<H> Callee<H> {
         let outcome = Arc::new(Outcome::Failed(failure));
         if !released {
             let outcome = Arc::clone(&outcome);
-            self.results
-                .context_mut()
-                .send(caller, RulesMessage::Completed { task, outcome });
+            self.results.context_mut().send(
+                caller,
+                RulesMessage::Completed {
+                    task,
+                    part: OutcomePart::WHOLE,
+                    outcome,
+                },
+            );
         }
         for (value, subscriber) in subscribers.into_iter().flatten() {
             self.results.deliver(task, value, subscriber, &outcome);
@@ -273,7 +284,7 @@ impl<H> Callee<H> {
     }
 
     /// `LINK-3`: the results of a peer's calls that its recount does not name are not needed any more.
-    pub(crate) fn results_recounted(&mut self, peer: RuntimeId, held: &HashSet<TaskId>) {
+    pub(crate) fn results_recounted(&mut self, peer: RuntimeId, held: &FxHashSet<TaskId>) {
         for task in self.calls_of(peer) {
             if !held.contains(&task) {
                 self.result_released(task);

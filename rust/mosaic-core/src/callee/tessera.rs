@@ -110,7 +110,7 @@ impl HostedTessera {
         }
     }
 
-    /// A call was handed over.
+    /// A call was dispatched.
     pub(super) fn started(&mut self, call: &Call) {
         if call.kind.skips_queue() {
             self.skipped += 1;
@@ -119,7 +119,7 @@ impl HostedTessera {
         }
     }
 
-    /// A call that was handed over has ended.
+    /// A call that was dispatched has ended.
     pub(super) fn ended(&mut self, skipped: bool) {
         if skipped {
             self.skipped -= 1;

@@ -16,7 +16,7 @@ fn there() -> Arc<Outcome> {
     Outcome::Value(Payload::default()).into()
 }
 
-/// What somebody is told who asks of a call that has ended so, having been sent somewhere or not.
+/// The answer to a delivery request for a call that has ended with this outcome, and was sent or not.
 pub(crate) fn delivery_outcome(outcome: &Arc<Outcome>, sent: bool) -> Arc<Outcome> {
     match &**outcome {
         // Nobody knows how far it came, or it found nothing there.
@@ -51,7 +51,7 @@ impl<H> Caller<H> {
         self.probe(task);
     }
 
-    /// Send a probe after a call, if it was sent and somebody asks.
+    /// Send a probe after a call, if it was sent and its delivery was requested.
     pub(crate) fn probe(&mut self, task: TaskId) {
         let Some(owned) = self.tasks.get_mut(&task) else {
             return;

@@ -131,7 +131,7 @@ impl<H> Caller<H> {
         }
     }
 
-    /// Whether whatever is sent to the host now comes there after the construction.
+    /// Whether a message that is sent to the host now arrives there after the construction.
     pub(crate) fn construction_is_sent(&self, tessera: TesseraId) -> bool {
         let construction = self
             .routes
@@ -217,7 +217,7 @@ impl<H> Caller<H> {
         }
     }
 
-    /// Whoever else held a tessera when that host died has registered with its next host, or has asked for it.
+    /// Every other holder of a tessera has registered with the host after the dead one, or has asked for it.
     pub(crate) fn death_of_host_settled(&mut self, dead: RuntimeId) {
         let lost = self
             .routes
@@ -243,7 +243,7 @@ impl<H> Caller<H> {
         }
     }
 
-    /// Somebody wants a tessera of this runtime of which nobody was known to want it.
+    /// A tessera of this runtime is wanted: build it again if its host died while nothing used it.
     pub(crate) fn rebuild_if_host_lost(&mut self, tessera: TesseraId) {
         let astray = |route: &Route| matches!(route.place, Place::Astray(_));
         if tessera.owner == self.callee.context().me()

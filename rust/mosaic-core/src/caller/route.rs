@@ -17,7 +17,7 @@ use crate::wire::RulesMessage;
 /// Where a tessera lives.
 #[derive(Debug, Clone)]
 pub(super) enum Place {
-    /// Somebody was asked to say.
+    /// The head or the owner was asked.
     Asked,
     /// The host.
     At(RuntimeId),
@@ -44,7 +44,7 @@ pub(super) struct Route {
     home: Role,
     /// Who wants to know where it is, once its construction is on its way.
     pub(crate) askers: Vec<RuntimeId>,
-    /// The hosts that died: this runtime holds the tessera once for each until whoever else held it has
+    /// The hosts that died: this runtime holds the tessera once for each until the other holders have
     /// registered with the next host.
     pub(crate) lost_with: Vec<RuntimeId>,
     /// The task that the next call depends on, which is not sent yet.
@@ -52,7 +52,7 @@ pub(super) struct Route {
 }
 
 impl Route {
-    /// To a tessera that somebody else built, or to a runtime's functions.
+    /// To a tessera that another runtime built, or to a runtime's functions.
     pub(crate) fn known(tessera: TesseraId, host: Option<RuntimeId>) -> Self {
         let place = match host {
             _ if tessera.is_fixture() => Place::At(tessera.owner),
@@ -174,7 +174,7 @@ impl<H> Caller<H> {
         }
     }
 
-    /// There is no such tessera any more: everybody who waits for it is told, and nobody counts its holders.
+    /// A tessera is lost for good: the calls and askers that wait for it get the failure, and no runtime counts its holders.
     pub(crate) fn lose(&mut self, tessera: TesseraId, failure: Box<Failure>) {
         if !self.routes.contains_key(&tessera) {
             return;

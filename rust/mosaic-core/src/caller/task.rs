@@ -1,11 +1,11 @@
 //! Tasks that this runtime owns: from the submission to the release of the last handle.
 //!
 //! A task waits in the route of its tessera, is sent, and ends exactly once (`TASK-1`). Its record stays while a handle
-//! may ask for the outcome; afterwards the host is told to drop the result. [`crate::caller::send`] sends the calls.
+//! may ask for the outcome; afterwards the host drops the result. [`crate::caller::send`] sends the calls.
 
 use std::sync::Arc;
 
-use crate::call::{Call, CallKind, Failure, FailureKind, Outcome};
+use crate::call::{Call, CallKind, Failure, FailureKind, Outcome, OutcomePart};
 use crate::caller::Caller;
 use crate::caller::delivery::delivery_outcome;
 use crate::caller::route::{Place, Route};
@@ -49,6 +49,17 @@ pub(super) struct ColdState<H> {
     pub(super) unblocks: Vec<TesseraId>,
     /// Handles that complete when the call has reached its host.
     pub(super) arrivals: Vec<H>,
+    /// Parts of its outcome that have come; the last is not among them.
+    parts: u32,
+}
+
+impl<H> ColdState<H> {
+    /// One part more of its outcome has come. Returns how many had come before.
+    fn count_part(&mut self) -> u32 {
+        let before = self.parts;
+        self.parts += 1;
+        before
+    }
 }
 
 impl<H> Default for ColdState<H> {
@@ -59,6 +70,7 @@ impl<H> Default for ColdState<H> {
             references: ThinVec::new(),
             unblocks: Vec::new(),
             arrivals: Vec::new(),
+            parts: 0,
         }
     }
 }
@@ -197,8 +209,41 @@ impl<H> Caller<H> {
         }
     }
 
-    /// The host answers a call.
-    pub(crate) fn task_completed(&mut self, from: RuntimeId, task: TaskId, outcome: Arc<Outcome>) {
+    /// The host sends a part of the outcome of a call. `PART-1`: the parts come in the order of their numbers, and the task
+    /// ends with the last one. No subscriber takes single parts so far: the record counts them, and the references in them
+    /// are dropped. An outcome of which a part is missing is a failure.
+    pub(crate) fn outcome_received(
+        &mut self,
+        from: RuntimeId,
+        task: TaskId,
+        part: OutcomePart,
+        outcome: Arc<Outcome>,
+    ) {
+        if part == OutcomePart::WHOLE {
+            return self.task_completed(from, task, outcome);
+        }
+        let unended = self.tasks.get_mut(&task);
+        let unended = unended.filter(|owned| owned.outcome.is_none());
+        let received = unended.map(|owned| owned.cold_state().count_part());
+        let is_next = received.is_none_or(|received| received == part.number);
+        if part.last && is_next {
+            return self.task_completed(from, task, outcome);
+        }
+        let references = self.callee.references_mut();
+        references.receive_references(from, outcome.references());
+        references.drop_references(outcome.references().iter().copied());
+        if !is_next {
+            let message = format!(
+                "a part of the outcome before part {} is missing",
+                part.number
+            );
+            let failure = Failure::new(FailureKind::Internal, message);
+            self.end_task(task, Outcome::Failed(failure).into());
+        }
+    }
+
+    /// The last part of an outcome has come.
+    fn task_completed(&mut self, from: RuntimeId, task: TaskId, outcome: Arc<Outcome>) {
         let references = ThinVec::from(outcome.references());
         self.callee
             .references_mut()
@@ -240,7 +285,7 @@ impl<H> Caller<H> {
         }
     }
 
-    /// The program does not wait for a call any longer, whatever becomes of it.
+    /// The program gives up a call: it ends here now, and its host may cancel it.
     pub(crate) fn call_given_up(&mut self, task: TaskId, failure: Box<Failure>) {
         let Some(owned) = self
             .tasks
@@ -305,7 +350,7 @@ impl<H> Caller<H> {
                 route.sent_calls -= 1;
                 route.sent_bytes -= size;
             }
-            // Whatever it waited for, the call that did may be this one.
+            // The call at the front, which waited for a dependency, may be this one.
             route.blocked_on = None;
             self.callee
                 .context_mut()

@@ -34,14 +34,14 @@ use serde::{Deserialize, Serialize};
 
 use std::sync::Arc;
 
-use crate::call::{Call, Outcome};
+use crate::call::{Call, Outcome, OutcomePart};
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use crate::member::{Member, Role};
 use crate::payload::{Loss, Payload};
 use crate::recount::Recount;
 
 /// Version of everything in this module; peers of another version are refused in the handshake.
-pub const PROTOCOL_VERSION: u8 = 1;
+pub const PROTOCOL_VERSION: u8 = 2;
 
 /// A message between two runtimes, for the rules or for the engine.
 #[derive(Clone, PartialEq, Debug)]
@@ -69,10 +69,12 @@ impl From<EngineMessage> for Message {
 pub enum RulesMessage {
     /// Caller to host: run this call.
     Call(Box<Call>),
-    /// Host to caller: the task has ended.
+    /// Host to caller: a part of the outcome of a task. The last part ends the task.
     Completed {
         /// The task.
         task: TaskId,
+        /// Which part.
+        part: OutcomePart,
         /// Its outcome; a large value stays with the host as [`Outcome::Stored`].
         outcome: Arc<Outcome>,
     },

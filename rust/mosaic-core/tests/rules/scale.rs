@@ -1,6 +1,6 @@
 //! Long queues and chains: no recursion, and no event that costs more the more is pending.
 
-use mosaic_core::call::{Call, CallKind, Construction, FailureKind, Outcome};
+use mosaic_core::call::{Call, CallKind, Construction, FailureKind, Outcome, OutcomePart};
 use mosaic_core::event::{Action, Event, Role, Submission};
 use mosaic_core::id::{NodeId, ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::machine::{Config, Machine};
@@ -230,6 +230,7 @@ fn a_hundred_thousand_releases_fit_into_their_frames() {
         machine.handle(Event::CallSubmitted(submission), &mut actions);
         let message = RulesMessage::Completed {
             task: task(sequence),
+            part: OutcomePart::WHOLE,
             outcome: Outcome::Value(Payload::default()).into(),
         };
         let settled = Event::MessageReceived { from: ONE, message };

@@ -35,7 +35,8 @@ fn ware_1_the_next_need_after_its_death_starts_another() {
     assert_eq!(net.warehouses.len(), 0);
     net.kill(3.runtime());
     assert_eq!(
-        net.warehouses.len(), 0,
+        net.warehouses.len(),
+        0,
         "nobody needs it before somebody does"
     );
     let (tessera, construction) = net.begin_in_warehouse(ONE);

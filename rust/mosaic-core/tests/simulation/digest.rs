@@ -5,7 +5,9 @@
 //! wire nor the texts of messages are in it. So the digests stay as they are while code is moved and renamed, and change
 //! with what the rules decide. Numbers of kinds are never given out twice.
 
-use mosaic_core::call::{Call, CallKind, Dependency, Outcome, ReadyCall, Slot, Source};
+use mosaic_core::call::{
+    Call, CallKind, Dependency, Outcome, OutcomePart, ReadyCall, Slot, Source,
+};
 use mosaic_core::event::{Action, Event, Member, Report, Role, Submission, Want};
 use mosaic_core::id::{BufferId, ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::payload::{Payload, Reference};
@@ -416,9 +418,17 @@ impl Digest {
                 self.number(301);
                 self.call(call);
             }
-            RulesMessage::Completed { task, outcome } => {
+            RulesMessage::Completed {
+                task,
+                part,
+                outcome,
+            } => {
                 self.number(302);
                 self.task(*task);
+                if *part != OutcomePart::WHOLE {
+                    self.number(u64::from(part.number));
+                    self.flag(part.last);
+                }
                 self.outcome(outcome);
             }
             RulesMessage::Cancel(task) => {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use mosaic_core::call::{Failure, FailureKind, Outcome, ReadyCall};
+use mosaic_core::call::{Failure, FailureKind, Outcome, OutcomePart, ReadyCall};
 use mosaic_core::event::{Action, Event};
 use mosaic_core::id::RuntimeId;
 use mosaic_core::machine::Machine;
@@ -131,19 +131,25 @@ impl Driver {
             Message::Rules(RulesMessage::Call(call)) => {
                 let message = RulesMessage::Completed {
                     task: call.task,
+                    part: OutcomePart::WHOLE,
                     outcome: refused(),
                 };
                 lock(&inner.inbox).push(Event::MessageReceived { from: to, message });
                 inner.inbox_filled.notify_one();
             }
-            Message::Rules(RulesMessage::Completed { task, .. }) => {
+            Message::Rules(RulesMessage::Completed { task, part, .. }) => {
                 let (task, outcome) = (*task, refused());
-                let message = RulesMessage::Completed { task, outcome };
+                let message = RulesMessage::Completed {
+                    task,
+                    part: *part,
+                    outcome,
+                };
                 self.send(to, &message.into(), inner);
             }
             Message::Rules(RulesMessage::RemotePut { task, .. }) => {
                 let message = RulesMessage::Completed {
                     task: *task,
+                    part: OutcomePart::WHOLE,
                     outcome: refused(),
                 };
                 lock(&inner.inbox).push(Event::MessageReceived { from: to, message });

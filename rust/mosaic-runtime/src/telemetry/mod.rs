@@ -202,7 +202,7 @@ impl Recorder {
                 moved(call.task, &call.arguments);
             }
             RulesMessage::RemotePut { task, value } => moved(*task, value),
-            RulesMessage::Completed { task, outcome }
+            RulesMessage::Completed { task, outcome, .. }
             | RulesMessage::Fetched { task, outcome, .. } => {
                 if let Outcome::Value(value) = &**outcome {
                     moved(*task, value);

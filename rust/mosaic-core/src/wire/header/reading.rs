@@ -13,7 +13,7 @@ use super::{
     MEMBER_JOINED, NOTE, PING, PLACE, PLACED, PONG, PROBE, PROFILE, Place, RECEIVED, RECOUNT,
     REFERENCE, RELEASE, RESTARTABLE, ROOM, RecountHeader, SETTLED, SHUTDOWN, SQUEEZE, STORED,
     StoredHeader, UNPIN, VALUE, VARIANT, ValueHeader, WAREHOUSE_FAILED, WAREHOUSE_WANTED,
-    join_failure, join_kind, join_object, join_place, join_role,
+    join_failure, join_kind, join_object, join_part, join_place, join_role, join_wanted,
 };
 use crate::call::{Call, Construction, Dependency, Failure, Outcome, Slot, Source};
 use crate::id::{RuntimeId, TaskId, TesseraId};
@@ -182,22 +182,22 @@ fn decode_outcome(
     header: &[u8],
     cursor: Cursor<'_>,
     segments: ThinVec<Segment>,
-) -> Result<(TaskId, bool, Outcome), WireError> {
+) -> Result<(TaskId, u64, Outcome), WireError> {
     let task = |owner, sequence| TaskId {
         owner: RuntimeId(owner),
         sequence,
     };
     Ok(match variant {
         VALUE => {
-            let (owner, sequence, value, format, references): ValueHeader = read(header)?;
+            let (owner, sequence, tag, format, references): ValueHeader = read(header)?;
             let payload = cursor.payload(format, references, segments);
-            (task(owner, sequence), value, Outcome::Value(payload))
+            (task(owner, sequence), tag, Outcome::Value(payload))
         }
         STORED => {
-            let (owner, sequence, value, host, size): StoredHeader = read(header)?;
+            let (owner, sequence, tag, host, size): StoredHeader = read(header)?;
             (
                 task(owner, sequence),
-                value,
+                tag,
                 Outcome::Stored {
                     host: RuntimeId(host),
                     size,
@@ -205,7 +205,7 @@ fn decode_outcome(
             )
         }
         FAILED => {
-            let (owner, sequence, value, kind, message, context, format, references): FailedHeader<
+            let (owner, sequence, tag, kind, message, context, format, references): FailedHeader<
                 '_,
             > = read(header)?;
             let mut detail = cursor.payload(format, references, segments);
@@ -224,7 +224,7 @@ fn decode_outcome(
             };
             (
                 task(owner, sequence),
-                value,
+                tag,
                 Outcome::Failed(Box::new(failure)),
             )
         }
@@ -362,15 +362,18 @@ fn decode_rules(
             return Ok(RulesMessage::RemotePut { task, value });
         }
         (SETTLED, _) => {
-            let (task, _, outcome) = decode_outcome(variant, header, cursor, segments)?;
-            let outcome = Arc::new(outcome);
-            return Ok(RulesMessage::Completed { task, outcome });
+            let (task, tag, outcome) = decode_outcome(variant, header, cursor, segments)?;
+            return Ok(RulesMessage::Completed {
+                task,
+                part: join_part(tag)?,
+                outcome: Arc::new(outcome),
+            });
         }
         (FETCHED, _) => {
-            let (task, value, outcome) = decode_outcome(variant, header, cursor, segments)?;
+            let (task, tag, outcome) = decode_outcome(variant, header, cursor, segments)?;
             return Ok(RulesMessage::Fetched {
                 task,
-                value,
+                value: join_wanted(tag)?,
                 outcome: Arc::new(outcome),
             });
         }

@@ -11,6 +11,7 @@ use super::{
     PLACED, PONG, PROBE, PROFILE, RECEIVED, RECOUNT, REFERENCE, RELEASE, RESTARTABLE, ROOM,
     RecountHeader, SETTLED, SHUTDOWN, SQUEEZE, STORED, StoredHeader, UNPIN, VALUE, ValueHeader,
     WAREHOUSE_FAILED, WAREHOUSE_WANTED, cut, split_kind, split_object, split_place, split_role,
+    tag_of,
 };
 use crate::call::{Dependency, Outcome, Slot, Source};
 use crate::id::{ObjectId, TaskId, TesseraId};
@@ -80,14 +81,16 @@ fn encode_rules(message: &RulesMessage, block: usize, out: &mut BytesMut) -> Res
             write(out, &row)?;
             CALL
         }
-        RulesMessage::Completed { task, outcome } => {
-            SETTLED | encode_outcome(*task, true, outcome, out)?
-        }
+        RulesMessage::Completed {
+            task,
+            part,
+            outcome,
+        } => SETTLED | encode_outcome(*task, tag_of(*part), outcome, out)?,
         RulesMessage::Fetched {
             task,
             value,
             outcome,
-        } => FETCHED | encode_outcome(*task, *value, outcome, out)?,
+        } => FETCHED | encode_outcome(*task, u64::from(*value), outcome, out)?,
         RulesMessage::Cancel(id) => task(out, id).map(|()| CANCEL)?,
         RulesMessage::DeliveryProbe(id) => task(out, id).map(|()| PROBE)?,
         RulesMessage::Delivered(id) => task(out, id).map(|()| ARRIVED)?,
@@ -158,7 +161,7 @@ fn encode_rules(message: &RulesMessage, block: usize, out: &mut BytesMut) -> Res
 
 fn encode_outcome(
     task: TaskId,
-    value: bool,
+    tag: u64,
     outcome: &Outcome,
     out: &mut BytesMut,
 ) -> Result<u8, WireError> {
@@ -168,14 +171,14 @@ fn encode_outcome(
             let row: ValueHeader = (
                 owner,
                 sequence,
-                value,
+                tag,
                 payload.format,
                 payload.references.len() as u32,
             );
             write(out, &row).map(|()| VALUE)
         }
         Outcome::Stored { host, size } => {
-            let row: StoredHeader = (owner, sequence, value, host.0, *size);
+            let row: StoredHeader = (owner, sequence, tag, host.0, *size);
             write(out, &row).map(|()| STORED)
         }
         Outcome::Failed(failure) => {
@@ -183,7 +186,7 @@ fn encode_outcome(
             let row: FailedHeader<'_> = (
                 owner,
                 sequence,
-                value,
+                tag,
                 failure.kind.number(),
                 cut(&failure.message, LONGEST_TEXT),
                 failure.context[from..]
