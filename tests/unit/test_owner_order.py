@@ -11,7 +11,18 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "rust/mosaic-core/src"
 
 #: Data, which every owner may use; these modules use no owner.
-DATA = {"id", "member", "payload", "call", "recount", "wire", "event", "snapshot", "subscriber", "catalog"}
+DATA = {
+    "id",
+    "member",
+    "payload",
+    "call",
+    "recount",
+    "wire",
+    "event",
+    "snapshot",
+    "subscriber",
+    "catalog",
+}
 
 #: The owners that each owner may use, data apart. A further owner below is reached through its own owner.
 BELOW = {

@@ -39,7 +39,7 @@ impl Links {
     }
 
     /// `LINK-3`: tell a peer what this runtime has of its objects. Releases that were not sent are implied.
-    pub(crate) fn send_recount<H>(&self, peer: RuntimeId, asks: bool, caller: &mut Caller<H>) {
+    pub(crate) fn send_recount<H>(peer: RuntimeId, asks: bool, caller: &mut Caller<H>) {
         caller.context_mut().drop_releases(peer);
         for piece in caller.recount(peer, asks).pieces() {
             let message = RulesMessage::Recount(Box::new(piece));
@@ -75,7 +75,7 @@ impl Links {
             }
         }
         if asks {
-            self.send_recount(from, false, caller);
+            Self::send_recount(from, false, caller);
         }
     }
 

@@ -472,7 +472,7 @@ impl<H> Machine<H> {
         self.references().register_again(peer);
         self.barriers.ask_again(peer, &mut self.caller);
         // 5. Both count anew.
-        self.links.send_recount(peer, true, &mut self.caller);
+        Links::send_recount(peer, true, &mut self.caller);
     }
 
     /// This runtime stops: every handle completes.

@@ -48,6 +48,10 @@ impl Stored for Numbered {
         }
     }
 
+    fn node(&self) -> NodeId {
+        NodeId(u32::from(self.length == ELSEWHERE))
+    }
+
     fn length(&self) -> u64 {
         self.length
     }
@@ -56,6 +60,9 @@ impl Stored for Numbered {
         self
     }
 }
+
+/// The length of a segment that lies on another machine.
+const ELSEWHERE: u64 = 77;
 
 /// The store of those.
 struct Numbers;
@@ -73,6 +80,10 @@ impl Lender for Numbers {
 }
 
 impl Borrower for Numbers {
+    fn node(&self) -> NodeId {
+        NodeId::FIRST
+    }
+
     fn find(&mut self, description: &[u8]) -> Result<Arc<dyn Stored>, Loss> {
         let malformed = || Loss::Malformed("description");
         let (owner, rest) = description.split_first_chunk::<4>().ok_or_else(malformed)?;
@@ -95,7 +106,7 @@ fn buffer() -> impl Strategy<Value = BufferId> {
 fn segment() -> impl Strategy<Value = Segment> {
     prop_oneof![
         2 => bytes().prop_map(Segment::Bytes),
-        1 => (buffer(), any::<u64>())
+        1 => (buffer(), any::<u64>().prop_filter("here", |length| *length != ELSEWHERE))
             .prop_map(|(buffer, length)| Segment::Stored(Arc::new(Numbered { buffer, length }))),
     ]
 }
@@ -590,6 +601,10 @@ fn wire_5_a_segment_for_which_there_is_no_memory_costs_its_value() {
 struct Empty(usize);
 
 impl Borrower for Empty {
+    fn node(&self) -> NodeId {
+        NodeId::FIRST
+    }
+
     fn find(&mut self, _: &[u8]) -> Result<Arc<dyn Stored>, Loss> {
         self.0 += 1;
         let (length, limit) = (5, 64);
@@ -810,4 +825,33 @@ fn wire_4_a_stored_segment_costs_its_description_whatever_its_length() {
         panic!("not what was sent")
     };
     assert!(matches!(payload.loss(), Some(Loss::Malformed(_))));
+}
+
+/// `WIRE-6`
+#[test]
+fn wire_6_a_segment_on_another_machine_is_lost_and_no_store_is_asked() {
+    let stored = |length| {
+        let buffer = BufferId {
+            owner: RuntimeId(3),
+            sequence: 9,
+        };
+        Segment::Stored(Arc::new(Numbered { buffer, length }))
+    };
+    let payload = Payload {
+        segments: [stored(ELSEWHERE)].into(),
+        references: vec![reference(7)].into(),
+        ..Payload::default()
+    };
+    let bytes = written(&[settled(1, payload), settled(2, Payload::default())]);
+    let mut reader = FrameReader::new(Limits::default());
+    reader.target().extend_from_slice(&bytes);
+    let mut store = Empty::default();
+    let messages = [(); 2].map(|()| reader.next(&mut store).unwrap().unwrap());
+    let payload = first_of(messages.into(), &settled(2, Payload::default()));
+    assert_eq!(
+        payload.loss(),
+        Some(&Loss::Malformed("a buffer in a store of another machine"))
+    );
+    assert_eq!(payload.references.len(), 1);
+    assert_eq!(store.0, 0);
 }

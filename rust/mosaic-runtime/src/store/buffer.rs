@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::sync::{Arc, Mutex, Weak};
 
-use mosaic_core::id::{BufferId, ObjectId, RuntimeId};
+use mosaic_core::id::{BufferId, NodeId, ObjectId, RuntimeId};
 use mosaic_core::payload::{Reference, Stored};
 
 use super::inner::Inner;
@@ -44,6 +44,10 @@ fn reference(id: BufferId) -> Reference {
 impl Stored for Buffer {
     fn reference(&self) -> Reference {
         reference(self.id)
+    }
+
+    fn node(&self) -> NodeId {
+        NodeId::FIRST
     }
 
     fn length(&self) -> u64 {
@@ -116,6 +120,10 @@ pub(crate) enum BorrowedPlace {
 impl Stored for Borrowed {
     fn reference(&self) -> Reference {
         reference(self.id)
+    }
+
+    fn node(&self) -> NodeId {
+        NodeId::FIRST
     }
 
     fn length(&self) -> u64 {
