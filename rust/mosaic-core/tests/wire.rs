@@ -16,7 +16,8 @@ use mosaic_core::payload::{Loss, Payload, Reference, Segment, Stored};
 use mosaic_core::recount::Recount;
 use mosaic_core::wire::stored::{Borrower, Lender, NoStore};
 use mosaic_core::wire::{
-    EngineMessage, FrameReader, FrameWriter, Limits, Message, RulesMessage, WireError,
+    EngineMessage, FrameReader, FrameWriter, Limits, Message, PROTOCOL_VERSION, RulesMessage,
+    WireError,
 };
 use proptest::prelude::*;
 
@@ -434,7 +435,7 @@ proptest! {
     #[test]
     fn wire_1_garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300), step in 1..64usize) {
         let _ = read(&bytes, step, Limits::default());
-        let mut framed = vec![1u8];
+        let mut framed = vec![PROTOCOL_VERSION];
         framed.extend_from_slice(&bytes);
         let _ = read(&framed, step, Limits::default());
     }
@@ -462,7 +463,7 @@ proptest! {
 #[test]
 fn wire_1_lengths_are_checked_before_anything_is_allocated() {
     let frame = |header: u32, body: u64, lengths: &[u64]| {
-        let mut bytes = vec![1u8, 1];
+        let mut bytes = vec![PROTOCOL_VERSION, 1];
         bytes.extend_from_slice(&(lengths.len() as u16).to_le_bytes());
         bytes.extend_from_slice(&header.to_le_bytes());
         bytes.extend_from_slice(&body.to_le_bytes());

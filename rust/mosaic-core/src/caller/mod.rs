@@ -3,6 +3,7 @@
 //! | module | what it decides |
 //! | --- | --- |
 //! | [`task`] | the tasks that this runtime owns, from the submission to the last handle |
+//! | [`end`] | how tasks end, and when they are forgotten |
 //! | [`route`] | where a tessera lives, and the calls that wait to leave for it |
 //! | [`send`] | when a waiting call leaves |
 //! | [`want`] | who is notified of the outcome of an own task |
@@ -11,6 +12,7 @@
 //! | [`loss`] | what becomes of tasks when a runtime dies, or the connection to it is lost |
 
 mod delivery;
+mod end;
 mod loss;
 mod relocate;
 mod route;

@@ -185,3 +185,28 @@ fn a_stop_lets_earlier_calls_end_and_fails_later_ones() {
         net.assert_blank();
     }
 }
+
+/// The call is on its way from this runtime to itself when nothing else refers to the tessera any more.
+#[test]
+fn queue_1_a_call_to_an_own_tessera_comes_before_its_end() {
+    let mut net = Net::new(0);
+    let tessera = net.construct(HEAD, HEAD);
+    let (needed, construction) = net.begin_anywhere(HEAD);
+    let call = net.call_with(HEAD, tessera, |submission| {
+        submission.call.dependencies = [on(construction)].into();
+    });
+    net.release(HEAD, ObjectId::Tessera(tessera));
+    net.join(1);
+    net.deliver();
+    assert_eq!(net.dropped, []);
+    net.finish(construction, value("argument"));
+    assert_eq!(net.runs(HEAD), [call]);
+    net.finish(call, value("done"));
+    assert_eq!(net.end(call), Some(&value("done")));
+    assert_eq!(net.dropped, [(HEAD, tessera)]);
+    for task in [call, construction] {
+        net.release(HEAD, ObjectId::Task(task));
+    }
+    net.release(HEAD, ObjectId::Tessera(needed));
+    net.assert_blank();
+}

@@ -42,6 +42,7 @@ fn put_1_a_value_outlives_its_maker_as_long_as_somebody_holds_it() {
     net.assert_blank();
 }
 
+/// `PUT-3` too.
 #[test]
 fn put_1_a_value_goes_with_its_last_holder() {
     let mut net = Net::new(1);
@@ -139,5 +140,29 @@ fn put_2_a_value_that_was_dropped_early_is_dropped_when_it_comes() {
     );
     net.release(ONE, ObjectId::Task(task));
     net.release(TWO, ObjectId::Task(task));
+    net.assert_blank();
+}
+
+/// A program that has fetched a value holds what is inside it, although the owner has dropped the value.
+#[test]
+fn borrow_1_references_in_a_fetched_value_are_held_as_long_as_the_task_is() {
+    let mut net = Net::new(2);
+    let tessera = net.construct(HEAD, ONE);
+    let task = TaskId {
+        owner: HEAD,
+        sequence: net.number(),
+    };
+    let mut value = payload("value");
+    value.references = [tessera_at(tessera, ONE)].into();
+    net.feed(HEAD, Event::ValuePut { task, value });
+    net.pass(HEAD, TWO, &[task_of(task)]);
+    net.want(TWO, task, Want::Value);
+    assert_eq!(net.machine(TWO).snapshot().results.borrowed, [task]);
+    net.feed(HEAD, Event::ValueDropped(task));
+    net.release(HEAD, ObjectId::Task(task));
+    net.release(HEAD, ObjectId::Tessera(tessera));
+    assert_eq!(net.dropped, []);
+    net.release(TWO, ObjectId::Task(task));
+    assert_eq!(net.dropped, [(ONE, tessera)]);
     net.assert_blank();
 }

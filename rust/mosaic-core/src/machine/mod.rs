@@ -1,23 +1,27 @@
 //! The state machine of one runtime: takes events, answers with actions.
 //!
+//! | module | what it has |
+//! | --- | --- |
+//! | [`departures`] | the order of the steps after a join, a death, a lost connection, and a stop |
+//!
 //! The machine routes each event and message to the owner that decides, and the internal events by which owners answer
-//! those above them (`QUEUE-1` in [`crate::context`]). It has the order of the steps that follow from a death
-//! ([`Machine::runtime_died`]) and from the loss of a connection ([`Machine::link_lost`]), for these concern every owner.
+//! those above them (`QUEUE-1` in [`crate::context`]).
 //! `docs/design/owners.md` has the order of the owners and the reasons.
 
+mod departures;
+
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use crate::barrier::Barriers;
-use crate::call::{Failure, FailureKind, Outcome};
+use crate::call::{Failure, FailureKind};
 use crate::callee::Callee;
 use crate::caller::Caller;
 use crate::context::{Context, Internal};
 use crate::event::{Action, Event, Want};
 use crate::id::{BufferId, ObjectId, RuntimeId, TaskId, TesseraId};
 use crate::link::Links;
-use crate::member::{Member, Role};
-use crate::membership::{Announcements, Status};
+use crate::member::Member;
+use crate::membership::Status;
 use crate::payload::Payload;
 use crate::placement::{Placement, Strategy};
 use crate::references::References;
@@ -343,144 +347,6 @@ impl<H> Machine<H> {
                 Internal::TaskEnded(task) => self.barriers.task_ended(task, caller),
             }
         }
-    }
-
-    // ---- joins, deaths, lost connections --------------------------------------------------------------
-
-    fn send_all(&mut self, messages: Announcements) {
-        for (to, message) in messages {
-            self.context_mut().send(to, message);
-        }
-    }
-
-    /// Head: a runtime takes part from now on.
-    fn runtime_joined(&mut self, member: Member) {
-        let membership = self.context_mut().membership_mut();
-        if !membership.joined(&member) {
-            return;
-        }
-        let messages = membership.announce(&member);
-        self.send_all(messages);
-        let (runtime, node, role) = (member.runtime, member.node, member.role);
-        if role == Role::Worker {
-            self.placement.joined(runtime);
-        }
-        self.context_mut().act(Action::MemberJoined(member));
-        if role == Role::Warehouse {
-            self.warehouse.joined(node, self.caller.context_mut());
-        }
-        self.place_waiting();
-    }
-
-    /// Others: the head says that a runtime takes part.
-    fn member_joined(&mut self, member: Member) {
-        let context = self.context_mut();
-        if member.runtime == context.me() || !context.membership_mut().joined(&member) {
-            return;
-        }
-        let (node, role) = (member.node, member.role);
-        context.act(Action::MemberJoined(member));
-        if role == Role::Warehouse {
-            self.warehouse.joined(node, self.caller.context_mut());
-        }
-    }
-
-    /// Head: choose a runtime of that role for a tessera.
-    fn place(&mut self, tessera: TesseraId, role: Role, asker: RuntimeId) {
-        let context = self.caller.context_mut();
-        if role == Role::Warehouse {
-            self.warehouse
-                .place(tessera, asker, &mut self.placement, context);
-        } else {
-            self.placement.place(tessera, asker, context);
-        }
-    }
-
-    /// Head: try again for the tesserae that wait for a runtime.
-    fn place_waiting(&mut self) {
-        for (tessera, asker, role) in self.placement.take_waiting() {
-            self.place(tessera, role, asker);
-        }
-    }
-
-    /// A runtime is gone. Everything that depended on it is settled here and now, in this order.
-    fn runtime_died(&mut self, dead: RuntimeId, cause: &str) {
-        if self.context().is_dead(dead) {
-            return;
-        }
-        let context = self.context_mut();
-        // 1. Nothing is sent to it any more, and the engine closes what it has of it.
-        if let Some(member) = context.membership_mut().died(dead, cause) {
-            let cause = cause.to_owned();
-            context.act(Action::MemberDied { member, cause });
-        }
-        context.drop_releases(dead);
-        context.drop_waiting(dead);
-        // 2. It gets no tesserae, and what was to come from it will not.
-        self.placement.died(dead, self.caller.context_mut());
-        self.links.forget(dead);
-        self.caller.values_mut().maker_died(dead);
-        // 3. The members learn of it before anything that follows from it.
-        if self.context().is_head() {
-            let membership = self.context_mut().membership_mut();
-            let messages = membership.announce_death(dead, cause);
-            self.send_all(messages);
-        }
-        // 4. Tesserae there are lost or rebuilt, calls there fail, other runtimes count the references that it counted.
-        self.caller.host_of_calls_died(dead, cause);
-        // 5. Outcomes that were to be fetched from it are lost, and it wants none.
-        self.caller.results_mut().host_died(dead, cause);
-        self.caller.forget_subscriber(dead);
-        // 6. Its calls here are not started, and their results go.
-        self.caller.callee_mut().caller_died(dead, cause);
-        // 7. Messages to it pin nothing. It stays a holder until its death is settled.
-        self.references().holder_died(dead);
-        // 8. Barriers do not wait for it.
-        self.barriers.member_died(dead, &mut self.caller);
-        // 9. When all references that came from it are registered, the head hears of it (`REF-3`).
-        self.references().drain(dead);
-        let membership = self.context_mut().membership_mut();
-        membership.stop_waiting_for(dead);
-        self.announce_settled();
-    }
-
-    fn announce_settled(&mut self) {
-        let messages = self.context_mut().membership_mut().announce_settled();
-        self.send_all(messages);
-    }
-
-    /// The connection to a peer was lost, and both live (see [`crate::link`]). The steps follow in this order.
-    fn link_lost(&mut self, peer: RuntimeId, cause: &str) {
-        if peer == self.context().me() || self.context().is_dead(peer) {
-            return;
-        }
-        // 1. What was in flight is lost or in doubt; what the peer asked for, it will ask for again.
-        self.context_mut().drop_waiting(peer);
-        self.links.forget(peer);
-        self.references().link_lost(peer);
-        self.barriers.forget_requester(peer);
-        self.caller.forget_subscriber(peer);
-        self.caller.forget_asker(peer);
-        // 2. The peer's calls do not start any more. Before the next step, for a program that learns of a loss may do at
-        //    once what they wait for.
-        self.caller.callee_mut().calls_abandoned(peer, cause);
-        // 3. Calls in flight to the peer fail.
-        self.caller.calls_lost(peer, cause);
-        // 4. Requests are sent again.
-        self.caller.results_mut().fetch_again(peer);
-        self.caller.locate_again(peer);
-        self.references().register_again(peer);
-        self.barriers.ask_again(peer, &mut self.caller);
-        // 5. Both count anew.
-        Links::send_recount(peer, true, &mut self.caller);
-    }
-
-    /// This runtime stops: every handle completes.
-    fn runtime_stopped(&mut self, cause: &str) {
-        let outcome = Arc::new(Outcome::Failed(Failure::disconnected(cause)));
-        self.caller.stop(&outcome);
-        self.warehouse.fail(cause, self.caller.context_mut());
-        self.barriers.stop(&outcome, &mut self.caller);
     }
 
     /// Panics where an invariant does not hold. It holds whenever no internal event is left.
