@@ -58,7 +58,7 @@ def configure(
     pickle: Callable[[object], tuple[bytes, list[Any]]],
     unpickle: Callable[[Any, list[Any]], object],
     encode_exception: Callable[[BaseException], tuple[str, bytes]],
-    decode_failure: Callable[[str, str, list[str], bytes | None], BaseException],
+    decode_exception: Callable[[str, bytes], BaseException],
     build: Callable[[_RawId, type, tuple[Any, ...], dict[str, Any]], object],
 ) -> None:
     """Tell the core which Python objects to work with; called once, when ``mosaic`` is imported.
@@ -71,10 +71,8 @@ def configure(
         Encode and decode what msgpack cannot: in-band bytes and out-of-band buffers.
     encode_exception
         One line for people, and the exception with its traceback text as bytes.
-    decode_failure
-        Kind (``raised``, ``cancelled``, ``timed_out``, ``disconnected``, ``stopped``, ``object_lost``, ``rejected``,
-        ``internal``, ``descriptors``, ``memory``, ``connection_lost``), message, context lines and encoded exception to
-        an exception to raise.
+    decode_exception
+        Message and encoded exception to the exception to raise, for a task whose method raised.
     build
         Makes the living object of a tessera: its id, class, arguments and keyword arguments.
     """

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from mosaic.core.failure import decode_failure
+from mosaic.core.failure import decode_exception
 from mosaic.errors import ObjectLostError
 from mosaic.runtime import chunks, deaths
 
@@ -194,7 +194,7 @@ class Pump:
                 mapping.deliver(chunk.first, values)
             if failure is not None:
                 line, detail = failure
-                error = decode_failure("raised", line, [], detail)
+                error = decode_exception(line, detail)
                 mapping.fail(chunk.first + len(values), error)
             elif len(values) < len(chunk.rows):
                 mapping.give_back(chunk.rest(len(values)))

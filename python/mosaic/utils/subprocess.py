@@ -266,7 +266,7 @@ class Subprocess:
 
     def _read(self) -> tuple[Any, ...]:
         from mosaic.comms.serialisation import deserialise
-        from mosaic.core.failure import decode_failure
+        from mosaic.core.failure import decode_exception
 
         body, self._body = self._body, b""
         if not body:
@@ -275,7 +275,7 @@ class Subprocess:
             return RuntimeError(f"{self.name}, process {self.pid}, {how}, without a result"), None
         failed, value = deserialise(body)
         if failed:
-            return decode_failure("raised", value[0], [], value[1]), None
+            return decode_exception(value[0], value[1]), None
         return None, value
 
     def __repr__(self) -> str:

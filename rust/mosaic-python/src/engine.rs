@@ -21,8 +21,9 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::call_context;
 use crate::encode::{Arguments, Encoded, encode_arguments, encode_value};
+use crate::errors::engine_error;
 use crate::executor::PythonExecutor;
-use crate::host::{Host, engine_error, host_if_any};
+use crate::host::{Host, host_if_any};
 use crate::method::{TesseraRef, submit};
 use crate::task::make_task;
 use crate::tracing;
@@ -97,7 +98,7 @@ pub(crate) fn start_head(
             Some(place) => roles::joining_head(&config, launch, place, seam),
             None => roles::head(&config, launch, seam),
         })
-        .map_err(|error| engine_error(py, &error))?;
+        .map_err(|error| engine_error(&error))?;
     if profile.is_some()
         && let Err(error) = py.detach(|| engine.profile(profile, false))
     {
@@ -124,7 +125,7 @@ pub(crate) fn join_worker(py: Python<'_>) -> PyResult<PyEngine> {
             };
             roles::worker(WorkerConfig::from_environment()?, &config, seam)
         })
-        .map_err(|error| engine_error(py, &error))?;
+        .map_err(|error| engine_error(&error))?;
     Host::install(py, engine, executor).map(|host| PyEngine { host })
 }
 
@@ -322,7 +323,7 @@ impl PyEngine {
             .host
             .engine
             .warehouse()
-            .map_err(|error| engine_error(py, &error))?;
+            .map_err(|error| engine_error(&error))?;
         make_task(py, &self.host, cell)
     }
 
@@ -400,9 +401,9 @@ impl PyEngine {
         Ok(found)
     }
 
-    fn account(&self, py: Python<'_>, nbytes: i64) -> PyResult<()> {
+    fn account(&self, nbytes: i64) -> PyResult<()> {
         let counted = self.host.engine.account(nbytes);
-        counted.map_err(|error| engine_error(py, &error))
+        counted.map_err(|error| engine_error(&error))
     }
 
     fn fence(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
@@ -410,7 +411,7 @@ impl PyEngine {
             .host
             .engine
             .barrier()
-            .map_err(|error| engine_error(py, &error))?;
+            .map_err(|error| engine_error(&error))?;
         make_task(py, &self.host, cell)
     }
 

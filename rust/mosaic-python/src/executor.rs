@@ -23,6 +23,7 @@ use crate::asyncio::remove_reader;
 use crate::call_context;
 use crate::coroutine::{Runner, RunningCoroutine, context_of, context_variable, copy_context};
 use crate::encode::HeldReferences;
+use crate::errors::RuntimeDisconnectedError;
 use crate::hooks::cached;
 use crate::host::Host;
 use crate::store;
@@ -295,7 +296,7 @@ impl PythonExecutor {
             }
             if self.stopped.load(Ordering::Acquire) {
                 let message = "the runtime stopped before the coroutine could run";
-                return Err(crate::hooks::error(py, "RuntimeDisconnectedError", message));
+                return Err(RuntimeDisconnectedError::new_err(message));
             }
             self.coroutines.rouse();
             py.detach(|| self.attached.wait(None)).ok();

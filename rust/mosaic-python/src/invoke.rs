@@ -11,8 +11,9 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::call_context;
 use crate::decode::{decode_arguments, decode_value};
 use crate::encode::{Encoded, HeldReferences, MSGPACK, OPAQUE, PICKLE, encode_value, noting};
+use crate::errors::{ObjectLostError, is_shortage, with_reserve};
 use crate::executor::PythonExecutor;
-use crate::hooks::{cached, hooks, is_shortage, with_reserve};
+use crate::hooks::{cached, hooks};
 use crate::tracing;
 use crate::waiting::lock;
 
@@ -124,13 +125,8 @@ impl PythonExecutor {
 
     /// The living result of a task that ran here.
     fn living<'py>(&self, py: Python<'py>, task: TaskId) -> PyResult<Bound<'py, PyAny>> {
-        let lost = || {
-            crate::hooks::error(
-                py,
-                "ObjectLostError",
-                &format!("the result of {task:?} is not here any more"),
-            )
-        };
+        let lost =
+            || ObjectLostError::new_err(format!("the result of {task:?} is not here any more"));
         if let Some(object) = lock(&self.results).get(&task) {
             return Ok(object.bind(py).clone());
         }

@@ -25,6 +25,7 @@
 //! | [`descriptors`] | the limit of open files |
 //! | [`by_name`] | functions and classes that are sent by their name |
 //! | [`call_context`] | the context of a call, such as the notebook cell that made it |
+//! | [`errors`] | failures of Rust as Python exceptions |
 //! | [`hooks`] | the Python objects that the extension module works with |
 
 #![allow(
@@ -45,6 +46,7 @@ mod decoded_once;
 mod descriptors;
 mod encode;
 mod engine;
+mod errors;
 mod executor;
 mod gather;
 mod hooks;
@@ -110,4 +112,9 @@ mod _core {
     const STORE_THRESHOLD: usize = mosaic_runtime::store::THRESHOLD;
     #[pymodule_export]
     const PROTOCOL_VERSION: u8 = mosaic_core::wire::PROTOCOL_VERSION;
+
+    #[pymodule_init]
+    fn init(module: &super::Bound<'_, super::PyModule>) -> super::PyResult<()> {
+        module.py().import("mosaic.errors").map(drop)
+    }
 }

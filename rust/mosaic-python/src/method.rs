@@ -16,8 +16,9 @@ use pyo3::types::{PyDict, PyFrozenSet, PyTuple};
 use crate::call_arguments;
 use crate::call_context;
 use crate::encode::{Arguments, encode_arguments, note};
+use crate::errors::engine_error;
 use crate::hooks::cached;
-use crate::host::{Host, engine_error};
+use crate::host::Host;
 use crate::task::{Task, make_task};
 use crate::waiting::{block, deadline};
 
@@ -364,7 +365,7 @@ pub(crate) fn submit(
                 submission = Some(returned);
                 block(py, || host.engine.wait_for_capacity(deadline(None)))?;
             }
-            Err((_, error)) => return Err(engine_error(py, &error)),
+            Err((_, error)) => return Err(engine_error(&error)),
         }
     }
 }

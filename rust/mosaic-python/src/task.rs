@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use mosaic_core::call::{Failure, FailureKind, Outcome};
+use mosaic_core::call::{FailureKind, Outcome};
 use mosaic_core::event::Want;
 use mosaic_core::id::{ObjectId, RuntimeId};
 use mosaic_core::payload::{Payload, Reference};
@@ -19,7 +19,8 @@ use crate::asyncio::{Subscription, resolve};
 use crate::decode::decode_value;
 use crate::decoded_once::{Decoded, Decoding};
 use crate::encode::MSGPACK;
-use crate::hooks::{cached, error, hooks, with_reserve};
+use crate::errors::{MosaicError, failure_exception};
+use crate::hooks::{cached, hooks};
 use crate::host::Host;
 use crate::waiting::{Target, TaskResult, Waiting, block, deadline};
 
@@ -163,7 +164,7 @@ impl Task {
             _ => None,
         });
         if let Some(failure) = failure {
-            return Self::decode_failure(py, &failure).map(Err);
+            return failure_exception(py, &failure).map(Err);
         }
         let decoded = match decode_value(py, Self::payload(slf)?) {
             Ok(value) => Ok(value),
@@ -198,9 +199,7 @@ impl Task {
 
     fn payload(slf: &Bound<'_, Self>) -> PyResult<Payload> {
         slf.get().cell().value().ok_or_else(|| {
-            error(
-                slf.py(),
-                "MosaicError",
+            MosaicError::new_err(
                 "the value of the task is not here: it was read as the result of a task before",
             )
         })
@@ -220,27 +219,6 @@ impl Task {
             return Ok(None);
         }
         Ok(Self::end(slf)?.err())
-    }
-
-    fn decode_failure<'py>(py: Python<'py>, failure: &Failure) -> PyResult<Bound<'py, PyAny>> {
-        let kind = match failure.kind {
-            FailureKind::Raised => "raised",
-            FailureKind::Cancelled => "cancelled",
-            FailureKind::TimedOut => "timed_out",
-            FailureKind::Disconnected => "disconnected",
-            FailureKind::Stopped => "stopped",
-            FailureKind::ObjectLost => "object_lost",
-            FailureKind::Rejected => "rejected",
-            FailureKind::Internal => "internal",
-            FailureKind::Descriptors => "descriptors",
-            FailureKind::Memory => "memory",
-            FailureKind::ConnectionLost => "connection_lost",
-        };
-        let detail = (!failure.detail.body.is_empty()).then_some(&failure.detail.body[..]);
-        let decode = hooks(py)?.decode_failure.bind(py);
-        with_reserve(py, || {
-            decode.call1((kind, &failure.message, &failure.context, detail))
-        })
     }
 
     /// Raise the exception of a failed task.
@@ -267,9 +245,7 @@ impl Task {
                 .call0()?
                 .is_truthy()?
         {
-            return Err(error(
-                py,
-                "MosaicError",
+            return Err(MosaicError::new_err(
                 "task.wait() on the thread of a running event loop would stop the loop that brings the answer: use `await task.result()`",
             ));
         }
@@ -280,14 +256,10 @@ impl Task {
                 .waits_for_itself(py, self.cell().id, callee.tessera, blocking)?
         {
             let (class, method) = (&callee.class, &callee.method);
-            return Err(error(
-                py,
-                "MosaicError",
-                &format!(
-                    "waiting here for {class}.{method} is waiting for itself: it can only run after the call that waits. \
+            return Err(MosaicError::new_err(format!(
+                "waiting here for {class}.{method} is waiting for itself: it can only run after the call that waits. \
                      Return the task instead of waiting, call the method directly, or give the tessera `is_async=True`"
-                ),
-            ));
+            )));
         }
         Ok(())
     }
