@@ -162,12 +162,12 @@ class TesseraProxy(ProxyBase):
         RemoteAttribute
             Awaited it gives the value, or raises `AttributeError`.
         """
-        return RemoteAttribute(self, name, "get_now" if immediate else "get").send()
+        return RemoteAttribute(self, name, immediate).send()
 
     def set_attr(self, name: str, value: object) -> _core.Task:
         """Set an attribute of the remote object, ordered after the calls made before; need not be awaited."""
         methods.give(self._user_class, (name,))
-        return self._ref.method(name, kind="set")(value)
+        return self._ref.method(name, kind=_core.CallKind.SET)(value)
 
     # The tessera itself.
 
@@ -474,5 +474,7 @@ def stop_tessera(tessera: TesseraProxy | ArrayProxy | Tessera | ParameterMixin) 
 def _stopping(proxy: TesseraProxy) -> _core.Task:
     stopping = proxy._stopping
     if stopping is None:
-        stopping = proxy.__dict__["_stopping"] = proxy._ref.method("stop", kind="stop")()
+        stopping = proxy.__dict__["_stopping"] = proxy._ref.method(
+            "stop", kind=_core.CallKind.STOP
+        )()
     return stopping

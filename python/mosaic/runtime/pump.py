@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
+from mosaic._core import CallKind
 from mosaic.core.failure import decode_exception
 from mosaic.errors import ObjectLostError
 from mosaic.runtime import chunks, deaths
@@ -108,10 +109,12 @@ class Pump:
         name = getattr(mapping.function, "__name__", type(mapping.function).__name__)
         coroutine = mapping.coroutine
         none: frozenset[str] = frozenset()
-        self._call = functions.method(name, kind="function", coroutine=coroutine, reserved=none)
+        self._call = functions.method(
+            name, kind=CallKind.FUNCTION, coroutine=coroutine, reserved=none
+        )
         self._call_direct = functions.method(
             name,
-            kind="function",
+            kind=CallKind.FUNCTION,
             coroutine=coroutine,
             reserved=none,
             retries=mapping.settings.retries,
@@ -224,7 +227,7 @@ class Pump:
         sent.asked = True
         mapping = self._mapping
         ask = self._functions.method(
-            "take_back", kind="function", coroutine=True, reserved=frozenset()
+            "take_back", kind=CallKind.FUNCTION, coroutine=True, reserved=frozenset()
         )
         chunk = sent.chunk
         try:

@@ -3,6 +3,8 @@
 //! | module | what it does |
 //! | --- | --- |
 //! | [`engine`] | the engine of this process, as Python sees it |
+//! | [`roles`] | starting the engine, as the head or as a worker |
+//! | [`notices`] | what the engine has to tell the program, as objects |
 //! | [`host`] | the engine and its helpers, for functions that Python calls |
 //! | [`launcher`] | the monitor and node agent that `mrun` starts |
 //! | [`method`] | references to tesserae, and the callables that call their methods |
@@ -56,9 +58,11 @@ mod launcher;
 mod machine;
 mod method;
 mod msgpack;
+mod notices;
 mod output;
 mod profile;
 mod reduce;
+mod roles;
 mod signals;
 mod store;
 mod task;
@@ -81,7 +85,7 @@ mod _core {
         free_descriptors, given_descriptors, lower_descriptors, raise_descriptors,
     };
     #[pymodule_export]
-    use super::engine::{PyEngine, engine, join_worker, start_head};
+    use super::engine::{PyEngine, engine};
     #[pymodule_export]
     use super::gather::Gather;
     #[pymodule_export]
@@ -91,13 +95,19 @@ mod _core {
     #[pymodule_export]
     use super::machine::available_memory;
     #[pymodule_export]
-    use super::method::{RemoteMethod, TesseraRef};
+    use super::method::{Kind, RemoteMethod, TesseraRef};
+    #[pymodule_export]
+    use super::notices::Notice;
     #[pymodule_export]
     use super::output::Output;
     #[pymodule_export]
     use super::profile::read_profile;
     #[pymodule_export]
     use super::reduce::reduce;
+    #[pymodule_export]
+    use super::roles::{
+        Member, MonitorAddress, Placement, Role, StoreLimits, WorkerLaunch, join_worker, start_head,
+    };
     #[pymodule_export]
     use super::store::{Segment, allocate};
     #[pymodule_export]
