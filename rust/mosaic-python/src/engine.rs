@@ -135,13 +135,13 @@ impl PyEngine {
         retries: u32,
         restarts: u32,
     ) -> PyResult<(TesseraRef, Py<PyAny>)> {
-        let kwargs = call_context::depart(py, Some(kwargs.clone()))?;
+        let origin = call_context::current(py)?;
         let Arguments {
             payload: arguments,
             held: _held,
             dependencies,
             tasks: _tasks,
-        } = encode_arguments(Some(cls.as_any()), args, kwargs.as_ref())?;
+        } = encode_arguments(Some(cls.as_any()), args, Some(kwargs))?;
         let engine = &self.host.engine;
         let (tessera, task) = (
             TesseraId {
@@ -160,6 +160,7 @@ impl PyEngine {
             method: Arc::clone(&class),
             coroutine: false,
             retries,
+            origin,
             construction: Construction {
                 concurrent,
                 restartable: restarts > 0,

@@ -427,7 +427,7 @@ impl PythonExecutor {
                 return Ok(Err(value));
             }
             let context = self.context(py, tessera)?;
-            call_context::hand_on(py, &context)?;
+            call_context::pass_on(py, &context)?;
             Ok(Ok(RunningCoroutine {
                 task,
                 kind,

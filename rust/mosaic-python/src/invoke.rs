@@ -44,7 +44,7 @@ impl PythonExecutor {
         let arguments = std::mem::take(&mut call.arguments);
         let from_elsewhere = !ready.values.is_empty() || !arguments.segments.is_empty();
         let (args, kwargs) = decode_arguments(py, arguments, ready.values)?;
-        let kwargs = call_context::arrive(py, kwargs)?;
+        call_context::enter(py, call.origin)?;
         if from_elsewhere {
             brought.extend(args.iter().cloned());
             brought.extend(kwargs.iter().map(|kwargs| kwargs.clone().into_any()));

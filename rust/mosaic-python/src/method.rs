@@ -268,8 +268,7 @@ impl RemoteMethod {
         if let (Some(given), Some(reserved)) = (&kwargs, &self.reserved) {
             kwargs = Some(options.consume(given, reserved.bind(py))?);
         }
-        let named = kwargs.clone();
-        kwargs = call_context::depart(py, kwargs)?;
+        let origin = call_context::current(py)?;
         let (args, first) = if self.kind == CallKind::Function {
             let function = args.get_item(0)?;
             (args.get_slice(1, args.len()), Some(function))
@@ -297,6 +296,7 @@ impl RemoteMethod {
                 method: Arc::clone(&self.callee.method),
                 coroutine: self.coroutine,
                 retries: options.retries,
+                origin,
                 construction: Construction::default(),
                 dependencies,
                 arguments,
@@ -320,7 +320,7 @@ impl RemoteMethod {
             CallKind::Method | CallKind::Function | CallKind::ResultMethod(_)
         ) {
             let task = task.bind(py).cast()?;
-            call_arguments::remember(task, &args, named.as_ref(), options.retries)?;
+            call_arguments::remember(task, &args, kwargs.as_ref(), options.retries)?;
         }
         Ok(task)
     }

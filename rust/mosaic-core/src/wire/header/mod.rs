@@ -6,6 +6,8 @@
 mod reading;
 mod writing;
 
+use std::num::NonZeroU32;
+
 use bytes::Bytes;
 
 use super::{Message, WireError};
@@ -181,7 +183,7 @@ fn join_failure(tag: u8) -> Result<FailureKind, WireError> {
 }
 
 /// task, tessera (owner and number each), kind, flags, retries, task of a result method, method, length
-/// of the dependencies' block, format, number of references.
+/// of the dependencies' block, format, number of references, origin.
 type CallHeader<'a> = (
     u32,
     u64,
@@ -196,6 +198,7 @@ type CallHeader<'a> = (
     u64,
     u8,
     u32,
+    Option<NonZeroU32>,
 );
 /// task, value wanted, format, number of references.
 type ValueHeader = (u32, u64, bool, u8, u32);

@@ -53,6 +53,7 @@ pub(in crate::wire) fn encode(
                 block as u64,
                 call.arguments.format,
                 call.arguments.references.len() as u32,
+                call.origin,
             );
             write(out, &row)?;
             CALL
