@@ -74,7 +74,7 @@ def configure(
     Parameters
     ----------
     task_type
-        The class that calls return; a subclass of `Task` made without arguments.
+        The class that calls return; a subclass of `Task`.
     pickle, unpickle
         Encode and decode what msgpack cannot: in-band bytes and out-of-band buffers.
     encode_exception
@@ -527,7 +527,7 @@ class RemoteMethod:
 
 @disjoint_base
 class Task:
-    """One call: a handle on its end and its value."""
+    """One call: a handle on its end and its value; made by calls alone."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...
     @property
