@@ -1,5 +1,5 @@
-# The one door: `make` lists what it can do. Needs Rust, Python 3.11 or newer, and make; the rest goes
-# into .venv, pinned by constraints.txt. Stamps keep every step from running twice for nothing.
+# The single entry point: `make` lists its targets. Needs Rust, Python 3.11 or newer, and make; the rest
+# goes into .venv, pinned by constraints.txt. Stamps keep a step from running again without need.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -9,7 +9,7 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 MAKEFLAGS += --no-builtin-rules
 
-# ---------------------------------------------------------------------------------- what we run with
+# --------------------------------------------------------------------------------------- environments
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -38,7 +38,7 @@ DEMO_OUTPUT ?= demo-output
 CARGO_LOCKED := $(if $(CI),--locked)
 RUST_TESTED := -p mosaic-core -p mosaic-runtime
 
-# Nothing from the caller's Python may leak in: no other environment, path or site packages.
+# The caller's Python must not leak in: no other environment, path or site packages.
 unexport PYTHONPATH PYTHONHOME CONDA_PREFIX __PYVENV_LAUNCHER__
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 export PYTHONNOUSERSITE := 1
@@ -48,7 +48,7 @@ export PIP_REQUIRE_VIRTUALENV := 1
 export PYO3_PYTHON := $(CURDIR)/$(PY)
 
 # Environments and editable installs hold absolute paths. In a checkout that was moved or copied, or
-# when PYTHON names another interpreter, .venv belongs to somebody else: start it again.
+# when PYTHON names another interpreter, .venv is of no use: make it again.
 IDENTITY := $(CURDIR) $(PYTHON)
 ifneq ($(IDENTITY),$(shell cat $(STAMPS)/identity 2>/dev/null))
 $(shell rm -rf $(STAMPS))
@@ -59,7 +59,7 @@ endif
 ifneq ($(CURDIR),$(shell cat .bench/ray/.made-in 2>/dev/null))
 $(shell rm -f .bench/ray/.made-in)
 endif
-# What is newest is asked again after a week.
+# The newest versions are looked up again after a week.
 ifneq ($(IDENTITY),$(shell find $(NEWEST)/.made-in -mtime -7 -exec cat {} + 2>/dev/null))
 $(shell rm -f $(NEWEST)/.made-in)
 endif
@@ -71,11 +71,11 @@ RUST_SOURCES := $(wildcard Cargo.toml Cargo.lock rust-toolchain.toml .cargo/conf
 
 say = @printf '==> %s\n' '$(1)'
 
-# ----------------------------------------------------------------------------------------- the doors
+# ------------------------------------------------------------------------------------------- targets
 
 .PHONY: help
-help: ## list the doors
-	@echo 'usage: make DOOR'
+help: ## list the targets
+	@echo 'usage: make TARGET'
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: demo
@@ -113,6 +113,9 @@ lint: build ## check formatting, lints and types, Rust and Python
 	$(call say,lint: ruff)
 	@$(PY) -m ruff check --quiet .
 	@$(PY) -m ruff format --quiet --check .
+	$(call say,lint: import contracts and structure of the Python package)
+	@$(VENV)/bin/lint-imports --no-cache --no-logo
+	@$(PY) tools/structure.py
 	$(call say,lint: mypy)
 	@$(PY) -m mypy --no-error-summary
 	$(call say,lint: stubs of mosaic._core against the built module)
@@ -170,7 +173,7 @@ clean: ## remove everything that make made
 	@rm -f python/mosaic/_core*.so python/mosaic/_core*.pyd
 	@find python tests benches examples -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
-# ---------------------------------------------------------------------------------------- the steps
+# -------------------------------------------------------------------------------------------- steps
 
 $(STAMPS)/identity:
 	@if [ -z '$(PYTHON)' ] || ! $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \

@@ -1,1 +1,1 @@
-"""Behaviour through the public interface; README.md here says which room holds what."""
+"""Behaviour through the public interface; README.md lists the directories."""

@@ -13,7 +13,7 @@ mapfile -t requirements < <("$python" - <<'PY'
 import re
 import tomllib
 
-TOOLS = {"hypothesis", "ipykernel", "psutil", "pytest", "pytest-timeout", "uvloop"}
+TOOLS = {"h5py", "hypothesis", "ipykernel", "psutil", "pytest", "pytest-timeout", "uvloop"}
 with open("pyproject.toml", "rb") as file:
     project = tomllib.load(file)["project"]
 print(*project["dependencies"], sep="\n")

@@ -6,14 +6,17 @@ is looked up on the current runtime: ``mosaic.get_worker()``.
 
 from __future__ import annotations
 
+from mosaic._facade import lazy_names as _lazy_names
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from mosaic._version import __version__
     from mosaic.core.arrays import asarray, empty, zeros
     from mosaic.core.decorator import tessera
     from mosaic.core.gather import gather
-    from mosaic.core.proxy import stop_tessera
+    from mosaic.core.stop import stop_tessera
     from mosaic.errors import (
         AuthenticationError,
         BackpressureError,
@@ -27,13 +30,12 @@ if TYPE_CHECKING:
         SerialisationError,
         TesseraStoppedError,
     )
+    from mosaic.log import logger
     from mosaic.profile import profiler
     from mosaic.runtime.driver import clear_runtime, init, interactive, run, session, stop
-    from mosaic.utils.logger import logger
-
-__version__ = "2.0.0.dev0"
 
 _HOMES = {
+    "__version__": "mosaic._version",
     "AuthenticationError": "mosaic.errors",
     "BackpressureError": "mosaic.errors",
     "ConnectionLostError": "mosaic.errors",
@@ -51,25 +53,26 @@ _HOMES = {
     "gather": "mosaic.core.gather",
     "init": "mosaic.runtime.driver",
     "interactive": "mosaic.runtime.driver",
-    "logger": "mosaic.utils.logger",
+    "logger": "mosaic.log",
     "profiler": "mosaic.profile",
     "run": "mosaic.runtime.driver",
     "session": "mosaic.runtime.driver",
     "stop": "mosaic.runtime.driver",
-    "stop_tessera": "mosaic.core.proxy",
+    "stop_tessera": "mosaic.core.stop",
     "tessera": "mosaic.core.decorator",
     "zeros": "mosaic.core.arrays",
 }
 
 _OLD_HOMES = {
+    "__version__": "mosaic._version",
     "Head": "mosaic.runtime.roles",
     "Monitor": "mosaic.runtime.roles",
     "Node": "mosaic.runtime.roles",
     "Runtime": "mosaic.runtime.runtime",
-    "RuntimeProxy": "mosaic.runtime.proxies",
+    "RuntimeProxy": "mosaic.core.runtime_proxy",
     "Warehouse": "mosaic.runtime.roles",
     "Worker": "mosaic.runtime.roles",
-    "default_logger": "mosaic.utils.logger",
+    "default_logger": "mosaic.log",
 }
 """Names that programs of mosaic 1.2 import from here."""
 
@@ -77,7 +80,7 @@ _MODULES = frozenset(
     {"comms", "core", "errors", "file_manipulation", "profile", "runtime", "types", "utils"}
 )
 
-_MODULES_ELSEWHERE = {"h5": "mosaic.file_manipulation.h5", "subprocess": "mosaic.utils.subprocess"}
+_MODULES_ELSEWHERE = {"h5": "mosaic.file_manipulation.h5", "subprocess": "mosaic.compat.subprocess"}
 """Modules of sub-packages that programs find at the top."""
 
 __all__ = [
@@ -110,17 +113,12 @@ __all__ = [
 ]
 
 
+_lazy_name = _lazy_names(__name__, {**_HOMES, **_OLD_HOMES}, _MODULES)
+
+
 def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name) or _OLD_HOMES.get(name)
-    if home is not None:
-        from importlib import import_module
-
-        value = globals()[name] = getattr(import_module(home), name)
-        return value
-    if name in _MODULES:
-        from importlib import import_module
-
-        return import_module(f"{__name__}.{name}")
+    if name in _HOMES or name in _OLD_HOMES or name in _MODULES:
+        return _lazy_name(name)
     if name in _MODULES_ELSEWHERE:
         from importlib import import_module
 

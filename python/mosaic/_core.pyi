@@ -82,7 +82,7 @@ def configure(
     decode_exception
         Message and encoded exception to the exception to raise, for a task whose method raised.
     build
-        Makes the living object of a tessera: its id, class, arguments and keyword arguments.
+        Makes the live object of a tessera: its id, class, arguments and keyword arguments.
     """
 
 def trace_origins(
@@ -425,7 +425,7 @@ class Engine:
     def memory(self) -> dict[str, Any]:
         """Return what this process has in the store; see `mosaic.runtime.memory`."""
     def account(self, nbytes: int) -> None:
-        """Have living values of this process count as that many bytes more, or fewer, of the node's memory."""
+        """Have live values of this process count as that many bytes more, or fewer, of the node's memory."""
     def fence(self) -> Task:
         """Return a task that ends when every task submitted so far on the network has."""
     def output_is_due(self) -> bool:
@@ -513,7 +513,7 @@ class TesseraRef:
         keywords for mosaic itself.
         """
     def result_method(self, name: str, task: Task, reserved: frozenset[str]) -> RemoteMethod:
-        """Return a callable that calls a method of the living result of a task; of the runtime that ran it."""
+        """Return a callable that calls a method of the live result of a task that ran on this runtime."""
     def note(self) -> None:
         """Tell the encoder at work on this thread that the value being pickled refers to this tessera."""
 
@@ -555,7 +555,7 @@ class Task:
         """The tasks among the call's arguments that somebody still holds."""
     @property
     def given(self) -> tuple[Any, ...] | list[Any] | None:
-        """What the call was given, for `mosaic.compat.given.parts`."""
+        """What the call was given, for `mosaic.core.call_arguments.parts`."""
     @property
     def nbytes(self) -> int | None:
         """Encoded size of the value in bytes, once known."""

@@ -188,6 +188,7 @@ async def test_without_is_async_a_late_argument_holds_the_queue(runtime, flag):
 
 
 async def test_plain_methods_run_on_the_main_thread(runtime):
+    """`EXE-1`"""
     # Signal handlers, compilers and graphics libraries ask for it.
     watch = Watch.remote()
     idents = {(await watch.thread().result())[0] for _ in range(5)}

@@ -93,6 +93,7 @@ def in_threads(*functions):
 
 
 async def test_threads_and_coroutines_that_ask_at_once_get_one_object(runtime):
+    """`DEC-1`, `DEC-2`: the loop runs while threads wait for the one that decodes."""
     task = runtime.submit(Slowly, "x")
     await task
     gathered = mosaic.gather([task])
@@ -116,6 +117,7 @@ def test_many_readers_of_a_large_result(runtime):
 
 
 async def test_value_that_cannot_be_rebuilt_gives_the_same_reason_to_all(runtime):
+    """`DEC-1`"""
     task = runtime.submit(Unbuildable)
     errors = []
     for _ in range(3):
@@ -146,6 +148,7 @@ async def test_value_whose_rebuilding_asks_for_itself(runtime):
 
 
 def test_values_whose_rebuilding_asks_for_each_other_in_two_threads(runtime):
+    """`DEC-3`"""
     one = asked["one"] = runtime.submit(Asking, "two")
     two = asked["two"] = runtime.submit(Asking, "one")
     one.wait_ended()

@@ -168,7 +168,7 @@ async def test_many_callers_lose_nothing(runtime):
     assert await references[0][0].value() == 120
 
 
-async def test_vault_2_an_exception_leaves_the_old_value(runtime):
+async def test_registry_2_exception_keeps_the_old_value(runtime):
     reference = await runtime.exec("kept", add, (5,))
     for fail in (_fail, _fail_async):
         with pytest.raises(ValueError, match="no good"):
@@ -208,7 +208,7 @@ async def test_dropped_by_a_worker(runtime):
         await reference.value()
 
 
-async def test_vault_1_it_stays_when_nobody_refers_to_it(runtime):
+async def test_registry_1_value_stays_without_references(runtime):
     await runtime.exec("stays", add, (5,))
     gc.collect()
     assert await (await runtime.exec("stays", add, (1,))).value() == 6

@@ -237,6 +237,7 @@ with mosaic.session(num_workers=1) as runtime:
 
 
 def test_what_the_driver_has_imported_of_a_package_is_there_before_user_code(tmp_path):
+    """`PRE-1`, `PRE-2`, `PRE-3`"""
     installed = tmp_path / "site-packages"
     for name in ("needed", "needed/deep", "other"):
         crosswise.write(installed, f"{name}/__init__.py", "")
@@ -311,6 +312,7 @@ with mosaic.session(num_workers=1) as runtime:
 
 
 def test_a_worker_imports_of_the_programs_own_packages_what_it_needs(tmp_path):
+    """`PRE-1`"""
     crosswise.write(tmp_path, "own/__init__.py", "")
     crosswise.write(tmp_path, "own/plots.py", "")
     crosswise.write(tmp_path, "own/thing.py", "class Thing:\n    pass\n")
@@ -330,6 +332,7 @@ with mosaic.session(num_workers=1) as runtime:
 
 
 def test_a_package_that_the_worker_lacks_is_named(tmp_path):
+    """`PRE-3`"""
     crosswise.write(tmp_path, "only_here/__init__.py", "")
     crosswise.write(tmp_path, "only_here/part.py", "class Thing:\n    pass\n")
     out = run(

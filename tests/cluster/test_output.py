@@ -37,6 +37,7 @@ def test_prints_of_workers_arrive_with_their_uid():
 
 
 def test_nothing_is_lost_at_the_end_and_lines_stay_whole():
+    """`STDIO-4`"""
     out, _ = run_script(
         """
         import mosaic

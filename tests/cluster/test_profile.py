@@ -280,7 +280,7 @@ def test_a_slow_file_holds_nobody_up_but_who_waits_for_it():
         from pathlib import Path
 
         import mosaic
-        from mosaic.runtime import recording
+        from mosaic.launcher import recording
         from tests.support.rendezvous import eventually
 
         def pipe(path, new_file=recording.new_file):

@@ -232,9 +232,9 @@ async def test_a_barrier_task_that_fails(runtime, log):
 
 async def test_it_knows_the_size_of_what_it_keeps(runtime):
     def total(_):
-        from mosaic.runtime.tally import tally
+        from mosaic.warehouse.accounting import account
 
-        return tally.total
+        return account.total
 
     async def kept():
         return await (await runtime.exec("total", total)).value()

@@ -1,4 +1,4 @@
-"""The first two classes of a hierarchy as old programs have it: each takes what it knows of the keywords."""
+"""The first two classes of a hierarchy as programs of mosaic 1.2 have it: each takes what it knows of the keywords."""
 
 import mosaic
 

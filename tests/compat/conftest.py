@@ -1,4 +1,4 @@
-"""Old programs' habits, with real worker processes."""
+"""Idioms of programs for mosaic 1.2, with real worker processes."""
 
 from tests.support.fixtures import (
     flag,

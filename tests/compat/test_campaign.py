@@ -1,4 +1,4 @@
-"""The loop of an optimisation as old programs write it: published fields, chains of operators, closures that add."""
+"""The loop of an optimisation in the style of mosaic 1.2: published fields, chains of operators, closures that add."""
 
 import asyncio
 import copy

@@ -1,4 +1,4 @@
-"""`mosaic.get_event_loop()` and what old programs do with it."""
+"""`mosaic.get_event_loop()` and what programs of mosaic 1.2 do with it."""
 
 import asyncio
 import concurrent.futures

@@ -1,4 +1,4 @@
-"""Hierarchies of classes as old programs have them: each decorated, each taking what it knows of the keywords."""
+"""Hierarchies of classes in the style of mosaic 1.2: each decorated, each taking its own keywords."""
 
 from abc import ABC, abstractmethod
 

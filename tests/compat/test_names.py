@@ -1,4 +1,4 @@
-"""What old programs import, from where they import it."""
+"""What programs of mosaic 1.2 import, from where they import it."""
 
 import importlib
 import inspect

@@ -1,4 +1,4 @@
-"""What old programs ask of runtimes, and of the proxies of others."""
+"""What programs of mosaic 1.2 ask of runtimes, and of the proxies of others."""
 
 import asyncio
 

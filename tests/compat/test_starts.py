@@ -1,4 +1,4 @@
-"""`mosaic.init` and `mosaic.run` as old programs call them."""
+"""`mosaic.init` and `mosaic.run` as programs of mosaic 1.2 call them."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What old programs ask of tasks and their outputs."""
+"""What programs of mosaic 1.2 ask of tasks and their outputs."""
 
 import gc
 

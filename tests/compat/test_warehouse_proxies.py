@@ -1,4 +1,4 @@
-"""The warehouse by the names of old programs."""
+"""The warehouse by the names of programs of mosaic 1.2."""
 
 import numpy as np
 import pytest

@@ -314,6 +314,7 @@ CHILDREN = """
 
 
 def test_programs_that_user_code_starts_have_the_limit_that_the_program_was_given():
+    """`LIMIT-1`"""
     run(
         CHILDREN
         + """

@@ -228,6 +228,7 @@ with mosaic.session(num_workers=1) as runtime:
 
 
 def test_a_signal_at_any_moment_interrupts_the_wait():
+    """`INTERRUPT-1`"""
     # Also one that comes when the wait has been called and does not wait yet, and one that the
     # system gave to another thread: neither cuts a system call of the waiting thread short.
     out, _ = run_script(

@@ -11,7 +11,7 @@ import pytest
 
 import mosaic
 from mosaic import _core
-from mosaic.runtime.launched import VARIABLE
+from mosaic.launcher.join import VARIABLE
 from tests.support.launching import MRUN, Mrun, under_mrun
 from tests.support.rendezvous import Flag, eventually
 from tests.support.scripts import run_in, run_script

@@ -291,7 +291,7 @@ async def test_a_callback_on_the_thread_that_shows_output(speaking):
     # It cannot wait for itself: that would take the whole limit, which is so long here that a busy machine is not.
     cell = await speaking.run("""
         import time
-        from mosaic.runtime import cells
+        from mosaic.notebook import cells
         usual, cells.DRAIN_TIMEOUT = cells.DRAIN_TIMEOUT, 20.0
         ended = threading.Event()
 

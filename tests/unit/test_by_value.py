@@ -9,9 +9,9 @@ import weakref
 
 import pytest
 
-from mosaic.comms import by_value
-from mosaic.comms.serialisation import deserialise, serialise
 from mosaic.core import PickleClass
+from mosaic.serialise import by_value, classes
+from mosaic.serialise.codec import deserialise, serialise
 
 
 def again(value):
@@ -27,7 +27,7 @@ def in_main(source, **names):
 
 def token_of(cls):
     serialise(cls)
-    return by_value._entries[cls].token
+    return classes._entries[cls].token
 
 
 def test_code_keeps_its_file_and_lines():
@@ -69,7 +69,7 @@ HELD = [
 @pytest.mark.parametrize("held", HELD, ids=range(len(HELD)))
 def test_a_class_that_holds_this_is_pickled_once(held):
     cls = in_main(f"class Main:\n    {held}")["Main"]
-    assert by_value._collect_class(cls, [], set())
+    assert by_value.collect_class(cls, [], set())
     cls.x = None
     assert token_of(cls) == token_of(cls)
 
@@ -128,7 +128,7 @@ def test_a_class_that_comes_back_stays_as_it_is():
         count = 1
 
     body = serialise(Main())
-    assert Main not in by_value._entries
+    assert Main not in classes._entries
     shared, Main.count = Main.shared, 2
     assert type(deserialise(*body)) is Main
     assert (Main.shared, Main.count) == (shared, 2)

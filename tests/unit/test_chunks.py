@@ -5,9 +5,9 @@ import threading
 
 import pytest
 
-from mosaic.comms.serialisation import dumps, loads
 from mosaic.core.failure import decode_exception
 from mosaic.runtime.chunks import run_chunk, run_chunk_async, take_back
+from mosaic.serialise.codec import dumps, loads
 
 
 def back(count, token, serial):

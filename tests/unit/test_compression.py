@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from mosaic import _core
-from mosaic.comms import compression
-from mosaic.comms.compression import decompress, maybe_compress
-from mosaic.comms.serialisation import deserialise, serialise
+from mosaic.compat import compression
+from mosaic.compat.compression import decompress, maybe_compress
+from mosaic.serialise.codec import deserialise, serialise
 
 SOFT = bytes(range(10)) * 100_000
 HARD = os.urandom(1_000_000)

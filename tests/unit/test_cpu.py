@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from mosaic.utils import cpu
+from mosaic.system import cpu
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 import pytest
 
-from mosaic.utils import gpu, gpu_count
+from mosaic.compat import gpu
+from mosaic.utils import gpu_count
 
 
 @pytest.fixture

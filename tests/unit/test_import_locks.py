@@ -1,4 +1,4 @@
-"""Imports of several threads at once, as `mosaic.comms.import_locks` has them: in a process of their own each time."""
+"""Imports of several threads at once by `mosaic.serialise.import_locks`, each in a process of its own."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from tests.support import crosswise
 
 HEAD = """
 import importlib, sys, threading, traceback
-from mosaic.comms import import_locks
+from mosaic.serialise import import_locks
 import_locks.install()
 import meet
 meet.armed = True

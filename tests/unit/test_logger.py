@@ -6,7 +6,7 @@ import re
 import pytest
 
 import mosaic
-from mosaic.utils import logger as module
+from mosaic import log as module
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -37,7 +38,7 @@ def imported_by(statement):
 def test_a_worker_imports_little():
     path = f"sys.path[:] = {sys.path!r}"
     found = imported_by(
-        f"{path}; import mosaic.runtime.worker, mosaic.core.seam, mosaic.runtime.lanes"
+        f"{path}; import mosaic.runtime.worker, mosaic.runtime.hooks, mosaic.runtime.lanes"
     )
     assert "mosaic.core.task" in found
     assert not HEAVY & found
@@ -54,6 +55,19 @@ def test_every_name_is_there():
 def test_the_module_runtime_is_callable():
     assert mosaic.runtime() is None
     assert mosaic.runtime.Runtime.__name__ == "Runtime"
+
+
+OF_1_2 = {"cli", "comms", "core", "file_manipulation", "profile", "runtime", "types", "utils"}
+
+
+def test_no_package_hides_an_attribute_of_the_runtime():
+    """`mosaic.name` is the runtime's attribute, unless a package of that name has been imported."""
+    found = {path.parent.name for path in Path(mosaic.__file__).parent.glob("*/__init__.py")}
+    found |= {path.stem for path in Path(mosaic.__file__).parent.glob("*.py")}
+    assert {"launcher", "log", "parameter", "warehouse"} <= found
+    assert [
+        name for name in found - OF_1_2 - {"__init__"} if hasattr(mosaic.runtime.Runtime, name)
+    ] == []
 
 
 def test_unknown_names_without_a_runtime():
@@ -78,7 +92,7 @@ def test_stopping_nothing_is_no_error():
 def test_pickle_class_goes_by_value():
     import pickle
 
-    wrapped = mosaic.core.PickleClass(mosaic.utils.naming.snake_case)
+    wrapped = mosaic.core.PickleClass(mosaic.core.naming.snake_case)
     assert wrapped("AbC") == "ab_c"
     again = pickle.loads(pickle.dumps(wrapped))
     assert again.cls is not wrapped.cls

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import mosaic
-from mosaic.comms import by_value, preload
-from mosaic.comms.serialisation import IN_BAND_LIMIT, deserialise, dumps, serialise
+from mosaic.serialise import classes, preload
+from mosaic.serialise.codec import IN_BAND_LIMIT, deserialise, dumps, serialise
 
 Point = namedtuple("Point", "x y")
 
@@ -113,7 +113,7 @@ def test_a_class_by_value_is_pickled_once():
     cls = make_class(2)
     first, _ = serialise(cls)
     second, _ = serialise((cls, 1))
-    token = by_value._entries[cls].token
+    token = classes._entries[cls].token
     assert token.encode() in first
     assert token.encode() in second
 
@@ -121,7 +121,7 @@ def test_a_class_by_value_is_pickled_once():
 def test_a_changed_class_is_pickled_anew():
     cls = make_class(2)
     serialise(cls)
-    token = by_value._entries[cls].token
+    token = classes._entries[cls].token
     cls.sign = -1
     body, _ = serialise(cls)
     assert token.encode() not in body
@@ -131,7 +131,7 @@ def test_a_changed_global_is_seen(monkeypatch):
     space = {"__name__": "__main__", "SCALE": 2}
     exec("class Main:\n    def f(self): return SCALE", space)
     serialise(space["Main"])
-    token = by_value._entries[space["Main"]].token
+    token = classes._entries[space["Main"]].token
     space["SCALE"] = 3
     body, _ = serialise(space["Main"])
     assert token.encode() not in body
@@ -141,7 +141,7 @@ def test_what_may_change_in_place_is_not_remembered():
     cls = make_class(2)
     cls.shared = types.SimpleNamespace(a=1)
     assert again(cls).shared.a == 1
-    assert cls not in by_value._entries
+    assert cls not in classes._entries
 
 
 def test_classes_that_refer_to_each_other():
@@ -160,13 +160,13 @@ class Main:
     count = 0
     def __init__(self, x): self.x = x
     def double(self): return 2 * self.x
-from mosaic.comms.serialisation import serialise
+from mosaic.serialise.codec import serialise
 sys.stdout.buffer.write(serialise([Main(4), Main])[0])
 """
 
 RECEIVER = """
 import sys
-from mosaic.comms.serialisation import deserialise, serialise
+from mosaic.serialise.codec import deserialise, serialise
 obj, cls = deserialise(sys.stdin.buffer.read(), [])
 assert type(obj) is cls and obj.double() == 8, obj
 cls.count = 5

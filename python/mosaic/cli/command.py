@@ -1,4 +1,4 @@
-"""The command that ``mrun`` runs: its terminal, its signals, its end.
+"""Runs the command that ``mrun`` was given: its terminal, its signals, its end.
 
 The command has a process group of its own. Signals that come to ``mrun`` are handed on to it, those of the terminal
 too: what stands beside ``mrun``, a script's shell or the rest of a pipeline, gets Ctrl-C as it does without. When the
@@ -99,12 +99,12 @@ class Terminal:
             self._descriptor = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY)
 
     def give(self, group: int) -> bool:
-        """Give it to a group. Tells whether that has it; not if this is in the background."""
+        """Give it to a group. Returns whether that group has it; it has not if this process is in the background."""
         self.given = self._move(self._own, group) or self._move(group, group)
         return self.given
 
     def take_back(self, group: int) -> bool:
-        """Take it from a group. Tells whether that had it."""
+        """Take it from a group. Returns whether that group had it."""
         return self._move(group, self._own)
 
     def _move(self, source: int, target: int) -> bool:
@@ -202,7 +202,7 @@ class Command:
         self._stopped = False
 
     def _send(self, number: int) -> None:
-        # It may have ended, or run as somebody else.
+        # It may have ended, or run as another user.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
             if self._stopped and number in {signal.SIGTERM, signal.SIGHUP, signal.SIGINT}:
@@ -222,7 +222,7 @@ class Command:
 
 
 def _reap_group(group: int, but: int = 0) -> bool:
-    """Reap the dead of a process group, all but one; tell whether a child of this process is left in it."""
+    """Reap the dead of a process group, all but one; return whether a child of this process is left in it."""
     try:
         while True:
             found = os.waitid(os.P_PGID, group, os.WEXITED | os.WNOHANG | os.WNOWAIT)

@@ -1,4 +1,4 @@
-"""``findomp``: print the OpenMP library that has to be preloaded for GPU compilers, or nothing.
+"""``findomp``: prints the OpenMP library that must be preloaded for GPU compilers, or nothing.
 
 Code that such a compiler made brings the compiler's OpenMP library. If another has been loaded before, by NumPy for
 example, the two conflict; preloaded, the compiler's library is the one that all use.

@@ -1,4 +1,4 @@
-"""The machines that a scheduler gave: the lists of Slurm, Grid Engine and PBS."""
+"""Reads the machines of a job from the lists of Slurm, Grid Engine and PBS."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _once(names: list[str]) -> list[str]:
 
 
 def is_here(name: str, environment: Mapping[str, str]) -> bool:
-    """Tell whether a name or an address is this machine's."""
+    """Return whether a name or an address is this machine's."""
     # A node of Slurm's may have a name of its own.
     own = {"localhost", socket.gethostname(), environment.get("SLURMD_NODENAME", "localhost")}
     if name in own:
@@ -89,7 +89,7 @@ def is_here(name: str, environment: Mapping[str, str]) -> bool:
 
 
 def _is_own_address(name: str) -> bool:
-    """Tell whether this machine could listen under an address."""
+    """Return whether this machine could listen under an address."""
     if not name:
         return False
     try:

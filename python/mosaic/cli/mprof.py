@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _newest() -> Path:
-    from mosaic.runtime.recording import WORKSPACE
+    from mosaic.launcher.recording import WORKSPACE
 
     found = sorted(Path(WORKSPACE).glob("*.mprof"), key=lambda path: path.stat().st_mtime)
     if not found:

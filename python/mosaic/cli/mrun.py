@@ -1,4 +1,4 @@
-"""``mrun``: start monitor, node and workers on this machine, and run a program that joins them."""
+"""``mrun``: starts monitor, node and workers on this machine, and runs a program that joins them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mosaic import __version__, _core
+from mosaic import _core
+from mosaic._version import __version__
 from mosaic.cli import hosts
 from mosaic.cli.command import NOT_FOUND, NOT_RUNNABLE, Command, Signals, split_command
 from mosaic.cli.findomp import find_by_variables, preload
 from mosaic.cli.options import LATER, fail, parse
 from mosaic.errors import MosaicError
-from mosaic.runtime import key
-from mosaic.runtime.launched import NAME, VARIABLE
-from mosaic.runtime.recording import WORKSPACE
+from mosaic.launcher import key
+from mosaic.launcher.join import NAME, VARIABLE
+from mosaic.launcher.recording import WORKSPACE
 
 START_LIMIT = 60.0
 """Seconds that the node agent may take to start."""
@@ -57,8 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def say(text: str) -> None:
-    """Tell people something, on standard error."""
-    # Whoever closed it does not want to know.
+    """Print a message to standard error."""
+    # The reader has closed it.
     with contextlib.suppress(OSError, ValueError, AttributeError):
         print(f"mrun: {text}", file=sys.stderr, flush=True)
 
@@ -121,7 +122,7 @@ def _check_nodes(options: argparse.Namespace) -> None:
 
 def _make_key(options: argparse.Namespace, directory: str, *, commanded: bool) -> key.Key:
     from mosaic.runtime.head import default_workers
-    from mosaic.utils.cpu import cpu_count
+    from mosaic.system.cpu import cpu_count
 
     threads = options.threads or 1
     workers = options.workers or default_workers(threads)
@@ -154,7 +155,7 @@ class _Place:
     Parameters
     ----------
     options : Namespace
-        What ``mrun`` was told.
+        The options of ``mrun``.
     commanded : bool
         Whether the workers belong to a command that is about to be run.
 
@@ -199,17 +200,17 @@ class _Place:
 
 
 def _environment(path: Path, options: argparse.Namespace) -> dict[str, str]:
-    """Return what the command is told."""
-    told = {VARIABLE: os.fspath(path)}
+    """Return the variables for the command's environment."""
+    variables = {VARIABLE: os.fspath(path)}
     if options.log_level is not None:
-        told["MOSAIC_LOG_LEVEL"] = options.log_level
+        variables["MOSAIC_LOG_LEVEL"] = options.log_level
     if options.profile and not os.environ.get("MOSAIC_PROFILE"):
-        told["MOSAIC_PROFILE"] = "1"
+        variables["MOSAIC_PROFILE"] = "1"
     library = find_by_variables(os.environ)
     if library is not None:
         # Only here: a compiler that happens to be on the path says nothing about the program.
-        told["LD_PRELOAD"] = preload(os.environ, library)
-    return told
+        variables["LD_PRELOAD"] = preload(os.environ, library)
+    return variables
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""``mscript``: write the job script that runs a program under ``mrun`` in Slurm, Grid Engine or PBS."""
+"""``mscript``: writes the job script that runs a program under ``mrun`` in Slurm, Grid Engine or PBS."""
 
 from __future__ import annotations
 

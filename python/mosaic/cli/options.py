@@ -1,4 +1,4 @@
-"""What ``mrun`` is told: options of the command line, each also a variable of the environment.
+"""The options of ``mrun``: those of the command line, each also a variable of the environment.
 
 The variable of ``--monitor-port`` is ``MOSAIC_MONITOR_PORT``, and so on; a switch is 1 or 0. The command line counts
 for more than the variables.
@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from mosaic.runtime.recording import NO, YES
-from mosaic.utils.logger import LEVELS
+from mosaic.launcher.recording import NO, YES
+from mosaic.log import LEVELS
 
 LATER = "several machines come later, this version runs on one"
 """What is said to who asks for more."""
@@ -258,7 +258,7 @@ def _from_environment(
 
 
 def _is_excluded(name: str, options: argparse.Namespace) -> bool:
-    """Tell whether the command line has said the opposite of an option."""
+    """Return whether the command line has said the opposite of an option."""
     return (name == "daemon" and bool(options.inproc)) or (
         name == "inproc" and bool(options.daemon)
     )

@@ -1,12 +1,11 @@
-"""How values become bytes, and the name of this machine."""
+"""A facade: names of mosaic 1.2; the code is in `mosaic.serialise` and `mosaic.compat`."""
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+from mosaic._facade import lazy_names
 
-_MODULES = frozenset({"compression", "serialisation"})
+# Its modules, which are those of mosaic 1.2, lie there.
+__path__ = [f"{__path__[0]}/../compat/facades/comms"]
 
 
 def get_hostname() -> str:
@@ -16,9 +15,4 @@ def get_hostname() -> str:
     return socket.gethostname()
 
 
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        from importlib import import_module
-
-        return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+__getattr__ = lazy_names(__name__, {}, {"compression", "serialisation"})

@@ -1,4 +1,4 @@
-"""What programs of mosaic 1.2 ask of a scheduler, in terms of `mosaic.cli.hosts` and `mosaic.cli.mscript`."""
+"""Functions of mosaic 1.2 for schedulers, on top of `mosaic.cli.hosts` and `mosaic.cli.mscript`."""
 
 from __future__ import annotations
 

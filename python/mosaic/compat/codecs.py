@@ -1,4 +1,4 @@
-"""The codecs by which mosaic 1.2 compressed what programs stored, for `mosaic.comms.compression.decompress`.
+"""Decompresses payloads that mosaic 1.2 compressed, for `mosaic.compat.compression.decompress`.
 
 Each but zlib is a package that is imported when a payload needs it.
 """

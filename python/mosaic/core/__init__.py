@@ -1,51 +1,35 @@
-"""Tesserae, tasks and their proxies. Names are imported when they are first asked for."""
+"""A facade: tesserae, tasks and their proxies. Names are imported when they are first asked for."""
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+from mosaic._facade import lazy_names
+
+# Where some modules of mosaic 1.2 lie.
+__path__ = [*__path__, f"{__path__[0]}/../compat/facades/core"]
 
 _HOMES = {
-    "ArrayProxy": "array",
-    "Base": "base",
-    "CMDBase": "base",
-    "ParameterMixin": "parameter",
-    "PickleClass": "pickle_class",
-    "ProxyBase": "base",
-    "RemoteBase": "base",
-    "Task": "task",
-    "TaskArray": "task",
-    "TaskArrayProxy": "task",
-    "TaskDone": "task",
-    "TaskOutput": "task",
-    "TaskOutputGenerator": "task",
-    "TaskProxy": "task",
-    "Tessera": "tessera",
-    "TesseraProxy": "proxy",
+    "ArrayProxy": "mosaic.core.array",
+    "Base": "mosaic.compat.bases",
+    "CMDBase": "mosaic.compat.bases",
+    "MemoryOverflowError": "mosaic.errors",
+    "ParameterMixin": "mosaic.parameter.mixin",
+    "PickleClass": "mosaic.serialise.pickle_class",
+    "ProxyBase": "mosaic.compat.bases",
+    "RemoteBase": "mosaic.compat.bases",
+    "RuntimeDisconnectedError": "mosaic.errors",
+    "Task": "mosaic.core.task",
+    "TaskArray": "mosaic.core.task",
+    "TaskArrayProxy": "mosaic.core.task",
+    "TaskDone": "mosaic.core.task",
+    "TaskOutput": "mosaic.core.task",
+    "TaskOutputGenerator": "mosaic.core.task",
+    "TaskProxy": "mosaic.core.task",
+    "Tessera": "mosaic.core.host",
+    "TesseraProxy": "mosaic.core.proxy",
 }
 
-_MODULES = frozenset({"base", "task", "tessera"})
 
-__all__ = ["MemoryOverflowError", "RuntimeDisconnectedError", "tessera"]
+__all__ = ["tessera"]
 __all__ += list(_HOMES)
 
-
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if name in _MODULES:
-        from importlib import import_module
-
-        return import_module(f"{__name__}.{name}")
-    if home is None:
-        from mosaic.core.base import ERRORS
-
-        if name in ERRORS:
-            import mosaic.errors
-
-            return getattr(mosaic.errors, name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
-    from importlib import import_module
-
-    value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
-    return value
+__getattr__ = lazy_names(__name__, _HOMES, {"base", "task", "tessera"})

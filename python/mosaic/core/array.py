@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from mosaic.core import methods, network
 from mosaic.core.attribute import ArrayAttribute, RemoteAttribute
-from mosaic.core.base import CMDBase
-from mosaic.core.pickle_class import PickleClass
-from mosaic.core.stages import AllReady
+from mosaic.core.futures import AllReady, Completion
+from mosaic.core.names import ProcessNames
 from mosaic.core.task import TaskArrayProxy
 from mosaic.errors import RuntimeDisconnectedError
+from mosaic.serialise.pickle_class import PickleClass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
     from mosaic.core.proxy import TesseraProxy
-    from mosaic.core.stages import Stop
 
 _ASKED_OF_ARRAYS = frozenset({"obj", "outputs", "result"})
 """Names that programs for mosaic 1.2 find on arrays of any class: read, they are attributes of the elements."""
@@ -26,7 +25,7 @@ class NoElementError(RuntimeDisconnectedError, RuntimeError):
     """No element of an array lives on the runtime that was asked for."""
 
 
-class ArrayProxy(CMDBase):
+class ArrayProxy(ProcessNames):
     """The proxies of an array of tesserae.
 
     A call goes to every living element and returns one awaitable; ``runtime=worker`` picks the element that lives
@@ -159,12 +158,12 @@ class ArrayProxy(CMDBase):
 
     @property
     def _cls(self) -> PickleClass:
-        """The user's class, wrapped (for old programs)."""
+        """The user's class, wrapped (for programs of mosaic 1.2)."""
         return PickleClass(self._user_class)
 
     @property
     def _tessera(self) -> Self:
-        """The array itself: it stands for the tesserae (for old programs)."""
+        """The array itself: it stands for the tesserae (for programs of mosaic 1.2)."""
         return self
 
     @property
@@ -179,12 +178,12 @@ class ArrayProxy(CMDBase):
 
     @property
     def args(self) -> tuple[Any, ...]:
-        """Empty: the arguments of the construction are sent and not kept (for old programs)."""
+        """Empty: the arguments of the construction are sent and not kept (for programs of mosaic 1.2)."""
         return ()
 
     @property
     def kwargs(self) -> dict[str, Any]:
-        """Empty, as `args` (for old programs)."""
+        """Empty, as `args` (for programs of mosaic 1.2)."""
         return {}
 
     @property
@@ -204,11 +203,11 @@ class ArrayProxy(CMDBase):
 
     @property
     def init_future(self) -> AllReady:
-        """Awaited, it waits until the elements exist (for old programs)."""
+        """Awaited, it waits until the elements exist (for programs of mosaic 1.2)."""
         return AllReady([proxy.init_future for proxy in self._living()])
 
     def state_changed(self, state: str) -> None:
-        """Do nothing: the core tells the state (for old programs)."""
+        """Do nothing: the core sets the state (for programs of mosaic 1.2)."""
 
     def make_parameter(self, *args: Any, **kwargs: Any) -> list[Any]:
         """Make a parameter of each element."""
@@ -250,11 +249,9 @@ class ArrayProxy(CMDBase):
         self._living()
         return self
 
-    def stop(self) -> Stop:
+    def stop(self) -> Completion:
         """Free every element; a method ``stop`` of the user's class wins. See `mosaic.stop_tessera`."""
-        from mosaic.core.proxy import stop_tessera
-
-        return stop_tessera(self)
+        return Completion(*[proxy._mosaic_stop() for proxy in self._living()])
 
     def __getitem__(self, index: Any) -> Any:
         """Return an element by its index, or a method of all by its name."""
@@ -287,7 +284,7 @@ class ArrayProxy(CMDBase):
         return self
 
     def _repr_html_(self) -> str:
-        from mosaic.core.summary import of_tesserae
+        from mosaic.notebook.summary import of_tesserae
 
         return of_tesserae(f"Array of {len(self._proxies)} tesserae", self._proxies)
 

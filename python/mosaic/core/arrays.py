@@ -1,4 +1,4 @@
-"""Arrays that lie in the store from the start: filled there and passed on, they are not copied.
+"""Makes arrays in the store: filled there and passed on, they are not copied.
 
 `empty` gives memory of the store, kept warm. When such an array is passed on whole for the first time, what was
 written to it stays in the store, and the array goes its own way: later writes are the program's own, as with any

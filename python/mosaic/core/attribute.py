@@ -1,4 +1,4 @@
-"""Attributes of remote objects: reads that are sent when they are awaited, or at once."""
+"""Attributes of remote objects: each reads its value when it is awaited, or at once."""
 
 from __future__ import annotations
 

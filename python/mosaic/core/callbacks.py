@@ -1,4 +1,4 @@
-"""Callbacks at the end of tasks: on the event loop where one runs, else on the thread that reads notices.
+"""Calls functions at the end of tasks: on the event loop where one runs, else on the thread that reads notices.
 
 `add` is what `asyncio.wait` and its like call; an event loop gets one future a callback. Without a loop the
 engine sends a ``done`` notice with a token, which `fire` answers.
@@ -7,6 +7,7 @@ engine sends a ``done`` notice with a token, which `fire` answers.
 from __future__ import annotations
 
 from mosaic.core import network
+from mosaic.core.services import services
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 
 _tokens: dict[int, tuple[TaskProxy, Callable[[Any], object], object, Any]] = {}
 _count = 0
-
-watch_notices: Callable[[], None] | None = None
-"""Set by `mosaic.runtime.notices`: makes sure that a thread reads notices."""
 
 
 def add(
@@ -75,10 +73,7 @@ def _add_notice(
     context: Any,
 ) -> None:
     global _count
-    if watch_notices is None:
-        import mosaic.runtime.notices  # noqa: F401 - sets `watch_notices`
-    if watch_notices is not None:
-        watch_notices()
+    services().watch_notices()
     _count += 1
     token = _count
     _tokens[token] = (task, function, future, context)

@@ -1,4 +1,4 @@
-"""`mosaic.tessera`: what turns a class into one whose objects can live in workers.
+"""`mosaic.tessera`: the decorator of classes whose objects can live in workers.
 
 The class is enriched in place, so that it stays what it is. The names put on it are class methods (`remote`,
 `local`, …) and, for its instances, views of the runtime (`runtime`, `logger`, …). What the class
@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from mosaic.core import network
 from mosaic.core import options as _options
-from mosaic.core.injected import INJECTED, is_injected
+from mosaic.core.descriptors import INJECTED, is_injected
+from mosaic.core.services import services
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar, overload
 
-    from mosaic.core.tessera import Tessera
+    from mosaic.core.host import Tessera
 
     T = TypeVar("T", bound=type)
 
@@ -183,7 +184,7 @@ def _warn_of_proxies(cls: type) -> None:
 
 
 def _is_own(cls: type, name: str) -> bool:
-    """Tell whether a class, or a base, has a name that mosaic has not put there."""
+    """Return whether a class, or a base, has a name that mosaic has not put there."""
     for base in cls.__mro__:
         if name in base.__dict__:
             found = base.__dict__[name]
@@ -261,7 +262,7 @@ def _construct(
 
     uid = options["uid"]
     if uid is not None:
-        from mosaic.core.tessera import UID
+        from mosaic.core.host import UID
 
         kwargs = {**kwargs, UID: uid}
     ref, built = network.engine().construct(
@@ -279,7 +280,7 @@ def _construct(
 
 def _local(cls: type, /, *args: Any, **kwargs: Any) -> Tessera:
     """Host an object of this class in this very process; returns its `Tessera`, whose ``proxy`` others may call."""
-    from mosaic.core.tessera import local
+    from mosaic.core.host import local
 
     options, rest = _options.split(getattr(cls, _OPTIONS, {}), kwargs)
     return local(cls, args, rest, options)
@@ -321,10 +322,8 @@ def _parameter(cls: type, /, *args: Any, **kwargs: Any) -> Any:
     >>> mosaic.run(main, num_workers=1)
     5
     """
-    from mosaic.core.parameter_making import make
-
     options, rest = _options.split(getattr(cls, _OPTIONS, {}), kwargs)
-    return make(cls, args, rest, options)
+    return services().make_parameter(cls, args, rest, options)
 
 
 async def _select_worker(cls: type, /, runtime: object = None) -> str:
@@ -342,10 +341,8 @@ async def _select_worker(cls: type, /, runtime: object = None) -> str:
 
 def _local_parameter(cls: type, /, *args: Any, **kwargs: Any) -> Any:
     """Make a parameter that is its own root, in this very process; see ``parameter``."""
-    from mosaic.core.parameter_making import make_local
-
     options, rest = _options.split(getattr(cls, _OPTIONS, {}), kwargs)
-    return make_local(cls, args, rest, options)
+    return services().make_local_parameter(cls, args, rest, options)
 
 
 _CLASS_METHODS: dict[str, Any] = {

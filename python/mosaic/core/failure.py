@@ -1,4 +1,4 @@
-"""Exceptions on their way: encoded where they are raised, rebuilt where they are awaited.
+"""Encodes exceptions where they are raised, and rebuilds them where they are awaited.
 
 The original type and arguments arrive, with the remote traceback as a note below the local one. An exception
 that would not survive the way, which the sender finds out by trying, arrives as `RemoteError`.
@@ -88,7 +88,7 @@ def decode_exception(message: str, detail: bytes) -> BaseException:
 
 
 def _may_travel(error: BaseException) -> bool:
-    """Tell whether raising this exception at the waiter does what the waiter expects of a failed call.
+    """Return whether raising this exception at the waiter does what the waiter expects of a failed call.
 
     `SystemExit` would end the caller, and `StopIteration` cannot be raised in a coroutine.
     """
@@ -98,7 +98,7 @@ def _may_travel(error: BaseException) -> bool:
 
 
 def _encode_body(error: BaseException) -> bytes:
-    from mosaic.comms.serialisation import dumps
+    from mosaic.serialise.codec import dumps
 
     for value in (error, _Rebuilt(error)):
         try:
@@ -137,7 +137,7 @@ def rebuild_exception(
 
 
 def _same(again: tuple[Any, ...], before: tuple[Any, ...]) -> bool:
-    """Tell whether the arguments of an exception came back as they were, as far as simple values show it."""
+    """Return whether the arguments of an exception came back as they were, as far as simple values show it."""
     if len(again) != len(before):
         return False
     for a, b in zip(again, before, strict=True):

@@ -1,4 +1,4 @@
-"""Wait for many tasks at the cost of one."""
+"""`mosaic.gather`: waits for many tasks at the cost of one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors by which a call says that what it asked for is gone, told as the loss of what the user knows."""
+"""Translates errors of lost calls into the loss of what the program asked for."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def told(
+def losses_as(
     lost: Callable[[BaseException], BaseException], *kinds: type[BaseException]
 ) -> Iterator[None]:
-    """Raise another error for one by which the block says that what it asks for is gone.
+    """Raise another error in place of one by which the block reports that its object is gone.
 
-    The loss of a connection passes as it is: its other end lives, and only what was on its way is lost.
+    `ConnectionLostError` passes as it is: the other end lives, and only what was in flight is lost.
 
     Parameters
     ----------
     lost : callable
         Returns the error to raise for that one.
     *kinds : type
-        The classes of errors that say so.
+        The classes of errors that report it.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""What a class shows of its objects: worked out once per class and name, without importing `inspect`.
+"""Finds the methods and attributes of a class, once per class and name, without importing `inspect`.
 
 A name on a class is a method (calls are sent), an attribute (reads are sent), or not there at all. Attributes are
 what the class and its bases define, annotate, list in ``__slots__`` or store on ``self`` in their methods, and what
@@ -8,7 +8,7 @@ attribute, but for those in `PROBES`.
 
 from __future__ import annotations
 
-from mosaic.core.base import ABOUT_HOSTING, PROBES
+from mosaic.core.names import ABOUT_HOSTING, PROBES
 from mosaic.errors import MosaicError
 
 TYPE_CHECKING = False
@@ -185,7 +185,7 @@ _tables: dict[type, dict[str, Method | _Attribute]] = {}
 
 
 def describe(cls: type, name: str) -> Method | _Attribute | None:
-    """Tell what a name is on a class.
+    """Return what a name is on a class.
 
     Returns
     -------
@@ -208,7 +208,7 @@ _given: dict[type, set[str]] = {}
 
 
 def find(cls: type, name: str) -> Method | _Attribute:
-    """Tell what a name is on objects of a class.
+    """Return what a name is on objects of a class.
 
     Raises
     ------
@@ -233,14 +233,14 @@ def find(cls: type, name: str) -> Method | _Attribute:
 
 
 def is_probe(name: str) -> bool:
-    """Tell whether a name is one that Python or a library asks any object for, of whatever class."""
+    """Return whether a name is one that Python or a library asks any object for, of whatever class."""
     if name.startswith("__"):
         return name.startswith(_OF_LIBRARIES) or (name in SPECIAL and name not in FORWARDED)
     return name.startswith(PROBES)
 
 
 def is_shown(cls: type, name: str) -> bool:
-    """Tell whether a class shows a name, without what was given to ``set_attr``."""
+    """Return whether a class shows a name, without what was given to ``set_attr``."""
     if describe(cls, name) is not None:
         return True
     from mosaic.core.stored_names import mentions, stored_names
@@ -249,7 +249,7 @@ def is_shown(cls: type, name: str) -> bool:
 
 
 def give(cls: type, names: Iterable[str]) -> None:
-    """Take note that objects of a class are given attributes of these names."""
+    """Note that objects of a class are given attributes of these names."""
     known = _given.get(cls)
     if known is None:
         known = _given[cls] = set()
@@ -336,7 +336,7 @@ def _bound(function: Any, cls: type) -> Any:
 
 
 def is_coroutine_function(function: Any) -> bool:
-    """Tell whether calling this gives a coroutine, as `inspect.iscoroutinefunction` does, and cheaply."""
+    """Return whether calling this gives a coroutine, as `inspect.iscoroutinefunction` does, and cheaply."""
     function = _plain(function)
     code = getattr(function, "__code__", None)
     if code is None:
@@ -358,12 +358,12 @@ def declared(function: Any) -> frozenset[str]:
 
 
 def takes(function: Any, name: str) -> bool:
-    """Tell whether a function declares a parameter of a name."""
+    """Return whether a function declares a parameter of a name."""
     return name in _parameters(function)
 
 
 def _takes_any_keyword(function: Any) -> bool:
-    """Tell whether a function has ``**kwargs``; of a decorator's wrapper, whether the innermost function has."""
+    """Return whether a function has ``**kwargs``; of a decorator's wrapper, whether the innermost function has."""
     code = None
     for _ in range(32):
         plain = _plain(function)

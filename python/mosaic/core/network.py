@@ -1,4 +1,4 @@
-"""What this process knows of the network: its engine, and the names of the runtimes that take part.
+"""The engine of this process, and the names of the runtimes that take part in its network.
 
 Imports nothing but the core, so that everything above may use it. `uid_of` remembers the names of
 runtimes that have died, so that a message can still name them.
@@ -29,10 +29,15 @@ def engine() -> Engine:
     """
     current = _core.engine()
     if current is None:
-        raise MosaicError(
-            "no mosaic runtime runs in this process: use mosaic.run(main), mosaic.init() or mosaic.session()"
-        )
+        raise no_runtime()
     return current
+
+
+def no_runtime() -> MosaicError:
+    """Return the error for a process in which no runtime has been started."""
+    return MosaicError(
+        "no mosaic runtime runs in this process: use mosaic.run(main), mosaic.init() or mosaic.session()"
+    )
 
 
 def forget() -> None:
@@ -63,7 +68,7 @@ def uid_of(number: int) -> str:
     """Return the uid of a runtime, such as ``worker:0:1``, given its number."""
     uid = _names.get(number)
     if uid is None:
-        # Whoever asks after the stop shows what is left of a network.
+        # After the stop the names that are known are all there is.
         if _core.engine() is not None:
             _refresh()
         uid = _names.get(number, f"runtime:{number}")
@@ -136,7 +141,7 @@ def indices_of(uid: str) -> tuple[int, ...]:
 
 
 def on_event_loop() -> bool:
-    """Tell whether an event loop runs on this very thread, without importing asyncio."""
+    """Return whether an event loop runs on this very thread, without importing asyncio."""
     import sys
 
     events = sys.modules.get("asyncio.events")
@@ -175,6 +180,6 @@ def task_uid(name: str, method: str, raw: RawId) -> str:
 
 
 def _lower(name: str) -> str:
-    from mosaic.utils.naming import snake_case
+    from mosaic.core.naming import snake_case
 
     return snake_case(name.rpartition(".")[2])

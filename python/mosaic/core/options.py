@@ -1,4 +1,4 @@
-"""The options of a tessera class and of one tessera, and how they are told from a class's own arguments."""
+"""Options of tessera classes and of single tesserae, and their separation from the arguments of the class."""
 
 from __future__ import annotations
 

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 from mosaic import _core
-from mosaic.core.base import Base
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import Any, Self
 
-    from mosaic.core.stages import Arrival
+    from mosaic.core.futures import Arrival
     from mosaic.core.task import TaskProxy
 
 
-class TaskOutput(_core.Output, Base):
-    """A reference to one output of a task: as an argument it is replaced by its value, at the callee.
-
-    A tuple result has positions, a dict result has keys, anything else is output 0.
-    """
+class _PartOfTask(_core.Output):
+    """What references to an output of a task and to its end have in common: the names of the task."""
 
     __slots__ = ()
-
-    @property
-    def uid(self) -> str:
-        """The task's uid and the key of the output."""
-        return f"{_task(self).uid}[{self.key!r}]"
 
     @property
     def runtime_id(self) -> str | None:
@@ -47,6 +38,25 @@ class TaskOutput(_core.Output, Base):
         """Awaited, it waits until the call has reached its worker."""
         return _task(self).init_future
 
+    def __await__(self) -> Generator[Any, None, Self]:
+        """Wait until the task is done, and give this reference; raises the failure of the task."""
+        yield from self.task.__await__()
+        return self
+
+
+class TaskOutput(_PartOfTask):
+    """A reference to one output of a task: as an argument it is replaced by its value, at the callee.
+
+    A tuple result has positions, a dict result has keys, anything else is output 0.
+    """
+
+    __slots__ = ()
+
+    @property
+    def uid(self) -> str:
+        """The task's uid and the key of the output."""
+        return f"{_task(self).uid}[{self.key!r}]"
+
     @property
     def done(self) -> TaskDone:
         """A reference to the end of the task."""
@@ -61,11 +71,6 @@ class TaskOutput(_core.Output, Base):
             Accepted and not needed: what is still being made is waited for.
         """
         return await _task(self).size(pending)
-
-    def __await__(self) -> Generator[Any, None, Self]:
-        """Wait until the task is done; gives this reference."""
-        yield from self.task.__await__()
-        return self
 
     async def result(self) -> Any:
         """Fetch the value of this output.
@@ -87,7 +92,7 @@ class TaskOutput(_core.Output, Base):
         return _rebuild_output, (type(self), self.task, self.key)
 
     def _repr_html_(self) -> str:
-        from mosaic.core.summary import of_tasks
+        from mosaic.notebook.summary import of_tasks
 
         return of_tasks(f"Output {self.key!r} of a task", [self.task])
 
@@ -97,7 +102,7 @@ class TaskOutput(_core.Output, Base):
         )
 
 
-class TaskDone(_core.Output, Base):
+class TaskDone(_PartOfTask):
     """A reference to the end of a task: as an argument a pure dependency, awaited it waits, called it tells.
 
     Examples
@@ -113,41 +118,16 @@ class TaskDone(_core.Output, Base):
         """The task's uid."""
         return _task(self).uid
 
-    @property
-    def runtime_id(self) -> str | None:
-        """The uid of the runtime where the task runs."""
-        return _task(self).runtime_id
-
-    @property
-    def init_future(self) -> Arrival:
-        """Awaited, it waits until the call has reached its worker."""
-        return _task(self).init_future
-
-    @property
-    def remote_runtime(self) -> Any:
-        """A proxy of the runtime where the task runs; None while that is not decided."""
-        return _task(self).remote_runtime
-
-    @property
-    def state(self) -> str:
-        """The state of the task."""
-        return self.task.state
-
     async def size(self, pending: bool = False) -> int:
         """Wait for the end of the task, and return 0: there is no value."""
         await self.task
         return 0
 
     def __call__(self) -> bool:
-        """Tell whether the task has ended, well or not."""
+        """Return whether the task has ended, well or not."""
         return self.task.ended
 
     done = __call__
-
-    def __await__(self) -> Generator[Any, None, Self]:
-        """Wait until the task is done; raises its failure."""
-        yield from self.task.__await__()
-        return self
 
     async def result(self) -> bool:
         """Wait until the task is done; gives True, or raises its failure."""
@@ -160,7 +140,7 @@ class TaskDone(_core.Output, Base):
         return True
 
     def cancelled(self) -> bool:
-        """Tell whether the task was cancelled."""
+        """Return whether the task was cancelled."""
         return _task(self).cancelled()
 
     def exception(self) -> BaseException | None:
@@ -179,7 +159,7 @@ class TaskDone(_core.Output, Base):
         return _rebuild_done, (self.task,)
 
     def _repr_html_(self) -> str:
-        from mosaic.core.summary import of_tasks
+        from mosaic.notebook.summary import of_tasks
 
         return of_tasks("End of a task", [self.task])
 

@@ -1,4 +1,4 @@
-"""Where a new tessera goes: the worker asked for, or the one that a strategy in Python picks.
+"""Chooses the worker of a new tessera: the one that was asked for, or the one that a Python strategy picks.
 
 Without either the core's own strategy decides.
 """

@@ -1,4 +1,4 @@
-"""`TesseraProxy`: what a caller holds of a tessera.
+"""`TesseraProxy`: the handle by which a program calls a tessera.
 
 The first look-up of a method asks the user's class what it is and keeps a `mosaic._core.RemoteMethod` in the
 instance's dictionary, so that later look-ups are a plain dictionary hit and a call goes straight to the core.
@@ -12,10 +12,11 @@ from __future__ import annotations
 from mosaic import _core
 from mosaic.core import methods, network
 from mosaic.core.attribute import RemoteAttribute
-from mosaic.core.base import ProxyBase
-from mosaic.core.pickle_class import PickleClass
-from mosaic.core.stages import Readiness, Stop
+from mosaic.core.futures import Completion, Readiness
+from mosaic.core.names import ProxyNames
+from mosaic.core.services import services
 from mosaic.errors import MosaicError
+from mosaic.serialise.pickle_class import PickleClass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,18 +25,15 @@ if TYPE_CHECKING:
 
     from mosaic._core import TesseraRef
     from mosaic._core import _RawId as RawId
-    from mosaic.core.array import ArrayProxy
-    from mosaic.core.parameter import ParameterMixin
-    from mosaic.core.tessera import Tessera
 
 
-class TesseraProxy(ProxyBase):
+class TesseraProxy(ProxyNames):
     """A reference to a tessera: calls of its methods are sent to the worker where it lives.
 
     Made by ``Klass.remote(...)``; pickled and sent elsewhere it is a working proxy there. The tessera lives as long
     as any process, message in flight or stored object refers to it. It has the names that the class shows; `get_attr`
-    reads any other. Old programs make one by hand for a tessera that
-    is there, ``TesseraProxy(cls, runtime=runtime_uid, uid=uid)``; see `mosaic.core.handmade`.
+    reads any other. Programs of mosaic 1.2 make one by hand for a tessera that
+    is there, ``TesseraProxy(cls, runtime=runtime_uid, uid=uid)``; see `mosaic.compat.explicit`.
     """
 
     _ref: TesseraRef
@@ -71,9 +69,7 @@ class TesseraProxy(ProxyBase):
                     f"a proxy is made by {plain.__name__}.remote(...), "
                     "or by TesseraProxy(cls, runtime=..., uid=...) for a tessera that is there"
                 )
-            from mosaic.core.handmade import reference
-
-            ref = reference(plain, runtime, uid)
+            ref = services().reference_to(plain, runtime, uid)
             options = {"uid": uid}
         space = self.__dict__
         space["_ref"] = ref
@@ -142,9 +138,7 @@ class TesseraProxy(ProxyBase):
             resends=retries if options.get("max_restarts") else 0,
         )
         if options.get("in_warehouse"):
-            from mosaic.core.living import WarehouseMethod
-
-            method = WarehouseMethod(method)
+            method = services().at_warehouse(method)
         return method if found is None else found.described(method)
 
     def get_attr(self, name: str, *, immediate: bool = False) -> RemoteAttribute:
@@ -173,12 +167,12 @@ class TesseraProxy(ProxyBase):
 
     @property
     def _cls(self) -> PickleClass:
-        """The user's class, wrapped (for old programs)."""
+        """The user's class, wrapped (for programs of mosaic 1.2)."""
         return PickleClass(self._user_class)
 
     @property
     def _tessera(self) -> Self:
-        """The proxy itself: it stands for the tessera (for old programs)."""
+        """The proxy itself: it stands for the tessera (for programs of mosaic 1.2)."""
         return self
 
     @property
@@ -194,12 +188,12 @@ class TesseraProxy(ProxyBase):
 
     @property
     def args(self) -> tuple[Any, ...]:
-        """Empty: the arguments of the construction are sent and not kept (for old programs)."""
+        """Empty: the arguments of the construction are sent and not kept (for programs of mosaic 1.2)."""
         return ()
 
     @property
     def kwargs(self) -> dict[str, Any]:
-        """Empty, as `args` (for old programs)."""
+        """Empty, as `args` (for programs of mosaic 1.2)."""
         return {}
 
     @property
@@ -236,7 +230,7 @@ class TesseraProxy(ProxyBase):
     @property
     def remote_runtime(self) -> Any:
         """A proxy of the runtime that hosts the tessera; None while that is not decided."""
-        from mosaic.runtime.proxies import RuntimeProxy
+        from mosaic.core.runtime_proxy import RuntimeProxy
 
         uid = self.runtime_id
         return None if uid is None else RuntimeProxy(uid)
@@ -282,7 +276,7 @@ class TesseraProxy(ProxyBase):
     @classmethod
     def remote_cls(cls) -> Any:
         """Return the class of the hosting side, `Tessera`."""
-        from mosaic.core.tessera import Tessera
+        from mosaic.core.host import Tessera
 
         return Tessera
 
@@ -292,10 +286,10 @@ class TesseraProxy(ProxyBase):
         return "tessera"
 
     def state_changed(self, state: str) -> None:
-        """Do nothing: the core tells the state (for old programs)."""
+        """Do nothing: the core sets the state (for programs of mosaic 1.2)."""
 
     async def _init_task(self, task: Any, *args: Any, **kwargs: Any) -> None:
-        """Start a task made by hand, and wait until it has reached its worker (for old programs).
+        """Start a task made by hand, and wait until it has reached its worker (for programs of mosaic 1.2).
 
         Parameters
         ----------
@@ -309,9 +303,7 @@ class TesseraProxy(ProxyBase):
         TypeError
             It is no task.
         """
-        from mosaic.core.handmade import init_task
-
-        await init_task(task, args, kwargs)
+        await services().start_task(task, args, kwargs)
 
     def init(self, *args: Any, **kwargs: Any) -> Self:
         """Return the proxy: the tessera has been on its way since `remote` was called."""
@@ -346,9 +338,7 @@ class TesseraProxy(ProxyBase):
         ParameterMixin
             An instance of the class, tied to the tessera.
         """
-        from mosaic.core.parameter_making import of_proxy
-
-        return of_proxy(self, args, kwargs, cached)
+        return services().parameter_of(self, args, kwargs, cached)
 
     def stop(self) -> Any:
         """Free the remote object now, after the calls made before; calls made later fail.
@@ -357,10 +347,19 @@ class TesseraProxy(ProxyBase):
 
         Returns
         -------
-        Stop
+        Completion
             Need not be awaited; ``wait`` is for synchronous code.
         """
-        return stop_tessera(self)
+        return Completion(self._mosaic_stop())
+
+    def _mosaic_stop(self) -> _core.Task:
+        """Return the task that frees the remote object, sent once."""
+        stopping = self._stopping
+        if stopping is None:
+            stopping = self.__dict__["_stopping"] = self._ref.method(
+                "stop", kind=_core.CallKind.STOP
+            )()
+        return stopping
 
     # Being a reference.
 
@@ -391,7 +390,7 @@ class TesseraProxy(ProxyBase):
         return hash(self._ref.id)
 
     def _repr_html_(self) -> str:
-        from mosaic.core.summary import of_tesserae
+        from mosaic.notebook.summary import of_tesserae
 
         return of_tesserae("Tessera", [self])
 
@@ -422,59 +421,3 @@ def user_class(cls: Any) -> Any:
     if isinstance(cls, PickleClass):
         cls = cls.cls
     return getattr(cls, "_mosaic_plain", cls)
-
-
-def stop_tessera(tessera: TesseraProxy | ArrayProxy | Tessera | ParameterMixin) -> Stop:
-    """Free a remote object now, after the calls made before; calls made later fail.
-
-    The same as the method ``stop`` of proxies and arrays, which gives way to one of the user's class.
-
-    Parameters
-    ----------
-    tessera : TesseraProxy, ArrayProxy, Tessera or ParameterMixin
-        What to stop: of an array every living element, of a parameter its root.
-
-    Returns
-    -------
-    Stop
-        Need not be awaited; ``wait`` is for synchronous code.
-
-    Raises
-    ------
-    TypeError
-        It is none of these.
-
-    Examples
-    --------
-    >>> import mosaic
-    >>> @mosaic.tessera
-    ... class Counter:
-    ...     def count(self):
-    ...         return 1
-    >>> with mosaic.session(num_workers=1) as runtime:
-    ...     counter = Counter.remote()
-    ...     mosaic.stop_tessera(counter).wait()
-    ...     counter.state
-    'stopped'
-    """
-    from mosaic.core.array import ArrayProxy
-    from mosaic.core.parameter import ParameterMixin
-    from mosaic.core.tessera import Tessera
-
-    found: Any = tessera._tessera if isinstance(tessera, ParameterMixin) else tessera
-    if isinstance(found, Tessera):
-        found = found.proxy
-    if isinstance(found, ArrayProxy):
-        return Stop(*[_stopping(proxy) for proxy in found._living()])
-    if not isinstance(found, TesseraProxy):
-        raise TypeError(f"stop_tessera() takes a proxy or an array of tesserae, not {tessera!r}")
-    return Stop(_stopping(found))
-
-
-def _stopping(proxy: TesseraProxy) -> _core.Task:
-    stopping = proxy._stopping
-    if stopping is None:
-        stopping = proxy.__dict__["_stopping"] = proxy._ref.method(
-            "stop", kind=_core.CallKind.STOP
-        )()
-    return stopping

@@ -1,4 +1,4 @@
-"""The attributes that the methods of a class store on ``self``, read from their byte code.
+"""Reads from byte code which attributes the methods of a class store on ``self``.
 
 Neither the source nor an instance is needed, and `inspect` and `dis` are not imported. The analysis knows direct
 assignments of every form (``self.x = …``, ``self.x += …``, ``for self.x in …``, ``setattr(self, "x", …)``), in plain,
@@ -42,7 +42,7 @@ def stored_names(cls: type) -> frozenset[str]:
 
 
 def mentions(cls: type, name: str) -> bool:
-    """Tell whether a method of a class has a name in its code: if not, none stores an attribute of that name."""
+    """Return whether a method of a class has a name in its code: if not, none stores an attribute of that name."""
     seen: set[int] = set()
     return any(
         _mentions(function.__code__, name)

@@ -1,4 +1,4 @@
-"""Tasks as programs see them: `TaskProxy`, what `proxy.method()` returns.
+"""`TaskProxy`: what ``proxy.method()`` returns; and the tasks of a call on an array.
 
 The handle itself, its waiting and its value are the core's `mosaic._core.Task`; here are the names around it.
 """
@@ -6,10 +6,12 @@ The handle itself, its waiting and its value are the core's `mosaic._core.Task`;
 from __future__ import annotations
 
 from mosaic import _core
+from mosaic._facade import lazy_names
 from mosaic.core import callbacks, network
-from mosaic.core.base import ProxyBase, RemoteBase
-from mosaic.core.injected import INJECTED
+from mosaic.core.descriptors import INJECTED
+from mosaic.core.names import ProcessNames, ProxyNames
 from mosaic.core.output import TaskDone, TaskOutput, TaskOutputGenerator
+from mosaic.core.services import services
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mosaic._core import _RawId as RawId
-    from mosaic.core.stages import AllReady, Arrival, Ending
+    from mosaic.core.futures import AllReady, Arrival, Ending
     from mosaic.core.task_remote import TaskRemote
 
 __all__ = [
@@ -33,29 +35,27 @@ __all__ = [
 ]
 
 
-class Task(RemoteBase):
+class Task(ProcessNames):
     """The side of a task that runs it; queueing and running are the core's work."""
 
     __slots__ = ()
 
 
-class TaskArray(RemoteBase):
+class TaskArray(ProcessNames):
     """The side of an array's tasks that runs them."""
 
     __slots__ = ()
 
 
 class _HandMaking(type):
-    """Lets old programs make tasks by hand; the core makes them past this."""
+    """Lets programs of mosaic 1.2 make tasks by hand; the core makes them past this."""
 
     def __call__(cls, proxy: Any = None, method: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Return a task that has not started; see `mosaic.core.handmade.HandMadeTask`."""
-        from mosaic.core.handmade import HandMadeTask
-
-        return HandMadeTask(proxy, method, *args, **kwargs)
+        """Return a task that has not started; see `mosaic.compat.explicit.HandMadeTask`."""
+        return services().explicit_task(proxy, method, args, kwargs)
 
 
-class TaskProxy(_core.Task, ProxyBase, metaclass=_HandMaking):
+class TaskProxy(_core.Task, ProxyNames, metaclass=_HandMaking):
     """One call: it has started already, whether it is awaited or not.
 
     ``await task`` waits for its end and gives the task; ``await task.result()`` gives the value, which is fetched
@@ -89,7 +89,7 @@ class TaskProxy(_core.Task, ProxyBase, metaclass=_HandMaking):
     @property
     def remote_runtime(self) -> Any:
         """A proxy of the runtime that runs the task; None while that is not decided."""
-        from mosaic.runtime.proxies import RuntimeProxy
+        from mosaic.core.runtime_proxy import RuntimeProxy
 
         uid = self.runtime_id
         return None if uid is None else RuntimeProxy(uid)
@@ -102,7 +102,7 @@ class TaskProxy(_core.Task, ProxyBase, metaclass=_HandMaking):
     @property
     def args(self) -> tuple[Any, ...]:
         """The arguments of the call, as far as this process still has them; see `kwargs`."""
-        from mosaic.compat.given import parts
+        from mosaic.core.call_arguments import parts
 
         return parts(self.given)[0]
 
@@ -110,17 +110,18 @@ class TaskProxy(_core.Task, ProxyBase, metaclass=_HandMaking):
     def kwargs(self) -> dict[str, Any]:
         """The keyword arguments of the call, as far as this process still has them.
 
-        A task keeps no argument alive but numbers, short texts and short lists of them. `mosaic.compat.given.NotKept`
-        takes the place of others that the program let go of. Of a task that was passed to this process there are none.
+        A task keeps no argument alive but numbers, short texts and short lists of them. A `NotKept`
+        (`mosaic.core.call_arguments`) replaces others that the program has freed. A task that was passed to this
+        process has none.
         """
-        from mosaic.compat.given import parts
+        from mosaic.core.call_arguments import parts
 
         return parts(self.given)[1]
 
     @property
     def max_retries(self) -> int:
         """How often the call is run again if it raises; 0 for a task that was passed to this process."""
-        from mosaic.compat.given import parts
+        from mosaic.core.call_arguments import parts
 
         return parts(self.given)[2]
 
@@ -152,7 +153,7 @@ class TaskProxy(_core.Task, ProxyBase, metaclass=_HandMaking):
     @property
     def done_future(self) -> Ending:
         """A future of the end of the task: its result is True, or it raises the failure."""
-        from mosaic.core.stages import Ending
+        from mosaic.core.futures import Ending
 
         return Ending(self)
 
@@ -166,7 +167,7 @@ class TaskProxy(_core.Task, ProxyBase, metaclass=_HandMaking):
             return self._arrival
         except AttributeError:
             pass
-        from mosaic.core.stages import Arrival
+        from mosaic.core.futures import Arrival
 
         arrival = Arrival(self if self.borrowed else self.arrival())
         if not self.borrowed:
@@ -175,20 +176,20 @@ class TaskProxy(_core.Task, ProxyBase, metaclass=_HandMaking):
 
     @property
     def _eager(self) -> bool:
-        """Whether it started without being awaited: yes (for old programs)."""
+        """Whether it started without being awaited: yes (for programs of mosaic 1.2)."""
         return True
 
     @property
     def _dependencies(self) -> list[Self]:
-        """The tasks among its arguments that this process still holds (for old programs)."""
+        """The tasks among its arguments that this process still holds (for programs of mosaic 1.2)."""
         return self.needs
 
     def state_changed(self, state: str) -> None:
-        """Do nothing: the core tells the state (for old programs)."""
+        """Do nothing: the core sets the state (for programs of mosaic 1.2)."""
 
     @property
     def remote(self) -> TaskRemote:
-        """The living result, where it is: ``task.remote.method(*args)`` calls a method of it and returns a task."""
+        """The live result, where it is: ``task.remote.method(*args)`` calls a method of it and returns a task."""
         from mosaic.core.task_remote import TaskRemote
 
         return TaskRemote(self)
@@ -201,7 +202,7 @@ class TaskProxy(_core.Task, ProxyBase, metaclass=_HandMaking):
             raise failure
 
     def cancelled(self) -> bool:
-        """Tell whether the task was cancelled."""
+        """Return whether the task was cancelled."""
         return self.state == "cancelled"
 
     def exception(self) -> BaseException | None:
@@ -270,7 +271,7 @@ class TaskProxy(_core.Task, ProxyBase, metaclass=_HandMaking):
         return self
 
     def _repr_html_(self) -> str:
-        from mosaic.core.summary import of_tasks
+        from mosaic.notebook.summary import of_tasks
 
         return of_tasks("Task", [self])
 
@@ -283,7 +284,7 @@ def _rebuild_task(task: RawId, tessera: RawId, name: str, method: str) -> _core.
     return network.engine().borrow_task(task, tessera, name, method)
 
 
-class TaskArrayProxy(ProxyBase):
+class TaskArrayProxy(ProxyNames):
     """The tasks of one call on every element of an array: one awaitable.
 
     Parameters
@@ -330,9 +331,7 @@ class TaskArrayProxy(ProxyBase):
         --------
         ``gradient = await solvers.gradient(model).reduce("sum")``
         """
-        from mosaic.runtime.reduction import reduce
-
-        return await reduce(self.tasks, op, out)
+        return await services().reduce(self.tasks, op, out)
 
     @property
     def uid(self) -> list[str]:
@@ -362,19 +361,19 @@ class TaskArrayProxy(ProxyBase):
     @property
     def init_future(self) -> AllReady:
         """Awaited, it waits until each call has reached its worker."""
-        from mosaic.core.stages import AllReady
+        from mosaic.core.futures import AllReady
 
         return AllReady([task.init_future for task in self.tasks])
 
     @property
     def done_future(self) -> AllReady:
         """A future of the end of all: its result is True, or it raises the first failure."""
-        from mosaic.core.stages import AllReady
+        from mosaic.core.futures import AllReady
 
         return AllReady([task.done_future for task in self.tasks])
 
     def state_changed(self, state: str) -> None:
-        """Do nothing: the core tells the state (for old programs)."""
+        """Do nothing: the core sets the state (for programs of mosaic 1.2)."""
 
     @property
     def outputs(self) -> list[TaskOutputGenerator]:
@@ -382,7 +381,7 @@ class TaskArrayProxy(ProxyBase):
         return [task.outputs for task in self.tasks]
 
     def done(self) -> bool:
-        """Tell whether all have ended."""
+        """Return whether all have ended."""
         return all(task.ended for task in self.tasks)
 
     def cancel(self) -> bool:
@@ -401,7 +400,7 @@ class TaskArrayProxy(ProxyBase):
         return len(self.tasks)
 
     def _repr_html_(self) -> str:
-        from mosaic.core.summary import of_tasks
+        from mosaic.notebook.summary import of_tasks
 
         return of_tasks(f"{len(self.tasks)} tasks", self.tasks)
 
@@ -409,11 +408,8 @@ class TaskArrayProxy(ProxyBase):
         return f"<TaskArrayProxy object at {id(self):#x}, {len(self.tasks)} tasks>"
 
 
-def __getattr__(name: str) -> Any:
-    from mosaic.core.base import ERRORS
-
-    if name in ERRORS:
-        import mosaic.errors
-
-        return getattr(mosaic.errors, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+# Names that programs of mosaic 1.2 import from here.
+__getattr__ = lazy_names(
+    __name__,
+    dict.fromkeys(("MemoryOverflowError", "RuntimeDisconnectedError"), "mosaic.errors"),
+)

@@ -1,4 +1,4 @@
-"""Calls of the methods of a task's living result, where the result is: what `TaskProxy.remote` gives."""
+"""`TaskProxy.remote`: calls methods of the live result of a task, where the result is."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from mosaic.core.task import TaskProxy
 
 _CONSUMED = methods.RESERVED - {"timeout"}
-"""Keywords of a call of a living result that are mosaic's. Whether its method declares them is not known here."""
+"""Keywords of a call of a live result that are mosaic's. Whether its method declares them is not known here."""
 
 
 class TaskRemote:
-    """Calls methods of the living result of a task, where the result is."""
+    """Calls methods of the live result of a task, where the result is."""
 
     __slots__ = ("_task",)
 

@@ -1,4 +1,4 @@
-"""Files to values: the reading side of `mosaic.file_manipulation.encoding`.
+"""Reads values from HDF5 files: the counterpart of `mosaic.file_manipulation.encoding`.
 
 Flags that a file lacks count as False; what a dataset was then follows from its type and shape. Nothing but what is
 asked for is opened: a filter names the members of a group, which are looked up by name, however many there are.
@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 
 import h5py
 import numpy as np
-from h5py import h5a, h5d, h5g, h5i, h5o, h5s, h5t
+from h5py import h5a, h5d, h5g, h5i, h5o, h5t
 
-from mosaic.core.struct import Struct
-from mosaic.file_manipulation.encoding import BOOLEAN, TEXTS
+from mosaic.file_manipulation.elements import decoded_elements, has_flag, raw_elements, whole_array
 from mosaic.file_manipulation.lazy import LazyArray, Source
+from mosaic.file_manipulation.struct import Struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Reader:
         """Return the value of a low-level identifier, which has that name."""
         if isinstance(item, h5d.DatasetID):
             return self._dataset(item)
-        if _flag(item, b"is_array"):
+        if has_flag(item, b"is_array"):
             return self._list(item, name, self._only)
         return self._struct(item, name, self._only)
 
@@ -82,7 +82,7 @@ class Reader:
         item = h5o.open(group, name.encode())
         if not isinstance(item, h5g.GroupID):
             return self._dataset(item)
-        if _flag(item, b"is_array"):
+        if has_flag(item, b"is_array"):
             return self._list(item, name, only)
         return self._deferred(item, name, only) if self._source else self._struct(item, name, only)
 
@@ -127,44 +127,29 @@ class Reader:
         kind = item.get_type().get_class()
         if not shape:
             return self._scalar(item, kind)
-        if kind == h5t.OPAQUE and _flag(item, b"is_bytes"):
+        if kind == h5t.OPAQUE and has_flag(item, b"is_bytes"):
             return b""
-        if not _flag(item, b"is_ndarray"):
+        if not has_flag(item, b"is_ndarray"):
             for flag, letter in ((b"is_list", "l"), (b"is_tuple", "t")):
-                if _flag(item, flag):
+                if has_flag(item, flag):
                     return _nested(item, letter)
         return LazyArray(item) if self._lazy else whole_array(item)
 
     def _scalar(self, item: Any, kind: int) -> Any:
-        if _flag(item, b"is_ndarray"):
+        if has_flag(item, b"is_ndarray"):
             # An array without dimensions: NumPy's scalar.
             return whole_array(item)[()]
-        value: Any = _elements(item)[()]
+        value: Any = raw_elements(item)[()]
         if kind == h5t.STRING:
-            if _flag(item, b"is_none"):
+            if has_flag(item, b"is_none"):
                 return None
             if isinstance(value, bytes) and not _is_variable(item):
                 # Of a fixed length: bytes, unless it says that it is a text.
-                return value.decode() if _flag(item, b"is_str") else value
+                return value.decode() if has_flag(item, b"is_str") else value
             return value.decode() if isinstance(value, bytes) else value
         if kind == h5t.OPAQUE and isinstance(value, np.void):
             return value.tobytes()
         return value.item() if value.dtype.kind in "biufc" else value
-
-
-def _flag(item: Any, key: bytes) -> bool:
-    """Return a flag of a low-level identifier, False where there is none."""
-    if not h5a.exists(item, key):
-        return False
-    attribute = h5a.open(item, key)
-    try:
-        # The type is given, since h5py takes three times as long to make it.
-        attribute.read(found := np.empty((), bool), mtype=BOOLEAN)
-    except (OSError, TypeError):
-        # A file of somebody else's, with a number for it, say.
-        found = np.empty(attribute.shape, attribute.dtype)
-        attribute.read(found)
-    return bool(found.any())
 
 
 def _tree(paths: Iterable[str]) -> Only:
@@ -197,37 +182,9 @@ def _is_variable(item: Any) -> bool:
     return bool(item.get_type().is_variable_str())
 
 
-def _elements(item: Any) -> Any:
-    """Return the elements of a dataset as h5py gives them: texts as bytes."""
-    found = np.empty(item.shape, item.dtype)
-    if found.size:
-        item.read(h5s.ALL, h5s.ALL, found)
-    return found
-
-
-def _decoded(item: Any) -> Any:
-    """Return the elements of a dataset, texts as objects of type `str`."""
-    found = _elements(item)
-    is_text = _flag(item, b"is_str") or _flag(item, TEXTS.encode())
-    if found.dtype.kind != "O" and not (found.dtype.kind == "S" and is_text):
-        return found
-    if not is_text and _flag(item, b"is_tuple"):
-        # The older package wrote and reads tuples of texts so.
-        return found
-    texts: Any = np.empty(found.shape, object)
-    texts.flat = [one.decode() if isinstance(one, bytes) else one for one in found.flat]
-    return texts
-
-
-def whole_array(item: Any) -> Any:
-    """Return the array that a low-level identifier of a dataset stands for."""
-    found = _decoded(item)
-    return found.astype(str) if found.dtype.kind == "O" else found
-
-
 def _nested(item: Any, letter: str) -> Any:
     """Return a dataset as the lists and tuples that it was."""
-    found = _decoded(item)
+    found = decoded_elements(item)
     literals = _extra(item, "literals")
     if literals is not None:
         values = zip(found.flat, np.asarray(literals).flat, strict=True)

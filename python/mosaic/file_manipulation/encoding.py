@@ -1,4 +1,4 @@
-"""Values to what HDF5 holds, and into a file.
+"""Converts values to what HDF5 stores, and writes them into a file.
 
 A dictionary becomes a group, a list of dictionaries a group whose members are numbered, the rest datasets with flags
 that say what they were. `plan` looks at all values before the first one is written, so that one which cannot
@@ -258,7 +258,7 @@ def _list_leaf(value: list[Any] | tuple[Any, ...], path: str) -> Leaf:
 
 
 def _may_be_rounded(array: np.ndarray[Any, Any]) -> bool:
-    """Tell whether whole numbers in a list of floating-point ones may have lost digits."""
+    """Return whether whole numbers in a list of floating-point ones may have lost digits."""
     return not bool((np.abs(array) < 2.0**53).all())
 
 
@@ -335,7 +335,7 @@ def _create(parent: Any, key: bytes, node: Node, *, merge: bool) -> None:
 
 
 def _merged(parent: Any, key: bytes, node: Node, *, merge: bool) -> bool:
-    """Put a member in place of the one that is there, as far as it fits; tell whether it did."""
+    """Put a member in place of the one that is there, as far as it fits; return whether it did."""
     there = h5py.h5o.open(parent, key)
     if isinstance(node, Group):
         if not isinstance(there, h5g.GroupID):
@@ -374,7 +374,7 @@ def _merged(parent: Any, key: bytes, node: Node, *, merge: bool) -> bool:
 
 
 def _fills(leaf: Leaf, data: np.ndarray[Any, Any], there: Any) -> bool:
-    """Tell whether a member is a number, and what is there an array of numbers that hold it."""
+    """Return whether a member is a number, and what is there an array of numbers that hold it."""
     if leaf.flags or data.dtype.kind not in "biufc" or not there.shape:
         return False
     kinds = "biufc" if data.dtype.kind != "c" else "c"

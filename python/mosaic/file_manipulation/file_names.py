@@ -6,7 +6,7 @@ import errno
 import os
 import re
 
-from mosaic.utils.naming import camel_case
+from mosaic.core.naming import camel_case
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -109,6 +109,9 @@ class FileName:
     def any_version(self) -> bool:
         """Whether the version is to be looked for."""
         return self._given is None and self._version is None
+
+    def __str__(self) -> str:
+        return self._of(0)
 
     def _of(self, version: int) -> str:
         if self._given is not None:

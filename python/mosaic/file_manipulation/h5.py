@@ -10,19 +10,7 @@ import os
 import weakref
 from collections.abc import Mapping
 
-try:
-    import h5py
-except ImportError as error:
-    raise ImportError(
-        "mosaic.h5 reads and writes its files with h5py, which is not installed: pip install h5py"
-    ) from error
-
-from mosaic.core.struct import Struct
-from mosaic.file_manipulation import encoding
-from mosaic.file_manipulation.decoding import Reader
 from mosaic.file_manipulation.file_names import FileName, named
-from mosaic.file_manipulation.lazy import LazyArray
-from mosaic.file_manipulation.opening import MODES, open_named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +18,14 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Self
 
+    from mosaic.file_manipulation.lazy import LazyArray
+    from mosaic.file_manipulation.opening import Opened
+    from mosaic.file_manipulation.struct import Struct
+
 __all__ = ["HDF5", "LazyArray", "append", "file_exists", "read", "rm", "write"]
+
+_MODES = {"r": "r", "r+": "r+", "a": "a", "a+": "a", "w": "w", "w+": "w", "x": "x", "w-": "x"}
+"""The modes of `HDF5`, and what h5py calls them."""
 
 
 class HDF5:
@@ -70,6 +65,8 @@ class HDF5:
         The file is no HDF5 file, or is in use.
     ValueError
         There is no such mode.
+    ImportError
+        h5py is not installed.
 
     Examples
     --------
@@ -96,11 +93,11 @@ class HDF5:
         mode: str = "r",
         **others: Any,
     ) -> None:
-        if mode not in MODES:
+        if mode not in _MODES:
             raise ValueError(
-                f"files are not opened with mode {mode!r} but with one of {', '.join(MODES)}"
+                f"files are not opened with mode {mode!r} but with one of {', '.join(_MODES)}"
             )
-        self._mode = MODES[mode]
+        self._mode = _MODES[mode]
         name = FileName(
             filename,
             path=path,
@@ -110,7 +107,7 @@ class HDF5:
             version_start=version_start,
             extension=extension,
         )
-        self._opened = open_named(name, self._mode)
+        self._opened = _open(name, self._mode)
         # A writer that is forgotten, not closed, leaves what it wrote, as h5py does.
         self._finaliser = weakref.finalize(self, self._opened.abandon)
 
@@ -201,6 +198,10 @@ class HDF5:
         OSError
             The file is closed.
         """
+        import h5py
+
+        from mosaic.file_manipulation.decoding import Reader
+
         file = self._open_file()
         reader = Reader(lazy, filter, only, self._opened.source)
         content: Struct = reader.read(h5py.h5g.open(file.id, b"/"))
@@ -243,6 +244,10 @@ class HDF5:
             raise OSError(
                 f"{self.filename} is open for reading only: open it with mode='a' to write"
             )
+        import h5py
+
+        from mosaic.file_manipulation import encoding
+
         planned = encoding.plan_members(content, "")
         try:
             encoding.mark_root(file)
@@ -258,7 +263,7 @@ class HDF5:
 
 
 def file_exists(*args: Any, **kwargs: Any) -> bool:
-    """Tell whether there is a file, of any version where none is given; takes what names one for `HDF5`."""
+    """Return whether there is a file, of any version where none is given; takes what names one for `HDF5`."""
     return named(*args, **kwargs).to_read() is not None
 
 
@@ -309,6 +314,8 @@ def _write_one(name: str | os.PathLike[str], content: Any, group: Any, mode: str
         with HDF5(name, mode=mode) as file:
             (file.dump if mode == "w" else file.append)(content)
         return
+    from mosaic.file_manipulation import encoding
+
     path, member = group.name.rstrip("/"), os.fspath(name)
     if member == "/" and not isinstance(content, Mapping):
         kind = type(content).__name__
@@ -351,5 +358,27 @@ def read(
         if not lazy:
             file.close()
         return content
+    from mosaic.file_manipulation.decoding import Reader
+
     name = (item.name or "").rpartition("/")[2]
     return Reader(lazy is not False, filter, only).read(item.id, name)
+
+
+def _open(name: FileName, mode: str) -> Opened:
+    try:
+        from mosaic.file_manipulation.opening import open_named
+    except ImportError as error:
+        raise ImportError(
+            f"mosaic.h5 cannot open {name}: it needs h5py, which cannot be imported here ({error}); "
+            "pip install h5py, or mosaic with its extra: pip install 'mosaic[hdf5]'",
+            name="h5py",
+        ) from error
+    return open_named(name, mode)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "LazyArray":
+        from mosaic.file_manipulation.lazy import LazyArray
+
+        return LazyArray
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)

@@ -1,4 +1,4 @@
-"""What stays in a file until it is asked for: arrays as `LazyArray`, groups as a `Struct` that fills itself.
+"""Reads arrays (`LazyArray`) and groups (a `Struct` that fills itself) of a file when they are first used.
 
 A group is read when something of it is first looked at; until then it costs its name. That may be after the file was
 closed: a file with few groups left reads them when it closes; where there are many, it is opened again, which fails
@@ -16,7 +16,8 @@ import weakref
 import h5py
 from h5py import h5g
 
-from mosaic.core.struct import Struct
+from mosaic.file_manipulation.elements import whole_array
+from mosaic.file_manipulation.struct import Struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,8 +46,6 @@ class LazyArray(h5py.Dataset):  # type: ignore[misc]
         -------
         ndarray
         """
-        from mosaic.file_manipulation.decoding import whole_array
-
         if not self.id.valid:
             raise OSError(
                 "the file of this array has been closed: load it before, or with lazy=False"

@@ -1,4 +1,4 @@
-"""Open files, and where a new one lies until it is complete: beside its place.
+"""Opens files; a new file has a temporary name until it is complete.
 
 Until `Opened.publish` nothing is at that place, or the file that was there before.
 """
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
     from mosaic.file_manipulation.file_names import FileName
 
-MODES = {"r": "r", "r+": "r+", "a": "a", "a+": "a", "w": "w", "w+": "w", "x": "x", "w-": "x"}
-"""What programs call the ways of opening, and what h5py does."""
-
 
 class Opened:
     """An open file, beside its place as long as it is new and incomplete.
@@ -33,7 +30,7 @@ class Opened:
     beside : str, optional
         Where it lies until it is complete.
     unused : callable, optional
-        Gives the place for a file that takes nobody's; otherwise one that is there is replaced.
+        Gives an unused place for the file; without it a file that is there is replaced.
     """
 
     def __init__(
@@ -62,7 +59,7 @@ class Opened:
         Raises
         ------
         FileExistsError
-            Somebody else has made a file there meanwhile, which was not to be replaced.
+            Another process has made a file there meanwhile, which was not to be replaced.
         """
         beside, self._beside = self._beside, None
         if beside is None:
@@ -79,7 +76,7 @@ class Opened:
             self.name = name
 
     def abandon(self) -> None:
-        """Let go of a file that was not closed: it is complete, and open as long as anybody has a part of it."""
+        """Release a file that was not closed: it is complete, and open as long as anybody has a part of it."""
         if self.file and self._beside is not None and self._process == os.getpid():
             self.file.flush()
             self._settle()
@@ -160,7 +157,7 @@ def _open_new(naming: FileName, mode: str) -> Opened:
 
 
 def _moved(beside: str, name: str) -> bool:
-    """Move a file to where there is none; tell whether there was none."""
+    """Move a file to where there is none; return whether there was none."""
     try:
         os.link(beside, name)
     except FileExistsError:

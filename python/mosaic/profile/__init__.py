@@ -1,4 +1,4 @@
-"""Recording what a run does: `profiler`, and the marks by which functions are traced or left out.
+"""Records what a run does: `profiler`, and the marks by which functions are traced or left out.
 
 A profile is recorded with ``mosaic.run(main, profile=True)``, or with ``MOSAIC_PROFILE`` in the environment, and shown
 by the command ``mprof``.

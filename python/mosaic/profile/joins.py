@@ -1,4 +1,4 @@
-"""Putting rows of several tables together by their tasks; for `mosaic.profile.model`."""
+"""Joins rows of several tables by their tasks, for `mosaic.profile.model`."""
 
 from __future__ import annotations
 

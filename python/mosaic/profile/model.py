@@ -1,4 +1,4 @@
-"""What a profile says of each call: where it ran, who made it, and where its time went.
+"""The model of a profile: for each call where it ran, which code made it, and where its time went.
 
 A call's time, from being created to being done, is cut into five parts that follow one another:
 
@@ -41,7 +41,7 @@ MOST_ROWS = 64
 class Runs:
     """The runs of all calls, and calls that never ran: a row each, in the order in which they began.
 
-    Times are nanoseconds since the profile began, as float64; a moment that nobody has seen is NaN.
+    Times are nanoseconds since the profile began, as float64; an unknown moment is NaN.
 
     Parameters
     ----------

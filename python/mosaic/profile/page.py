@@ -1,4 +1,4 @@
-"""A profile as one HTML page that needs nothing else: no server, no network, no other file.
+"""Writes a profile as one HTML page without a server, network or further files.
 
 The page's own program and its style are in ``assets/``. The data is embedded as columns of numbers, compressed, beside
 the names; the program shows names as text only, so that none of them is markup.

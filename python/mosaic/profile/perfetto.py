@@ -1,4 +1,4 @@
-"""A profile as a trace that ui.perfetto.dev and chrome://tracing show: JSON in Chrome's trace event format.
+"""Writes a profile as a trace for ui.perfetto.dev and chrome://tracing: JSON in Chrome's trace event format.
 
 Each process of the run is one; its threads are the rows of runs, a row of calls made, and one of functions. A run is a
 slice, its waits are asynchronous slices of their own, and a flow leads from where a call was made to its run. Events

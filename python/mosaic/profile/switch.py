@@ -1,4 +1,4 @@
-"""`profiler`: switches the recording of a running network on and off, and the tracing of functions."""
+"""`profiler`: switches the recording of a running network, and the tracing of functions, on and off."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Profiler:
         """
         import os
 
-        from mosaic.runtime import recording
+        from mosaic.launcher import recording
 
         engine = _core.engine()
         if engine is None:
@@ -96,7 +96,7 @@ class Profiler:
 
         The workers have written the last of it a moment later.
         """
-        from mosaic.runtime import recording
+        from mosaic.launcher import recording
 
         engine, path = _core.engine(), self.path
         recording.asked = None
@@ -120,7 +120,7 @@ class Profiler:
         """
         engine, path = _core.engine(), self.path
         if engine is None or path is None:
-            from mosaic.utils.logger import logger
+            from mosaic.log import logger
 
             logger().debug("no profile is recorded: start_trace() does nothing")
             return
@@ -165,4 +165,4 @@ profiler = Profiler()
 """The profiler of this process."""
 
 global_profiler = profiler
-"""The same, by the name that old programs know."""
+"""The same, by the name that programs of mosaic 1.2 know."""

@@ -1,4 +1,4 @@
-"""The file of a profile as tables: what its processes wrote, put together, with times in nanoseconds.
+"""Reads the file of a profile into tables, with times in nanoseconds.
 
 The columns are those of ``docs/design/profile.md``; the file itself is read by the Rust core.
 """

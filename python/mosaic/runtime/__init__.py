@@ -1,31 +1,31 @@
-"""A process's view of the network; called, the module gives the current runtime: ``mosaic.runtime()``.
+"""A facade: the kinds of runtimes and strategies. Called, the module gives the current runtime: ``mosaic.runtime()``.
 
 Names are imported when they are first asked for.
 """
 
 from __future__ import annotations
 
-import sys
+from mosaic._facade import lazy_names, make_callable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 # Where some modules of mosaic 1.2 lie.
-__path__ = [*__path__, f"{__path__[0]}/../compat/homes/runtime"]
+__path__ = [*__path__, f"{__path__[0]}/../compat/facades/runtime"]
 
 _HOMES = {
-    "Head": "roles",
-    "LeastLoaded": "strategy",
-    "Monitor": "roles",
-    "MonitorStrategy": "strategy",
-    "Node": "roles",
-    "RoundRobin": "strategy",
-    "Runtime": "runtime",
-    "RuntimeProxy": "proxies",
-    "Warehouse": "roles",
-    "Worker": "roles",
-    "monitor_strategies": "strategy",
+    "Head": "mosaic.runtime.roles",
+    "LeastLoaded": "mosaic.runtime.strategy",
+    "Monitor": "mosaic.runtime.roles",
+    "MonitorStrategy": "mosaic.runtime.strategy",
+    "Node": "mosaic.runtime.roles",
+    "RoundRobin": "mosaic.runtime.strategy",
+    "Runtime": "mosaic.runtime.runtime",
+    "RuntimeProxy": "mosaic.core.runtime_proxy",
+    "Warehouse": "mosaic.runtime.roles",
+    "Worker": "mosaic.runtime.roles",
+    "monitor_strategies": "mosaic.runtime.strategy",
 }
 
 _MODULES = frozenset({"head", "monitor", "node", "runtime", "strategies", "warehouse", "worker"})
@@ -33,29 +33,13 @@ _MODULES = frozenset({"head", "monitor", "node", "runtime", "strategies", "wareh
 __all__ = list(_HOMES)
 
 
-class _CallableModule(type(sys)):  # type: ignore[misc]
-    def __call__(self) -> Any:
-        """Return the current runtime, None if there is none."""
-        from mosaic.runtime.current import current
+def _current(_: object) -> Any:
+    """Return the current runtime, None if there is none."""
+    from mosaic.runtime.current import current
 
-        return current()
-
-    def __reduce__(self) -> Any:
-        from importlib import import_module
-
-        return import_module, (self.__name__,)
+    return current()
 
 
-sys.modules[__name__].__class__ = _CallableModule
+make_callable(__name__, _current)
 
-
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None and name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
-    from importlib import import_module
-
-    if home is None:
-        return import_module(f"{__name__}.{name}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
-    return value
+__getattr__ = lazy_names(__name__, _HOMES, _MODULES)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
     from typing import Any
 
-    from mosaic.runtime.proxies import RuntimeProxy
+    from mosaic.core.runtime_proxy import RuntimeProxy
     from mosaic.runtime.runtime import Runtime
 
 

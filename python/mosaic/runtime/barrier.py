@@ -1,11 +1,11 @@
-"""What was registered to be done at a barrier: here, and in the processes that said they have something."""
+"""Barrier tasks: runs the functions that were registered for the next barrier, here and in other processes."""
 
 from __future__ import annotations
 
 from mosaic._core import CallKind
 from mosaic.core import network
+from mosaic.core.services import services
 from mosaic.errors import RuntimeDisconnectedError
-from mosaic.runtime.current import current
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ async def run_registered(runtime: Runtime, elsewhere: Iterable[int] = ()) -> Non
             if task.host in network.living():
                 failures.append(error)
             else:
-                # What it had to do is gone with it; its death was told.
+                # Its barrier tasks ended with it; its death has been reported.
                 runtime.logger.warning("a barrier task was lost: %s", error)
         except Exception as error:
             failures.append(error)
@@ -57,6 +57,6 @@ async def run_registered(runtime: Runtime, elsewhere: Iterable[int] = ()) -> Non
 
 
 async def _run_registered_there() -> None:
-    runtime = current()
+    runtime = services().current_runtime()
     if runtime is not None:
         await run_registered(runtime)

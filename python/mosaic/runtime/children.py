@@ -1,4 +1,4 @@
-"""Programs that user code starts have the limit of open files that this program was given.
+"""Gives programs that user code starts the limit of open files that this program was given.
 
 While a network runs, the core has raised the soft limit of this process, for the connections to many workers and the
 memory of many results. A program that calls ``select(2)`` must not be given a descriptor beyond 1,023, so what user

@@ -83,7 +83,7 @@ def _make_room(kept: dict[Any, Any], limit: int) -> None:
 def _function(token: str, payload: bytes | None) -> Callable[..., Any] | None:
     function = _functions.get(token)
     if function is None and payload is not None:
-        from mosaic.comms.serialisation import deserialise
+        from mosaic.serialise.codec import deserialise
 
         function = deserialise(payload)
         _make_room(_functions, _KEPT)
@@ -199,6 +199,6 @@ def _note_failure(error: Exception, row: tuple[Any, ...], attempt: int, retries:
     if attempt > retries:
         error.add_note(f"raised for the item ({arguments})")
         return
-    from mosaic.utils.logger import logger
+    from mosaic.log import logger
 
     logger().warning("the item (%s) raised %r: retry %d of %d", arguments, error, attempt, retries)

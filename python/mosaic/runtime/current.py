@@ -1,4 +1,4 @@
-"""Which runtime is this process's: set by who starts one, made on demand in a worker, none in a forked child."""
+"""The current runtime of this process: set by the head, made on demand in a worker, none in the child of a fork."""
 
 from __future__ import annotations
 

@@ -1,15 +1,16 @@
-"""The ways into mosaic: `run`, `init`, `stop`, `session`, `interactive`, `runtime`, `clear_runtime`."""
+"""The entry points of programs: `run`, `init`, `stop`, `session`, `interactive`, `runtime`, `clear_runtime`."""
 
 from __future__ import annotations
 
 from contextvars import copy_context
 
+from mosaic import log
 from mosaic.core import network
 from mosaic.core.methods import is_coroutine_function
 from mosaic.errors import MosaicError
-from mosaic.runtime import display, head
+from mosaic.notebook import display
+from mosaic.runtime import head
 from mosaic.runtime.current import current, set_current
-from mosaic.utils import logger
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def init(*args: Any, **options: Any) -> Runtime:
     Parameters
     ----------
     *args
-        Options by position, as old programs give them: ``init("head")``.
+        Options by position, as programs of mosaic 1.2 give them: ``init("head")``.
     **options
         See `mosaic.runtime.head.start`: ``num_workers``, ``num_threads``, ``monitor_strategy``, ``log_level``, ….
         ``asyncio_loop`` is the event loop that `Runtime.get_event_loop` gives where none runs.
@@ -99,8 +100,8 @@ def run(
     main : callable
         A coroutine function, or a plain one, which uses ``task.wait()``; takes the runtime.
     *args
-        Further arguments of main. Old programs give the type of the runtime here, ``"head"``: a main that takes one
-        argument does not get it.
+        Further arguments of main. Programs of mosaic 1.2 give the type of the runtime here, ``"head"``: a main that
+        takes one argument does not get it.
     asyncio_loop : AbstractEventLoop, optional
         The loop to run on; it is left open. Default is a new one.
     **options
@@ -149,7 +150,7 @@ def run(
 
 
 def _takes_one_argument(function: Callable[..., Any]) -> bool:
-    """Tell whether a function can be called with one argument and not with two."""
+    """Return whether a function can be called with one argument and not with two."""
     from inspect import signature
 
     try:
@@ -298,7 +299,7 @@ def _check_agreement(running: Runtime, options: dict[str, Any], stop: str) -> No
     asked = _asked[1] if _asked is not None and _asked[0] is running else {}
     known = {**defaults, **asked, "num_workers": running.num_workers}
     known |= {"num_threads": running.num_threads, "mode": running.mode}
-    known["log_level"] = logger.log_level
+    known["log_level"] = log.log_level
     others = [
         f"{name}={known.get(name)!r} instead of {value!r}"
         for name, value in options.items()

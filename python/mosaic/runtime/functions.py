@@ -1,10 +1,9 @@
-"""Plain functions on the workers: every runtime hosts, from its start, the tessera that they run on."""
+"""Runs plain functions on the workers: every runtime hosts, from its start, the tessera that they run on."""
 
 from __future__ import annotations
 
 from mosaic._core import CallKind
 from mosaic.core import methods, network, placement
-from mosaic.core.base import Base
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 _turn = 0
 
 
-class Retrier(Base):
+class Retrier:
     """The tessera of one function that is run again elsewhere when its worker dies: any name calls what it is given."""
 
     def __getattr__(self, name: str) -> Any:

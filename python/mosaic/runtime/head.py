@@ -1,4 +1,4 @@
-"""Starting and stopping a network from this process: `init`, `stop`, and what both need."""
+"""Starts and stops a network from this process."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ import sys
 import threading
 from typing import NamedTuple
 
-from mosaic import _core
-from mosaic.comms import import_locks, preload
+from mosaic import _core, log
 from mosaic.core import network, placement
-from mosaic.core import seam as _seam  # noqa: F401 - tells the core what to work with
 from mosaic.errors import MosaicError, TooFewWorkersError
-from mosaic.runtime import children, display, lanes, notices, recording, surroundings
+from mosaic.launcher import recording
+from mosaic.launcher.join import VARIABLE, find
+from mosaic.notebook import display
+from mosaic.runtime import children, hooks, interpreter, lanes, notices
 from mosaic.runtime.current import set_current
-from mosaic.runtime.launched import VARIABLE, find
 from mosaic.runtime.roles import Head
 from mosaic.runtime.strategy import LeastLoaded, RoundRobin, resolve
-from mosaic.utils import logger
+from mosaic.serialise import import_locks, preload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from mosaic._core import Engine
-    from mosaic.runtime.launched import Launched
+    from mosaic.launcher.join import Launched
+    from mosaic.notebook.cells import Cells
+
+hooks.install()
 
 MAX_PENDING = 1 << 20
 """Calls of one process that may be pending before `BackpressureError`."""
@@ -86,7 +89,7 @@ POSITIONS = (
     "runtime_uid",
     "local_warehouse_uid",
 )
-"""The options of old programs, which may give them by position."""
+"""The options of programs of mosaic 1.2, which may give them by position."""
 
 _OF_START = frozenset(
     [
@@ -103,7 +106,7 @@ _OF_START = frozenset(
 """The options in `POSITIONS` that have a meaning here; `asyncio_loop` has it for the driver."""
 
 _ACCEPTED = {*POSITIONS, "num_nodes"} - _OF_START
-"""Keywords of old programs that mean nothing to a network on one machine."""
+"""Keywords of programs of mosaic 1.2 that mean nothing to a network on one machine."""
 
 NOT_COMPARED = _ACCEPTED | {"timeout", "asyncio_loop"}
 """Options that say nothing of the runtime that runs."""
@@ -178,7 +181,7 @@ def start(
     asked_workers = None if num_workers is None else _positive("num_workers", num_workers)
     strategy = resolve(monitor_strategy)
     foreign = type(strategy) not in _PLACEMENTS
-    cells = display.find_cells()
+    cells = _cells_of_notebook()
     with _lock:
         if _core.engine() is not None:
             raise MosaicError(
@@ -190,7 +193,7 @@ def start(
 
         def begin(launched: Launched | None) -> tuple[Engine, _Settings]:
             settings = _settle(launched, asked_workers, asked_threads, log_level)
-            logger.begin(settings.log_level)
+            log.begin(settings.log_level)
             environment = _environment(settings)
             if cells is not None:
                 environment["MOSAIC_MARK_OUTPUT"] = "1"
@@ -219,11 +222,11 @@ def start(
             except MosaicError as error:
                 if launched is None or launched.named:
                     raise
-                logger.end()
+                log.end()
                 launched.give_up(error)
                 engine, settings = begin(None)
         except BaseException:
-            logger.end()
+            log.end()
             if recorded is not None:
                 recording.discard(recorded)
             raise
@@ -302,7 +305,7 @@ def _stop_engine(engine: Engine, grace: float | None) -> None:
         lanes.release_lane()
         notices.join(5.0)
         display.leave()
-        logger.end()
+        log.end()
         set_current(None)
         placement.strategy = None
 
@@ -320,7 +323,7 @@ def worker_command() -> list[str]:
 
 
 class _Settings(NamedTuple):
-    """What workers are started with, whoever said so."""
+    """The settings that workers are started with: the program's, or those of `mrun`."""
 
     workers: int
     threads: int
@@ -357,7 +360,7 @@ def _environment(settings: _Settings) -> dict[str, str]:
     }
     if settings.log_level is not None:
         environment["MOSAIC_LOG_LEVEL"] = settings.log_level
-    environment |= surroundings.describe()
+    environment |= interpreter.describe()
     for name in _THREADS:
         if settings.threads_given or name not in os.environ:
             environment[name] = threads
@@ -366,7 +369,7 @@ def _environment(settings: _Settings) -> dict[str, str]:
 
 def default_workers(threads: int) -> int:
     """Return how many workers fit: the physical cores that this process may use, over the threads of each."""
-    from mosaic.utils.cpu import physical_cpu_count
+    from mosaic.system.cpu import physical_cpu_count
 
     return max(1, physical_cpu_count() // threads)
 
@@ -380,10 +383,19 @@ def _positive(name: str, value: Any) -> int:
     return number
 
 
+def _cells_of_notebook() -> Cells | None:
+    """Return the cells of the notebook that this process runs; None if it runs none."""
+    if "ipykernel" not in sys.modules:
+        return None
+    from mosaic.notebook.cells import find
+
+    return find()
+
+
 def _stop_at_exit() -> None:
     engine = _core.engine()
     if engine is not None and engine.uid == "head":
-        # What has ended the program, if nobody caught it.
+        # The uncaught exception that has ended the program.
         interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
         stop(INTERRUPT_GRACE if interrupted else None)
 

@@ -1,10 +1,12 @@
-"""The event loops that coroutine methods run on: a worker's own thread, and whatever loop the driver has.
+"""The event loops that coroutine methods run on: a worker's own thread, or a loop of the driver.
 
 The warehouse is a worker in this. A worker's loop starts with the first coroutine call, so that workers which never
 get one do not import asyncio.
 """
 
 from __future__ import annotations
+
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,11 +37,19 @@ def run_worker_loop(engine: Engine) -> None:
         import os
         import traceback
 
-        from mosaic.runtime.worker import flush
-
         traceback.print_exc()
         flush()
         os._exit(LOOP_FAILED)
+
+
+def flush() -> None:
+    """Write out what the program has printed."""
+    for stream in (sys.stdout, sys.stderr):
+        try:  # noqa: SIM105 - cheaper than contextlib
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            # Closed at this end or at the other.
+            pass
 
 
 def _run_worker_loop(engine: Engine) -> None:
@@ -68,14 +78,14 @@ def _first_loop() -> asyncio.AbstractEventLoop:
         if not _core.free_descriptors():
             import time
 
-            # Nothing tells when they are closed.
+            # The kernel has no event for a descriptor that is closed.
             time.sleep(_SHORTAGE)
 
 
 def _prepare_loop(short: bool) -> asyncio.AbstractEventLoop:
     import asyncio
 
-    from mosaic.utils.threads import set_main_thread
+    from mosaic.system.threads import set_main_thread
 
     # It takes three descriptors, uvloop's takes seven.
     loop = asyncio.new_event_loop() if short else _new_loop()

@@ -11,13 +11,13 @@ from collections import deque
 from itertools import islice
 
 from mosaic import _core
-from mosaic.comms.serialisation import dumps
 from mosaic.core import methods, network
 from mosaic.errors import RuntimeDisconnectedError
 from mosaic.runtime import deaths
 from mosaic.runtime.notices import Membership
 from mosaic.runtime.progress import Progress
 from mosaic.runtime.pump import Chunk, Pump
+from mosaic.serialise.codec import dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

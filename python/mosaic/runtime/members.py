@@ -1,11 +1,11 @@
-"""Who takes part in the network, and what old programs call it: the first half of `Runtime`."""
+"""The members of the network, by the names that programs of mosaic 1.2 use: the base class of `Runtime`."""
 
 from __future__ import annotations
 
 from mosaic.core import network
-from mosaic.core.base import Base
+from mosaic.core.runtime_proxy import Named, RuntimeProxy
+from mosaic.core.services import services
 from mosaic.errors import RuntimeDisconnectedError, TooFewWorkersError
-from mosaic.runtime.proxies import Named, RuntimeProxy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
     from mosaic._core import Engine
-    from mosaic.utils.event_loop import EventLoops
+    from mosaic.compat.event_loop import EventLoops
 
 
 def _pick(kind: str, uid: str, found: dict[str, Any]) -> Any:
@@ -25,7 +25,7 @@ def _pick(kind: str, uid: str, found: dict[str, Any]) -> Any:
         raise KeyError(f"there is no {kind} {uid!r} (known: {known})") from None
 
 
-class Members(Named, Base):
+class Members(Named):
     """The names of this process and of the others."""
 
     engine: Engine
@@ -64,22 +64,22 @@ class Members(Named, Base):
     @property
     def logger(self) -> Any:
         """The logger of mosaic."""
-        from mosaic.utils.logger import logger
+        from mosaic.log import logger
 
         return logger()
 
     @property
     def comms(self) -> Self:
-        """What old programs ask for address, port and uid: this runtime."""
+        """What programs of mosaic 1.2 ask for address, port and uid: this runtime."""
         return self
 
     @property
     def loop(self) -> Any:
-        """The same as `get_event_loop` gives."""
+        """The event loop that `get_event_loop` returns."""
         return self.get_event_loop()
 
     def get_comms(self) -> Self:
-        """Return what old programs ask for address, port and uid: this runtime."""
+        """Return what programs of mosaic 1.2 ask for address, port and uid: this runtime."""
         return self
 
     def get_worker(self, uid: str | None = None) -> Any:
@@ -135,14 +135,14 @@ class Members(Named, Base):
 
     def get_warehouses(self) -> dict[str, Any]:
         """Return the warehouses by uid, one a node, whether they have been started or not."""
-        from mosaic.runtime.warehouse import WarehouseProxy
+        from mosaic.warehouse.proxy import WarehouseProxy
 
         uids = [f"warehouse:{node.indices[0]}" for node in self.nodes]
         return {uid: WarehouseProxy(uid) for uid in uids}
 
     def get_local_warehouse(self) -> Any:
         """Return the warehouse of this runtime's node."""
-        from mosaic.runtime.warehouse import WarehouseProxy
+        from mosaic.warehouse.proxy import WarehouseProxy
 
         return WarehouseProxy(f"warehouse:{self.indices[0] if self.indices else 0}")
 
@@ -180,20 +180,20 @@ class Members(Named, Base):
             numbers = (indices,) if isinstance(indices, int) else indices
             uid = self.uid if name is None else ":".join([name, *map(str, numbers)])
         if uid.startswith("warehouse"):
-            from mosaic.runtime.warehouse import WarehouseProxy
+            from mosaic.warehouse.proxy import WarehouseProxy
 
             return WarehouseProxy(uid)
         return RuntimeProxy(uid)
 
     def memory_limit(self) -> int:
         """Return the memory in bytes that this process may use; see `mosaic.utils.memory_limit`."""
-        from mosaic.utils.memory import memory_limit
+        from mosaic.system.memory import memory_limit
 
         return memory_limit()
 
     def fits_in_memory(self, nbytes: float) -> bool:
-        """Tell whether so many bytes more are within the memory that this process may use."""
-        from mosaic.utils.memory import memory_limit, memory_used
+        """Return whether so many bytes more are within the memory that this process may use."""
+        from mosaic.system.memory import memory_limit, memory_used
 
         return memory_used() + nbytes < memory_limit()
 
@@ -205,7 +205,7 @@ class Members(Named, Base):
         float
             In units of one core: 2.0 where two threads were busy all the time.
         """
-        from mosaic.utils.cpu import cpu_load
+        from mosaic.system.cpu import cpu_load
 
         return cpu_load()
 
@@ -214,21 +214,17 @@ class Members(Named, Base):
         return self
 
     def get_event_loop(self) -> Any:
-        """Return an event loop with the names that old programs use: the running one, or one by itself."""
-        from mosaic.utils.event_loop import EventLoops
-
+        """Return an event loop with the names that programs of mosaic 1.2 use: the running one, or one by itself."""
         loops = self._event_loops
         if loops is None:
-            loops = self._event_loops = EventLoops()
+            loops = self._event_loops = services().event_loops()
         return loops.get()
 
     def use_event_loop(self, loop: AbstractEventLoop | None) -> None:
         """Have `get_event_loop` use a loop of the program's, where none runs."""
         self._event_loops = None
         if loop is not None:
-            from mosaic.utils.event_loop import EventLoops
-
-            self._event_loops = EventLoops(loop)
+            self._event_loops = services().event_loops(loop)
 
     def _get(
         self, kind: str, uid: str | None, living: Callable[[], dict[str, RuntimeProxy]]

@@ -1,4 +1,4 @@
-"""What is in the store: how much, where, held by whom."""
+"""`Runtime.memory`: the buffers in the store, their places and their holders."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from mosaic import _core
 from mosaic.core import network
-from mosaic.core.summary import amount, table
 from mosaic.errors import MosaicError, RuntimeDisconnectedError
+from mosaic.notebook.summary import amount, table
 from mosaic.runtime.deaths import alive
 
 TYPE_CHECKING = False
@@ -56,7 +56,7 @@ class ProcessMemory:
     Attributes
     ----------
     taken : int
-        Bytes of memory that it has taken: buffers, idle memory kept warm, and living values at a warehouse.
+        Bytes of memory that it has taken: buffers, idle memory kept warm, and live values at a warehouse.
     in_memory, on_disk : int
         Bytes of its buffers there, before compression.
     disk_used : int
@@ -99,7 +99,7 @@ class MemoryReport:
             )
         for buffer in self.buffers:
             place = "disk" if buffer.spilled else "memory"
-            holders = ", ".join(buffer.holders) or "nobody"
+            holders = ", ".join(buffer.holders) or "none"
             what = f", {buffer.what}" if buffer.what else ""
             lines.append(
                 f"  {buffer.uid}: {amount(buffer.nbytes)} in {place} of {buffer.runtime}{what}; held by {holders}"
@@ -113,7 +113,7 @@ class MemoryReport:
                 amount(buffer.nbytes),
                 f"{'disk' if buffer.spilled else 'memory'} of {buffer.runtime}",
                 buffer.what or None,
-                ", ".join(buffer.holders) or "nobody",
+                ", ".join(buffer.holders) or "none",
             )
             for buffer in self.buffers
         ]

@@ -1,7 +1,7 @@
-"""What the engine has to tell the program: workers' output, deaths, reports, ends of tasks.
+"""Reads the notices of the engine: workers' output, deaths, reports, ends of tasks.
 
 One daemon thread an engine blocks in `Engine.notices`, without the GIL. It starts with the head; in a worker with the
-first who needs it. `stop` of the engine ends it after the last notice, so that no output is lost.
+first use. `stop` of the engine ends the thread after the last notice, so that no output is lost.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import threading
 from mosaic._core import Notice
 from mosaic.core import callbacks, network, placement
 from mosaic.errors import RuntimeDisconnectedError
-from mosaic.runtime import display
-from mosaic.runtime.display import Lines
+from mosaic.notebook import display
+from mosaic.notebook.display import Lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _LEVELS = {"trace": 5, "debug": 10, "perf": 19, "info": 20, "warning": 30, "warn": 30, "error": 40}
 
 REPLACEMENT_TIMEOUT = float(os.environ.get("MOSAIC_REPLACEMENT_TIMEOUT", "30"))
-"""Seconds that whoever needs a worker waits for one to join, where none is left."""
+"""Seconds to wait for a worker to join where none is left and one is needed."""
 
 _lock = threading.Lock()
 _watched: tuple[Engine, threading.Thread] | None = None
@@ -150,7 +150,7 @@ def _choose(engine: Engine, tessera: tuple[int, int]) -> None:
 
 
 def _log(level: int, text: str, *, error: bool = False) -> None:
-    from mosaic.utils.logger import logger
+    from mosaic.log import logger
 
     logger().log(level, text, exc_info=error)
 
@@ -225,9 +225,6 @@ class Membership:
             raise RuntimeDisconnectedError(
                 f"no worker is left, and none has joined for {REPLACEMENT_TIMEOUT:g} s: {undone}"
             ) from None
-
-
-callbacks.watch_notices = watch
 
 
 def _forget_after_fork() -> None:

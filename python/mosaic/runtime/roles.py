@@ -1,4 +1,4 @@
-"""The kinds of runtimes: what `mosaic.runtime()` gives in the driver and in the workers."""
+"""The kinds of runtimes: the classes of `mosaic.runtime()` in the driver and in the workers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Node(Runtime):
 
 
 class Warehouse(Runtime):
-    """The runtime that holds living values for a node."""
+    """The runtime that holds live values for a node."""
 
 
 _ROLES: dict[str, type[Runtime]] = {
@@ -41,7 +41,7 @@ _ROLES: dict[str, type[Runtime]] = {
 
 
 def role_of(engine: Engine) -> Runtime:
-    """Return a runtime for an engine, of the kind that its uid tells."""
+    """Return a runtime for an engine, of the kind that its uid names."""
     threads = os.environ.get("MOSAIC_NUM_THREADS", "1")
     role = _ROLES.get(engine.uid.partition(":")[0], Runtime)
     return role(engine, num_threads=int(threads) if threads.isdigit() else 1)

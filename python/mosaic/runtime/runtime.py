@@ -1,7 +1,8 @@
-"""`Runtime`: what a program holds of the network; everything in it is a thin call on the engine."""
+"""`Runtime`: a program's view of the network; its methods are thin calls on the engine."""
 
 from __future__ import annotations
 
+from mosaic._facade import lazy_names
 from mosaic.errors import MosaicError
 from mosaic.runtime.members import Members
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from mosaic._core import Engine, Task
     from mosaic.runtime.async_for import Loop
     from mosaic.runtime.memory import MemoryReport
-    from mosaic.types import WarehouseObject
+    from mosaic.warehouse.reference import WarehouseObject
 
 
 class StoppedEngine:
@@ -37,7 +38,7 @@ class StoppedEngine:
 
 
 def _one_of(ref: WarehouseObject | str | None, uid: WarehouseObject | str | None) -> Any:
-    """Return the one that is given of a reference and what old programs call the uid."""
+    """Return the one that is given of a reference and what programs of mosaic 1.2 call the uid."""
     if (ref is None) == (uid is None):
         raise TypeError("give a reference to a stored value or its uid, and not both")
     return ref if uid is None else uid
@@ -63,7 +64,7 @@ class Runtime(Members):
         self._barrier_tasks: list[Callable[[], Awaitable[object]]] = []
 
     def leave(self) -> None:
-        """Let go of the engine, which has stopped: what it held open is closed, whoever still holds this object."""
+        """Release the engine, which has stopped, also where the program still refers to this object."""
         stopped: Any = StoppedEngine(self.engine.uid)
         self.engine = stopped
         loops, self._event_loops = self._event_loops, None
@@ -320,13 +321,11 @@ class Runtime(Members):
             Awaited it gives itself, once the value is stored. Of a parameter that is its ``ref``: the parameter is
             pushed to its root, whose state is the value.
         """
-        if hasattr(type(obj), "_mosaic_plain"):
-            from mosaic.core.parameter_reference import put
-
-            reference = put(obj, publish)  # type: ignore[arg-type]
-            if reference is not None:
-                return reference
-        from mosaic.types import WarehouseObject
+        put = getattr(type(obj), "_mosaic_put", None)
+        reference: WarehouseObject | None = None if put is None else put(obj, publish)
+        if reference is not None:
+            return reference
+        from mosaic.warehouse.reference import WarehouseObject
 
         return WarehouseObject(self.engine.put(obj, type(obj).__name__), whole=True)
 
@@ -344,7 +343,7 @@ class Runtime(Members):
         ref : WarehouseObject or str
             A reference to the value, or its uid.
         uid : WarehouseObject or str
-            The same, as old programs say it.
+            The same, as programs of mosaic 1.2 name it.
         cache : bool
             Accepted and not needed: values are mapped where they lie, and not copied to this process.
 
@@ -384,14 +383,14 @@ class Runtime(Members):
         propagate : bool
             Accepted and not needed.
         uid : WarehouseObject or str
-            The same as ``ref``, as old programs say it.
+            The same as ``ref``, as programs of mosaic 1.2 name it.
         cache_only : bool
             Free only what this process has of it, which is nothing: the value stays.
         """
-        from mosaic.types import Done
+        from mosaic.core.futures import Completion
 
         found = self.get_local_warehouse().reference(_one_of(ref, uid))
-        return Done() if found is None else found.drop(propagate, cache_only=cache_only)
+        return Completion() if found is None else found.drop(propagate, cache_only=cache_only)
 
     async def reduce(
         self,
@@ -440,7 +439,7 @@ class Runtime(Members):
     async def exec(
         self, uid: str, func: Callable[..., Any], func_args: Any = None, func_kwargs: Any = None
     ) -> WarehouseObject:
-        """Run a function on a living value at the warehouse, and keep what it returns there.
+        """Run a function on a live value at the warehouse, and keep what it returns there.
 
         Calls on one uid run one at a time, in the order of their arrival.
 
@@ -460,7 +459,7 @@ class Runtime(Members):
         -------
         WarehouseObject
             As an argument of a call it is replaced by the value of that moment: by a copy of it, at the warehouse
-            by the living value.
+            by the live value.
 
         Raises
         ------
@@ -477,12 +476,12 @@ class Runtime(Members):
         >>> mosaic.run(main, num_workers=1)
         6
         """
-        from mosaic.runtime.warehouse import execute
+        from mosaic.warehouse.proxy import execute
 
         return await execute(self.engine, uid, func, func_args, func_kwargs)
 
     def _repr_html_(self) -> str:
-        from mosaic.core.summary import of_runtime
+        from mosaic.notebook.summary import of_runtime
 
         return of_runtime(self)
 
@@ -490,10 +489,5 @@ class Runtime(Members):
         return f"<{type(self).__name__} object at {id(self):#x}, uid={self.uid}, mode={self.mode}>"
 
 
-def __getattr__(name: str) -> Any:
-    if name == "RuntimeProxy":
-        # Where programs of mosaic 1.2 import it from.
-        from mosaic.runtime.proxies import RuntimeProxy
-
-        return RuntimeProxy
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+# A name that programs of mosaic 1.2 import from here.
+__getattr__ = lazy_names(__name__, {"RuntimeProxy": "mosaic.core.runtime_proxy"})

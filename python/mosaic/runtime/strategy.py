@@ -1,15 +1,13 @@
-"""Where new tesserae go: the core's own strategies by name, and those that programs write."""
+"""Placement strategies: the core's own by name, and those that programs write."""
 
 from __future__ import annotations
-
-from mosaic.core.base import Base
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class MonitorStrategy(Base):
+class MonitorStrategy:
     """A placement strategy written by a program: derive from it and define `choose`.
 
     Examples

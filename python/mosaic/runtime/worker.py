@@ -1,4 +1,4 @@
-"""What a worker process, and the warehouse, runs: ``from mosaic.runtime.worker import main; main()``.
+"""The main function of workers and the warehouse: ``from mosaic.runtime.worker import main; main()``.
 
 It imports as little as it can: asyncio with the first coroutine call, cloudpickle with the first value that needs it.
 Plain methods run on the main thread, as compilers and plotting libraries want it.
@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import sys
 
+from mosaic._facade import lazy_names
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    pass
 
 LOOP_SECONDS = 1.0
 """Time that the thread of the event loop gets to end: it may be in the midst of a method that blocks it."""
@@ -32,18 +34,18 @@ def main() -> None:
 
     from mosaic import _core
 
-    # Whoever waits for workers goes on while this one imports what its calls need, which wait for that.
+    # The head counts this worker from here on; its calls wait until it has imported what they need.
     engine = _core.join_worker()
-    from mosaic.comms import import_locks, preload
-    from mosaic.core import seam  # noqa: F401 - tells the core what to work with
-    from mosaic.runtime import surroundings
-    from mosaic.runtime.lanes import run_worker_loop, stop_worker_loop
+    from mosaic.runtime import hooks, interpreter
+    from mosaic.runtime.lanes import flush, run_worker_loop, stop_worker_loop
+    from mosaic.serialise import import_locks, preload
 
-    surroundings.take_over()
+    hooks.install()
+    interpreter.take_over()
     if os.environ.pop("MOSAIC_MARK_OUTPUT", None):
-        from mosaic.runtime import printing
+        from mosaic.notebook import stdio
 
-        printing.install()
+        stdio.install()
     import_locks.install()
     if _core.given_descriptors() is not None:
         from mosaic.runtime import children
@@ -63,24 +65,9 @@ def main() -> None:
         flush()
 
 
-def flush() -> None:
-    """Write out what the program has printed."""
-    for stream in (sys.stdout, sys.stderr):
-        try:  # noqa: SIM105 - cheaper than contextlib
-            stream.flush()
-        except (AttributeError, OSError, ValueError):
-            # Closed, or nobody reads any more.
-            pass
-
-
 def _ignore(signal: int, frame: object) -> None:
     pass
 
 
-def __getattr__(name: str) -> Any:
-    if name == "Worker":
-        # Where programs of mosaic 1.2 import it from.
-        from mosaic.runtime.roles import Worker
-
-        return Worker
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+# A name that programs of mosaic 1.2 import from here.
+__getattr__ = lazy_names(__name__, {"Worker": "mosaic.runtime.roles"})

@@ -1,57 +1,40 @@
-"""Small things that programs import. Names are imported when they are first asked for."""
+"""A facade: names of mosaic 1.2; the code is in `mosaic.compat`, `mosaic.system` and `mosaic.log`."""
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+from mosaic._facade import lazy_names
 
 # Where some modules of mosaic 1.2 lie.
-__path__ = [*__path__, f"{__path__[0]}/../compat/homes/utils"]
+__path__ = [*__path__, f"{__path__[0]}/../compat/facades/utils"]
 
 _HOMES: dict[str, str] = {
-    "EventLoop": "mosaic.utils.event_loop",
-    "Future": "mosaic.utils.future",
-    "LoggerManager": "mosaic.utils.logger",
-    "MultiError": "mosaic.utils.multi_error",
-    "async_property": "mosaic.utils.properties",
-    "camel_case": "mosaic.utils.naming",
-    "cpu_count": "mosaic.utils.cpu",
-    "default_logger": "mosaic.utils.logger",
+    "EventLoop": "mosaic.compat.event_loop",
+    "Future": "mosaic.compat.future",
+    "LoggerManager": "mosaic.log",
+    "MultiError": "mosaic.compat.multi_error",
+    "async_property": "mosaic.compat.properties",
+    "camel_case": "mosaic.core.naming",
+    "cpu_count": "mosaic.system.cpu",
+    "default_logger": "mosaic.log",
     "gather": "mosaic.core.gather",
-    "gpu_count": "mosaic.utils.gpu",
-    "lowercase": "mosaic.utils.naming",
-    "memory_limit": "mosaic.utils.memory",
-    "memory_used": "mosaic.utils.memory",
-    "physical_cpu_count": "mosaic.utils.cpu",
-    "remote_sizeof": "mosaic.utils.memory",
-    "set_main_thread": "mosaic.utils.threads",
-    "sizeof": "mosaic.utils.memory",
-    "snake_case": "mosaic.utils.naming",
-    "uppercase": "mosaic.utils.naming",
+    "gpu_count": "mosaic.compat.gpu",
+    "lowercase": "mosaic.core.naming",
+    "memory_limit": "mosaic.system.memory",
+    "memory_used": "mosaic.system.memory",
+    "physical_cpu_count": "mosaic.system.cpu",
+    "remote_sizeof": "mosaic.compat.sizes",
+    "set_main_thread": "mosaic.system.threads",
+    "sizeof": "mosaic.compat.sizes",
+    "snake_case": "mosaic.core.naming",
+    "uppercase": "mosaic.core.naming",
 }
 
 _MODULES = frozenset(
-    {
-        *("at_exit", "change_case", "cpu", "event_loop", "logger", "memory", "mimport", "naming"),
-        *("subprocess", "utils"),
-    }
+    {"at_exit", "change_case", "event_loop", "logger", "mimport", "subprocess", "utils"}
 )
 
 __all__ = ["at_exit", "logger", "mimport", "subprocess"]
 __all__ += list(_HOMES)
 
 
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None and name in _MODULES:
-        from importlib import import_module
-
-        return import_module(f"{__name__}.{name}")
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
-    from importlib import import_module
-
-    module = import_module(home)
-    value = globals()[name] = getattr(module, name)
-    return value
+__getattr__ = lazy_names(__name__, _HOMES, _MODULES)

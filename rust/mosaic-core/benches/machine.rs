@@ -6,13 +6,13 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use mosaic_core::call::{Call, CallKind, Construction, Outcome};
+use mosaic_core::call::{Call, CallKind, Construction, Outcome, OutcomePart};
 use mosaic_core::event::{Action, Event, Member, Role, Submission};
-use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
+use mosaic_core::id::{NodeId, ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::machine::{Config, Machine};
 use mosaic_core::payload::{Payload, ThinVec};
 use mosaic_core::wire::stored::NoStore;
-use mosaic_core::wire::{FrameReader, FrameWriter, Limits, Message};
+use mosaic_core::wire::{FrameReader, FrameWriter, Limits, Message, RulesMessage};
 
 const HEAD: RuntimeId = RuntimeId::HEAD;
 const WORKER: RuntimeId = RuntimeId(1);
@@ -75,6 +75,7 @@ fn small() -> Outcome {
 fn worker_member() -> Member {
     Member {
         runtime: WORKER,
+        node: NodeId::FIRST,
         uid: "worker:0:1".into(),
         pid: 1,
         role: Role::Worker,
@@ -91,8 +92,9 @@ fn caller(pending: u64) -> Machine<u64> {
             submission(task(sequence), tessera, CallKind::Construct),
             &mut actions,
         );
-        let message = Message::Completed {
+        let message = RulesMessage::Completed {
             task: task(sequence),
+            part: OutcomePart::WHOLE,
             outcome: small().into(),
         };
         machine.handle(
@@ -117,7 +119,7 @@ fn caller(pending: u64) -> Machine<u64> {
 fn callee() -> Machine<u64> {
     let mut machine = Machine::new(Config::new(WORKER));
     let mut actions = Vec::new();
-    let message = Message::Call(Box::new(call(task(1), TESSERA, CallKind::Construct)));
+    let message = RulesMessage::Call(Box::new(call(task(1), TESSERA, CallKind::Construct)));
     machine.handle(
         Event::MessageReceived {
             from: HEAD,
@@ -147,8 +149,9 @@ fn caller_side(criterion: &mut Criterion) {
                     let task = task(next);
                     next += 1;
                     machine.handle(submission(task, TESSERA, CallKind::Method), &mut actions);
-                    let message = Message::Completed {
+                    let message = RulesMessage::Completed {
                         task,
+                        part: OutcomePart::WHOLE,
                         outcome: small().into(),
                     };
                     machine.handle(
@@ -177,7 +180,7 @@ fn callee_side(criterion: &mut Criterion) {
         bencher.iter(|| {
             let task = task(next);
             next += 1;
-            let message = Message::Call(Box::new(call(task, TESSERA, CallKind::Method)));
+            let message = RulesMessage::Call(Box::new(call(task, TESSERA, CallKind::Method)));
             machine.handle(
                 Event::MessageReceived {
                     from: HEAD,
@@ -192,7 +195,7 @@ fn callee_side(criterion: &mut Criterion) {
                 },
                 &mut actions,
             );
-            let message = Message::Release(vec![ObjectId::Task(task)]);
+            let message = RulesMessage::Release(vec![ObjectId::Task(task)]);
             machine.handle(
                 Event::MessageReceived {
                     from: HEAD,
@@ -208,7 +211,8 @@ fn callee_side(criterion: &mut Criterion) {
 }
 
 fn wire(criterion: &mut Criterion) {
-    let message = Message::Call(Box::new(call(task(1), TESSERA, CallKind::Method)));
+    let call = Box::new(call(task(1), TESSERA, CallKind::Method));
+    let message = Message::Rules(RulesMessage::Call(call));
     criterion.bench_function("encode a small call", |bencher| {
         bencher.iter_batched_ref(
             FrameWriter::new,

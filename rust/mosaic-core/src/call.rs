@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::event::Role;
-use crate::id::{RuntimeId, TaskId, TesseraId};
+use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
+use crate::member::Role;
 use crate::payload::{Payload, Reference, ThinVec};
 
 /// What the callee does with a call.
@@ -73,6 +73,22 @@ pub enum Slot {
     Keyword(String),
     /// Nowhere: the call only waits for the end of the task.
     Order,
+}
+
+impl Slot {
+    /// "needed as argument 0 of Solver.step", for the message that a dependency failed.
+    pub(crate) fn describe(&self, class: &str, method: &str) -> String {
+        let callee = if class.is_empty() {
+            method.to_owned()
+        } else {
+            format!("{class}.{method}")
+        };
+        match self {
+            Self::Positional(index) => format!("needed as argument {index} of {callee}"),
+            Self::Keyword(name) => format!("needed as argument '{name}' of {callee}"),
+            Self::Order => format!("{callee} waited for its end"),
+        }
+    }
 }
 
 /// Where the value of a dependency comes from.
@@ -206,6 +222,20 @@ impl Failure {
         })
     }
 
+    /// How a task fails whose host died.
+    pub fn disconnected(cause: &str) -> Box<Self> {
+        Self::new(FailureKind::Disconnected, cause)
+    }
+
+    /// The references that a lost or failed tessera keeps with this failure. The tessera itself is not among them: a
+    /// reference to itself would keep it for good.
+    pub(crate) fn references_beside(&self, tessera: TesseraId) -> Vec<Reference> {
+        let references = self.detail.references.iter().copied();
+        references
+            .filter(|reference| reference.object != ObjectId::Tessera(tessera))
+            .collect()
+    }
+
     /// The same failure as seen by a task that waited for it. Of a long way only the two ends are kept.
     #[must_use]
     pub fn through(&self, context: String) -> Box<Self> {
@@ -235,6 +265,15 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// How a call ends that was cancelled before it ran.
+    pub(crate) fn cancelled() -> Arc<Self> {
+        Self::Failed(Failure::new(
+            FailureKind::Cancelled,
+            "the call was cancelled",
+        ))
+        .into()
+    }
+
     /// The references inside its value, or inside the exception with which it failed.
     pub fn references(&self) -> &[Reference] {
         match self {
@@ -243,6 +282,24 @@ impl Outcome {
             Self::Failed(failure) => &failure.detail.references,
         }
     }
+}
+
+/// Which part of a task's outcome a message carries. Every outcome has one part today; a value that a call yields bit by
+/// bit will have several.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OutcomePart {
+    /// Counts up from 0 within one outcome.
+    pub number: u32,
+    /// The task ends with this part.
+    pub last: bool,
+}
+
+impl OutcomePart {
+    /// The only part of an outcome.
+    pub const WHOLE: Self = Self {
+        number: 0,
+        last: true,
+    };
 }
 
 /// A call handed over to the executor: every argument is there.

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::call::{Call, Outcome, ReadyCall};
-use crate::id::{BufferId, ObjectId, RuntimeId, TaskId, TesseraId};
+use crate::id::{BufferId, NodeId, ObjectId, RuntimeId, TaskId, TesseraId};
+pub use crate::member::{Member, Role};
 use crate::payload::{Payload, Reference};
-use crate::wire::Message;
+use crate::wire::RulesMessage;
 
 /// A new call, made by a program of this runtime.
 #[derive(Debug)]
@@ -94,7 +95,12 @@ pub enum Event<H> {
     /// A program needs the warehouse of this machine: the handle completes when it takes part or has failed to start.
     WarehouseRequested(H),
     /// The node agent failed to start the warehouse: requests and calls that wait for it fail (head only).
-    WarehouseFailed(String),
+    WarehouseFailed {
+        /// The machine.
+        node: NodeId,
+        /// Why.
+        reason: String,
+    },
     /// A program registered a function for the head's next barrier.
     BarrierTaskRegistered,
     /// A message arrived from an authenticated peer.
@@ -102,7 +108,7 @@ pub enum Event<H> {
         /// The peer.
         from: RuntimeId,
         /// The message.
-        message: Message,
+        message: RulesMessage,
     },
     /// The node agent saw a runtime join (head only; the head informs the others).
     RuntimeJoined(Member),
@@ -113,6 +119,11 @@ pub enum Event<H> {
         /// "worker:0:1 was killed by signal 9 (SIGKILL)".
         cause: String,
     },
+    /// A runtime cannot be reached, and whether its process lives is not known. Nothing is settled: messages to it wait
+    /// until [`Event::RuntimeReachable`], and no tessera is placed there.
+    RuntimeUnreachable(RuntimeId),
+    /// A runtime can be reached again, and no message to it was lost.
+    RuntimeReachable(RuntimeId),
     /// The connection to a peer was lost; both runtimes live and neither is the head. Every message received by it has
     /// been handled; messages are sent by the next connection from now on.
     LinkLost {
@@ -134,32 +145,6 @@ pub enum Event<H> {
     WorkersExhausted(String),
 }
 
-/// The role of a runtime.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
-pub enum Role {
-    /// The program's own process, with monitor and node agent.
-    Head,
-    /// Hosts tesserae.
-    #[default]
-    Worker,
-    /// Holds the living values of its machine: roots of parameters, values made by functions. Hosts only tesserae that
-    /// ask for the warehouse.
-    Warehouse,
-}
-
-/// A runtime that takes part.
-#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
-pub struct Member {
-    /// Its number.
-    pub runtime: RuntimeId,
-    /// Its name: `worker:0:1`.
-    pub uid: String,
-    /// Its process.
-    pub pid: u32,
-    /// What it is there for.
-    pub role: Role,
-}
-
 /// An output of the state machine, for the engine to carry out.
 #[derive(Debug)]
 pub enum Action<H> {
@@ -168,7 +153,7 @@ pub enum Action<H> {
         /// The peer.
         to: RuntimeId,
         /// The message.
-        message: Message,
+        message: RulesMessage,
     },
     /// Dispatch a call to the executor. The plain calls of one runtime run one at a time in the order of dispatch;
     /// coroutine calls start in that order and interleave.
@@ -197,8 +182,8 @@ pub enum Action<H> {
     },
     /// Ask the program's placement strategy for a worker (head only, if the program has one).
     ChooseWorker(TesseraId),
-    /// Start the warehouse of this machine (head only).
-    StartWarehouse,
+    /// Start the warehouse of that machine (head only).
+    StartWarehouse(NodeId),
     /// A runtime has joined, as far as this runtime knows.
     MemberJoined(Member),
     /// A runtime has died: nothing more is sent to it.

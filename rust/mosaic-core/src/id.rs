@@ -17,6 +17,17 @@ impl RuntimeId {
     pub const HEAD: Self = Self(0);
 }
 
+/// One machine of the network: its runtimes share memory, a node agent and a warehouse. The head's is number 0.
+#[derive(
+    Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default, Serialize, Deserialize,
+)]
+pub struct NodeId(pub u32);
+
+impl NodeId {
+    /// The machine of the head.
+    pub const FIRST: Self = Self(0);
+}
+
 /// One call. Made by the caller, which *owns* the task.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TaskId {

@@ -1,470 +1,492 @@
 //! The state machine of one runtime: takes events, answers with actions.
 //!
-//! This module owns the tables and routes events to the rules:
-//!
-//! | module | rules |
-//! | --- | --- |
-//! | [`crate::caller`] | tasks that this runtime owns, and the calls on their way to tesserae |
-//! | [`crate::callee`] | tesserae that live here, and the calls that have arrived for them |
-//! | [`crate::results`] | outcomes: stored, subscribed to, fetched |
-//! | [`crate::values`] | values that programs put |
-//! | [`crate::references`] | reference counts |
-//! | [`crate::membership`] | which runtimes take part, and what follows from a death |
-//! | [`crate::link`] | what follows from the loss of a connection between two runtimes that live |
-//! | [`crate::placement`] | which worker gets a new tessera |
-//! | [`crate::barrier`] | when all tasks submitted before a moment have ended |
-//! | [`crate::warehouse`] | when the warehouse starts, and which calls wait for it |
-//!
-//! A message to this runtime itself is handled like any other, without leaving the machine.
+//! The machine routes each event and message to the owner that decides, and the internal events by which owners answer
+//! those above them (`QUEUE-1` in [`crate::context`]). It has the order of the steps that follow from a death
+//! ([`Machine::runtime_died`]) and from the loss of a connection ([`Machine::link_lost`]), for these concern every owner.
+//! `docs/design/owners.md` has the order of the owners and the reasons.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use rustc_hash::{FxHashMap, FxHashSet};
-
-use crate::barrier::{Barriers, Requester};
+use crate::barrier::Barriers;
 use crate::call::{Failure, FailureKind, Outcome};
-use crate::callee::call::InboundCall;
-use crate::callee::tessera::HostedTessera;
-use crate::caller::route::Route;
-use crate::caller::task::OwnedTask;
-use crate::event::{Action, Event, Member, Role};
-use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
-use crate::link::Recounts;
-use crate::membership::Membership;
-use crate::payload::{Payload, Reference, ThinVec};
+use crate::callee::Callee;
+use crate::caller::Caller;
+use crate::context::{Context, Internal};
+use crate::event::{Action, Event, Want};
+use crate::id::{BufferId, ObjectId, RuntimeId, TaskId, TesseraId};
+use crate::link::Links;
+use crate::member::{Member, Role};
+use crate::membership::{Announcements, Status};
+use crate::payload::Payload;
 use crate::placement::{Placement, Strategy};
-use crate::references::table::References;
-use crate::results::{Argument, Fetch, Subscriber};
-use crate::values::RemotePuts;
+use crate::references::References;
+use crate::results::Results;
+use crate::snapshot::Snapshot;
+use crate::subscriber::Subscriber;
+use crate::values::Values;
 use crate::warehouse::Warehouse;
-use crate::wire::Message;
+use crate::wire::RulesMessage;
 
-/// Objects that one message names as not needed any more.
-const RELEASED_AT_ONCE: usize = 16 << 10;
+pub use crate::context::Config;
 
-/// What a machine is made with.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Config {
-    /// This runtime; the head if it is number 0.
-    pub me: RuntimeId,
-    /// Calls to one tessera that may be sent and not ended at a time.
-    pub window_calls: usize,
-    /// Bytes of arguments to one tessera that may be sent and not ended at a time, beyond the first call.
-    pub window_bytes: usize,
-    /// Results of at most this many bytes travel with the news that the task has ended.
-    pub inline_limit: usize,
-    /// The same for what lies in a store and does not move: until it is asked for, it can go to disk.
-    pub lend_limit: u64,
-    /// Whether the program brings its own placement strategy (head only).
-    pub foreign_strategy: bool,
-}
-
-impl Config {
-    /// The usual limits.
-    pub const fn new(me: RuntimeId) -> Self {
-        Self {
-            me,
-            window_calls: 16 << 10,
-            window_bytes: 64 << 20,
-            inline_limit: 64 << 10,
-            lend_limit: 4 << 20,
-            foreign_strategy: false,
-        }
-    }
-}
-
-/// One runtime's rules and everything that they remember. `H` is whatever the caller wants back when a
-/// task ends.
+/// The rules of one runtime, and everything that they remember. `H` is the handle that is given back when a task ends.
+#[derive(Debug)]
 pub struct Machine<H> {
-    pub(crate) config: Config,
-    pub(crate) tasks: FxHashMap<TaskId, Box<OwnedTask<H>>>,
-    pub(crate) routes: FxHashMap<TesseraId, Route>,
-    pub(crate) hosted: FxHashMap<TesseraId, HostedTessera>,
-    pub(crate) inbound: FxHashMap<TaskId, InboundCall<H>>,
-    /// Calls that came before the construction of their tessera did, by another way.
-    pub(crate) early: FxHashMap<TesseraId, VecDeque<TaskId>>,
-    /// Fetches that came before the call that they ask for did, by another way.
-    pub(crate) expected: FxHashMap<TaskId, Vec<(bool, Subscriber<H>)>>,
-    pub(crate) fetches: FxHashMap<(TaskId, bool), Fetch<H>>,
-    /// References inside values of tasks that were passed to this runtime.
-    pub(crate) borrowed: FxHashMap<TaskId, ThinVec<Reference>>,
-    pub(crate) references: References,
-    pub(crate) members: Membership,
-    pub(crate) placement: Placement,
-    pub(crate) barriers: Barriers<H>,
-    /// On the head: who waits for a runtime of which role, and for which tessera.
-    pub(crate) unplaced: Vec<(TesseraId, RuntimeId, Role)>,
-    pub(crate) remote_puts: RemotePuts<H>,
-    pub(crate) warehouse: Warehouse<H>,
-    pub(crate) releases: FxHashMap<RuntimeId, Vec<ObjectId>>,
-    pub(crate) recounts: Recounts,
-    to_self: VecDeque<Message>,
-    /// Routes to look at again before the event is done with: a queue rather than a recursion, which a long
-    /// chain of tasks would take too deep.
-    pub(crate) to_pump: VecDeque<TesseraId>,
-    /// The same for tesserae hosted here.
-    pub(crate) to_dispatch: VecDeque<TesseraId>,
-    /// The same for ends of tasks that are arguments of calls here.
-    pub(crate) to_deliver: VecDeque<(Argument, Arc<Outcome>)>,
-    /// The same for references that are not needed any more.
-    pub(crate) to_drop: VecDeque<ObjectId>,
+    barriers: Barriers<H>,
+    links: Links,
+    placement: Placement,
+    warehouse: Warehouse<H>,
+    /// The topmost of the owners that own each other.
+    caller: Caller<H>,
 }
 
-impl<H> std::fmt::Debug for Machine<H> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Machine")
-            .field("me", &self.config.me)
-            .field("tasks", &self.tasks.len())
-            .finish_non_exhaustive()
-    }
-}
-
-impl<H: Clone> Machine<H> {
-    /// A machine that knows nobody but itself.
+impl<H> Machine<H> {
+    /// A machine that knows no other.
     pub fn new(config: Config) -> Self {
+        let references = References::new(Context::new(config));
+        let results = Results::new(Values::new(references));
         Self {
-            config,
-            tasks: FxHashMap::default(),
-            routes: FxHashMap::default(),
-            hosted: FxHashMap::default(),
-            inbound: FxHashMap::default(),
-            early: FxHashMap::default(),
-            expected: FxHashMap::default(),
-            fetches: FxHashMap::default(),
-            borrowed: FxHashMap::default(),
-            references: References::default(),
-            members: Membership::default(),
-            placement: Placement::default(),
             barriers: Barriers::default(),
-            unplaced: Vec::new(),
-            remote_puts: RemotePuts::default(),
+            links: Links::default(),
+            placement: Placement::default(),
             warehouse: Warehouse::default(),
-            releases: FxHashMap::default(),
-            recounts: Recounts::default(),
-            to_self: VecDeque::new(),
-            to_pump: VecDeque::new(),
-            to_dispatch: VecDeque::new(),
-            to_deliver: VecDeque::new(),
-            to_drop: VecDeque::new(),
+            caller: Caller::new(Callee::new(results)),
         }
     }
 
-    /// Whether this is the head.
-    pub(crate) fn is_head(&self) -> bool {
-        self.config.me == RuntimeId::HEAD
+    fn context(&self) -> &Context<H> {
+        self.caller.context()
     }
+
+    fn context_mut(&mut self) -> &mut Context<H> {
+        self.caller.context_mut()
+    }
+
+    fn references(&mut self) -> &mut References<H> {
+        self.caller.references_mut()
+    }
+
+    // ---- what the engine asks -----------------------------------------------------------------------
 
     /// Use this strategy from now on (head only).
     pub fn set_strategy(&mut self, strategy: Box<dyn Strategy + Send>) {
         self.placement.set_strategy(strategy);
     }
 
-    /// The others who take part, as far as this runtime knows.
+    /// The others that take part, as far as this runtime knows.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
-        self.members.living.values()
+        self.context().membership().living()
+    }
+
+    /// What is known of a runtime.
+    pub fn status(&self, runtime: RuntimeId) -> Status<'_> {
+        self.context().membership().status(runtime)
     }
 
     /// Whether a runtime is known to have died.
     pub fn is_dead(&self, runtime: RuntimeId) -> bool {
-        self.members.cause(runtime).is_some()
+        self.context().is_dead(runtime)
     }
 
-    /// Tasks of this runtime that it still remembers, ended or not.
-    pub fn remembered(&self) -> usize {
-        self.tasks.len()
-    }
-
-    /// The runtimes that have something to do at this barrier; each is named once (head only).
+    /// The runtimes that have registered functions for this barrier; each is named once (head only).
     pub fn take_barrier_tasks(&mut self) -> BTreeSet<RuntimeId> {
-        std::mem::take(&mut self.barriers.barrier_tasks)
+        self.barriers.take_registered()
     }
 
-    /// Tesserae that live here.
-    pub fn hosted(&self) -> usize {
-        self.hosted.len()
+    /// The runtime that hosts a tessera, as far as this one knows.
+    pub fn host_of(&self, tessera: TesseraId) -> Option<RuntimeId> {
+        self.caller.host_of(tessera)
     }
 
-    /// Whether nothing at all is remembered of tasks, tesserae and references.
-    pub fn is_blank(&self) -> bool {
-        self.tasks.is_empty()
-            && self.routes.is_empty()
-            && self.hosted.is_empty()
-            && self.inbound.is_empty()
-            && self.early.is_empty()
-            && self.expected.is_empty()
-            && self.fetches.is_empty()
-            && self.borrowed.is_empty()
-            && self.remote_puts.is_empty()
-            && self.recounts.is_empty()
-            && self.references.holdings.is_empty()
-            && self.references.holders.is_empty()
+    /// The runtime that runs a task of this one's, once it was sent there.
+    pub fn runner_of(&self, task: TaskId) -> Option<RuntimeId> {
+        self.caller.runner_of(task)
     }
 
-    /// How much is remembered of what, for people who look for a leak.
-    pub fn describe(&self) -> String {
-        format!(
-            "tasks {:?}, routes {:?}, hosted {:?}, inbound {:?}, early {:?}, expected {:?}, fetches {:?}, borrowed {:?}, \
-             holdings {:?}, holders {:?}",
-            self.tasks.keys(),
-            self.routes,
-            self.hosted,
-            self.inbound.keys(),
-            self.early,
-            self.expected.keys(),
-            self.fetches.keys(),
-            self.borrowed,
-            self.references.holdings,
-            self.references.holders,
-        )
+    /// Whether it is still to be decided where a tessera goes.
+    pub fn is_unplaced(&self, tessera: TesseraId) -> bool {
+        self.caller.is_unplaced(tessera)
     }
 
-    /// Something happened: append what to do about it.
+    /// Whether a call that came here has ended; not if it never came, or if its result is forgotten.
+    pub fn has_ended_here(&self, task: TaskId) -> bool {
+        self.caller.callee().has_ended_here(task)
+    }
+
+    /// The value of a call that ended here, as long as its owner has not released it.
+    pub fn result_here(&self, task: TaskId) -> Option<Payload> {
+        self.caller.callee().result_here(task)
+    }
+
+    /// The runtimes that hold an object of which this one counts the holders, itself among them.
+    pub fn holders_of(&self, object: ObjectId) -> Vec<RuntimeId> {
+        self.caller.references().holders_of(object)
+    }
+
+    /// The buffers in values that are kept here, each with the name of what made the value.
+    pub fn stored_values(&self) -> Vec<(BufferId, String)> {
+        self.caller.stored_buffers()
+    }
+
+    /// Everything that is remembered, as rows.
+    pub fn snapshot(&self) -> Snapshot {
+        let caller = &self.caller;
+        Snapshot {
+            caller: caller.snapshot(),
+            callee: caller.callee().snapshot(),
+            results: caller.results().snapshot(),
+            values: caller.values().snapshot(),
+            references: caller.references().snapshot(),
+            membership: caller.context().membership().snapshot(),
+            barriers: self.barriers.snapshot(),
+            recounts: self.links.snapshot(),
+            unplaced: self.placement.waiting(),
+            waiting: caller.context().waiting(),
+        }
+    }
+
+    // ---- events -------------------------------------------------------------------------------------
+
+    /// Handle an event: append the actions that answer it.
     pub fn handle(&mut self, event: Event<H>, actions: &mut Vec<Action<H>>) {
+        self.context_mut().exchange_actions(actions);
+        self.route_event(event);
+        self.handle_internal();
+        self.context_mut().exchange_actions(actions);
+    }
+
+    /// The end of a batch of events: send the releases that were collected.
+    pub fn flush(&mut self, actions: &mut Vec<Action<H>>) {
+        self.context_mut().exchange_actions(actions);
+        while self.context_mut().send_all_releases() {
+            self.handle_internal();
+        }
+        self.context_mut().exchange_actions(actions);
+    }
+
+    fn route_event(&mut self, event: Event<H>) {
+        let caller = &mut self.caller;
         match event {
-            Event::CallSubmitted(submission) => self.call_submitted(submission, actions),
-            Event::CallFinished { task, outcome } => self.call_finished(task, outcome, actions),
+            Event::CallSubmitted(submission) => caller.call_submitted(submission),
+            Event::CallFinished { task, outcome } => {
+                caller.callee_mut().call_finished(task, outcome);
+            }
             Event::MessageReceived { from, message } => {
-                self.message_received(from, message, actions);
+                // After the report of its death, its messages do not count.
+                if !self.context().is_dead(from) {
+                    self.route_message(from, message);
+                }
             }
-            Event::CallIsRunning(task) => self.call_is_running(task, actions),
-            Event::DeliveryRequested { task, handle } => {
-                self.delivery_requested(task, handle, actions);
-            }
-            Event::CancelRequested(task) => self.cancel_requested(task, actions),
+            Event::CallIsRunning(task) => caller.callee_mut().call_is_running(task),
+            Event::DeliveryRequested { task, handle } => caller.delivery_requested(task, handle),
+            Event::CancelRequested(task) => caller.cancel_requested(task),
             Event::CallTimedOut(task) => {
                 let failure = Failure::new(FailureKind::TimedOut, "the call's time limit passed");
-                self.call_given_up(task, failure, actions);
+                caller.call_given_up(task, failure);
             }
             Event::OutcomeRequested { task, want, handle } => {
-                self.outcome_requested(task, want, handle, actions);
+                let subscriber = Subscriber::Handle(handle);
+                caller.want(task, task.owner, want == Want::Value, subscriber);
             }
-            Event::ValuePut { task, value } => self.value_put(task, value, actions),
+            Event::ValuePut { task, value } => caller.values_mut().put(task, value),
             Event::RemotePutRequested {
                 task,
                 value,
                 handle,
-            } => self.remote_put_requested(task, value, handle, actions),
-            Event::ValueDropped(task) => self.value_dropped(task, actions),
-            Event::Retained(reference) => self.hold(reference, actions),
-            Event::Released(object) => self.drop_hold(object, actions),
-            Event::BarrierRequested(handle) => self.barrier_requested(handle, actions),
-            Event::WarehouseRequested(handle) => self.warehouse_requested(handle, actions),
-            Event::WarehouseFailed(reason) => self.warehouse_failed(&reason, actions),
+            } => caller.values_mut().put_at_head(task, value, handle),
+            Event::ValueDropped(task) => caller.value_dropped(task),
+            Event::Retained(reference) => caller.hold_handle(reference),
+            Event::Released(object) => caller.drop_handle(object),
+            Event::BarrierRequested(handle) => self.barriers.requested(handle, caller),
+            Event::WarehouseRequested(handle) => {
+                self.warehouse.requested(handle, caller.context_mut());
+            }
+            Event::WarehouseFailed { node, reason } => {
+                let context = caller.context_mut();
+                self.warehouse
+                    .failed_to_start(node, &reason, &mut self.placement, context);
+            }
             Event::BarrierTaskRegistered => {
-                self.send(RuntimeId::HEAD, Message::BarrierTask, actions);
+                let context = caller.context_mut();
+                context.send(RuntimeId::HEAD, RulesMessage::BarrierTask);
             }
-            Event::RuntimeJoined(member) => self.runtime_joined(member, actions),
-            Event::RuntimeDied { runtime, cause } => self.runtime_died(runtime, &cause, actions),
-            Event::LinkLost { peer, cause } => self.link_lost(peer, &cause, actions),
-            Event::RuntimeStopped(cause) => self.runtime_stopped(&cause, actions),
-            Event::WorkerChosen { tessera, place } => self.worker_chosen(tessera, place, actions),
-            Event::WorkersExhausted(reason) => self.workers_exhausted(&reason, actions),
-        }
-        self.serve_self(actions);
-    }
-
-    /// The end of a batch of events: send what was saved up.
-    pub fn flush(&mut self, actions: &mut Vec<Action<H>>) {
-        while !self.releases.is_empty() {
-            for (to, objects) in std::mem::take(&mut self.releases) {
-                // A million let go of at once do not fit into one header.
-                for some in objects.chunks(RELEASED_AT_ONCE) {
-                    self.send(to, Message::Release(some.to_vec()), actions);
-                }
+            Event::RuntimeJoined(member) => self.runtime_joined(member),
+            Event::RuntimeDied { runtime, cause } => self.runtime_died(runtime, &cause),
+            Event::RuntimeUnreachable(runtime) => caller.context_mut().unreachable(runtime),
+            Event::RuntimeReachable(runtime) => {
+                caller.context_mut().reachable(runtime);
+                self.place_waiting();
             }
-            self.serve_self(actions);
-        }
-    }
-
-    fn serve_self(&mut self, actions: &mut Vec<Action<H>>) {
-        loop {
-            if let Some(message) = self.to_self.pop_front() {
-                self.message_received(self.config.me, message, actions);
-            } else if let Some((argument, outcome)) = self.to_deliver.pop_front() {
-                let Argument {
-                    call, slot, part, ..
-                } = argument;
-                self.argument_received(call, slot, part, outcome, actions);
-                if let Some(tessera) = self.inbound.get(&call).map(|inbound| inbound.tessera) {
-                    self.advance(call, tessera, actions);
-                }
-            } else if let Some(tessera) = self.to_dispatch.pop_front() {
-                self.dispatch(tessera, actions);
-            } else if let Some(tessera) = self.to_pump.pop_front() {
-                self.pump(tessera, actions);
-            } else if let Some(object) = self.to_drop.pop_front() {
-                self.drop_hold(object, actions);
-            } else {
-                return;
+            Event::LinkLost { peer, cause } => self.link_lost(peer, &cause),
+            Event::RuntimeStopped(cause) => self.runtime_stopped(&cause),
+            Event::WorkerChosen { tessera, place } => {
+                let context = caller.context_mut();
+                self.placement.worker_chosen(tessera, place, context);
+            }
+            Event::WorkersExhausted(reason) => {
+                let context = caller.context_mut();
+                self.placement.workers_exhausted(&reason, context);
             }
         }
     }
 
-    /// Send a message, to oneself too; to the dead nothing is sent.
-    pub(crate) fn send(&mut self, to: RuntimeId, message: Message, actions: &mut Vec<Action<H>>) {
-        if to == self.config.me {
-            self.to_self.push_back(message);
-        } else if self.members.cause(to).is_none() {
-            actions.push(Action::Send { to, message });
-        }
-    }
-
-    fn message_received(
-        &mut self,
-        from: RuntimeId,
-        message: Message,
-        actions: &mut Vec<Action<H>>,
-    ) {
-        if from != self.config.me && self.members.cause(from).is_some() {
-            // Its death was announced: what it said is settled.
-            return;
-        }
+    fn route_message(&mut self, from: RuntimeId, message: RulesMessage) {
+        let caller = &mut self.caller;
         match message {
-            Message::Call(call) => self.call_received(from, call, actions),
-            Message::Completed { task, outcome } => {
-                self.task_completed(from, task, outcome, actions);
+            RulesMessage::Call(call) => caller.callee_mut().call_received(from, call),
+            RulesMessage::Completed {
+                task,
+                part,
+                outcome,
+            } => caller.outcome_received(from, task, part, outcome),
+            RulesMessage::Cancel(task) => caller.callee_mut().cancel_received(task),
+            RulesMessage::DeliveryProbe(task) => {
+                let context = caller.context_mut();
+                context.send(from, RulesMessage::Delivered(task));
             }
-            Message::Cancel(task) => self.cancel_received(task, actions),
-            Message::DeliveryProbe(task) => self.send(from, Message::Delivered(task), actions),
-            Message::Delivered(task) => self.arrived(from, task, actions),
-            Message::Fetch { task, value } => {
-                self.want(
-                    task,
-                    self.config.me,
-                    value,
-                    Subscriber::Peer { to: from, value },
-                    actions,
-                );
+            RulesMessage::Delivered(task) => caller.delivered(from, task),
+            RulesMessage::Fetch { task, value } => {
+                caller.want_here(task, value, Subscriber::Peer { to: from, value });
             }
-            Message::Fetched {
+            RulesMessage::Fetched {
                 task,
                 value,
                 outcome,
-            } => self.outcome_fetched(from, task, value, &outcome, actions),
-            Message::RegisterHolder(object) => {
-                self.references.add_holder(object, from);
-                self.send(from, Message::HolderRegistered(object), actions);
+            } => caller.outcome_fetched(from, task, value, &outcome),
+            RulesMessage::Discard(task) => caller.value_dropped(task),
+            RulesMessage::RemotePut { task, value } => {
+                caller.results_mut().put_received(from, task, value);
             }
-            Message::RegisterHolderAndUnpin(object) => {
-                self.references.add_holder(object, from);
-                if self.references.unpin(object, from) {
-                    self.object_unused(object, actions);
-                }
+            RulesMessage::RegisterHolder(object) => {
+                self.references().registration_requested(from, object);
             }
-            Message::HolderRegistered(object) => self.holder_registered(object, actions),
-            Message::Unpin(object) => {
-                if self.references.unpin(object, from) {
-                    self.object_unused(object, actions);
-                }
-                self.buffer_released(object, actions);
+            RulesMessage::RegisterHolderAndUnpin(object) => {
+                self.references().add_holder(object, from);
+                self.references().unpin(object, from);
             }
-            Message::Release(objects) => {
+            RulesMessage::HolderRegistered(object) => self.references().holder_registered(object),
+            RulesMessage::Unpin(object) => self.references().unpin_received(object, from),
+            RulesMessage::Release(objects) => {
                 for object in objects {
-                    self.released_by(from, object, actions);
+                    match object {
+                        // From the owner to the host: the result may go.
+                        ObjectId::Task(task) if task.owner == from => {
+                            caller.callee_mut().result_released(task);
+                        }
+                        _ => caller.references_mut().released_by(from, object),
+                    }
                 }
             }
-            Message::Freed(tessera) => self.tessera_freed(tessera, from, actions),
-            Message::Place(tessera, role) => self.place(tessera, role, from, actions),
-            Message::Placed { tessera, place } => self.placed(tessera, place, true, actions),
-            Message::Locate(tessera) => self.locate(tessera, from, actions),
-            Message::Located { tessera, place } => self.located(tessera, place, actions),
-            Message::Join(member) => self.runtime_joined(member, actions),
-            Message::MemberJoined(member) => self.member_joined(&member, actions),
-            Message::MemberDied { runtime, cause } => self.runtime_died(runtime, &cause, actions),
-            Message::Drained(dead) => self.drained(from, dead, actions),
-            Message::DeathSettled(dead) => self.death_settled(dead, actions),
-            Message::Discard(task) => self.value_dropped(task, actions),
-            Message::Barrier(number) => {
-                let unended = self.unended();
-                self.barriers.raise(unended, Requester::Peer(from, number));
-                self.check_barriers(actions);
+            RulesMessage::Freed(tessera) => {
+                self.placement.freed(tessera);
+                caller.tessera_freed(tessera, from);
             }
-            Message::BarrierPassed(number) => {
-                self.barriers.answered(from, Some(number));
-                self.check_barriers(actions);
+            RulesMessage::Place(tessera, role) => self.place(tessera, role, from),
+            RulesMessage::Placed { tessera, place } => caller.placed(tessera, place, true),
+            RulesMessage::Locate(tessera) => caller.locate(tessera, from),
+            RulesMessage::Located { tessera, place } => caller.located(tessera, place),
+            RulesMessage::Join(member) => self.runtime_joined(member),
+            RulesMessage::MemberJoined(member) => self.member_joined(member),
+            RulesMessage::MemberDied { runtime, cause } => self.runtime_died(runtime, &cause),
+            RulesMessage::Drained(dead) => {
+                let membership = caller.context_mut().membership_mut();
+                membership.drained(from, dead);
+                self.announce_settled();
             }
-            Message::RemotePut { task, value } => self.put_received(from, task, value, actions),
-            Message::Recount(recount) => self.recounted(from, *recount, actions),
-            Message::WarehouseRequested => self.start_warehouse(actions),
-            Message::WarehouseFailed(reason) => self.settle_warehouse(Err(&reason), actions),
-            Message::BarrierTask => {
-                self.barriers.barrier_tasks.insert(from);
+            RulesMessage::DeathSettled(dead) => {
+                caller.death_of_host_settled(dead);
+                caller.references_mut().death_settled(dead);
             }
-            Message::Ping => self.send(from, Message::Pong, actions),
-            Message::Pong
-            | Message::Shutdown { .. }
-            | Message::LogRecord { .. }
-            | Message::Profile { .. }
-            | Message::ReclaimMemory
-            | Message::MemoryAvailable => {}
+            RulesMessage::Barrier(number) => self.barriers.requested_by(from, number, caller),
+            RulesMessage::BarrierPassed(number) => self.barriers.answered(from, number, caller),
+            RulesMessage::BarrierTask => self.barriers.register(from),
+            RulesMessage::Recount(recount) => self.links.recounted(from, *recount, caller),
+            RulesMessage::WarehouseRequested => {
+                self.warehouse.requested_by(from, caller.context_mut());
+            }
+            RulesMessage::WarehouseFailed(reason) => {
+                self.warehouse.fail(&reason, caller.context_mut());
+            }
         }
     }
 
-    fn unended(&self) -> FxHashSet<TaskId> {
-        self.tasks
-            .iter()
-            .filter(|(_, owned)| owned.outcome.is_none())
-            .map(|(task, _)| *task)
-            .collect()
-    }
-
-    fn barrier_requested(&mut self, handle: H, actions: &mut Vec<Action<H>>) {
-        let members: Vec<_> = self
-            .members
-            .living
-            .keys()
-            .copied()
-            .filter(|runtime| *runtime != self.config.me)
-            .collect();
-        let unended = self.unended();
-        let asker = Requester::Program {
-            handle,
-            unanswered: members.iter().copied().collect(),
-        };
-        let number = self.barriers.raise(unended, asker);
-        for member in members {
-            self.send(member, Message::Barrier(number), actions);
+    /// `QUEUE-1`: handle internal events until none is left.
+    fn handle_internal(&mut self) {
+        while let Some(event) = self.context_mut().next_internal() {
+            let caller = &mut self.caller;
+            match event {
+                Internal::Message(message) => {
+                    let me = caller.context().me();
+                    self.route_message(me, message);
+                }
+                Internal::ArgumentArrived(argument, outcome) => {
+                    caller.callee_mut().argument_arrived(argument, outcome);
+                }
+                Internal::OutcomeWanted {
+                    task,
+                    value,
+                    subscriber,
+                } => caller.want_here(task, value, subscriber),
+                Internal::TesseraReady(tessera) => caller.callee_mut().dispatch(tessera),
+                Internal::TesseraIdle(tessera) => caller.callee_mut().free(tessera),
+                Internal::RouteReady(tessera) => caller.pump(tessera),
+                Internal::ReferenceDropped(object) => caller.references_mut().drop_hold(object),
+                Internal::ObjectUnused(ObjectId::Tessera(tessera)) => {
+                    caller.tessera_unused(tessera);
+                }
+                Internal::ObjectUnused(ObjectId::Task(task)) => caller.task_unused(task),
+                // An action notifies the store of a buffer.
+                Internal::ObjectUnused(ObjectId::Buffer(_)) => {}
+                Internal::OwnTesseraHeld(tessera) => caller.own_tessera_held(tessera),
+                Internal::HostDied { tessera, host } => caller.host_died(tessera, host),
+                Internal::TaskEnded(task) => self.barriers.task_ended(task, caller),
+            }
         }
-        self.check_barriers(actions);
     }
 
-    pub(crate) fn check_barriers(&mut self, actions: &mut Vec<Action<H>>) {
-        if self.barriers.raised.is_empty() {
+    // ---- joins, deaths, lost connections --------------------------------------------------------------
+
+    fn send_all(&mut self, messages: Announcements) {
+        for (to, message) in messages {
+            self.context_mut().send(to, message);
+        }
+    }
+
+    /// Head: a runtime takes part from now on.
+    fn runtime_joined(&mut self, member: Member) {
+        let membership = self.context_mut().membership_mut();
+        if !membership.joined(&member) {
             return;
         }
-        for barrier in self.barriers.take_passed() {
-            match barrier.asker {
-                Requester::Program { handle, .. } => {
-                    actions.push(Action::Complete {
-                        handle,
-                        outcome: Outcome::Value(Payload::default()).into(),
-                    });
-                }
-                Requester::Peer(peer, number) => {
-                    self.send(peer, Message::BarrierPassed(number), actions);
-                }
-            }
+        let messages = membership.announce(&member);
+        self.send_all(messages);
+        let (runtime, node, role) = (member.runtime, member.node, member.role);
+        if role == Role::Worker {
+            self.placement.joined(runtime);
+        }
+        self.context_mut().act(Action::MemberJoined(member));
+        if role == Role::Warehouse {
+            self.warehouse.joined(node, self.caller.context_mut());
+        }
+        self.place_waiting();
+    }
+
+    /// Others: the head says that a runtime takes part.
+    fn member_joined(&mut self, member: Member) {
+        let context = self.context_mut();
+        if member.runtime == context.me() || !context.membership_mut().joined(&member) {
+            return;
+        }
+        let (node, role) = (member.node, member.role);
+        context.act(Action::MemberJoined(member));
+        if role == Role::Warehouse {
+            self.warehouse.joined(node, self.caller.context_mut());
         }
     }
 
-    /// Panics where an invariant does not hold. For tests, after every step.
+    /// Head: choose a runtime of that role for a tessera.
+    fn place(&mut self, tessera: TesseraId, role: Role, asker: RuntimeId) {
+        let context = self.caller.context_mut();
+        if role == Role::Warehouse {
+            self.warehouse
+                .place(tessera, asker, &mut self.placement, context);
+        } else {
+            self.placement.place(tessera, asker, context);
+        }
+    }
+
+    /// Head: try again for the tesserae that wait for a runtime.
+    fn place_waiting(&mut self) {
+        for (tessera, asker, role) in self.placement.take_waiting() {
+            self.place(tessera, role, asker);
+        }
+    }
+
+    /// A runtime is gone. Everything that depended on it is settled here and now, in this order.
+    fn runtime_died(&mut self, dead: RuntimeId, cause: &str) {
+        if self.context().is_dead(dead) {
+            return;
+        }
+        let context = self.context_mut();
+        // 1. Nothing is sent to it any more, and the engine closes what it has of it.
+        if let Some(member) = context.membership_mut().died(dead, cause) {
+            let cause = cause.to_owned();
+            context.act(Action::MemberDied { member, cause });
+        }
+        context.drop_releases(dead);
+        context.drop_waiting(dead);
+        // 2. It gets no tesserae, and what was to come from it will not.
+        self.placement.died(dead, self.caller.context_mut());
+        self.links.forget(dead);
+        self.caller.values_mut().maker_died(dead);
+        // 3. The members learn of it before anything that follows from it.
+        if self.context().is_head() {
+            let membership = self.context_mut().membership_mut();
+            let messages = membership.announce_death(dead, cause);
+            self.send_all(messages);
+        }
+        // 4. Tesserae there are lost or rebuilt, calls there fail, other runtimes count the references that it counted.
+        self.caller.host_of_calls_died(dead, cause);
+        // 5. Outcomes that were to be fetched from it are lost, and it wants none.
+        self.caller.results_mut().host_died(dead, cause);
+        self.caller.forget_subscriber(dead);
+        // 6. Its calls here are not started, and their results go.
+        self.caller.callee_mut().caller_died(dead, cause);
+        // 7. Messages to it pin nothing. It stays a holder until its death is settled.
+        self.references().holder_died(dead);
+        // 8. Barriers do not wait for it.
+        self.barriers.member_died(dead, &mut self.caller);
+        // 9. When all references that came from it are registered, the head hears of it (`REF-3`).
+        self.references().drain(dead);
+        let membership = self.context_mut().membership_mut();
+        membership.stop_waiting_for(dead);
+        self.announce_settled();
+    }
+
+    fn announce_settled(&mut self) {
+        let messages = self.context_mut().membership_mut().announce_settled();
+        self.send_all(messages);
+    }
+
+    /// The connection to a peer was lost, and both live (see [`crate::link`]). The steps follow in this order.
+    fn link_lost(&mut self, peer: RuntimeId, cause: &str) {
+        if peer == self.context().me() || self.context().is_dead(peer) {
+            return;
+        }
+        // 1. What was in flight is lost or in doubt; what the peer asked for, it will ask for again.
+        self.context_mut().drop_waiting(peer);
+        self.links.forget(peer);
+        self.references().link_lost(peer);
+        self.barriers.forget_requester(peer);
+        self.caller.forget_subscriber(peer);
+        self.caller.forget_asker(peer);
+        // 2. The peer's calls do not start any more. Before the next step, for a program that learns of a loss may do at
+        //    once what they wait for.
+        self.caller.callee_mut().calls_abandoned(peer, cause);
+        // 3. Calls in flight to the peer fail.
+        self.caller.calls_lost(peer, cause);
+        // 4. Requests are sent again.
+        self.caller.results_mut().fetch_again(peer);
+        self.caller.locate_again(peer);
+        self.references().register_again(peer);
+        self.barriers.ask_again(peer, &mut self.caller);
+        // 5. Both count anew.
+        Links::send_recount(peer, true, &mut self.caller);
+    }
+
+    /// This runtime stops: every handle completes.
+    fn runtime_stopped(&mut self, cause: &str) {
+        let outcome = Arc::new(Outcome::Failed(Failure::disconnected(cause)));
+        self.caller.stop(&outcome);
+        self.warehouse.fail(cause, self.caller.context_mut());
+        self.barriers.stop(&outcome, &mut self.caller);
+    }
+
+    /// Panics where an invariant does not hold. It holds whenever no internal event is left.
     pub fn validate(&self) {
-        let is_busy = |object| match object {
-            ObjectId::Tessera(tessera) => self
-                .routes
-                .get(&tessera)
-                .is_some_and(|route| !route.queue.is_empty()),
-            ObjectId::Task(_) | ObjectId::Buffer(_) => false,
-        };
-        self.references.validate(self.config.me, is_busy);
-        self.members.validate();
+        self.caller.validate();
+        self.barriers.validate();
         self.placement.validate();
-        self.validate_tasks();
-        self.validate_tesserae();
-        assert!(
-            self.to_self.is_empty(),
-            "a message to oneself was left lying"
-        );
     }
 }

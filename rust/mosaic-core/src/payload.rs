@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::call::{Failure, FailureKind};
-use crate::id::{ObjectId, RuntimeId};
+use crate::id::{NodeId, ObjectId, RuntimeId};
 
 /// A list that is nearly always empty, and takes one word then: a million calls may wait with theirs.
 pub type ThinVec<T> = thin_vec::ThinVec<T>;
@@ -27,6 +27,8 @@ pub struct Reference {
 pub trait Stored: Debug + Send + Sync {
     /// What is counted: the buffer, and the runtime in whose store it lies.
     fn reference(&self) -> Reference;
+    /// The machine in whose stores it lies: only the processes there can map it.
+    fn node(&self) -> NodeId;
     /// Length in bytes.
     fn length(&self) -> u64;
     /// The store's own type back.

@@ -1,15 +1,17 @@
 //! Placement: which worker gets a new tessera. Owns the head's counts of tesserae on each worker.
 //!
-//! Only the head places; other runtimes send it [`Message::Place`].
+//! Only the head places; other runtimes send it [`RulesMessage::Place`].
 
 use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
 
-use crate::event::{Action, Role};
+use crate::context::Context;
+use crate::event::Action;
 use crate::id::{RuntimeId, TesseraId};
-use crate::machine::Machine;
-use crate::wire::Message;
+use crate::member::Role;
+use crate::membership::Status;
+use crate::wire::RulesMessage;
 
 /// One worker, as a strategy sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,13 +63,24 @@ impl Strategy for LeastLoaded {
     }
 }
 
-/// The head's record of who is where.
+/// The head's record of the tesserae on each worker.
 pub(crate) struct Placement {
     strategy: Box<dyn Strategy + Send>,
     workers: BTreeMap<RuntimeId, usize>,
     placed: FxHashMap<TesseraId, RuntimeId>,
     /// Why no worker will join any more.
-    pub(crate) exhausted: Option<String>,
+    exhausted: Option<String>,
+    /// Tesserae that wait for a runtime of that role, and the runtimes that asked.
+    unplaced: Vec<(TesseraId, RuntimeId, Role)>,
+}
+
+impl std::fmt::Debug for Placement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Placement")
+            .field("workers", &self.workers)
+            .field("unplaced", &self.unplaced)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for Placement {
@@ -77,6 +90,7 @@ impl Default for Placement {
             workers: BTreeMap::new(),
             placed: FxHashMap::default(),
             exhausted: None,
+            unplaced: Vec::new(),
         }
     }
 }
@@ -91,23 +105,26 @@ impl Placement {
         self.workers.insert(worker, 0);
     }
 
-    pub(crate) fn died(&mut self, worker: RuntimeId) {
-        self.workers.remove(&worker);
-        self.placed.retain(|_, place| *place != worker);
+    /// A runtime died: it gets no tesserae, and asks for no place.
+    pub(crate) fn died<H>(&mut self, runtime: RuntimeId, context: &mut Context<H>) {
+        self.workers.remove(&runtime);
+        self.placed.retain(|_, place| *place != runtime);
+        self.unplaced.retain(|(_, asker, _)| *asker != runtime);
+        self.refuse_if_exhausted(context);
     }
 
-    /// Ask the strategy; `None` while there is no worker.
-    pub(crate) fn choose(&mut self) -> Option<RuntimeId> {
-        let loads: Vec<_> = self
-            .workers
-            .iter()
+    /// `PLACE-2`: ask the strategy; `None` while there is no worker that can be reached.
+    fn choose<H>(&mut self, context: &Context<H>) -> Option<RuntimeId> {
+        let workers = self.workers.iter();
+        let loads: Vec<_> = workers
+            .filter(|(runtime, _)| context.membership().status(**runtime) == Status::Alive)
             .map(|(&runtime, &tesserae)| WorkerLoad { runtime, tesserae })
             .collect();
         let first = loads.first()?.runtime;
         Some(
             self.strategy
                 .choose(&loads)
-                .filter(|choice| self.workers.contains_key(choice))
+                .filter(|choice| loads.iter().any(|load| load.runtime == *choice))
                 .unwrap_or(first),
         )
     }
@@ -130,6 +147,99 @@ impl Placement {
         }
     }
 
+    /// Head: choose a worker for a tessera of any runtime.
+    pub(crate) fn place<H>(
+        &mut self,
+        tessera: TesseraId,
+        asker: RuntimeId,
+        context: &mut Context<H>,
+    ) {
+        if context.config().foreign_strategy && context.membership().living().next().is_some() {
+            self.wait(tessera, asker, Role::Worker);
+            context.act(Action::ChooseWorker(tessera));
+        } else if let Some(worker) = self.choose(context) {
+            self.placed(tessera, worker);
+            let place = Ok(worker);
+            context.send(asker, RulesMessage::Placed { tessera, place });
+        } else if let Some(reason) = self.exhausted.clone() {
+            let place = Err(reason);
+            context.send(asker, RulesMessage::Placed { tessera, place });
+        } else {
+            self.wait(tessera, asker, Role::Worker);
+        }
+    }
+
+    /// Head: a tessera waits for a runtime of that role to join.
+    pub(crate) fn wait(&mut self, tessera: TesseraId, asker: RuntimeId, role: Role) {
+        self.unplaced.push((tessera, asker, role));
+    }
+
+    /// Head: the tesserae that wait, to be placed again.
+    pub(crate) fn take_waiting(&mut self) -> Vec<(TesseraId, RuntimeId, Role)> {
+        std::mem::take(&mut self.unplaced)
+    }
+
+    /// Head: the program's strategy has chosen.
+    pub(crate) fn worker_chosen<H>(
+        &mut self,
+        tessera: TesseraId,
+        place: Result<RuntimeId, String>,
+        context: &mut Context<H>,
+    ) {
+        let waiting = self.unplaced.iter();
+        let Some(index) = waiting
+            .map(|(waiting, ..)| *waiting)
+            .position(|waiting| waiting == tessera)
+        else {
+            return;
+        };
+        let (_, asker, _) = self.unplaced.swap_remove(index);
+        if let Ok(worker) = place {
+            self.placed(tessera, worker);
+        }
+        context.send(asker, RulesMessage::Placed { tessera, place });
+    }
+
+    /// Head: tesserae that wait for a runtime of that role get none, if `concerns` says so of the runtime that asked.
+    pub(crate) fn refuse_waiting<H>(
+        &mut self,
+        role: Role,
+        reason: &str,
+        context: &mut Context<H>,
+        concerns: impl Fn(RuntimeId, &Context<H>) -> bool,
+    ) {
+        let refused: Vec<_> = self
+            .unplaced
+            .extract_if(.., |(_, asker, wanted)| {
+                *wanted == role && concerns(*asker, context)
+            })
+            .collect();
+        for (tessera, asker, _) in refused {
+            let place = Err(reason.to_owned());
+            context.send(asker, RulesMessage::Placed { tessera, place });
+        }
+    }
+
+    /// Head: no worker will join.
+    pub(crate) fn workers_exhausted<H>(&mut self, reason: &str, context: &mut Context<H>) {
+        self.exhausted = Some(reason.to_owned());
+        self.refuse_if_exhausted(context);
+    }
+
+    fn refuse_if_exhausted<H>(&mut self, context: &mut Context<H>) {
+        if let Some(reason) = self.exhausted.clone()
+            && self.workers.is_empty()
+        {
+            self.refuse_waiting(Role::Worker, &reason, context, |_, _| true);
+        }
+    }
+
+    /// Tesserae that wait for a runtime.
+    pub(crate) fn waiting(&self) -> Vec<TesseraId> {
+        let waiting = self.unplaced.iter();
+        waiting.map(|(tessera, ..)| *tessera).collect()
+    }
+
     pub(crate) fn validate(&self) {
         for (worker, count) in &self.workers {
             let placed = self
@@ -145,102 +255,10 @@ impl Placement {
     }
 }
 
-impl<H: Clone> Machine<H> {
-    /// Head: choose a worker for a tessera of whichever runtime, or give it to the warehouse.
-    pub(crate) fn place(
-        &mut self,
-        tessera: TesseraId,
-        role: Role,
-        asker: RuntimeId,
-        actions: &mut Vec<Action<H>>,
-    ) {
-        if role == Role::Warehouse {
-            return self.place_in_warehouse(tessera, asker, actions);
-        }
-        if self.config.foreign_strategy && !self.members.living.is_empty() {
-            self.unplaced.push((tessera, asker, role));
-            actions.push(Action::ChooseWorker(tessera));
-        } else if let Some(worker) = self.placement.choose() {
-            self.placement.placed(tessera, worker);
-            self.send(
-                asker,
-                Message::Placed {
-                    tessera,
-                    place: Ok(worker),
-                },
-                actions,
-            );
-        } else if let Some(reason) = self.placement.exhausted.clone() {
-            self.send(
-                asker,
-                Message::Placed {
-                    tessera,
-                    place: Err(reason),
-                },
-                actions,
-            );
-        } else {
-            self.unplaced.push((tessera, asker, role));
-        }
-    }
-
-    /// Head: the program's strategy has chosen.
-    pub(crate) fn worker_chosen(
-        &mut self,
-        tessera: TesseraId,
-        place: Result<RuntimeId, String>,
-        actions: &mut Vec<Action<H>>,
-    ) {
-        let Some(index) = self
-            .unplaced
-            .iter()
-            .position(|(waiting, ..)| *waiting == tessera)
-        else {
-            return;
-        };
-        let (_, asker, _) = self.unplaced.swap_remove(index);
-        if let Ok(worker) = place {
-            self.placement.placed(tessera, worker);
-        }
-        self.send(asker, Message::Placed { tessera, place }, actions);
-    }
-
-    /// Head: try again for those who wait, a runtime has joined.
-    pub(crate) fn place_waiting(&mut self, actions: &mut Vec<Action<H>>) {
-        for (tessera, asker, role) in std::mem::take(&mut self.unplaced) {
-            self.place(tessera, role, asker, actions);
-        }
-    }
-
-    /// Head: those who wait for a runtime of that role wait in vain.
-    pub(crate) fn refuse_unplaced(
-        &mut self,
-        role: Role,
-        reason: &str,
-        actions: &mut Vec<Action<H>>,
-    ) {
-        let refused: Vec<_> = self
-            .unplaced
-            .extract_if(.., |(_, _, wanted)| *wanted == role)
-            .collect();
-        for (tessera, asker, _) in refused {
-            let place = Err(reason.to_owned());
-            self.send(asker, Message::Placed { tessera, place }, actions);
-        }
-    }
-
-    /// Head: no worker will join.
-    pub(crate) fn workers_exhausted(&mut self, reason: &str, actions: &mut Vec<Action<H>>) {
-        self.placement.exhausted = Some(reason.to_owned());
-        if self.placement.choose().is_none() {
-            self.refuse_unplaced(Role::Worker, reason, actions);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::context::Config;
 
     fn loads(counts: &[usize]) -> Vec<WorkerLoad> {
         counts
@@ -278,7 +296,8 @@ mod tests {
     #[test]
     fn load_follows_placements_and_deaths() {
         let mut placement = Placement::default();
-        assert_eq!(placement.choose(), None);
+        let mut context = Context::<u64>::new(Config::new(RuntimeId::HEAD));
+        assert_eq!(placement.choose(&context), None);
         placement.joined(RuntimeId(1));
         let tessera = TesseraId {
             owner: RuntimeId::HEAD,
@@ -289,7 +308,7 @@ mod tests {
         placement.freed(tessera);
         placement.freed(tessera);
         placement.validate();
-        placement.died(RuntimeId(1));
-        assert_eq!(placement.choose(), None);
+        placement.died(RuntimeId(1), &mut context);
+        assert_eq!(placement.choose(&context), None);
     }
 }

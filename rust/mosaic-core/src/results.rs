@@ -1,241 +1,172 @@
-//! Outcomes of tasks: stored where the task ran, subscribed to, fetched once.
+//! Outcomes of tasks: who is notified of them, and how they are fetched from other runtimes.
 //!
 //! A subscriber to an outcome is a handle of a program, an argument of a call that waits here, or a peer. Each is
-//! notified exactly once (`OUT-1`). Any number of subscribers to one outcome cause one fetch.
+//! notified exactly once (`OUT-1`). Any number of subscribers to one outcome cause one fetch. The references inside a
+//! fetched value of another runtime's task are held as long as the task is held here (`BORROW-1`).
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use rustc_hash::FxHashMap;
 
-use crate::call::{Failure, FailureKind, Outcome, Slot};
-use crate::callee::call::{InboundCall, Progress, cancelled};
-use crate::event::{Action, Want};
+use crate::call::{Failure, FailureKind, Outcome};
+use crate::context::{Context, Internal, below};
 use crate::id::{ObjectId, RuntimeId, TaskId};
-use crate::machine::Machine;
-use crate::payload::{Loss, Reference, ThinVec};
-use crate::wire::Message;
+use crate::payload::{Loss, Payload, Reference, ThinVec};
+use crate::references::References;
+use crate::snapshot::{FetchRow, ResultsSnapshot};
+use crate::subscriber::{Subscriber, Subscription};
+use crate::values::Values;
+use crate::wire::RulesMessage;
 
-/// Somebody who wants the end of a task.
+/// A fetch that is not answered.
 #[derive(Debug)]
-pub(crate) enum Subscriber<H> {
-    Handle(H),
-    Argument(Argument),
-    Peer {
-        to: RuntimeId,
-        value: bool,
-    },
-    /// Those who expect the call of that task: if it has not come when its owner answers, it has come and gone.
-    Expectation,
-}
-
-impl<H> Subscriber<H> {
-    /// What it gets when the runtime that had the task's end has died. Of a value that was put, the object is
-    /// what is missed, by the name that programs know it by.
-    fn loss(&self, task: TaskId, kind: FailureKind, cause: &str) -> Arc<Outcome> {
-        let failure = match self {
-            Self::Argument(argument) if argument.kept => Failure::new(
-                FailureKind::ObjectLost,
-                format!(
-                    "the stored value ware-{}-{:x} is lost: {cause}",
-                    task.owner.0, task.sequence
-                ),
-            ),
-            _ => Failure::new(kind, format!("the result of {task:?} is lost: {cause}")),
-        };
-        Outcome::Failed(failure).into()
-    }
-}
-
-/// An argument of a call that waits here.
-#[derive(Debug)]
-pub(crate) struct Argument {
-    pub(crate) call: TaskId,
-    pub(crate) slot: Slot,
-    pub(crate) part: Bytes,
-    /// It is an object that was put somewhere.
-    pub(crate) kept: bool,
-}
-
-/// A fetch under way.
-#[derive(Debug)]
-pub(crate) struct Fetch<H> {
+struct Fetch<H> {
     from: RuntimeId,
     subscribers: Vec<Subscriber<H>>,
 }
 
-impl<H: Clone> Machine<H> {
-    /// A program asks.
-    pub(crate) fn outcome_requested(
-        &mut self,
-        task: TaskId,
-        want: Want,
-        handle: H,
-        actions: &mut Vec<Action<H>>,
-    ) {
-        let from = if task.owner == self.config.me {
-            self.config.me
-        } else {
-            task.owner
-        };
-        self.want(
-            task,
-            from,
-            want == Want::Value,
-            Subscriber::Handle(handle),
-            actions,
-        );
+/// The fetches of this runtime, above the values.
+#[derive(Debug)]
+pub(crate) struct Results<H> {
+    fetches: FxHashMap<(TaskId, bool), Fetch<H>>,
+    /// Subscribers to calls that have not come: they came by another way than the subscriptions.
+    expected: FxHashMap<TaskId, Vec<Subscription<H>>>,
+    /// References inside fetched values of other runtimes' tasks, held as long as the program holds the task.
+    borrowed: FxHashMap<TaskId, ThinVec<Reference>>,
+    values: Values<H>,
+}
+
+below! { Results through values:
+    references, references_mut: References<H>;
+    context, context_mut: Context<H>;
+}
+
+impl<H> Results<H> {
+    pub(crate) fn new(values: Values<H>) -> Self {
+        Self {
+            fetches: FxHashMap::default(),
+            expected: FxHashMap::default(),
+            borrowed: FxHashMap::default(),
+            values,
+        }
     }
 
-    /// Have the end of a task, with its value or without, brought from a runtime that knows it.
+    #[inline]
+    pub(crate) fn values(&self) -> &Values<H> {
+        &self.values
+    }
+
+    #[inline]
+    pub(crate) fn values_mut(&mut self) -> &mut Values<H> {
+        &mut self.values
+    }
+
+    /// Have the outcome of a task brought from a runtime that knows it. If that is this one, the caller is asked.
     pub(crate) fn want(
         &mut self,
         task: TaskId,
         from: RuntimeId,
         value: bool,
         subscriber: Subscriber<H>,
-        actions: &mut Vec<Action<H>>,
     ) {
-        let me = self.config.me;
-        if from == me {
-            return self.want_here(task, value, subscriber, actions);
+        if from == self.context().me() {
+            return self.context_mut().later(Internal::OutcomeWanted {
+                task,
+                value,
+                subscriber,
+            });
         }
-        if let Some(cause) = self.members.cause(from) {
+        if let Some(cause) = self.context().cause(from) {
             let lost = subscriber.loss(task, FailureKind::Disconnected, cause);
-            return self.deliver(task, value, subscriber, &lost, actions);
+            return self.deliver(task, value, subscriber, &lost);
         }
         if let Some(fetch) = self.fetches.get_mut(&(task, value)) {
             fetch.subscribers.push(subscriber);
             return;
         }
-        self.fetches.insert(
-            (task, value),
-            Fetch {
-                from,
-                subscribers: vec![subscriber],
-            },
-        );
-        self.send(from, Message::Fetch { task, value }, actions);
+        let subscribers = vec![subscriber];
+        self.fetches
+            .insert((task, value), Fetch { from, subscribers });
+        self.context_mut()
+            .send(from, RulesMessage::Fetch { task, value });
     }
 
-    fn want_here(
-        &mut self,
-        task: TaskId,
-        value: bool,
-        subscriber: Subscriber<H>,
-        actions: &mut Vec<Action<H>>,
-    ) {
-        if let Some(inbound) = self.inbound.get_mut(&task) {
-            let outcome = match &inbound.progress {
-                _ if inbound.cancelled => cancelled(),
-                Progress::Ended(outcome) => Arc::clone(outcome),
-                _ => return inbound.cold_state().subscribers.push((value, subscriber)),
-            };
-            return self.deliver(task, value, subscriber, &outcome, actions);
-        }
-        if task.owner == self.config.me {
-            let Some(owned) = self.tasks.get_mut(&task) else {
-                if let Some(maker) = self.maker_if_alive(task) {
-                    return self.expect(task, maker, value, subscriber, actions);
-                }
-                let failure = Failure::new(
-                    FailureKind::ObjectLost,
-                    format!("{task:?} is not known any more"),
-                );
-                let lost = Outcome::Failed(failure).into();
-                return self.deliver(task, value, subscriber, &lost, actions);
-            };
-            match owned.outcome.clone() {
-                Some(outcome) => self.deliver_own(task, value, subscriber, &outcome, actions),
-                None => owned.cold_state().subscribers.push((value, subscriber)),
+    /// An outcome is wanted of a task whose record neither the callee nor the caller has: it is a value, or the call is
+    /// on its way here, or the task is forgotten.
+    pub(crate) fn want_unknown(&mut self, task: TaskId, value: bool, subscriber: Subscriber<H>) {
+        let me = self.context().me();
+        if task.owner == me {
+            if let Some(outcome) = self.values.outcome(task).cloned() {
+                return self.deliver(task, value, subscriber, &outcome);
             }
-            return;
+            if let Some(maker) = self.values.maker_if_alive(task) {
+                return self.expect(task, maker, value, subscriber);
+            }
+            let failure = Failure::new(
+                FailureKind::ObjectLost,
+                format!("{task:?} is not known any more"),
+            );
+            let lost = Outcome::Failed(failure).into();
+            return self.deliver(task, value, subscriber, &lost);
         }
-        if task.maker() == Some(self.config.me) {
-            // The head asks whether a value that it was given to keep is still on its way: it came before this.
-            return self.deliver(task, value, subscriber, &let_go_of(task), actions);
+        if task.maker() == Some(me) {
+            // The head asks whether a value that it is to own is still on its way: it came before this.
+            return self.deliver(task, value, subscriber, &released(task));
         }
-        if let Some(cause) = self.members.cause(task.owner) {
+        if let Some(cause) = self.context().cause(task.owner) {
             let lost = subscriber.loss(task, FailureKind::Disconnected, cause);
-            return self.deliver(task, value, subscriber, &lost, actions);
+            return self.deliver(task, value, subscriber, &lost);
         }
-        // The call is still on its way here; or its result was let go of before this was asked. The owner's
-        // answer comes behind the call.
-        self.expect(task, task.owner, value, subscriber, actions);
+        // The call is still on its way here, or its result was released before. The owner's answer comes behind the call.
+        self.expect(task, task.owner, value, subscriber);
     }
 
-    /// What is wanted is on its way here, or gone: the runtime that it comes from answers behind it.
-    fn expect(
-        &mut self,
-        task: TaskId,
-        from: RuntimeId,
-        value: bool,
-        subscriber: Subscriber<H>,
-        actions: &mut Vec<Action<H>>,
-    ) {
+    /// The wanted outcome is on its way here, or gone: the runtime that it comes from answers behind it.
+    fn expect(&mut self, task: TaskId, from: RuntimeId, value: bool, subscriber: Subscriber<H>) {
         let expected = self.expected.entry(task).or_default();
         expected.push((value, subscriber));
         if expected.len() == 1 {
-            self.want(task, from, false, Subscriber::Expectation, actions);
+            self.want(task, from, false, Subscriber::Expectation);
         }
     }
 
-    /// Hand the end of an own task to somebody who wants it: from where its value lies, if that is wanted.
-    pub(crate) fn deliver_own(
-        &mut self,
-        task: TaskId,
-        value: bool,
-        subscriber: Subscriber<H>,
-        outcome: &Arc<Outcome>,
-        actions: &mut Vec<Action<H>>,
-    ) {
-        match (&**outcome, &subscriber) {
-            // A peer fetches from there itself.
-            (Outcome::Stored { host, .. }, Subscriber::Handle(_) | Subscriber::Argument(_))
-                if value =>
-            {
-                let host = *host;
-                if host == self.config.me && !self.inbound.contains_key(&task) {
-                    let failure = Failure::new(
-                        FailureKind::ObjectLost,
-                        format!("the value of {task:?} is lost"),
-                    );
-                    let lost = Outcome::Failed(failure).into();
-                    return self.deliver(task, value, subscriber, &lost, actions);
-                }
-                self.want(task, host, true, subscriber, actions);
-            }
-            _ => self.deliver(task, value, subscriber, outcome, actions),
+    /// The call of a task has come: the subscribers that expected it.
+    #[inline]
+    pub(crate) fn take_expected(&mut self, task: TaskId) -> Vec<Subscription<H>> {
+        if self.expected.is_empty() {
+            return Vec::new();
         }
+        self.expected.remove(&task).unwrap_or_default()
     }
 
-    /// Hand the end of a task to somebody who wants it.
+    /// Notify a subscriber of the outcome of a task.
     pub(crate) fn deliver(
         &mut self,
         task: TaskId,
         value: bool,
         subscriber: Subscriber<H>,
         outcome: &Arc<Outcome>,
-        actions: &mut Vec<Action<H>>,
     ) {
         match subscriber {
             Subscriber::Handle(handle) => {
-                let outcome = Arc::clone(outcome);
-                actions.push(Action::Complete { handle, outcome });
+                self.context_mut().complete(handle, Arc::clone(outcome));
             }
             Subscriber::Argument(argument) => {
                 for reference in outcome.references() {
-                    self.hold(*reference, actions);
+                    self.references_mut().hold(*reference);
                 }
-                self.to_deliver.push_back((argument, Arc::clone(outcome)));
+                let outcome = Arc::clone(outcome);
+                self.context_mut()
+                    .later(Internal::ArgumentArrived(argument, outcome));
             }
             Subscriber::Expectation => {
                 let lost = if matches!(**outcome, Outcome::Failed(_)) {
                     Arc::clone(outcome)
                 } else {
-                    let_go_of(task)
+                    released(task)
                 };
-                for (value, subscriber) in self.expected.remove(&task).unwrap_or_default() {
-                    self.deliver(task, value, subscriber, &lost, actions);
+                for (value, subscriber) in self.take_expected(task) {
+                    self.deliver(task, value, subscriber, &lost);
                 }
             }
             Subscriber::Peer {
@@ -243,15 +174,12 @@ impl<H: Clone> Machine<H> {
                 value: asked_for,
             } => {
                 let outcome = self.outcome_to_send(outcome, to, asked_for || value);
-                self.send(
-                    to,
-                    Message::Fetched {
-                        task,
-                        value: asked_for,
-                        outcome,
-                    },
-                    actions,
-                );
+                let fetched = RulesMessage::Fetched {
+                    task,
+                    value: asked_for,
+                    outcome,
+                };
+                self.context_mut().send(to, fetched);
             }
         }
     }
@@ -264,27 +192,28 @@ impl<H: Clone> Machine<H> {
         to: RuntimeId,
         asked_for: bool,
     ) -> Arc<Outcome> {
-        let me = self.config.me;
+        let config = self.context().config();
         match &**outcome {
             Outcome::Value(value)
                 if !asked_for
-                    && (value.moving() > self.config.inline_limit
-                        || value.size() as u64 > self.config.lend_limit) =>
+                    && (value.moving() > config.inline_limit
+                        || value.size() as u64 > config.lend_limit) =>
             {
                 let size = value.size() as u64;
-                Outcome::Stored { host: me, size }.into()
+                let host = config.me;
+                Outcome::Stored { host, size }.into()
             }
             _ => {
                 for reference in outcome.references() {
-                    self.references.pin(reference.object, to, me);
+                    self.references_mut().pin(reference.object, to);
                 }
                 Arc::clone(outcome)
             }
         }
     }
 
-    /// The end of a task as its owner believes it where part of the value that came with it is lost on its way: for want
-    /// of a descriptor the value is left where it is, until somebody asks for it.
+    /// The outcome of a task as its owner takes it where part of the value was lost on its way: for want of a descriptor
+    /// the value is left where it is, until it is asked for.
     pub(crate) fn refuse_lost_parts(
         &mut self,
         from: RuntimeId,
@@ -305,21 +234,20 @@ impl<H: Clone> Machine<H> {
         let Some(end) = end else {
             return (outcome, references);
         };
-        self.drop_references(references);
+        self.references_mut().drop_references(references);
         (end.into(), ThinVec::new())
     }
 
-    /// The answer to a fetch.
+    /// A fetch is answered. Returns the references that the record of a task of this runtime's own is to hold from now on.
     pub(crate) fn outcome_fetched(
         &mut self,
         from: RuntimeId,
         task: TaskId,
         value: bool,
         outcome: &Arc<Outcome>,
-        actions: &mut Vec<Action<H>>,
-    ) {
+    ) -> ThinVec<Reference> {
         let references = ThinVec::from(outcome.references());
-        self.receive_references(from, &references, actions);
+        self.references_mut().receive_references(from, &references);
         let failed = match &**outcome {
             Outcome::Value(value) => value.loss(),
             _ => None,
@@ -327,7 +255,8 @@ impl<H: Clone> Machine<H> {
         let failed = failed.map(|loss| Arc::new(Outcome::Failed(loss.failure())));
         let outcome = failed.as_ref().unwrap_or(outcome);
         let Some(fetch) = self.fetches.remove(&(task, value)) else {
-            return self.drop_references(references);
+            self.references_mut().drop_references(references);
+            return ThinVec::new();
         };
         let elsewhere = match &**outcome {
             Outcome::Stored { host, .. } if value && *host != from => Some(*host),
@@ -335,133 +264,148 @@ impl<H: Clone> Machine<H> {
         };
         let mut for_program = false;
         for subscriber in fetch.subscribers {
-            // Among those who expect the call may be handles too.
+            // Among the subscribers that expect the call may be handles too.
             for_program |= matches!(subscriber, Subscriber::Handle(_) | Subscriber::Expectation);
             match elsewhere {
-                Some(host) => self.want(task, host, value, subscriber, actions),
-                None => self.deliver(task, value, subscriber, outcome, actions),
+                Some(host) => self.want(task, host, value, subscriber),
+                None => self.deliver(task, value, subscriber, outcome),
             }
         }
-        if !for_program || elsewhere.is_some() {
-            return self.drop_references(references);
+        // As long as the program has a handle on the task, the references inside its value are held.
+        if for_program && elsewhere.is_none() {
+            if task.owner == self.context().me() {
+                return references;
+            }
+            if self.references().holds(ObjectId::Task(task)) {
+                self.borrowed.entry(task).or_default().extend(references);
+                return ThinVec::new();
+            }
         }
-        // As long as the program has a handle on the task, what its value refers to stays.
-        if let Some(owned) = self.tasks.get_mut(&task) {
-            owned.keep(references);
-        } else if self.references.holdings.contains_key(&ObjectId::Task(task)) {
-            self.borrowed.entry(task).or_default().extend(references);
-        } else {
-            self.drop_references(references);
+        self.references_mut().drop_references(references);
+        ThinVec::new()
+    }
+
+    /// Head: a value has come that this runtime is to own, and perhaps fetches of it before.
+    pub(crate) fn put_received(&mut self, from: RuntimeId, task: TaskId, value: Payload) {
+        let Some(outcome) = self.values.put_received(from, task, value) else {
+            return;
+        };
+        for (value, subscriber) in self.take_expected(task) {
+            self.deliver(task, value, subscriber, &outcome);
         }
     }
 
-    /// A runtime died: what was to be fetched from it will not come, and what was expected from it neither.
-    pub(crate) fn fetches_fail(
-        &mut self,
-        dead: RuntimeId,
-        cause: &str,
-        actions: &mut Vec<Action<H>>,
-    ) {
-        let mut lost: Vec<_> = self
-            .fetches
-            .iter()
-            .filter(|(_, fetch)| fetch.from == dead)
-            .map(|(key, _)| *key)
-            .collect();
-        lost.sort_unstable();
-        for (task, value) in lost {
+    /// The program holds a task of another runtime no longer.
+    pub(crate) fn forget_borrowed(&mut self, task: TaskId) {
+        if !self.borrowed.is_empty()
+            && !self.references().holds(ObjectId::Task(task))
+            && let Some(references) = self.borrowed.remove(&task)
+        {
+            self.references_mut().drop_references(references);
+        }
+    }
+
+    /// A runtime died: what was to be fetched from it, or expected from it, will not come.
+    pub(crate) fn host_died(&mut self, dead: RuntimeId, cause: &str) {
+        let me = self.context().me();
+        for (task, value) in self.fetches_from(dead) {
             let Some(fetch) = self.fetches.remove(&(task, value)) else {
                 continue;
             };
-            let kind = if self.tasks.contains_key(&task) {
+            // A value that a worker put has no record here before it comes.
+            let kind = if task.owner == me && task.maker().is_none() {
                 FailureKind::ObjectLost
             } else {
                 FailureKind::Disconnected
             };
             for subscriber in fetch.subscribers {
                 let lost = subscriber.loss(task, kind, cause);
-                self.deliver(task, value, subscriber, &lost, actions);
+                self.deliver(task, value, subscriber, &lost);
             }
         }
-        let mut orphans: Vec<_> = self
-            .expected
-            .keys()
-            .filter(|task| task.owner == dead)
-            .copied()
-            .collect();
+        let orphans = self.expected.keys().filter(|task| task.owner == dead);
+        let mut orphans: Vec<_> = orphans.copied().collect();
         orphans.sort_unstable();
         for task in orphans {
-            for (value, subscriber) in self.expected.remove(&task).unwrap_or_default() {
+            for (value, subscriber) in self.take_expected(task) {
                 let lost = subscriber.loss(task, FailureKind::Disconnected, cause);
-                self.deliver(task, value, subscriber, &lost, actions);
+                self.deliver(task, value, subscriber, &lost);
             }
         }
-        self.forget_subscriber(dead);
     }
 
-    /// What is being fetched from a runtime.
-    pub(crate) fn fetches_from(&self, runtime: RuntimeId) -> Vec<(TaskId, bool)> {
+    /// The fetches that a runtime has not answered, in the order of their tasks.
+    fn fetches_from(&self, runtime: RuntimeId) -> Vec<(TaskId, bool)> {
         let fetches = self.fetches.iter();
         let fetches = fetches.filter(|(_, fetch)| fetch.from == runtime);
-        fetches.map(|(key, _)| *key).collect()
+        let mut fetches: Vec<_> = fetches.map(|(key, _)| *key).collect();
+        fetches.sort_unstable();
+        fetches
     }
 
-    /// A peer wants nothing of what it has asked for: it died, or will ask again.
+    /// `LINK-2`: ask a peer again for the outcomes that it has not sent.
+    pub(crate) fn fetch_again(&mut self, peer: RuntimeId) {
+        for (task, value) in self.fetches_from(peer) {
+            self.context_mut()
+                .send(peer, RulesMessage::Fetch { task, value });
+        }
+    }
+
+    /// The subscriptions of a peer end: it died, or will ask again.
     pub(crate) fn forget_subscriber(&mut self, peer: RuntimeId) {
-        let is_its = |subscriber: &Subscriber<H>| matches!(subscriber, Subscriber::Peer { to, .. } if *to == peer);
         for subscribers in self.expected.values_mut() {
-            subscribers.retain(|(_, subscriber)| !is_its(subscriber));
+            subscribers.retain(|(_, subscriber)| !subscriber.is_of(peer));
         }
         self.expected
             .retain(|_, subscribers| !subscribers.is_empty());
-        for cold_state in self
-            .inbound
-            .values_mut()
-            .filter_map(InboundCall::cold_state_mut)
-        {
-            cold_state
-                .subscribers
-                .retain(|(_, subscriber)| !is_its(subscriber));
-        }
-        for cold_state in self
-            .tasks
-            .values_mut()
-            .filter_map(|owned| owned.cold_state_mut())
-        {
-            cold_state
-                .subscribers
-                .retain(|(_, subscriber)| !is_its(subscriber));
+    }
+
+    /// This runtime stops: every handle that waits for an outcome completes with this one.
+    pub(crate) fn stop(&mut self, outcome: &Arc<Outcome>) {
+        let fetched = std::mem::take(&mut self.fetches);
+        let fetched = fetched.into_values().flat_map(|fetch| fetch.subscribers);
+        let expected = std::mem::take(&mut self.expected).into_values().flatten();
+        let expected = expected.map(|(_, subscriber)| subscriber);
+        for subscriber in fetched.chain(expected) {
+            if let Subscriber::Handle(handle) = subscriber {
+                self.context_mut().complete(handle, Arc::clone(outcome));
+            }
         }
     }
 
-    /// This runtime ends: every handle that still waits for the end of a task is settled.
-    pub(crate) fn subscribers_end(&mut self, outcome: &Arc<Outcome>, actions: &mut Vec<Action<H>>) {
-        let fetched = self
+    pub(crate) fn snapshot(&self) -> ResultsSnapshot {
+        let fetches = self.fetches.iter().map(|((task, value), fetch)| FetchRow {
+            task: *task,
+            value: *value,
+            from: fetch.from,
+            subscribers: fetch.subscribers.len(),
+        });
+        let mut snapshot = ResultsSnapshot {
+            fetches: fetches.collect(),
+            expected: self.expected.keys().copied().collect(),
+            borrowed: self.borrowed.keys().copied().collect(),
+        };
+        snapshot
             .fetches
-            .drain()
-            .flat_map(|(_, fetch)| fetch.subscribers);
-        let expected = self
-            .expected
-            .drain()
-            .flat_map(|(_, subscribers)| subscribers)
-            .map(|(_, subscriber)| subscriber);
-        let running = self
-            .inbound
-            .values_mut()
-            .filter_map(InboundCall::cold_state_mut)
-            .flat_map(|cold_state| cold_state.subscribers.drain(..))
-            .map(|(_, subscriber)| subscriber);
-        for subscriber in fetched.chain(expected).chain(running) {
-            if let Subscriber::Handle(handle) = subscriber {
-                let outcome = Arc::clone(outcome);
-                actions.push(Action::Complete { handle, outcome });
-            }
+            .sort_unstable_by_key(|row| (row.task, row.value));
+        snapshot.expected.sort_unstable();
+        snapshot.borrowed.sort_unstable();
+        snapshot
+    }
+
+    pub(crate) fn validate(&self, is_busy: impl Fn(ObjectId) -> bool) {
+        self.values.validate(is_busy);
+        for task in self.borrowed.keys() {
+            assert!(
+                self.references().holds(ObjectId::Task(*task)),
+                "BORROW-1: references of {task:?} are held, and the task is not"
+            );
         }
     }
 }
 
-/// How a result ends that nobody was known to want any more.
-fn let_go_of(task: TaskId) -> Arc<Outcome> {
+/// The outcome of a task whose result was released.
+fn released(task: TaskId) -> Arc<Outcome> {
     let message = format!("the result of {task:?} was let go of");
     Outcome::Failed(Failure::new(FailureKind::ObjectLost, message)).into()
 }

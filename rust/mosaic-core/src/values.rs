@@ -1,4 +1,7 @@
-//! Values that programs put: each is the result of a task that has ended.
+//! Values that programs put: each is the outcome of a task that no call has.
+//!
+//! A value stays as long as this runtime or another one refers to it (`PUT-3`). A program's first handle is counted as any
+//! other reference.
 //!
 //! A value that a worker puts outlives the worker, because the head owns it. The worker chooses the value's id among
 //! those of the head and sends the value there; the head owns it from then on, and the worker is one holder among others
@@ -9,187 +12,230 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::call::{Failure, FailureKind, Outcome};
-use crate::caller::task::OwnedTask;
-use crate::event::Action;
-use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
-use crate::machine::Machine;
-use crate::payload::{Loss, Payload};
-use crate::references::table::Registration;
-use crate::wire::Message;
+use crate::call::{Failure, FailureKind, Outcome, OutcomePart};
+use crate::context::{Context, below};
+use crate::id::{ObjectId, RuntimeId, TaskId};
+use crate::payload::{Loss, Payload, Reference, ThinVec};
+use crate::recount::Registration;
+use crate::references::References;
+use crate::snapshot::ValuesSnapshot;
+use crate::wire::RulesMessage;
 
-/// Values on their way to the head.
+/// A value that was put.
 #[derive(Debug)]
-pub(crate) struct RemotePuts<H> {
-    /// Here: who waits to hear that the head has them, by value.
-    sent: FxHashMap<TaskId, H>,
-    /// On the head: those that somebody dropped before they came.
-    dropped: FxHashSet<TaskId>,
+struct StoredValue {
+    /// The value; a failure once the program has dropped it, or if it was lost on its way.
+    outcome: Arc<Outcome>,
+    /// The references inside it, each of which this value holds.
+    references: ThinVec<Reference>,
 }
 
-impl<H> Default for RemotePuts<H> {
-    fn default() -> Self {
+/// The values, above the references.
+#[derive(Debug)]
+pub(crate) struct Values<H> {
+    stored: FxHashMap<TaskId, StoredValue>,
+    /// Values on their way to the head, with the handles that complete when the head has them.
+    sent: FxHashMap<TaskId, H>,
+    /// On the head: values that were dropped before they came.
+    dropped: FxHashSet<TaskId>,
+    references: References<H>,
+}
+
+below! { Values through references:
+    context, context_mut: Context<H>;
+}
+
+impl<H> Values<H> {
+    pub(crate) fn new(references: References<H>) -> Self {
         Self {
+            stored: FxHashMap::default(),
             sent: FxHashMap::default(),
             dropped: FxHashSet::default(),
+            references,
         }
     }
-}
 
-impl<H> RemotePuts<H> {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.sent.is_empty() && self.dropped.is_empty()
+    #[inline]
+    pub(crate) fn references(&self) -> &References<H> {
+        &self.references
     }
 
-    /// What the dead had not sent will not come.
-    pub(crate) fn died(&mut self, dead: RuntimeId) {
-        self.dropped.retain(|task| task.maker() != Some(dead));
+    #[inline]
+    pub(crate) fn references_mut(&mut self) -> &mut References<H> {
+        &mut self.references
     }
-}
 
-impl<H: Clone> Machine<H> {
-    /// A program of this runtime has a value to keep.
-    pub(crate) fn remote_put_requested(
-        &mut self,
-        task: TaskId,
-        value: Payload,
-        handle: H,
-        actions: &mut Vec<Action<H>>,
-    ) {
-        let keeper = task.owner;
+    /// The value of that id, or the failure of one that was dropped.
+    #[inline]
+    pub(crate) fn outcome(&self, task: TaskId) -> Option<&Arc<Outcome>> {
+        self.stored.get(&task).map(|stored| &stored.outcome)
+    }
+
+    /// The values that are here.
+    pub(crate) fn payloads(&self) -> impl Iterator<Item = &Payload> {
+        self.stored
+            .values()
+            .filter_map(|stored| match &*stored.outcome {
+                Outcome::Value(value) => Some(value),
+                _ => None,
+            })
+    }
+
+    /// A program of this runtime puts a value, to which it has one handle.
+    pub(crate) fn put(&mut self, task: TaskId, value: Payload) {
+        for reference in &value.references {
+            self.references.hold(*reference);
+        }
+        self.insert(task, value);
+        let me = self.context().me();
+        self.references
+            .hold_as(ObjectId::Task(task), me, Registration::Counted);
+    }
+
+    /// Remember a value whose references are held.
+    fn insert(&mut self, task: TaskId, value: Payload) {
+        let references = value.references.clone();
+        let outcome = Outcome::Value(value).into();
+        let stored = StoredValue {
+            outcome,
+            references,
+        };
+        self.stored.insert(task, stored);
+    }
+
+    /// A program of this runtime puts a value that the head is to own.
+    pub(crate) fn put_at_head(&mut self, task: TaskId, value: Payload, handle: H) {
+        let owner = task.owner;
         // The value brings the head to count this runtime.
         self.references
-            .hold(ObjectId::Task(task), keeper, Registration::Counted);
+            .hold_as(ObjectId::Task(task), owner, Registration::Counted);
         let references = value.references.clone();
         for reference in &references {
-            self.hold(*reference, actions);
-            self.references
-                .pin(reference.object, keeper, self.config.me);
+            self.references.hold(*reference);
+            self.references.pin(reference.object, owner);
         }
-        self.remote_puts.sent.insert(task, handle);
-        self.send(keeper, Message::RemotePut { task, value }, actions);
-        self.drop_references(references);
+        self.sent.insert(task, handle);
+        self.context_mut()
+            .send(owner, RulesMessage::RemotePut { task, value });
+        self.references.drop_references(references);
     }
 
     /// The head has a value that was sent there, or it cannot be sent.
-    pub(crate) fn kept(
-        &mut self,
-        task: TaskId,
-        outcome: Arc<Outcome>,
-        actions: &mut Vec<Action<H>>,
-    ) {
-        if let Some(handle) = self.remote_puts.sent.remove(&task) {
-            actions.push(Action::Complete { handle, outcome });
+    pub(crate) fn put_confirmed(&mut self, task: TaskId, outcome: Arc<Outcome>) {
+        if let Some(handle) = self.sent.remove(&task) {
+            self.context_mut().complete(handle, outcome);
         }
     }
 
-    /// Head: a value to keep has come.
+    /// Head: a worker sends a value that this runtime is to own. Returns its outcome for the fetches that came before.
     pub(crate) fn put_received(
         &mut self,
         from: RuntimeId,
         task: TaskId,
         value: Payload,
-        actions: &mut Vec<Action<H>>,
-    ) {
-        if task.owner != self.config.me || task.maker() != Some(from) {
-            return;
+    ) -> Option<Arc<Outcome>> {
+        let me = self.context().me();
+        if task.owner != me || task.maker() != Some(from) {
+            return None;
         }
-        self.receive_references(from, &value.references, actions);
+        self.references.receive_references(from, &value.references);
         let (size, lost) = (value.size() as u64, value.loss().map(Loss::failure));
-        self.insert_value(task, value, 0);
+        self.insert(task, value);
         self.references.add_holder(ObjectId::Task(task), from);
-        let host = self.config.me;
-        let outcome = match lost {
-            None => Outcome::Stored { host, size }.into(),
+        let answer = match lost {
+            None => Outcome::Stored { host: me, size }.into(),
             Some(failure) => {
-                // Whoever asks for it hears why it is not here; its maker is the first.
                 let lost = Arc::new(Outcome::Failed(failure));
-                if let Some(owned) = self.tasks.get_mut(&task) {
-                    owned.outcome = Some(Arc::clone(&lost));
-                    let references = owned.take_references();
-                    self.drop_references(references);
-                }
+                self.replace(task, Arc::clone(&lost));
                 lost
             }
         };
-        self.send(from, Message::Completed { task, outcome }, actions);
-        if self.remote_puts.dropped.remove(&task) {
-            self.value_dropped(task, actions);
-        }
-        let Some(outcome) = self
-            .tasks
-            .get(&task)
-            .and_then(|owned| owned.outcome.clone())
-        else {
-            return;
+        let completed = RulesMessage::Completed {
+            task,
+            part: OutcomePart::WHOLE,
+            outcome: answer,
         };
-        for (value, subscriber) in self.expected.remove(&task).unwrap_or_default() {
-            self.deliver_own(task, value, subscriber, &outcome, actions);
+        self.context_mut().send(from, completed);
+        if self.dropped.remove(&task) {
+            self.discard(task);
+        }
+        self.outcome(task).cloned()
+    }
+
+    /// A value is not here any more; later fetches get this failure.
+    fn replace(&mut self, task: TaskId, failure: Arc<Outcome>) {
+        if let Some(stored) = self.stored.get_mut(&task) {
+            stored.outcome = failure;
+            let references = std::mem::take(&mut stored.references);
+            self.references.drop_references(references);
         }
     }
 
-    /// Somebody drops a value of this runtime's that is not here: it may still come.
-    pub(crate) fn drop_before_put(&mut self, task: TaskId) {
-        if self.maker_if_alive(task).is_some() {
-            self.remote_puts.dropped.insert(task);
+    /// A program drops a value of this runtime's, although there may be references to it. It may still be on its way.
+    pub(crate) fn discard(&mut self, task: TaskId) {
+        if self.stored.contains_key(&task) {
+            self.replace(task, dropped(task));
+        } else if self.maker_if_alive(task).is_some() {
+            self.dropped.insert(task);
         }
     }
 
-    /// The runtime from which a value that this one is to keep may still come.
+    /// The worker from which a value that this runtime is to own may still come.
     pub(crate) fn maker_if_alive(&self, task: TaskId) -> Option<RuntimeId> {
-        task.maker()
-            .filter(|maker| task.owner == self.config.me && self.members.living.contains_key(maker))
+        let context = self.context();
+        let maker = task.maker().filter(|_| task.owner == context.me())?;
+        context.membership().is_member(maker).then_some(maker)
     }
 
-    /// This runtime ends: whoever waits to hear that a value is kept is told.
-    pub(crate) fn remote_puts_end(&mut self, outcome: &Arc<Outcome>, actions: &mut Vec<Action<H>>) {
-        for (_, handle) in self.remote_puts.sent.drain() {
-            let outcome = Arc::clone(outcome);
-            actions.push(Action::Complete { handle, outcome });
+    /// `PUT-3`: forget a value to which nothing refers.
+    pub(crate) fn forget_if_unused(&mut self, task: TaskId) {
+        let object = ObjectId::Task(task);
+        if self.references.holds(object) || self.references.has_holders(object) {
+            return;
+        }
+        if let Some(stored) = self.stored.remove(&task) {
+            self.references.drop_references(stored.references);
+        }
+    }
+
+    /// `PUT-2`: the values that a dead worker had not sent will not come.
+    pub(crate) fn maker_died(&mut self, dead: RuntimeId) {
+        self.dropped.retain(|task| task.maker() != Some(dead));
+    }
+
+    /// This runtime stops: the handles that wait for the head complete with this outcome.
+    pub(crate) fn stop(&mut self, outcome: &Arc<Outcome>) {
+        for (_, handle) in std::mem::take(&mut self.sent) {
+            self.context_mut().complete(handle, Arc::clone(outcome));
+        }
+    }
+
+    pub(crate) fn snapshot(&self) -> ValuesSnapshot {
+        let mut snapshot = ValuesSnapshot {
+            stored: self.stored.keys().copied().collect(),
+            sent: self.sent.keys().copied().collect(),
+            dropped: self.dropped.iter().copied().collect(),
+        };
+        snapshot.stored.sort_unstable();
+        snapshot.sent.sort_unstable();
+        snapshot.dropped.sort_unstable();
+        snapshot
+    }
+
+    pub(crate) fn validate(&self, is_busy: impl Fn(ObjectId) -> bool) {
+        self.references.validate(is_busy);
+        for task in self.stored.keys() {
+            let object = ObjectId::Task(*task);
+            assert!(
+                self.references.holds(object) || self.references.has_holders(object),
+                "PUT-3: nothing refers to the value {task:?}"
+            );
         }
     }
 }
 
-impl<H: Clone> Machine<H> {
-    /// A value is kept here from now on.
-    pub(crate) fn value_put(&mut self, task: TaskId, value: Payload, actions: &mut Vec<Action<H>>) {
-        for reference in &value.references {
-            self.hold(*reference, actions);
-        }
-        self.insert_value(task, value, 1);
-    }
-
-    /// Remember a value, what it refers to being held already.
-    pub(crate) fn insert_value(&mut self, task: TaskId, value: Payload, handles: u32) {
-        let references = value.references.clone();
-        let mut owned = OwnedTask::new(None, TesseraId::functions(self.config.me));
-        owned.outcome = Some(Outcome::Value(value).into());
-        owned.keep(references);
-        owned.handles = handles;
-        self.tasks.insert(task, Box::new(owned));
-    }
-
-    /// A value, or the result of a task, is not wanted any more, whoever still refers to it.
-    pub(crate) fn value_dropped(&mut self, task: TaskId, actions: &mut Vec<Action<H>>) {
-        if task.owner != self.config.me {
-            return self.send(task.owner, Message::Discard(task), actions);
-        }
-        let Some(owned) = self.tasks.get_mut(&task) else {
-            return self.drop_before_put(task);
-        };
-        if owned.outcome.is_none() {
-            return;
-        }
-        let failure = Failure::new(
-            FailureKind::ObjectLost,
-            format!("the value of {task:?} was dropped"),
-        );
-        owned.outcome = Some(Outcome::Failed(failure).into());
-        let references = owned.take_references();
-        let host = owned.host.take();
-        self.drop_references(references);
-        if let Some(host) = host {
-            self.release(host, ObjectId::Task(task));
-        }
-    }
+/// The outcome of a value, or of a task, that a program dropped.
+pub(crate) fn dropped(task: TaskId) -> Arc<Outcome> {
+    let message = format!("the value of {task:?} was dropped");
+    Outcome::Failed(Failure::new(FailureKind::ObjectLost, message)).into()
 }

@@ -1,100 +1,137 @@
-//! The warehouse of this machine: a runtime for living values, which the head starts when a program first needs it.
+//! The warehouse of a machine: a runtime for living values, which the head starts when a program first needs it.
 //!
-//! A runtime that needs it sends a request to the head. At most one warehouse starts at a time (`WARE-1`). Each request
-//! is answered once, when the warehouse takes part or has failed to start (`WARE-2`); the next request tries again.
-//! Tesserae for the warehouse wait at the head as others wait for a worker.
+//! A runtime that needs it sends a request to the head. At most one warehouse of a node starts at a time (`WARE-1`). Each
+//! request is answered once, when the warehouse takes part or has failed to start (`WARE-2`); the next request tries
+//! again. Tesserae for the warehouse wait at the head as others wait for a worker.
 
 use std::sync::Arc;
 
-use crate::call::{Failure, FailureKind, Outcome};
-use crate::event::{Action, Role};
-use crate::id::{RuntimeId, TesseraId};
-use crate::machine::Machine;
-use crate::payload::Payload;
-use crate::wire::Message;
+use rustc_hash::FxHashSet;
 
-/// Who waits for it.
+use crate::call::{Failure, FailureKind, Outcome};
+use crate::context::Context;
+use crate::event::Action;
+use crate::id::{NodeId, RuntimeId, TesseraId};
+use crate::member::Role;
+use crate::payload::Payload;
+use crate::placement::Placement;
+use crate::wire::RulesMessage;
+
+/// The requests for warehouses.
 #[derive(Debug)]
 pub(crate) struct Warehouse<H> {
-    /// Programs of this runtime.
+    /// Programs of this runtime that wait for the warehouse of its node.
     waiting: Vec<H>,
-    /// On the head: it is being started.
-    starting: bool,
+    /// On the head: the nodes whose warehouse is being started.
+    starting: FxHashSet<NodeId>,
 }
 
 impl<H> Default for Warehouse<H> {
     fn default() -> Self {
         Self {
             waiting: Vec::new(),
-            starting: false,
+            starting: FxHashSet::default(),
         }
     }
 }
 
-impl<H: Clone> Machine<H> {
-    /// The warehouse that takes part, this runtime too if it is one.
-    fn living_warehouse(&self) -> Option<RuntimeId> {
-        let mut members = self.members.living.values();
+impl<H> Warehouse<H> {
+    /// The warehouse of a node that takes part.
+    fn living(node: NodeId, context: &Context<H>) -> Option<RuntimeId> {
+        let mut members = context.membership().living();
         members
-            .find(|member| member.role == Role::Warehouse)
+            .find(|member| member.role == Role::Warehouse && member.node == node)
             .map(|member| member.runtime)
     }
 
-    /// A program needs it.
-    pub(crate) fn warehouse_requested(&mut self, handle: H, actions: &mut Vec<Action<H>>) {
-        let first = self.warehouse.waiting.is_empty();
-        self.warehouse.waiting.push(handle);
-        if self.living_warehouse().is_some() {
-            self.settle_warehouse(Ok(()), actions);
+    /// A program needs the warehouse of this node.
+    pub(crate) fn requested(&mut self, handle: H, context: &mut Context<H>) {
+        let first = self.waiting.is_empty();
+        self.waiting.push(handle);
+        let node = context.node_of(context.me());
+        if Self::living(node, context).is_some() {
+            self.answer(Ok(()), context);
         } else if first {
-            self.send(RuntimeId::HEAD, Message::WarehouseRequested, actions);
+            context.send(RuntimeId::HEAD, RulesMessage::WarehouseRequested);
         }
     }
 
-    /// Head: somebody needs it.
-    pub(crate) fn start_warehouse(&mut self, actions: &mut Vec<Action<H>>) {
-        if self.living_warehouse().is_none() && !self.warehouse.starting {
-            self.warehouse.starting = true;
-            actions.push(Action::StartWarehouse);
+    /// Head: a runtime needs the warehouse of its node.
+    pub(crate) fn requested_by(&mut self, runtime: RuntimeId, context: &mut Context<H>) {
+        let node = context.node_of(runtime);
+        self.start(node, context);
+    }
+
+    /// `WARE-1`
+    fn start(&mut self, node: NodeId, context: &mut Context<H>) {
+        if Self::living(node, context).is_none() && self.starting.insert(node) {
+            context.act(Action::StartWarehouse(node));
         }
     }
 
-    /// Head: a tessera is meant for it.
-    pub(crate) fn place_in_warehouse(
+    /// Head: place a tessera in the warehouse of the node of the runtime that asks.
+    pub(crate) fn place(
         &mut self,
         tessera: TesseraId,
         asker: RuntimeId,
-        actions: &mut Vec<Action<H>>,
+        placement: &mut Placement,
+        context: &mut Context<H>,
     ) {
-        if let Some(warehouse) = self.living_warehouse() {
+        let node = context.node_of(asker);
+        if let Some(warehouse) = Self::living(node, context) {
             let place = Ok(warehouse);
-            return self.send(asker, Message::Placed { tessera, place }, actions);
+            return context.send(asker, RulesMessage::Placed { tessera, place });
         }
-        self.unplaced.push((tessera, asker, Role::Warehouse));
-        self.start_warehouse(actions);
+        placement.wait(tessera, asker, Role::Warehouse);
+        self.start(node, context);
     }
 
-    /// It takes part, or will not for that reason: those who wait here are told.
-    pub(crate) fn settle_warehouse(&mut self, end: Result<(), &str>, actions: &mut Vec<Action<H>>) {
-        self.warehouse.starting = false;
+    /// The warehouse of a node takes part.
+    pub(crate) fn joined(&mut self, node: NodeId, context: &mut Context<H>) {
+        self.starting.remove(&node);
+        if node == context.node_of(context.me()) {
+            self.answer(Ok(()), context);
+        }
+    }
+
+    /// `WARE-2`: the programs that wait here are answered.
+    fn answer(&mut self, end: Result<(), &str>, context: &mut Context<H>) {
         let outcome: Arc<Outcome> = match end {
             Ok(()) => Outcome::Value(Payload::default()),
             Err(reason) => Outcome::Failed(Failure::new(FailureKind::Disconnected, reason)),
         }
         .into();
-        for handle in std::mem::take(&mut self.warehouse.waiting) {
-            let outcome = Arc::clone(&outcome);
-            actions.push(Action::Complete { handle, outcome });
+        for handle in std::mem::take(&mut self.waiting) {
+            context.complete(handle, Arc::clone(&outcome));
         }
     }
 
-    /// Head: it could not be started.
-    pub(crate) fn warehouse_failed(&mut self, reason: &str, actions: &mut Vec<Action<H>>) {
-        self.settle_warehouse(Err(reason), actions);
-        self.refuse_unplaced(Role::Warehouse, reason, actions);
-        let others: Vec<_> = self.members.living.keys().copied().collect();
+    /// The warehouse failed to start, or this runtime stops: the programs that wait here fail.
+    pub(crate) fn fail(&mut self, reason: &str, context: &mut Context<H>) {
+        self.answer(Err(reason), context);
+    }
+
+    /// Head: the warehouse of a node could not be started.
+    pub(crate) fn failed_to_start(
+        &mut self,
+        node: NodeId,
+        reason: &str,
+        placement: &mut Placement,
+        context: &mut Context<H>,
+    ) {
+        self.starting.remove(&node);
+        if node == context.node_of(context.me()) {
+            self.fail(reason, context);
+        }
+        placement.refuse_waiting(Role::Warehouse, reason, context, |asker, context| {
+            context.node_of(asker) == node
+        });
+        let others = context.membership().living();
+        let others = others.filter(|member| member.node == node);
+        let others: Vec<_> = others.map(|member| member.runtime).collect();
         for other in others {
-            self.send(other, Message::WarehouseFailed(reason.to_owned()), actions);
+            let message = RulesMessage::WarehouseFailed(reason.to_owned());
+            context.send(other, message);
         }
     }
 }

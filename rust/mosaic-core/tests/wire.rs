@@ -8,14 +8,17 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use mosaic_core::call::{
-    Call, CallKind, Construction, Dependency, Failure, FailureKind, Outcome, Slot, Source,
+    Call, CallKind, Construction, Dependency, Failure, FailureKind, Outcome, OutcomePart, Slot,
+    Source,
 };
 use mosaic_core::event::{Member, Role};
-use mosaic_core::id::{BufferId, ObjectId, RuntimeId, TaskId, TesseraId};
-use mosaic_core::link::Recount;
+use mosaic_core::id::{BufferId, NodeId, ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::payload::{Loss, Payload, Reference, Segment, Stored};
+use mosaic_core::recount::Recount;
 use mosaic_core::wire::stored::{Borrower, Lender, NoStore};
-use mosaic_core::wire::{FrameReader, FrameWriter, Limits, Message, WireError};
+use mosaic_core::wire::{
+    EngineMessage, FrameReader, FrameWriter, Limits, Message, RulesMessage, WireError,
+};
 use proptest::prelude::*;
 
 fn runtime() -> impl Strategy<Value = RuntimeId> {
@@ -45,6 +48,10 @@ impl Stored for Numbered {
         }
     }
 
+    fn node(&self) -> NodeId {
+        NodeId(u32::from(self.length == ELSEWHERE))
+    }
+
     fn length(&self) -> u64 {
         self.length
     }
@@ -53,6 +60,9 @@ impl Stored for Numbered {
         self
     }
 }
+
+/// The length of a segment that lies on another machine.
+const ELSEWHERE: u64 = 77;
 
 /// The store of those.
 struct Numbers;
@@ -70,6 +80,10 @@ impl Lender for Numbers {
 }
 
 impl Borrower for Numbers {
+    fn node(&self) -> NodeId {
+        NodeId::FIRST
+    }
+
     fn find(&mut self, description: &[u8]) -> Result<Arc<dyn Stored>, Loss> {
         let malformed = || Loss::Malformed("description");
         let (owner, rest) = description.split_first_chunk::<4>().ok_or_else(malformed)?;
@@ -92,7 +106,7 @@ fn buffer() -> impl Strategy<Value = BufferId> {
 fn segment() -> impl Strategy<Value = Segment> {
     prop_oneof![
         2 => bytes().prop_map(Segment::Bytes),
-        1 => (buffer(), any::<u64>())
+        1 => (buffer(), any::<u64>().prop_filter("here", |length| *length != ELSEWHERE))
             .prop_map(|(buffer, length)| Segment::Stored(Arc::new(Numbered { buffer, length }))),
     ]
 }
@@ -267,12 +281,16 @@ fn role() -> impl Strategy<Value = Role> {
 }
 
 fn member() -> impl Strategy<Value = Member> {
-    (runtime(), ".{0,12}", any::<u32>(), role()).prop_map(|(runtime, uid, pid, role)| Member {
-        runtime,
-        uid,
-        pid,
-        role,
-    })
+    let node = any::<u32>().prop_map(NodeId);
+    (runtime(), node, ".{0,12}", any::<u32>(), role()).prop_map(
+        |(runtime, node, uid, pid, role)| Member {
+            runtime,
+            node,
+            uid,
+            pid,
+            role,
+        },
+    )
 }
 
 fn recount() -> impl Strategy<Value = Recount> {
@@ -295,45 +313,65 @@ fn recount() -> impl Strategy<Value = Recount> {
         })
 }
 
-fn message() -> impl Strategy<Value = Message> {
+fn part() -> impl Strategy<Value = OutcomePart> {
+    let any_part = (any::<u32>(), any::<bool>());
+    let any_part = any_part.prop_map(|(number, last)| OutcomePart { number, last });
+    prop_oneof![3 => Just(OutcomePart::WHOLE), 1 => any_part]
+}
+
+fn rules_message() -> impl Strategy<Value = RulesMessage> {
     let place = || prop_oneof![runtime().prop_map(Ok), ".{0,12}".prop_map(Err)];
     prop_oneof![
-        4 => call().prop_map(|call| Message::Call(Box::new(call))),
-        4 => (task(), outcome()).prop_map(|(task, outcome)| Message::Completed { task, outcome }),
+        4 => call().prop_map(|call| RulesMessage::Call(Box::new(call))),
+        4 => (task(), part(), outcome())
+            .prop_map(|(task, part, outcome)| RulesMessage::Completed { task, part, outcome }),
         2 => (task(), any::<bool>(), outcome())
-            .prop_map(|(task, value, outcome)| Message::Fetched { task, value, outcome }),
-        1 => task().prop_map(Message::Cancel),
-        1 => task().prop_map(Message::DeliveryProbe),
-        1 => task().prop_map(Message::Delivered),
-        1 => (task(), any::<bool>()).prop_map(|(task, value)| Message::Fetch { task, value }),
-        1 => object().prop_map(Message::RegisterHolder),
-        1 => object().prop_map(Message::HolderRegistered),
-        1 => object().prop_map(Message::Unpin),
-        1 => object().prop_map(Message::RegisterHolderAndUnpin),
-        1 => prop_oneof![Just(Message::ReclaimMemory), Just(Message::MemoryAvailable)],
+            .prop_map(|(task, value, outcome)| RulesMessage::Fetched { task, value, outcome }),
+        1 => task().prop_map(RulesMessage::Cancel),
+        1 => task().prop_map(RulesMessage::DeliveryProbe),
+        1 => task().prop_map(RulesMessage::Delivered),
+        1 => (task(), any::<bool>()).prop_map(|(task, value)| RulesMessage::Fetch { task, value }),
+        1 => object().prop_map(RulesMessage::RegisterHolder),
+        1 => object().prop_map(RulesMessage::HolderRegistered),
+        1 => object().prop_map(RulesMessage::Unpin),
+        1 => object().prop_map(RulesMessage::RegisterHolderAndUnpin),
+        1 => proptest::collection::vec(object(), 0..30).prop_map(RulesMessage::Release),
+        1 => recount().prop_map(|recount| RulesMessage::Recount(Box::new(recount))),
+        1 => tessera().prop_map(RulesMessage::Freed),
+        1 => (tessera(), role()).prop_map(|(tessera, role)| RulesMessage::Place(tessera, role)),
+        1 => (tessera(), place()).prop_map(|(tessera, place)| RulesMessage::Placed { tessera, place }),
+        1 => tessera().prop_map(RulesMessage::Locate),
+        1 => (tessera(), place()).prop_map(|(tessera, place)| RulesMessage::Located { tessera, place }),
+        1 => member().prop_map(RulesMessage::Join),
+        1 => member().prop_map(RulesMessage::MemberJoined),
+        1 => (runtime(), ".{0,12}").prop_map(|(runtime, cause)| RulesMessage::MemberDied { runtime, cause }),
+        1 => runtime().prop_map(RulesMessage::Drained),
+        1 => runtime().prop_map(RulesMessage::DeathSettled),
+        1 => any::<u64>().prop_map(RulesMessage::Barrier),
+        1 => any::<u64>().prop_map(RulesMessage::BarrierPassed),
+        1 => (task(), payload()).prop_map(|(task, value)| RulesMessage::RemotePut { task, value }),
+        1 => Just(RulesMessage::WarehouseRequested),
+        1 => ".{0,12}".prop_map(RulesMessage::WarehouseFailed),
+        1 => Just(RulesMessage::BarrierTask),
+    ]
+}
+
+fn engine_message() -> impl Strategy<Value = EngineMessage> {
+    prop_oneof![
+        1 => prop_oneof![Just(EngineMessage::ReclaimMemory), Just(EngineMessage::MemoryAvailable)],
         1 => (proptest::option::of(".{0,40}"), any::<bool>())
-            .prop_map(|(path, traced)| Message::Profile { path, traced }),
-        1 => proptest::collection::vec(object(), 0..30).prop_map(Message::Release),
-        1 => recount().prop_map(|recount| Message::Recount(Box::new(recount))),
-        1 => tessera().prop_map(Message::Freed),
-        1 => (tessera(), role()).prop_map(|(tessera, role)| Message::Place(tessera, role)),
-        1 => (tessera(), place()).prop_map(|(tessera, place)| Message::Placed { tessera, place }),
-        1 => tessera().prop_map(Message::Locate),
-        1 => (tessera(), place()).prop_map(|(tessera, place)| Message::Located { tessera, place }),
-        1 => member().prop_map(Message::Join),
-        1 => member().prop_map(Message::MemberJoined),
-        1 => (runtime(), ".{0,12}").prop_map(|(runtime, cause)| Message::MemberDied { runtime, cause }),
-        1 => runtime().prop_map(Message::Drained),
-        1 => runtime().prop_map(Message::DeathSettled),
-        1 => any::<u64>().prop_map(Message::Barrier),
-        1 => any::<u64>().prop_map(Message::BarrierPassed),
-        1 => any::<u64>().prop_map(|grace_ms| Message::Shutdown { grace_ms }),
-        1 => (task(), payload()).prop_map(|(task, value)| Message::RemotePut { task, value }),
-        1 => Just(Message::WarehouseRequested),
-        1 => ".{0,12}".prop_map(Message::WarehouseFailed),
-        1 => Just(Message::BarrierTask),
-        1 => Just(Message::Ping),
-        1 => Just(Message::Pong),
+            .prop_map(|(path, traced)| EngineMessage::Profile { path, traced }),
+        1 => any::<u64>().prop_map(|grace_ms| EngineMessage::Shutdown { grace_ms }),
+        1 => Just(EngineMessage::Ping),
+        1 => Just(EngineMessage::Pong),
+        1 => (".{0,8}", ".{0,40}").prop_map(|(level, text)| EngineMessage::LogRecord { level, text }),
+    ]
+}
+
+fn message() -> impl Strategy<Value = Message> {
+    prop_oneof![
+        8 => rules_message().prop_map(Message::Rules),
+        1 => engine_message().prop_map(Message::Engine),
     ]
 }
 
@@ -469,10 +507,11 @@ fn wire_1_lengths_are_checked_before_anything_is_allocated() {
 
 fn settled(sequence: u64, payload: Payload) -> Message {
     let owner = RuntimeId(1);
-    Message::Completed {
+    Message::Rules(RulesMessage::Completed {
         task: TaskId { owner, sequence },
+        part: OutcomePart::WHOLE,
         outcome: Outcome::Value(payload).into(),
-    }
+    })
 }
 
 fn written(messages: &[Message]) -> Vec<u8> {
@@ -495,7 +534,7 @@ fn reference(sequence: u64) -> Reference {
 fn first_of(messages: Vec<Message>, second: &Message) -> Payload {
     let [first, next] = <[_; 2]>::try_from(messages).unwrap();
     assert_eq!(&next, second, "the next frame is not touched");
-    let Message::Completed { outcome, .. } = first else {
+    let Message::Rules(RulesMessage::Completed { outcome, .. }) = first else {
         panic!("not what was sent")
     };
     let Outcome::Value(payload) = &*outcome else {
@@ -564,6 +603,10 @@ fn wire_5_a_segment_for_which_there_is_no_memory_costs_its_value() {
 struct Empty(usize);
 
 impl Borrower for Empty {
+    fn node(&self) -> NodeId {
+        NodeId::FIRST
+    }
+
     fn find(&mut self, _: &[u8]) -> Result<Arc<dyn Stored>, Loss> {
         self.0 += 1;
         let (length, limit) = (5, 64);
@@ -640,7 +683,7 @@ fn wire_5_a_body_that_makes_no_sense_costs_its_call() {
         },
     };
     let second = settled(2, Payload::default());
-    let bytes = written(&[Message::Call(Box::new(call)), second.clone()]);
+    let bytes = written(&[RulesMessage::Call(Box::new(call)).into(), second.clone()]);
     let header = u32::from_le_bytes(bytes[4..8].try_into().unwrap()) as usize;
     let body = 16 + header;
     // The kind of object of the reference; the block of dependencies behind it.
@@ -648,7 +691,9 @@ fn wire_5_a_body_that_makes_no_sense_costs_its_call() {
         let mut bytes = bytes.clone();
         bytes[place] = 0xc1;
         let messages = read(&bytes, 1 << 20, Limits::default()).unwrap();
-        let [Message::Call(call), next] = <[_; 2]>::try_from(messages).unwrap() else {
+        let [Message::Rules(RulesMessage::Call(call)), next] =
+            <[_; 2]>::try_from(messages).unwrap()
+        else {
             panic!("not what was sent")
         };
         assert_eq!(next, second);
@@ -677,10 +722,11 @@ fn wire_3_large_segments_are_not_copied_out_and_are_alone_on_their_way_in() {
     let mut writer = FrameWriter::new();
     writer
         .push(
-            &Message::Completed {
+            &Message::Rules(RulesMessage::Completed {
                 task,
+                part: OutcomePart::WHOLE,
                 outcome: Outcome::Value(payload).into(),
-            },
+            }),
             &mut NoStore,
         )
         .unwrap();
@@ -696,7 +742,9 @@ fn wire_3_large_segments_are_not_copied_out_and_are_alone_on_their_way_in() {
 
     let bytes = drain(&mut writer, 1 << 30);
     let messages = read(&bytes, 50_000, Limits::default()).unwrap();
-    let [Message::Completed { outcome, .. }] = <[_; 1]>::try_from(messages).unwrap() else {
+    let [Message::Rules(RulesMessage::Completed { outcome, .. })] =
+        <[_; 1]>::try_from(messages).unwrap()
+    else {
         panic!("not what was sent")
     };
     let Ok(Outcome::Value(payload)) = Arc::try_unwrap(outcome) else {
@@ -728,10 +776,11 @@ fn too_many_segments_are_refused_by_the_writer() {
     assert!(
         writer
             .push(
-                &Message::Completed {
+                &Message::Rules(RulesMessage::Completed {
                     task,
+                    part: OutcomePart::WHOLE,
                     outcome: Outcome::Value(payload).into()
-                },
+                }),
                 &mut NoStore
             )
             .is_err()
@@ -757,10 +806,11 @@ fn wire_4_a_stored_segment_costs_its_description_whatever_its_length() {
             owner: RuntimeId(1),
             sequence: 1,
         };
-        let message = Message::Completed {
+        let message = Message::Rules(RulesMessage::Completed {
             task,
+            part: OutcomePart::WHOLE,
             outcome: outcome.into(),
-        };
+        });
         writer.push(&message, &mut Numbers).unwrap();
         drain(&mut writer, 1 << 30)
     };
@@ -771,11 +821,40 @@ fn wire_4_a_stored_segment_costs_its_description_whatever_its_length() {
     let mut reader = FrameReader::new(Limits::default());
     reader.target().extend_from_slice(&long);
     let message = reader.next(&mut NoStore).unwrap();
-    let Some(Message::Completed { outcome, .. }) = message else {
+    let Some(Message::Rules(RulesMessage::Completed { outcome, .. })) = message else {
         panic!("not what was sent")
     };
     let Outcome::Value(payload) = &*outcome else {
         panic!("not what was sent")
     };
     assert!(matches!(payload.loss(), Some(Loss::Malformed(_))));
+}
+
+/// `WIRE-6`
+#[test]
+fn wire_6_a_segment_on_another_machine_is_lost_and_no_store_is_asked() {
+    let stored = |length| {
+        let buffer = BufferId {
+            owner: RuntimeId(3),
+            sequence: 9,
+        };
+        Segment::Stored(Arc::new(Numbered { buffer, length }))
+    };
+    let payload = Payload {
+        segments: [stored(ELSEWHERE)].into(),
+        references: vec![reference(7)].into(),
+        ..Payload::default()
+    };
+    let bytes = written(&[settled(1, payload), settled(2, Payload::default())]);
+    let mut reader = FrameReader::new(Limits::default());
+    reader.target().extend_from_slice(&bytes);
+    let mut store = Empty::default();
+    let messages = [(); 2].map(|()| reader.next(&mut store).unwrap().unwrap());
+    let payload = first_of(messages.into(), &settled(2, Payload::default()));
+    assert_eq!(
+        payload.loss(),
+        Some(&Loss::Malformed("a buffer in a store of another machine"))
+    );
+    assert_eq!(payload.references.len(), 1);
+    assert_eq!(store.0, 0);
 }

@@ -1,18 +1,18 @@
 //! Completions into asyncio event loops: one mailbox a loop, drained on the loop's own thread.
 
 use std::os::fd::RawFd;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use mosaic_runtime::sync::completion::Completion;
 use mosaic_runtime::sync::mailbox::Mailbox;
 use mosaic_runtime::sync::signal::Signal;
+use mosaic_runtime::sync::{Mutex, Rank};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyWeakrefReference;
 use rustc_hash::FxHashMap;
 
 use crate::hooks::cached;
-use crate::waiting::lock;
 
 /// Futures resolved before the loop gets another turn.
 const BUDGET: usize = 1024;
@@ -37,7 +37,7 @@ impl LoopMailbox {
     /// Resolve what has come; the loop calls this when the signal is readable.
     fn __call__(&self, py: Python<'_>) -> PyResult<()> {
         let mut batch = {
-            let mut inner = lock(&self.inner);
+            let mut inner = self.inner.lock();
             let mut batch = std::mem::take(&mut inner.backlog);
             self.mailbox.drain(&mut batch);
             if batch.len() > BUDGET {
@@ -47,7 +47,7 @@ impl LoopMailbox {
             batch
         };
         let futures: Vec<_> = {
-            let mut inner = lock(&self.inner);
+            let mut inner = self.inner.lock();
             batch
                 .drain(..)
                 .filter_map(|token| inner.futures.remove(&token))
@@ -64,18 +64,19 @@ impl LoopMailbox {
     /// How many futures wait here.
     #[getter]
     fn waiting(&self) -> usize {
-        lock(&self.inner).futures.len()
+        self.inner.lock().futures.len()
     }
 
     // The lock is taken with the GIL only, and never while it is released: the collector finds it free.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.event_loop)?;
-        match self.inner.try_lock() {
-            Ok(inner) => inner
+        let inner = self.inner.try_lock();
+        match &inner {
+            Some(inner) => inner
                 .futures
                 .values()
                 .try_for_each(|future| visit.call(future)),
-            Err(_) => Ok(()),
+            None => Ok(()),
         }
     }
 
@@ -135,7 +136,7 @@ pub(crate) fn resolve(future: &Bound<'_, PyAny>) -> PyResult<()> {
 impl LoopMailbox {
     /// Have this future resolved when the token of the answer is pushed.
     pub(crate) fn register(&self, future: Py<PyAny>) -> u64 {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         inner.next += 1;
         let token = inner.next;
         inner.futures.insert(token, future);
@@ -144,7 +145,7 @@ impl LoopMailbox {
 
     /// Forget a future: what it would wait for is here already.
     pub(crate) fn forget(&self, token: u64) {
-        let future = lock(&self.inner).futures.remove(&token);
+        let future = self.inner.lock().futures.remove(&token);
         drop(future);
     }
 
@@ -164,9 +165,16 @@ impl LoopMailbox {
 
 /// The mailboxes of the loops that wait for an engine, by the loop's address. Each is kept alive by its loop,
 /// whose reader it is, so that its descriptor closes with the loop.
-#[derive(Default)]
 pub(crate) struct Loops {
     known: Mutex<FxHashMap<usize, Py<PyWeakrefReference>>>,
+}
+
+impl Default for Loops {
+    fn default() -> Self {
+        Self {
+            known: Mutex::with_default(Rank::EventLoops),
+        }
+    }
 }
 
 impl Loops {
@@ -177,7 +185,9 @@ impl Loops {
     ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, LoopMailbox>)> {
         let event_loop = cached!(py, "asyncio", "get_running_loop")?.call0()?;
         let address = event_loop.as_ptr() as usize;
-        let known = lock(&self.known)
+        let known = self
+            .known
+            .lock()
             .get(&address)
             .map(|mailbox| mailbox.clone_ref(py));
         if let Some(mailbox) = known.and_then(|mailbox| upgrade(mailbox.bind(py)))
@@ -192,19 +202,19 @@ impl Loops {
             LoopMailbox {
                 mailbox: Arc::new(Mailbox::new(signal)),
                 event_loop: PyWeakrefReference::new(&event_loop)?.unbind(),
-                inner: Mutex::default(),
+                inner: Mutex::with_default(Rank::LoopFutures),
             },
         )?;
         event_loop.call_method1(pyo3::intern!(py, "add_reader"), (descriptor, &mailbox))?;
         let weak = PyWeakrefReference::new(&mailbox)?.unbind();
-        let replaced = lock(&self.known).insert(address, weak);
+        let replaced = self.known.lock().insert(address, weak);
         drop(replaced);
         Ok((event_loop, mailbox))
     }
 
     /// Take the readers out of the loops that still are, so that their descriptors close.
     pub(crate) fn close(&self, py: Python<'_>) {
-        let known = std::mem::take(&mut *lock(&self.known));
+        let known = std::mem::take(&mut *self.known.lock());
         for mailbox in known.into_values() {
             let Some(mailbox) = upgrade(mailbox.bind(py)) else {
                 continue;

@@ -6,14 +6,14 @@
 //! (`make bench-peers BENCH_ARGS='--row map_single'`).
 
 use std::collections::HashMap;
-use std::sync::Mutex;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
 use crate::hooks::{cached, hooks};
-use crate::waiting::lock;
+
+use mosaic_runtime::sync::{Mutex, Rank};
 
 /// Functions and classes remembered, each by its address, which is its own as long as it is held here.
 const REMEMBERED: usize = 256;
@@ -21,12 +21,13 @@ const REMEMBERED: usize = 256;
 /// What is known of a function or class: its pickle.
 type Known = (Py<PyAny>, Bytes);
 
-static KNOWN: Mutex<Option<HashMap<usize, Known>>> = Mutex::new(None);
+static KNOWN: Mutex<Option<HashMap<usize, Known>>> = Mutex::new(Rank::NamePickles, None);
 
 /// The pickle of a function or class, if it travels by its name.
 pub(crate) fn pickled_name(object: &Bound<'_, PyAny>) -> PyResult<Option<Bytes>> {
     let address = object.as_ptr() as usize;
-    let known = lock(&KNOWN)
+    let known = KNOWN
+        .lock()
         .get_or_insert_default()
         .get(&address)
         .map(|(_, pickle)| pickle.clone());
@@ -43,7 +44,7 @@ pub(crate) fn pickled_name(object: &Bound<'_, PyAny>) -> PyResult<Option<Bytes>>
 
 /// Returns what is forgotten for it: to be dropped without the lock, since Python runs when objects go.
 fn remember(address: usize, entry: Known) -> HashMap<usize, Known> {
-    let mut known = lock(&KNOWN);
+    let mut known = KNOWN.lock();
     let known = known.get_or_insert_default();
     let mut forgotten = HashMap::new();
     if known.len() >= REMEMBERED {
@@ -57,7 +58,7 @@ fn remember(address: usize, entry: Known) -> HashMap<usize, Known> {
 
 fn pickle_if_named(object: &Bound<'_, PyAny>) -> PyResult<Option<Bytes>> {
     let py = object.py();
-    let importable = cached!(py, "mosaic.comms.by_value", "importable")?.call1((object,))?;
+    let importable = cached!(py, "mosaic.serialise.by_value", "importable")?.call1((object,))?;
     if !importable.is_truthy()? {
         return Ok(None);
     }

@@ -7,13 +7,14 @@
 //! Without them, as in all programs but notebooks, a call costs its caller one look at a flag.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 
 use pyo3::prelude::*;
 
 use crate::coroutine::within;
-use crate::waiting::lock;
+
+use mosaic_runtime::sync::{Mutex, Rank};
 
 struct Tracing {
     current: Py<PyAny>,
@@ -22,7 +23,7 @@ struct Tracing {
 }
 
 static TRACED: AtomicBool = AtomicBool::new(false);
-static TRACING: Mutex<Option<Arc<Tracing>>> = Mutex::new(None);
+static TRACING: Mutex<Option<Arc<Tracing>>> = Mutex::new(Rank::CallOrigins, None);
 
 /// Have calls carry where they come from; without functions no more.
 #[pyfunction]
@@ -40,7 +41,7 @@ pub(crate) fn trace_origins(
         })
     });
     TRACED.store(next.is_some(), Ordering::Release);
-    let earlier = std::mem::replace(&mut *lock(&TRACING), next);
+    let earlier = std::mem::replace(&mut *TRACING.lock(), next);
     drop(earlier);
 }
 
@@ -48,7 +49,7 @@ fn tracing() -> Option<Arc<Tracing>> {
     if !TRACED.load(Ordering::Acquire) {
         return None;
     }
-    lock(&TRACING).clone()
+    TRACING.lock().clone()
 }
 
 /// The number of the current context, for a call that is made in it.

@@ -6,6 +6,8 @@ use pyo3::exceptions::{PyBufferError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::waiting::detach;
+
 /// See `compress` in `_core.pyi`.
 #[pyfunction]
 pub(crate) fn compress<'py>(
@@ -40,8 +42,7 @@ fn converted<'py>(
         // who have them, as with `NumPy`, which lets go of the GIL too.
         unsafe { std::slice::from_raw_parts(buffer.buf_ptr().cast(), buffer.item_count()) }
     };
-    let made = py
-        .detach(move || convert(bytes))
+    let made = detach(py, move || convert(bytes))
         .map_err(|error| PyValueError::new_err(error.to_string()))?;
     Ok(PyBytes::new(py, &made))
 }

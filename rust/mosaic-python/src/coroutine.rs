@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use mosaic_core::call::CallKind;
 use mosaic_core::id::{TaskId, TesseraId};
+use mosaic_runtime::executor::CallState;
 use mosaic_runtime::telemetry::{self, Recorder, Run};
 use pyo3::exceptions::PyStopIteration;
 use pyo3::ffi;
@@ -31,6 +32,7 @@ const TURN: usize = 64;
 /// A coroutine that has begun.
 pub(crate) struct RunningCoroutine {
     pub(crate) task: TaskId,
+    pub(crate) state: CallState,
     pub(crate) kind: CallKind,
     pub(crate) coroutine: Py<PyAny>,
     pub(crate) context: Py<PyAny>,
@@ -99,11 +101,11 @@ impl Runner {
                 }
                 return Ok(py.None());
             }
-            let Some(ready) = self.executor.next_coroutine(py) else {
+            let Some(accepted) = self.executor.next_coroutine(py) else {
                 return Err(self.leave(py));
             };
             self.started += 1;
-            self.current = self.executor.begin_coroutine(py, ready);
+            self.current = self.executor.begin_coroutine(py, accepted);
             stepped = self
                 .current
                 .as_ref()
@@ -139,7 +141,8 @@ impl Runner {
         if let Some(before) = before {
             self.executor.ended(&outcome, before);
         }
-        self.executor.finish_between(current.task, outcome);
+        self.executor
+            .finish_between(current.task, current.state, outcome);
         drop(held);
     }
 

@@ -1,13 +1,12 @@
 //! What came of a task, as a Python object: decoded once, by the first thread that asks, for everybody who does.
 //!
-//! - DEC-1: of one task one thread decodes at a time, and what it makes, a value or an error, is what everybody gets.
-//! - DEC-2: a thread that asks meanwhile waits without the GIL, and Ctrl-C ends its wait.
-//! - DEC-3: no thread waits for one that waits for it: the last to ask gets an error instead.
+//! - `DEC-1`: of one task one thread decodes at a time, and what it makes, a value or an error, is what everybody gets.
+//! - `DEC-2`: a thread that asks meanwhile waits without the GIL, and Ctrl-C ends its wait.
+//! - `DEC-3`: no thread waits for one that waits for it: the last to ask gets an error instead.
 //!
 //! States change with the GIL only. The locks here are held for a few instructions without a call into Python, and never
 //! while the GIL is released, so that the garbage collector finds them free.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -15,7 +14,8 @@ use pyo3::prelude::*;
 
 use crate::errors::MosaicError;
 use crate::hooks::cached;
-use crate::waiting::lock;
+
+use mosaic_runtime::sync::{Mutex, Rank};
 
 const ENCODED: u32 = 0;
 const VALUE: u32 = 1;
@@ -41,10 +41,9 @@ struct Wait {
     until: Py<PyAny>,
 }
 
-static WAITS: Mutex<Vec<Wait>> = Mutex::new(Vec::new());
+static WAITS: Mutex<Vec<Wait>> = Mutex::new(Rank::DecodeWaits, Vec::new());
 
 /// A task's value or exception, once somebody has asked. See the module.
-#[derive(Default)]
 pub(crate) struct Decoding {
     state: AtomicU32,
     object: Mutex<Option<Py<PyAny>>>,
@@ -53,13 +52,24 @@ pub(crate) struct Decoding {
 /// How a task ended, decoded: its value, or the exception to raise.
 pub(crate) type Decoded<'py> = Result<Bound<'py, PyAny>, Bound<'py, PyAny>>;
 
+impl Default for Decoding {
+    fn default() -> Self {
+        Self {
+            state: AtomicU32::new(ENCODED),
+            object: Mutex::new(Rank::DecodedValue, None),
+        }
+    }
+}
+
 impl Decoding {
     fn known<'py>(&self, py: Python<'py>) -> Option<PyResult<Decoded<'py>>> {
         let state = self.state.load(Ordering::Acquire);
         if state != VALUE && state != FAILURE {
             return None;
         }
-        let object = lock(&self.object)
+        let object = self
+            .object
+            .lock()
             .as_ref()
             .map(|object| object.bind(py).clone());
         Some(match object {
@@ -100,7 +110,8 @@ impl Decoding {
             Ok(value) => (VALUE, value),
             Err(exception) => (FAILURE, exception),
         };
-        *lock(&self.object) = Some(object.clone().unbind());
+        let earlier = self.object.lock().replace(object.clone().unbind());
+        drop(earlier);
         self.state.store(state, Ordering::Release);
         drop(claim);
         Ok(decoded)
@@ -116,7 +127,7 @@ impl Decoding {
         }
         let of = std::ptr::from_ref(self).addr();
         let waits_for_me = {
-            let mut waits = lock(&WAITS);
+            let mut waits = WAITS.lock();
             let next = |thread: u32| waits.iter().find(|wait| wait.thread == thread);
             let mut last = decoder;
             while let Some(wait) = next(last)
@@ -142,7 +153,7 @@ impl Decoding {
         }
         let waited = until.call_method0(pyo3::intern!(py, "acquire"));
         let own = {
-            let mut waits = lock(&WAITS);
+            let mut waits = WAITS.lock();
             let place = waits.iter().position(|wait| wait.thread == me);
             place.map(|place| waits.swap_remove(place))
         };
@@ -151,20 +162,14 @@ impl Decoding {
     }
 
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        if let Ok(object) = self.object.try_lock()
-            && let Some(object) = object.as_ref()
-        {
-            visit.call(object)?;
+        match self.object.try_lock().as_deref() {
+            Some(Some(object)) => visit.call(object),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     pub(crate) fn clear(&self) {
-        let object = self
-            .object
-            .try_lock()
-            .ok()
-            .and_then(|mut known| known.take());
+        let object = self.object.try_lock().and_then(|mut known| known.take());
         drop(object);
     }
 }
@@ -183,7 +188,7 @@ impl Drop for Claim<'_, '_> {
         }
         let of = std::ptr::from_ref(self.decoding).addr();
         let released: Vec<_> = {
-            let mut waits = lock(&WAITS);
+            let mut waits = WAITS.lock();
             if waits.is_empty() {
                 return;
             }

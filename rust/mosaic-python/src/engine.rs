@@ -21,7 +21,7 @@ use crate::notices::Notice;
 use crate::roles::Member;
 use crate::task::make_task;
 use crate::tracing;
-use crate::waiting::{block, deadline};
+use crate::waiting::{block, deadline, detach};
 
 /// Return the engine of this process, if one runs.
 #[pyfunction]
@@ -102,7 +102,7 @@ impl PyEngine {
 
     fn notices(&self, py: Python<'_>) -> Option<Vec<Notice>> {
         let notices = Arc::clone(self.host.engine.notices());
-        let taken = py.detach(move || notices.take())?;
+        let taken = detach(py, move || notices.take())?;
         Some(taken.into_iter().map(Notice::from).collect())
     }
 
@@ -116,7 +116,7 @@ impl PyEngine {
     #[pyo3(signature = (grace = None))]
     fn stop(&self, py: Python<'_>, grace: Option<f64>) {
         let grace = grace.and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok());
-        py.detach(|| self.host.engine.stop(grace));
+        detach(py, || self.host.engine.stop(grace));
         self.host.leave(py);
     }
 
@@ -269,7 +269,7 @@ impl PyEngine {
 
     /// What this process has in the store.
     fn memory<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let report = py.detach(|| self.host.engine.store_report());
+        let report = detach(py, || self.host.engine.store_report());
         let found = PyDict::new(py);
         found.set_item("limit", report.limit)?;
         found.set_item("taken_by_all", report.taken_by_all)?;
@@ -364,7 +364,7 @@ impl PyEngine {
 
     #[pyo3(signature = (path, traced = false))]
     fn record_profile(&self, py: Python<'_>, path: Option<&str>, traced: bool) -> PyResult<()> {
-        py.detach(|| self.host.engine.profile(path, traced))?;
+        detach(py, || self.host.engine.profile(path, traced))?;
         Ok(())
     }
 

@@ -1,20 +1,21 @@
 //! The executor that runs Python: plain calls on the main thread, coroutines on an event loop.
 //!
-//! `run` and `revoke` come from threads that hold the engine's lock and must not take the GIL: they only
+//! `run` and `cancel_running` come from threads that hold the engine's lock and must not take the GIL: they only
 //! queue. The main lane is the thread that called `run_main_lane`; the coroutine lane is whichever loop was
 //! attached, woken through a mailbox. Living objects are touched by these two threads, with the GIL (`EXE-1`).
 
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use mosaic_core::call::{CallKind, Outcome, ReadyCall};
 use mosaic_core::id::{TaskId, TesseraId};
 use mosaic_runtime::executor::lane::{Job, Lane};
-use mosaic_runtime::executor::{CancelOutcome, Executor};
+use mosaic_runtime::executor::{AcceptedCall, CallState, Executor};
 use mosaic_runtime::sync::mailbox::Mailbox;
 use mosaic_runtime::sync::signal::Signal;
+use mosaic_runtime::sync::{Mutex, Rank};
 use mosaic_runtime::telemetry::{self, Recorder, Run};
 use pyo3::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -27,11 +28,11 @@ use crate::errors::RuntimeDisconnectedError;
 use crate::hooks::cached;
 use crate::host::Host;
 use crate::store;
-use crate::waiting::lock;
+use crate::waiting::detach;
 
 /// Something for the coroutine lane to do.
 pub(crate) enum CoroutineJob {
-    Run(ReadyCall),
+    Run(AcceptedCall),
     Cancel(TaskId),
 }
 
@@ -56,7 +57,7 @@ pub(crate) struct PythonExecutor {
     /// The living results that `task.remote` may ask for; the engine has the others, encoded.
     pub(crate) results: Mutex<FxHashMap<TaskId, Py<PyAny>>>,
     /// Coroutine calls that wait for a runner.
-    waiting: Mutex<VecDeque<ReadyCall>>,
+    waiting: Mutex<VecDeque<AcceptedCall>>,
     /// A runner that no coroutine has for itself is scheduled or runs.
     has_runner: AtomicBool,
     /// The asyncio tasks of coroutines that have given up their turn.
@@ -76,14 +77,14 @@ impl PythonExecutor {
             coroutines: Arc::new(Mailbox::new(Signal::new()?)),
             both: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
-            objects: Mutex::default(),
-            concurrent: Mutex::default(),
-            results: Mutex::default(),
-            waiting: Mutex::default(),
+            objects: Mutex::with_default(Rank::LivingObjects),
+            concurrent: Mutex::with_default(Rank::ConcurrentTesserae),
+            results: Mutex::with_default(Rank::LivingResults),
+            waiting: Mutex::with_default(Rank::WaitingCoroutines),
             has_runner: AtomicBool::new(false),
-            suspended: Mutex::default(),
-            contexts: Mutex::default(),
-            event_loop: Mutex::default(),
+            suspended: Mutex::with_default(Rank::SuspendedCoroutines),
+            contexts: Mutex::with_default(Rank::CoroutineContexts),
+            event_loop: Mutex::with_default(Rank::EventLoop),
             attached: Signal::new()?,
         }))
     }
@@ -110,11 +111,11 @@ impl PythonExecutor {
 
     /// The engine has stopped: drop what still lives.
     pub(crate) fn clear(&self, py: Python<'_>) {
-        let objects = std::mem::take(&mut *lock(&self.objects));
-        let results = std::mem::take(&mut *lock(&self.results));
-        let contexts = std::mem::take(&mut *lock(&self.contexts));
-        let suspended = std::mem::take(&mut *lock(&self.suspended));
-        let event_loop = lock(&self.event_loop).take();
+        let objects = std::mem::take(&mut *self.objects.lock());
+        let results = std::mem::take(&mut *self.results.lock());
+        let contexts = std::mem::take(&mut *self.contexts.lock());
+        let suspended = std::mem::take(&mut *self.suspended.lock());
+        let event_loop = self.event_loop.lock().take();
         if self.both.load(Ordering::Acquire)
             && let Some(event_loop) = &event_loop
         {
@@ -171,7 +172,7 @@ impl PythonExecutor {
             return Ok(true);
         }
         let own = self.running_tessera(py)? == Some(tessera);
-        Ok(own && !tessera.is_functions() && !lock(&self.concurrent).contains(&tessera))
+        Ok(own && !tessera.is_functions() && !self.concurrent.lock().contains(&tessera))
     }
 
     // ---- the main lane ---------------------------------------------------------------------------
@@ -180,7 +181,7 @@ impl PythonExecutor {
         MAIN_LANE.set(true);
         let mut batch = VecDeque::new();
         let Some(host) = self.host() else { return };
-        while py.detach(|| host.engine.take_jobs(&self.main, &mut batch)) {
+        while detach(py, || host.engine.take_jobs(&self.main, &mut batch)) {
             while let Some(job) = batch.pop_front() {
                 self.run_job(py, job, || batch.is_empty() && self.main.is_empty());
                 if self.stopped.load(Ordering::Acquire) {
@@ -194,9 +195,9 @@ impl PythonExecutor {
 
     fn run_job(self: &Arc<Self>, py: Python<'_>, job: Job, last: impl FnOnce() -> bool) {
         match job {
-            Job::Run(ready) => {
+            Job::Run(AcceptedCall { ready, state }) => {
                 let (task, tessera) = (ready.call.task, ready.call.tessera);
-                if self.main.begin(task) {
+                if state.begin() {
                     let outer = RUNNING.replace(Some(tessera));
                     let profiled = self.recorder().map(|recorder| recorder.began(task, false));
                     let mut brought = Vec::new();
@@ -208,18 +209,18 @@ impl PythonExecutor {
                     // What was lent to it is given back before its end is known, as whoever waits for memory counts on,
                     // and in the same batch: on its own that would wake the I/O thread, which would send the end then.
                     store::releasing_together(|| drop(brought));
-                    self.finish(task, outcome, last());
+                    self.finish(task, state, outcome, last());
                     drop(held);
                 }
             }
             Job::DropTessera(tessera) => {
-                let object = lock(&self.objects).remove(&tessera);
-                lock(&self.concurrent).remove(&tessera);
-                let context = lock(&self.contexts).remove(&tessera);
+                let object = self.objects.lock().remove(&tessera);
+                self.concurrent.lock().remove(&tessera);
+                let context = self.contexts.lock().remove(&tessera);
                 drop((object, context));
             }
             Job::DropResult(task) => {
-                let living = lock(&self.results).remove(&task);
+                let living = self.results.lock().remove(&task);
                 drop(living);
             }
         }
@@ -234,27 +235,19 @@ impl PythonExecutor {
         }
     }
 
-    fn finish(&self, task: TaskId, outcome: Outcome, last: bool) {
-        self.note_result(task, &outcome);
+    /// Report the end of a plain call.
+    fn finish(&self, task: TaskId, state: CallState, outcome: Outcome, last: bool) {
+        state.end(&outcome);
         if let Some(host) = self.host() {
             host.engine.finish(task, outcome, last);
         }
-        // Not before: a call whose end was not reported yet is one that runs.
-        self.main.end(task);
     }
 
     /// The same for a coroutine, by whose end another may start.
-    pub(crate) fn finish_between(&self, task: TaskId, outcome: Outcome) {
-        self.note_result(task, &outcome);
+    pub(crate) fn finish_between(&self, task: TaskId, state: CallState, outcome: Outcome) {
+        state.end(&outcome);
         if let Some(host) = self.host() {
             host.engine.finish_between(task, outcome);
-        }
-        self.main.end(task);
-    }
-
-    fn note_result(&self, task: TaskId, outcome: &Outcome) {
-        if matches!(outcome, Outcome::Value(_)) {
-            self.main.has_result(task);
         }
     }
 
@@ -288,10 +281,7 @@ impl PythonExecutor {
             ));
         }
         let event_loop = loop {
-            if let Some(event_loop) = lock(&self.event_loop)
-                .as_ref()
-                .map(|event_loop| event_loop.clone_ref(py))
-            {
+            if let Some(event_loop) = self.attached_loop(py) {
                 break event_loop;
             }
             if self.stopped.load(Ordering::Acquire) {
@@ -299,7 +289,7 @@ impl PythonExecutor {
                 return Err(RuntimeDisconnectedError::new_err(message));
             }
             self.coroutines.rouse();
-            py.detach(|| self.attached.wait(None)).ok();
+            detach(py, || self.attached.wait(None)).ok();
         };
         let future =
             cached!(py, "asyncio", "run_coroutine_threadsafe")?.call1((coroutine, event_loop))?;
@@ -310,7 +300,7 @@ impl PythonExecutor {
 
     /// Block until something is there for the coroutine lane; false if the engine stopped instead.
     pub(crate) fn wait_coroutine(&self, py: Python<'_>) -> bool {
-        let woken = py.detach(|| self.coroutines.wake().wait(None));
+        let woken = detach(py, || self.coroutines.wake().wait(None));
         woken.is_ok() && !self.stopped.load(Ordering::Acquire)
     }
 
@@ -331,7 +321,8 @@ impl PythonExecutor {
             return Ok(());
         };
         event_loop.call_method1(py, "add_reader", (descriptor, drain))?;
-        *lock(&self.event_loop) = Some(event_loop);
+        let former = self.event_loop.lock().replace(event_loop);
+        drop(former);
         self.attached.raise();
         if both {
             // What came for the main lane before this loop took its place.
@@ -342,6 +333,13 @@ impl PythonExecutor {
             }
         }
         Ok(())
+    }
+
+    fn attached_loop(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        let event_loop = self.event_loop.lock();
+        event_loop
+            .as_ref()
+            .map(|event_loop| event_loop.clone_ref(py))
     }
 
     /// Take in what has come, and have what waits run; on the loop's thread.
@@ -356,13 +354,10 @@ impl PythonExecutor {
             }
         }
         self.take_in(py, batch);
-        if lock(&self.waiting).is_empty() || self.has_runner.load(Ordering::Acquire) {
+        if self.waiting.lock().is_empty() || self.has_runner.load(Ordering::Acquire) {
             return Ok(());
         }
-        let event_loop = lock(&self.event_loop)
-            .as_ref()
-            .map(|event_loop| event_loop.clone_ref(py));
-        if let Some(event_loop) = event_loop {
+        if let Some(event_loop) = self.attached_loop(py) {
             let runner = Bound::new(py, Runner::new(Arc::clone(self)))?;
             event_loop.call_method1(py, pyo3::intern!(py, "create_task"), (runner,))?;
             self.has_runner.store(true, Ordering::Release);
@@ -373,9 +368,11 @@ impl PythonExecutor {
     fn take_in(&self, py: Python<'_>, batch: Vec<CoroutineJob>) {
         for job in batch {
             match job {
-                CoroutineJob::Run(ready) => lock(&self.waiting).push_back(ready),
+                CoroutineJob::Run(ready) => self.waiting.lock().push_back(ready),
                 CoroutineJob::Cancel(task) => {
-                    let running = lock(&self.suspended)
+                    let running = self
+                        .suspended
+                        .lock()
                         .get(&task)
                         .map(|running| running.clone_ref(py));
                     let cancelled = running
@@ -390,8 +387,8 @@ impl PythonExecutor {
 
     /// The next coroutine call for the runner that asks. Nobody needs to be woken for what comes from here on:
     /// the runner asks again, or says that it leaves.
-    pub(crate) fn next_coroutine(&self, py: Python<'_>) -> Option<ReadyCall> {
-        let next = || lock(&self.waiting).pop_front();
+    pub(crate) fn next_coroutine(&self, py: Python<'_>) -> Option<AcceptedCall> {
+        let next = || self.waiting.lock().pop_front();
         if let Some(ready) = next() {
             return Some(ready);
         }
@@ -411,10 +408,11 @@ impl PythonExecutor {
     pub(crate) fn begin_coroutine(
         &self,
         py: Python<'_>,
-        ready: ReadyCall,
+        accepted: AcceptedCall,
     ) -> Option<RunningCoroutine> {
+        let AcceptedCall { ready, state } = accepted;
         let (task, tessera, kind) = (ready.call.task, ready.call.tessera, ready.call.kind);
-        if !self.main.begin(task) {
+        if !state.begin() {
             return None;
         }
         let outer = RUNNING.replace(Some(tessera));
@@ -428,18 +426,21 @@ impl PythonExecutor {
             }
             let context = self.context(py, tessera)?;
             call_context::pass_on(py, &context)?;
-            Ok(Ok(RunningCoroutine {
-                task,
-                kind,
-                coroutine: value.unbind(),
-                context,
-                run,
-                traced: AtomicBool::new(false),
-            }))
+            Ok(Ok((value.unbind(), context)))
         });
         // Not a coroutine after all, or an attribute that was read past a running call.
         let ended = match begun {
-            Ok(Ok(current)) => return Some(current),
+            Ok(Ok((coroutine, context))) => {
+                return Some(RunningCoroutine {
+                    task,
+                    state,
+                    kind,
+                    coroutine,
+                    context,
+                    run,
+                    traced: AtomicBool::new(false),
+                });
+            }
             Ok(Err(value)) => Ok(value),
             Err(error) => Err(error),
         };
@@ -448,14 +449,16 @@ impl PythonExecutor {
         if let Some(before) = before {
             self.ended(&outcome, before);
         }
-        self.finish_between(task, outcome);
+        self.finish_between(task, state, outcome);
         drop(held);
         None
     }
 
     /// A fresh context for a coroutine of that tessera.
     fn context(&self, py: Python<'_>, tessera: TesseraId) -> PyResult<Py<PyAny>> {
-        let known = lock(&self.contexts)
+        let known = self
+            .contexts
+            .lock()
             .get(&tessera)
             .map(|context| context.clone_ref(py));
         let template = if let Some(known) = known {
@@ -463,7 +466,7 @@ impl PythonExecutor {
         } else {
             // Without the lock, here and below: whatever allocates may collect, and run anything.
             let made = context_of(py, tessera)?;
-            let earlier = lock(&self.contexts).insert(tessera, made.clone_ref(py));
+            let earlier = self.contexts.lock().insert(tessera, made.clone_ref(py));
             drop(earlier);
             made
         };
@@ -472,12 +475,13 @@ impl PythonExecutor {
 
     /// A coroutine has given up its turn; the asyncio task is its own.
     pub(crate) fn suspended(&self, task: TaskId, own: Py<PyAny>) {
-        lock(&self.suspended).insert(task, own);
+        let earlier = self.suspended.lock().insert(task, own);
+        drop(earlier);
     }
 
     /// Such a coroutine has ended.
     pub(crate) fn resumed_to_its_end(&self, task: TaskId) {
-        let own = lock(&self.suspended).remove(&task);
+        let own = self.suspended.lock().remove(&task);
         drop(own);
     }
 }
@@ -499,12 +503,11 @@ impl CoroutineDrain {
 }
 
 impl Executor for PythonExecutor {
-    fn run(&self, calls: &mut Vec<ReadyCall>) {
-        self.main.accept(calls);
+    fn run(&self, calls: &mut Vec<AcceptedCall>) {
         let both = self.both.load(Ordering::Acquire);
         let mut plain = Vec::new();
         for call in calls.drain(..) {
-            if call.call.coroutine || call.call.kind == CallKind::GetAttributeNow {
+            if call.ready.call.coroutine || call.ready.call.kind == CallKind::GetAttributeNow {
                 self.coroutines.push(CoroutineJob::Run(call));
             } else {
                 plain.push(Job::Run(call));
@@ -518,17 +521,9 @@ impl Executor for PythonExecutor {
         }
     }
 
-    fn revoke(&self, task: TaskId) -> CancelOutcome {
-        let revoked = self.main.revoke(task);
-        if revoked == CancelOutcome::Running {
-            // A plain call is not among the lane's coroutines and runs on.
-            self.coroutines.push(CoroutineJob::Cancel(task));
-        }
-        revoked
-    }
-
-    fn prevent(&self, task: TaskId) -> CancelOutcome {
-        self.main.revoke(task)
+    fn cancel_running(&self, task: TaskId) {
+        // A plain call is not among the lane's coroutines and runs on.
+        self.coroutines.push(CoroutineJob::Cancel(task));
     }
 
     fn drop_tessera(&self, tessera: TesseraId) {
@@ -539,7 +534,7 @@ impl Executor for PythonExecutor {
     }
 
     fn drop_result(&self, task: TaskId) {
-        if lock(&self.results).contains_key(&task) {
+        if self.results.lock().contains_key(&task) {
             self.main.push([Job::DropResult(task)]);
             if self.both.load(Ordering::Acquire) {
                 self.coroutines.rouse();

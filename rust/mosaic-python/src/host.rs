@@ -1,16 +1,17 @@
 //! What belongs to the engine of this process: found by whoever is called by Python.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use mosaic_core::id::{RuntimeId, TaskId, TesseraId};
 use mosaic_runtime::engine::Engine;
+use mosaic_runtime::sync::{Mutex, Rank};
 use pyo3::prelude::*;
 
 use crate::asyncio::Loops;
 use crate::errors::MosaicError;
 use crate::executor::PythonExecutor;
 use crate::signals::Signals;
-use crate::waiting::{block, lock};
+use crate::waiting::{block, detach};
 
 /// What everything of this process that belongs to one engine shares.
 pub(crate) struct Host {
@@ -21,7 +22,7 @@ pub(crate) struct Host {
 }
 
 /// The engine of this process and the process that started it: a forked child has none.
-static CURRENT: Mutex<Option<(u32, Arc<Host>)>> = Mutex::new(None);
+static CURRENT: Mutex<Option<(u32, Arc<Host>)>> = Mutex::new(Rank::Host, None);
 
 impl Host {
     /// Make an engine that of this process.
@@ -33,7 +34,7 @@ impl Host {
         let interruptions = match Signals::new() {
             Ok(interruptions) => interruptions,
             Err(error) => {
-                py.detach(|| engine.stop(None));
+                detach(py, || engine.stop(None));
                 return Err(error.into());
             }
         };
@@ -44,7 +45,10 @@ impl Host {
             interruptions,
         });
         host.executor.belong_to(&host);
-        *lock(&CURRENT) = Some((std::process::id(), Arc::clone(&host)));
+        let former = CURRENT
+            .lock()
+            .replace((std::process::id(), Arc::clone(&host)));
+        drop(former);
         Ok(host)
     }
 
@@ -53,25 +57,16 @@ impl Host {
         self.loops.close(py);
         self.interruptions.close();
         self.executor.clear(py);
-        let mut current = lock(&CURRENT);
-        if current
-            .as_ref()
-            .is_some_and(|(_, host)| Arc::ptr_eq(host, self))
-        {
-            *current = None;
-        }
+        let left = CURRENT.lock().take_if(|(_, host)| Arc::ptr_eq(host, self));
+        drop(left);
     }
 
     /// Where a tessera lives, for which the decision may have to be waited for; its owner if it lives nowhere.
     pub(crate) fn wait_placed(&self, py: Python<'_>, tessera: TesseraId) -> PyResult<RuntimeId> {
-        let decided = Mutex::new(self.engine.host_of(tessera));
-        if lock(&decided).is_none() {
-            block(py, || {
-                *lock(&decided) = self.engine.wait_placed(tessera, None)?;
-                Ok(())
-            })?;
-        }
-        let place = *lock(&decided);
+        let place = match self.engine.host_of(tessera) {
+            None => block(py, || self.engine.wait_placed(tessera, None))?,
+            place => place,
+        };
         Ok(place.unwrap_or(tessera.owner))
     }
 
@@ -111,7 +106,7 @@ pub(crate) fn host() -> PyResult<Arc<Host>> {
 
 /// The same, if there is an engine.
 pub(crate) fn host_if_any() -> Option<Arc<Host>> {
-    let current = lock(&CURRENT);
+    let current = CURRENT.lock();
     let (process, host) = current.as_ref()?;
     (*process == std::process::id()).then(|| Arc::clone(host))
 }

@@ -5,6 +5,7 @@
 use mosaic_core::call::{Call, CallKind, Failure, FailureKind, Outcome, ReadyCall};
 use mosaic_core::id::{TaskId, TesseraId};
 use mosaic_core::payload::Payload;
+use mosaic_runtime::sync::order::assert_none_held;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
@@ -15,14 +16,15 @@ use crate::errors::{ObjectLostError, is_shortage, with_reserve};
 use crate::executor::PythonExecutor;
 use crate::hooks::{cached, hooks};
 use crate::tracing;
-use crate::waiting::lock;
 
 /// Results with larger buffers than this are kept alive in their encoded form only.
 const KEPT_TWICE: u64 = 64 << 10;
 
 impl PythonExecutor {
     fn object<'py>(&self, py: Python<'py>, tessera: TesseraId) -> PyResult<Bound<'py, PyAny>> {
-        let object = lock(&self.objects)
+        let object = self
+            .objects
+            .lock()
             .get(&tessera)
             .map(|object| object.clone_ref(py));
         object.map(|object| object.into_bound(py)).ok_or_else(|| {
@@ -79,6 +81,7 @@ impl PythonExecutor {
         mut args: Vec<Bound<'py, PyAny>>,
         kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
+        assert_none_held("the program's code runs");
         match call.kind {
             CallKind::Construct => {
                 let class = args.remove(0);
@@ -91,9 +94,10 @@ impl PythonExecutor {
                     kwargs,
                 ))?;
                 if call.construction.concurrent {
-                    lock(&self.concurrent).insert(call.tessera);
+                    self.concurrent.lock().insert(call.tessera);
                 }
-                lock(&self.objects).insert(call.tessera, object.unbind());
+                let earlier = self.objects.lock().insert(call.tessera, object.unbind());
+                drop(earlier);
                 Ok(py.None().into_bound(py))
             }
             CallKind::Method => {
@@ -127,12 +131,17 @@ impl PythonExecutor {
     fn living<'py>(&self, py: Python<'py>, task: TaskId) -> PyResult<Bound<'py, PyAny>> {
         let lost =
             || ObjectLostError::new_err(format!("the result of {task:?} is not here any more"));
-        if let Some(object) = lock(&self.results).get(&task) {
-            return Ok(object.bind(py).clone());
+        let known = self
+            .results
+            .lock()
+            .get(&task)
+            .map(|object| object.clone_ref(py));
+        if let Some(object) = known {
+            return Ok(object.into_bound(py));
         }
         let encoded = self.host().and_then(|host| host.engine.result_here(task));
         let object = decode_value(py, encoded.ok_or_else(lost)?)?;
-        let earlier = lock(&self.results).insert(task, object.clone().unbind());
+        let earlier = self.results.lock().insert(task, object.clone().unbind());
         drop(earlier);
         Ok(object)
     }
@@ -186,7 +195,7 @@ impl PythonExecutor {
             .sum::<u64>()
             > KEPT_TWICE;
         if !large && payload.format != MSGPACK {
-            let earlier = lock(&self.results).insert(task, value.unbind());
+            let earlier = self.results.lock().insert(task, value.unbind());
             drop(earlier);
         }
         (Outcome::Value(payload), held.at_once())

@@ -2,15 +2,16 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::{Mutex, OnceLock};
+use std::sync::OnceLock;
 
 use mosaic_runtime::launcher::monitor::{Monitor, MonitorConfig};
 use mosaic_runtime::launcher::{AgentConfig, agent, command};
 use mosaic_runtime::node::directory::Directory;
+use mosaic_runtime::sync::{Mutex, Rank};
 use pyo3::prelude::*;
 
 use crate::errors::{MosaicError, engine_error};
-use crate::waiting::{block, deadline, lock};
+use crate::waiting::{block, deadline, detach};
 
 /// The monitor of this process: a directory first, then what listens there.
 #[pyclass(frozen, name = "Monitor", module = "mosaic._core")]
@@ -35,7 +36,7 @@ impl PyMonitor {
         let place = Directory::create()?;
         Ok(Self {
             path: place.path().to_path_buf(),
-            place: Mutex::new(Some(place)),
+            place: Mutex::new(Rank::LauncherDirectory, Some(place)),
             monitor: OnceLock::new(),
         })
     }
@@ -47,7 +48,7 @@ impl PyMonitor {
         agent_command: Option<Vec<OsString>>,
         key: PathBuf,
     ) -> PyResult<()> {
-        let Some(place) = lock(&self.place).take() else {
+        let Some(place) = self.place.lock().take() else {
             return Err(MosaicError::new_err("the monitor was started before"));
         };
         let config = MonitorConfig {
@@ -55,9 +56,8 @@ impl PyMonitor {
             key,
             report,
         };
-        let monitor = py
-            .detach(|| Monitor::start(place, config))
-            .map_err(|error| engine_error(&error))?;
+        let monitor =
+            detach(py, || Monitor::start(place, config)).map_err(|error| engine_error(&error))?;
         // Only one thread can have had the place.
         let _ = self.monitor.set(monitor);
         Ok(())
@@ -86,8 +86,9 @@ impl PyMonitor {
     }
 
     fn stop(&self, py: Python<'_>) {
-        py.detach(|| {
-            if let Some(place) = lock(&self.place).take() {
+        detach(py, || {
+            let place = self.place.lock().take();
+            if let Some(place) = place {
                 place.leave();
                 place.remove();
             }
@@ -107,8 +108,7 @@ fn report(text: &str) {
 /// Be the node agent that the monitor named in the environment has started, until it ends.
 #[pyfunction]
 pub(crate) fn run_agent(py: Python<'_>) -> PyResult<()> {
-    py.detach(|| agent(&AgentConfig::from_environment()?))
-        .map_err(|error| engine_error(&error))
+    detach(py, || agent(&AgentConfig::from_environment()?)).map_err(|error| engine_error(&error))
 }
 
 /// Start a command in a process group of its own; return its process id.

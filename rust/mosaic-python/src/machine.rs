@@ -2,8 +2,10 @@
 
 use pyo3::prelude::*;
 
+use crate::waiting::detach;
+
 /// See `available_memory` in `_core.pyi`.
 #[pyfunction]
 pub(crate) fn available_memory(py: Python<'_>) -> Option<u64> {
-    py.detach(mosaic_runtime::node::cgroup::available)
+    detach(py, mosaic_runtime::node::cgroup::available)
 }

@@ -4,13 +4,15 @@ use mosaic_runtime::telemetry::{self, Batch, Process, Record};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
+use crate::waiting::detach;
+
 /// Read the contents of a file: the records that are whole, and how many bytes belong to none.
 #[pyfunction]
 pub(crate) fn read_profile<'py>(
     py: Python<'py>,
     contents: &[u8],
 ) -> PyResult<(Bound<'py, PyList>, u64)> {
-    let profile = py.detach(|| telemetry::parse(contents));
+    let profile = detach(py, || telemetry::parse(contents));
     let profile =
         profile.map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))?;
     let records = PyList::empty(py);

@@ -10,6 +10,8 @@ use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::{PyBufferError, PyValueError};
 use pyo3::prelude::*;
 
+use crate::waiting::detach;
+
 /// See `reduce` in `_core.pyi`.
 #[pyfunction]
 pub(crate) fn reduce(
@@ -237,8 +239,9 @@ impl Run<'_, '_> {
             let output = std::slice::from_raw_parts_mut(out, self.out.buffer.item_count());
             (operands, output)
         };
-        self.py
-            .detach(|| mosaic_runtime::reduce::reduce(rule, &operands, output))
-            .map_err(refused)
+        detach(self.py, || {
+            mosaic_runtime::reduce::reduce(rule, &operands, output)
+        })
+        .map_err(refused)
     }
 }

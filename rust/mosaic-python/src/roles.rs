@@ -19,6 +19,7 @@ use crate::engine::PyEngine;
 use crate::errors::engine_error;
 use crate::executor::PythonExecutor;
 use crate::host::Host;
+use crate::waiting::detach;
 
 /// What the head starts its worker processes with.
 #[pyclass(frozen, module = "mosaic._core")]
@@ -188,16 +189,15 @@ pub(crate) fn start_head(
     let executor = PythonExecutor::new(py)?;
     let carries_out: Arc<dyn Executor> = Arc::<PythonExecutor>::clone(&executor);
     let monitor = monitor.map(|address| address.0.clone());
-    let engine = py
-        .detach(|| match monitor {
-            Some(address) => roles::joining_head(&config, launch, address, carries_out),
-            None => roles::head(&config, launch, carries_out),
-        })
-        .map_err(|error| engine_error(&error))?;
+    let engine = detach(py, || match monitor {
+        Some(address) => roles::joining_head(&config, launch, address, carries_out),
+        None => roles::head(&config, launch, carries_out),
+    })
+    .map_err(|error| engine_error(&error))?;
     if profile.is_some()
-        && let Err(error) = py.detach(|| engine.profile(profile, false))
+        && let Err(error) = detach(py, || engine.profile(profile, false))
     {
-        py.detach(|| engine.stop(None));
+        detach(py, || engine.stop(None));
         return Err(error.into());
     }
     if *placement == Placement::LeastLoaded {
@@ -211,15 +211,14 @@ pub(crate) fn start_head(
 pub(crate) fn join_worker(py: Python<'_>) -> PyResult<PyEngine> {
     let executor = PythonExecutor::new(py)?;
     let carries_out: Arc<dyn Executor> = Arc::<PythonExecutor>::clone(&executor);
-    let engine = py
-        .detach(|| {
-            let store = StoreSettings::from_environment().map_err(EngineError::System)?;
-            let config = EngineConfig {
-                store,
-                ..EngineConfig::default()
-            };
-            roles::worker(WorkerConfig::from_environment()?, &config, carries_out)
-        })
-        .map_err(|error| engine_error(&error))?;
+    let engine = detach(py, || {
+        let store = StoreSettings::from_environment().map_err(EngineError::System)?;
+        let config = EngineConfig {
+            store,
+            ..EngineConfig::default()
+        };
+        roles::worker(WorkerConfig::from_environment()?, &config, carries_out)
+    })
+    .map_err(|error| engine_error(&error))?;
     Host::install(py, engine, executor).map(PyEngine::new)
 }

@@ -6,14 +6,14 @@
 
 use std::io::{PipeReader, PipeWriter, Read};
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use mosaic_runtime::sync::signal::{InterruptedBy, interrupted_by};
+use mosaic_runtime::sync::{Mutex, Rank};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::hooks::cached;
-use crate::waiting::lock;
 
 /// The pipe of one engine.
 pub(crate) struct Signals {
@@ -27,17 +27,17 @@ impl Signals {
             mosaic_runtime::sync::signal::set_nonblocking(end)?;
         }
         Ok(Self {
-            ends: Mutex::new(Some(Arc::new((reader, writer)))),
+            ends: Mutex::new(Rank::InterruptPipe, Some(Arc::new((reader, writer)))),
         })
     }
 
     pub(crate) fn close(&self) {
-        drop(lock(&self.ends).take());
+        drop(self.ends.lock().take());
     }
 
     /// Watch for signals on this thread, if it is the one that Python's handlers run on.
     pub(crate) fn watch(&self, py: Python<'_>) -> Option<Watch> {
-        let ends = lock(&self.ends).clone()?;
+        let ends = self.ends.lock().clone()?;
         let before = set_wakeup(py, ends.1.as_raw_fd()).ok()?;
         Some(Watch {
             _interrupted: interrupted_by(ends.0.as_raw_fd()),

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, UnsafeCell};
 use std::ffi::c_int;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use mosaic_core::payload::{Segment as Part, Stored};
@@ -16,7 +16,7 @@ use crate::encode::note;
 use crate::errors::{engine_error, loss_error};
 use crate::hooks::cached;
 use crate::host::{Host, host};
-use crate::waiting::{block, lock};
+use crate::waiting::{block, detach};
 
 /// Of the addresses that the system's allocator gives; compiled code may count on it.
 const ALIGNMENT: usize = align_of::<u128>();
@@ -60,9 +60,7 @@ impl MappedView {
     /// Look at a buffer.
     pub(crate) fn at(py: Python<'_>, stored: &Arc<dyn Stored>) -> PyResult<Self> {
         let host = host()?;
-        let view = py
-            .detach(|| host.engine.view(stored))
-            .map_err(|error| engine_error(&error))?;
+        let view = detach(py, || host.engine.view(stored)).map_err(|error| engine_error(&error))?;
         if let Some(reference) = view.reference() {
             host.engine.retain(reference);
         }
@@ -221,7 +219,7 @@ fn wait_for_room<T: Send>(
     attempt: impl Fn() -> Result<T, EngineError> + Sync,
 ) -> PyResult<T> {
     let first = loop {
-        match py.detach(&attempt) {
+        match detach(py, &attempt) {
             Err(EngineError::Interrupted) => py.check_signals()?,
             result => break result,
         }
@@ -235,20 +233,14 @@ fn wait_for_room<T: Send>(
         }
         result => return result.map_err(|error| engine_error(&error)),
     }
-    let got = Mutex::new(None);
     block(py, || {
-        let result = host.engine.wait_for_store(None, || {
+        host.engine.wait_for_store(None, || {
             // Before the attempt: the last who could leave some may do so and end just after it.
             let others = host.engine.pending() > 0;
             match attempt() {
                 Err(EngineError::Store(StoreError::Full(_))) if others => None,
                 result => Some(result),
             }
-        })??;
-        *lock(&got) = Some(result);
-        Ok(())
-    })?;
-    lock(&got)
-        .take()
-        .ok_or_else(|| engine_error(&EngineError::Stopped))
+        })?
+    })
 }

@@ -1,12 +1,14 @@
 //! Waiting for tasks: `await` of one, of its value, of many, and blocking.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mosaic_runtime::engine::EngineError;
 use mosaic_runtime::sync::completion::{Group, Stage, Waiter};
+use mosaic_runtime::sync::order::assert_none_held;
 use pyo3::exceptions::{PyStopIteration, PyTimeoutError};
 use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::marker::Ungil;
 use pyo3::prelude::*;
 
 use crate::asyncio::LoopMailbox;
@@ -18,15 +20,19 @@ use crate::host::{Host, host_if_any};
 use crate::signals::Watch;
 use crate::task::Task;
 
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// Do something without the GIL. The one place of the bindings that lets go of it: a thread that held a lock would wait
+/// with it until it has the GIL again (`LOCK-2`, [`mosaic_runtime::sync`]).
+#[expect(clippy::disallowed_methods, reason = "the one place")]
+pub(crate) fn detach<T: Ungil>(py: Python<'_>, act: impl Ungil + FnOnce() -> T) -> T {
+    assert_none_held("the GIL is released");
+    py.detach(act)
 }
 
 /// Block without the GIL; run Python's signal handlers when a signal interrupts.
-pub(crate) fn block(
+pub(crate) fn block<T: Send>(
     py: Python<'_>,
-    wait: impl Fn() -> Result<(), EngineError> + Sync,
-) -> PyResult<()> {
+    wait: impl Fn() -> Result<T, EngineError> + Sync,
+) -> PyResult<T> {
     let watch = interruptions(py).and_then(|host| host.interruptions.watch(py));
     let result = block_watched(py, &wait, watch.as_ref());
     if let Some(watch) = watch {
@@ -35,16 +41,16 @@ pub(crate) fn block(
     result
 }
 
-fn block_watched(
+fn block_watched<T: Send>(
     py: Python<'_>,
-    wait: &(impl Fn() -> Result<(), EngineError> + Sync),
+    wait: &(impl Fn() -> Result<T, EngineError> + Sync),
     watch: Option<&Watch>,
-) -> PyResult<()> {
+) -> PyResult<T> {
     // What came before the watch began is not written anywhere.
     py.check_signals()?;
     loop {
-        match py.detach(wait) {
-            Ok(()) => return Ok(()),
+        match detach(py, wait) {
+            Ok(answer) => return Ok(answer),
             Err(EngineError::Interrupted) => {
                 if let Some(watch) = watch {
                     watch.drain();

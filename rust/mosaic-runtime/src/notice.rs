@@ -1,13 +1,13 @@
 //! The queue of notices to the program: output of workers, deaths, log records, and other news outside of any call.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, PoisonError};
 
 use mosaic_core::event::Report;
 use mosaic_core::id::TesseraId;
 use tokio::sync::Notify as AsyncNotify;
 
 use crate::sync::completion::Notify;
+use crate::sync::{Condvar, Mutex, Rank};
 
 /// One piece of news for the program.
 #[derive(Clone, PartialEq, Debug)]
@@ -82,21 +82,27 @@ struct Queue {
 }
 
 /// The notices on their way to the program's thread for them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Notices {
     queue: Mutex<Queue>,
     filled: Condvar,
     emptied: AsyncNotify,
 }
 
-impl Notices {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+impl Default for Notices {
+    fn default() -> Self {
+        Self {
+            queue: Mutex::with_default(Rank::Notices),
+            filled: Condvar::new(),
+            emptied: AsyncNotify::new(),
+        }
     }
+}
 
+impl Notices {
     /// Add one.
     pub fn push(&self, notice: Notice) {
-        let mut queue = self.lock();
+        let mut queue = self.queue.lock();
         if let Notice::Output { line, .. } = &notice {
             queue.bytes += line.len() + LINE;
         }
@@ -110,7 +116,7 @@ impl Notices {
         loop {
             let emptied = self.emptied.notified();
             {
-                let queue = self.lock();
+                let queue = self.queue.lock();
                 if queue.bytes < MAX_QUEUED_OUTPUT || queue.closed {
                     return;
                 }
@@ -121,22 +127,19 @@ impl Notices {
 
     /// Whether the program has handled all there was.
     pub(crate) fn are_handled(&self) -> bool {
-        let queue = self.lock();
+        let queue = self.queue.lock();
         queue.notices.is_empty() && !queue.taken
     }
 
     /// Block until there is something; `None` once closed and empty.
     pub fn take(&self) -> Option<Vec<Notice>> {
-        let mut queue = self.lock();
+        let mut queue = self.queue.lock();
         queue.taken = false;
         while queue.notices.is_empty() {
             if queue.closed {
                 return None;
             }
-            queue = self
-                .filled
-                .wait(queue)
-                .unwrap_or_else(PoisonError::into_inner);
+            queue = self.filled.wait(queue);
         }
         queue.bytes = 0;
         queue.taken = true;
@@ -148,7 +151,7 @@ impl Notices {
 
     /// Nothing more will come.
     pub(crate) fn close(&self) {
-        self.lock().closed = true;
+        self.queue.lock().closed = true;
         self.filled.notify_all();
         self.emptied.notify_waiters();
     }

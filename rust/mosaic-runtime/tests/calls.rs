@@ -101,6 +101,86 @@ fn what_is_cancelled_and_let_go_of_before_it_begins_never_runs() {
     assert_eq!(recorded, "");
 }
 
+/// Of the locks that a call of a burst takes at the lane, one is the gate's, and one the inbox's, for its end.
+#[test]
+#[cfg(debug_assertions)]
+fn a_call_of_a_burst_takes_one_lock_at_the_lane() {
+    const CALLS: u64 = 1000;
+    let network = Network::start(1);
+    let subject = network.subject(0);
+    let blocked = subject.call("block", "");
+    network.gate.wait("block");
+    let before = subject.call("locks", "");
+    let burst: Vec<_> = (0..CALLS).map(|_| subject.call("echo", "x")).collect();
+    let after = subject.call("locks", "");
+    // All are in the lane by then: the worker has answered a cancellation behind them.
+    let last = subject.call("echo", "");
+    last.cancel();
+    last.failure(FailureKind::Cancelled);
+    network.gate.open();
+    blocked.value().expect("its end");
+    for call in &burst {
+        call.value().expect("an echo");
+    }
+    let [before, after] = [before, after].map(|call| {
+        let count = call.value().expect("a count");
+        u64::from_le_bytes(count[..].try_into().expect("eight bytes"))
+    });
+    let taken = after - before;
+    assert!(taken >= 2 * CALLS, "{taken} locks are not counted");
+    assert!(
+        taken < 2 * CALLS + CALLS / 10,
+        "{taken} locks in {CALLS} calls"
+    );
+}
+
+/// `ENG-1`: every method takes the lock of the gate, whose rank is the lowest. In a debug build that panics while the
+/// thread holds any lock of the engine.
+#[test]
+fn eng_1_methods_run_without_a_lock_of_the_engine() {
+    let network = Network::start(1);
+    let subject = network.subject(0);
+    // Read and begun by the lane itself, then by the I/O thread while the lane is busy.
+    subject.call("echo", "alone").value().expect("an echo");
+    let blocked = subject.call("block", "");
+    network.gate.wait("block");
+    let burst: Vec<_> = (0..100).map(|_| subject.call("echo", "x")).collect();
+    network.gate.open();
+    blocked.value().expect("its end");
+    for call in &burst {
+        call.value().expect("an echo");
+    }
+    assert_eq!(network.gate.count("echo"), 101);
+}
+
+/// `READER-1`: at both ends the I/O thread and waiting threads read in turn, and calls keep their order.
+#[test]
+fn reader_1_messages_keep_their_order_whichever_thread_reads() {
+    const CALLS: usize = 4000;
+    let network = Network::start(1);
+    let subject = network.subject(0);
+    std::thread::scope(|scope| {
+        // Waits of other threads read what comes for all.
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let own = network.subject(0);
+                for _ in 0..CALLS / 8 {
+                    own.call("echo", "").value().expect("an echo");
+                }
+            });
+        }
+        for number in 0..CALLS {
+            subject.call("record", vec![number as u8]);
+            if number % 16 == 0 {
+                subject.call("echo", "").value().expect("an echo");
+            }
+        }
+    });
+    let recorded = subject.call("recorded", "").value().expect("the record");
+    let sent: Vec<_> = (0..CALLS).map(|number| number as u8).collect();
+    assert!(recorded == sent, "calls ran in another order");
+}
+
 #[test]
 fn a_dependency_goes_from_one_worker_to_another() {
     let network = Network::start(2);

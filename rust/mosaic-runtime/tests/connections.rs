@@ -91,6 +91,7 @@ fn a_loss_is_logged_once_and_not_where_a_runtime_stops() {
     }
 }
 
+/// `CONN-1`: both workers call each other, and the connection is the one that the second made to the first.
 #[test]
 fn calls_on_a_lost_connection_fail_and_the_next_ones_make_another() {
     let (network, on_one, on_two) = crossed();

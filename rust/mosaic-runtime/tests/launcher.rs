@@ -75,7 +75,7 @@ fn until_drained(head: &Head, token: u64) -> Vec<Notice> {
     told_until(head, |notice| *notice == Notice::Drained(token))
 }
 
-/// `OUT-2`
+/// `STDIO-2`
 #[test]
 fn a_round_ends_after_what_was_printed_or_with_the_agent() {
     let launcher = Launcher::start(false);

@@ -4,15 +4,15 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::os::unix::net::UnixStream;
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use common::launcher::Launcher;
 use common::{Network, PATIENCE, Worker, deadline};
+use mosaic_runtime::sync::{Mutex, Rank};
 use rustix::process::{Signal, kill_process};
 
 /// One at a time: each counts what the whole process has.
-static ALONE: Mutex<()> = Mutex::new(());
+static ALONE: Mutex<()> = Mutex::new(Rank::Test, ());
 
 fn entries(of: &str) -> BTreeSet<String> {
     let listed = std::fs::read_dir(of).expect("a directory of the kernel's");
@@ -44,7 +44,7 @@ fn settle(what: impl Fn() -> usize, expected: usize) -> usize {
 
 #[test]
 fn a_stopped_runtime_leaves_no_thread_and_no_descriptor() {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = ALONE.lock();
     // The first one opens what the process keeps.
     drop(Network::start(1));
     let before = (descriptors(), threads());
@@ -70,7 +70,7 @@ fn a_stopped_runtime_leaves_no_thread_and_no_descriptor() {
 
 #[test]
 fn agents_that_die_leave_no_descriptor() {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = ALONE.lock();
     let launcher = Launcher::start(false);
     let die = || {
         kill_process(launcher.agent(), Signal::KILL).expect("a process to kill");
@@ -89,7 +89,7 @@ fn agents_that_die_leave_no_descriptor() {
 fn connections_that_say_nothing_are_few_and_shut_nobody_out() {
     const LIMIT: usize = 64;
     const STRANGERS: usize = 100;
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = ALONE.lock();
     let network = Network::start(1);
     let subject = network.subject(0);
     subject.call("echo", "").value().expect("an echo");

@@ -5,10 +5,9 @@ mod common;
 use std::sync::{Arc, OnceLock};
 
 use common::Network;
-use mosaic_core::call::ReadyCall;
 use mosaic_core::id::{TaskId, TesseraId};
 use mosaic_runtime::engine::EngineConfig;
-use mosaic_runtime::executor::{CancelOutcome, Executor};
+use mosaic_runtime::executor::{AcceptedCall, Executor};
 use mosaic_runtime::telemetry::{Batch, Profile, Record, Recorder, parse};
 use tempfile::TempDir;
 
@@ -125,15 +124,10 @@ fn a_file_that_cannot_be_opened_is_an_error_and_nothing_changes() {
 struct Recording(OnceLock<Arc<Recorder>>);
 
 impl Executor for Recording {
-    fn run(&self, calls: &mut Vec<ReadyCall>) {
+    fn run(&self, calls: &mut Vec<AcceptedCall>) {
         calls.clear();
     }
-    fn revoke(&self, _: TaskId) -> CancelOutcome {
-        CancelOutcome::Prevented
-    }
-    fn prevent(&self, _: TaskId) -> CancelOutcome {
-        CancelOutcome::Prevented
-    }
+    fn cancel_running(&self, _: TaskId) {}
     fn drop_tessera(&self, _: TesseraId) {}
     fn drop_result(&self, _: TaskId) {}
     fn warn(&self, _: &str) {}

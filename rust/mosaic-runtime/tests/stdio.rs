@@ -36,7 +36,7 @@ fn lines_until(engine: &Engine, last: impl Fn(&Notice) -> bool) -> Vec<(Option<u
 }
 
 #[test]
-fn out_1_lines_carry_the_origin_of_the_mark_before_them() {
+fn stdio_1_lines_carry_the_origin_of_the_mark_before_them() {
     let engine = head(r"printf 'plain\n\033_mosaic 7\033\\marked\n'; exec sleep 60");
     let marked =
         |notice: &Notice| matches!(notice, Notice::Output { line, .. } if line == b"marked");
@@ -48,7 +48,7 @@ fn out_1_lines_carry_the_origin_of_the_mark_before_them() {
 }
 
 #[test]
-fn out_2_a_round_ends_after_what_was_printed_before_it() {
+fn stdio_2_a_round_ends_after_what_was_printed_before_it() {
     let places = tempfile::tempdir().expect("a directory");
     let turns = 20;
     let fifos: Vec<_> = (0..turns)
@@ -83,4 +83,25 @@ fn out_2_a_round_ends_after_what_was_printed_before_it() {
     // Nobody reads any more: a round ends all the same.
     engine.stop(None);
     engine.drain_output(99);
+}
+
+/// `STDIO-3`: output is due until the program has handled it, wherever it is on its way.
+#[test]
+fn stdio_3_output_is_due_until_the_program_has_handled_it() {
+    let engine = head(r"printf 'one\n'; exec sleep 60");
+    let lines = lines_until(&engine, |notice| matches!(notice, Notice::Output { .. }));
+    assert_eq!(lines, [(None, "one".to_owned())]);
+    assert!(
+        engine.output_is_due(),
+        "the program handles what it has taken"
+    );
+    std::thread::scope(|scope| {
+        let handled = scope.spawn(|| engine.notices().take());
+        // The thread says that it has handled the line by asking for more.
+        while engine.output_is_due() {
+            std::thread::yield_now();
+        }
+        engine.stop(None);
+        handled.join().expect("no panic");
+    });
 }

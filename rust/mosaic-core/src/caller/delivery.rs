@@ -7,17 +7,16 @@
 use std::sync::Arc;
 
 use crate::call::{FailureKind, Outcome};
-use crate::event::Action;
+use crate::caller::Caller;
 use crate::id::{RuntimeId, TaskId};
-use crate::machine::Machine;
 use crate::payload::Payload;
-use crate::wire::Message;
+use crate::wire::RulesMessage;
 
 fn there() -> Arc<Outcome> {
     Outcome::Value(Payload::default()).into()
 }
 
-/// What somebody is told who asks of a call that has ended so, having been sent somewhere or not.
+/// The answer to a delivery request for a call that has ended with this outcome, and was sent or not.
 pub(crate) fn delivery_outcome(outcome: &Arc<Outcome>, sent: bool) -> Arc<Outcome> {
     match &**outcome {
         // Nobody knows how far it came, or it found nothing there.
@@ -37,28 +36,23 @@ pub(crate) fn delivery_outcome(outcome: &Arc<Outcome>, sent: bool) -> Arc<Outcom
     }
 }
 
-impl<H: Clone> Machine<H> {
+impl<H> Caller<H> {
     /// A program asks of a call of this runtime's.
-    pub(crate) fn delivery_requested(
-        &mut self,
-        task: TaskId,
-        handle: H,
-        actions: &mut Vec<Action<H>>,
-    ) {
+    pub(crate) fn delivery_requested(&mut self, task: TaskId, handle: H) {
         let Some(owned) = self.tasks.get_mut(&task) else {
             let outcome = there();
-            return actions.push(Action::Complete { handle, outcome });
+            return self.callee.context_mut().complete(handle, outcome);
         };
         if let Some(outcome) = &owned.outcome {
             let outcome = delivery_outcome(outcome, owned.host.is_some());
-            return actions.push(Action::Complete { handle, outcome });
+            return self.callee.context_mut().complete(handle, outcome);
         }
         owned.cold_state().arrivals.push(handle);
-        self.probe(task, actions);
+        self.probe(task);
     }
 
-    /// Send a probe after a call, if it was sent and somebody asks.
-    pub(crate) fn probe(&mut self, task: TaskId, actions: &mut Vec<Action<H>>) {
+    /// Send a probe after a call, if it was sent and its delivery was requested.
+    pub(crate) fn probe(&mut self, task: TaskId) {
         let Some(owned) = self.tasks.get_mut(&task) else {
             return;
         };
@@ -68,12 +62,14 @@ impl<H: Clone> Machine<H> {
                 .cold_state_mut()
                 .is_some_and(|cold_state| !cold_state.arrivals.is_empty())
         {
-            self.send(host, Message::DeliveryProbe(task), actions);
+            self.callee
+                .context_mut()
+                .send(host, RulesMessage::DeliveryProbe(task));
         }
     }
 
     /// A host has the call, and has answered the probe that came behind it.
-    pub(crate) fn arrived(&mut self, from: RuntimeId, task: TaskId, actions: &mut Vec<Action<H>>) {
+    pub(crate) fn delivered(&mut self, from: RuntimeId, task: TaskId) {
         // Sent again meanwhile, it counts where it is now.
         let owned = self.tasks.get_mut(&task);
         let Some(owned) = owned.filter(|owned| owned.host == Some(from)) else {
@@ -84,7 +80,7 @@ impl<H: Clone> Machine<H> {
             .map(|cold_state| std::mem::take(&mut cold_state.arrivals));
         for handle in arrivals.into_iter().flatten() {
             let outcome = there();
-            actions.push(Action::Complete { handle, outcome });
+            self.callee.context_mut().complete(handle, outcome);
         }
     }
 }

@@ -6,22 +6,23 @@
 use rustc_hash::FxHashMap;
 
 use crate::call::{Failure, FailureKind};
+use crate::caller::Caller;
 use crate::caller::route::{Place, Route};
+use crate::context::Internal;
 use crate::event::{Action, Report};
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
-use crate::machine::Machine;
-use crate::references::table::Registration;
-use crate::wire::Message;
+use crate::recount::Registration;
+use crate::wire::RulesMessage;
 
-impl<H: Clone> Machine<H> {
+impl<H> Caller<H> {
     /// The host of a tessera that this runtime holds or calls died: ask its owner for the next one.
-    pub(crate) fn find(
-        &mut self,
-        tessera: TesseraId,
-        dead: RuntimeId,
-        actions: &mut Vec<Action<H>>,
-    ) {
-        let cause = self.members.cause(dead).unwrap_or_default().to_owned();
+    pub(crate) fn host_died(&mut self, tessera: TesseraId, dead: RuntimeId) {
+        let cause = self
+            .callee
+            .context()
+            .cause(dead)
+            .unwrap_or_default()
+            .to_owned();
         let route = self
             .routes
             .entry(tessera)
@@ -30,40 +31,57 @@ impl<H: Clone> Machine<H> {
             Place::At(host) if *host == dead => route.place = Place::Astray(cause),
             Place::At(host) => {
                 let host = *host;
-                return self.register_with(tessera, host, actions);
+                return self.callee.references_mut().register_with(tessera, host);
             }
             _ => {}
         }
-        self.request_location(tessera, actions);
+        self.request_location(tessera);
     }
 
-    /// The tessera lives there: be counted there.
-    fn register_with(&mut self, tessera: TesseraId, host: RuntimeId, actions: &mut Vec<Action<H>>) {
-        let object = ObjectId::Tessera(tessera);
-        let Some(holding) = self.references.holdings.get_mut(&object) else {
+    /// A tessera of this runtime's own is held again, and its route says which runtime counts its holders.
+    pub(crate) fn own_tessera_held(&mut self, tessera: TesseraId) {
+        let Some(believed) = self.callee.references().unresolved_authority(tessera) else {
             return;
         };
-        if holding.authority == host {
-            return;
+        let (authority, registration) = self.own_authority(tessera, believed);
+        self.callee
+            .references_mut()
+            .resolve(tessera, authority, registration);
+        if registration == Registration::Unplaced {
+            self.rebuild_if_host_lost(tessera);
         }
-        holding.authority = host;
-        if host == self.config.me {
-            return self.holder_registered(object, actions);
+    }
+
+    /// Which runtime counts the holders of a tessera of this runtime's own, whatever others believe.
+    fn own_authority(&self, tessera: TesseraId, believed: RuntimeId) -> (RuntimeId, Registration) {
+        let me = self.callee.context().me();
+        let route = self.routes.get(&tessera);
+        let authority = match route.map(|route| (&route.place, route.restarts_left)) {
+            Some((Place::At(host), _)) => *host,
+            Some((Place::Asked, _) | (Place::Astray(_), 1..)) => {
+                return (me, Registration::Unplaced);
+            }
+            Some((Place::Lost(_) | Place::Astray(_), _)) => me,
+            None if self.callee.context().is_dead(believed) => me,
+            None => believed,
+        };
+        if authority == me {
+            (me, Registration::Counted)
+        } else {
+            (authority, Registration::Asked)
         }
-        holding.registration = Registration::Asked;
-        self.request_registration(object, host, actions);
     }
 
     /// Ask the owner where a tessera is whose host died.
-    pub(crate) fn request_location(&mut self, tessera: TesseraId, actions: &mut Vec<Action<H>>) {
-        let me = self.config.me;
+    pub(crate) fn request_location(&mut self, tessera: TesseraId) {
+        let me = self.callee.context().me();
         let Some(route) = self.routes.get_mut(&tessera) else {
             return;
         };
         if !matches!(route.place, Place::Astray(_)) {
             return;
         }
-        if tessera.owner == me && self.rebuild(tessera, actions) {
+        if tessera.owner == me && self.rebuild(tessera) {
             return;
         }
         let Some(route) = self.routes.get_mut(&tessera) else {
@@ -72,24 +90,17 @@ impl<H: Clone> Machine<H> {
         let Place::Astray(cause) = std::mem::replace(&mut route.place, Place::Asked) else {
             return;
         };
-        if tessera.owner == me || self.members.cause(tessera.owner).is_some() {
-            return self.lose(
-                tessera,
-                Failure::new(FailureKind::Disconnected, cause),
-                actions,
-            );
+        if tessera.owner == me || self.callee.context().cause(tessera.owner).is_some() {
+            return self.lose(tessera, Failure::new(FailureKind::Disconnected, cause));
         }
-        self.send(tessera.owner, Message::Locate(tessera), actions);
+        self.callee
+            .context_mut()
+            .send(tessera.owner, RulesMessage::Locate(tessera));
     }
 
     /// A holder or a would-be host asks where a tessera of this runtime is.
-    pub(crate) fn locate(
-        &mut self,
-        tessera: TesseraId,
-        asker: RuntimeId,
-        actions: &mut Vec<Action<H>>,
-    ) {
-        self.rebuild_if_host_lost(tessera, actions);
+    pub(crate) fn locate(&mut self, tessera: TesseraId, asker: RuntimeId) {
+        self.rebuild_if_host_lost(tessera);
         let is_sent = self.construction_is_sent(tessera);
         let place = match self.routes.get_mut(&tessera) {
             Some(route) => match &route.place {
@@ -100,7 +111,9 @@ impl<H: Clone> Machine<H> {
             },
             None => Err("it does not exist any more".into()),
         };
-        self.send(asker, Message::Located { tessera, place }, actions);
+        self.callee
+            .context_mut()
+            .send(asker, RulesMessage::Located { tessera, place });
     }
 
     /// A peer does not wait to hear where tesserae of this runtime are: it will ask again.
@@ -118,7 +131,7 @@ impl<H: Clone> Machine<H> {
         }
     }
 
-    /// Whether whatever is sent to the host now comes there after the construction.
+    /// Whether a message that is sent to the host now arrives there after the construction.
     pub(crate) fn construction_is_sent(&self, tessera: TesseraId) -> bool {
         let construction = self
             .routes
@@ -130,18 +143,14 @@ impl<H: Clone> Machine<H> {
     }
 
     /// The owner says where a tessera is.
-    pub(crate) fn located(
-        &mut self,
-        tessera: TesseraId,
-        place: Result<RuntimeId, String>,
-        actions: &mut Vec<Action<H>>,
-    ) {
-        let me = self.config.me;
+    pub(crate) fn located(&mut self, tessera: TesseraId, place: Result<RuntimeId, String>) {
+        let me = self.callee.context().me();
         match &place {
-            Err(reason) => self.early_calls_fail(tessera, reason, actions),
+            Err(reason) => self.callee.early_calls_fail(tessera, reason),
             // The construction would have come before this.
             Ok(host) if *host == me => {
-                self.early_calls_fail(tessera, "it does not exist any more", actions);
+                self.callee
+                    .early_calls_fail(tessera, "it does not exist any more");
             }
             Ok(_) => {}
         }
@@ -152,23 +161,19 @@ impl<H: Clone> Machine<H> {
             return;
         }
         match place {
-            Ok(host) => match self.members.cause(host).map(str::to_owned) {
+            Ok(host) => match self.callee.context().cause(host).map(str::to_owned) {
                 None => {
                     route.place = Place::At(host);
-                    self.register_with(tessera, host, actions);
+                    self.callee.references_mut().register_with(tessera, host);
                 }
                 Some(cause) => {
                     route.place = Place::Astray(cause);
-                    return self.request_location(tessera, actions);
+                    return self.request_location(tessera);
                 }
             },
-            Err(reason) => self.lose(
-                tessera,
-                Failure::new(FailureKind::Disconnected, reason),
-                actions,
-            ),
+            Err(reason) => self.lose(tessera, Failure::new(FailureKind::Disconnected, reason)),
         }
-        self.pump(tessera, actions);
+        self.pump(tessera);
     }
 
     /// The host of a tessera died, with calls that may be repeated: build it again, or say that it is lost.
@@ -178,19 +183,14 @@ impl<H: Clone> Machine<H> {
         dead: RuntimeId,
         cause: &str,
         repeatable: &[TaskId],
-        actions: &mut Vec<Action<H>>,
     ) {
-        let me = self.config.me;
+        let me = self.callee.context().me();
         let Some(route) = self.routes.get_mut(&tessera) else {
             return;
         };
-        let lost = tessera.is_fixture() || self.members.cause(tessera.owner).is_some();
+        let lost = tessera.is_fixture() || self.callee.context().cause(tessera.owner).is_some();
         if lost || tessera.owner == me && route.restarts_left == 0 {
-            return self.lose(
-                tessera,
-                Failure::new(FailureKind::Disconnected, cause),
-                actions,
-            );
+            return self.lose(tessera, Failure::new(FailureKind::Disconnected, cause));
         }
         route.place = Place::Astray(cause.to_owned());
         // Back into the queue, in their order.
@@ -202,26 +202,23 @@ impl<H: Clone> Machine<H> {
                 route.lost_with.push(dead);
             }
             let object = ObjectId::Tessera(tessera);
-            let held = self.references.holdings.contains_key(&object);
-            self.references.hold(object, me, Registration::Unplaced);
-            self.holder_registered(object, actions);
-            if let Some(holding) = self.references.holdings.get_mut(&object) {
-                holding.authority = me;
-                holding.registration = Registration::Unplaced;
-            }
+            let references = self.callee.references_mut();
+            let held = references.holds(object);
+            references.hold_as(object, me, Registration::Unplaced);
+            references.unplaced(tessera);
             if held
                 || self
                     .routes
                     .get(&tessera)
                     .is_some_and(|route| !route.queue.is_empty())
             {
-                self.rebuild_if_host_lost(tessera, actions);
+                self.rebuild_if_host_lost(tessera);
             }
         }
     }
 
-    /// Whoever else held a tessera when that host died has registered with its next host, or has asked for it.
-    pub(crate) fn death_of_host_settled(&mut self, dead: RuntimeId, actions: &mut Vec<Action<H>>) {
+    /// Every other holder of a tessera has registered with the host after the dead one, or has asked for it.
+    pub(crate) fn death_of_host_settled(&mut self, dead: RuntimeId) {
         let lost = self
             .routes
             .iter()
@@ -235,28 +232,29 @@ impl<H: Clone> Machine<H> {
             if let Place::Astray(cause) = &route.place {
                 // Nobody has.
                 let failure = Failure::new(FailureKind::Disconnected, cause.clone());
-                self.lose(tessera, failure, actions);
+                self.lose(tessera, failure);
             } else {
                 route.lost_with.retain(|own| *own != dead);
-                self.to_drop.push_back(ObjectId::Tessera(tessera));
+                let object = ObjectId::Tessera(tessera);
+                self.callee
+                    .context_mut()
+                    .later(Internal::ReferenceDropped(object));
             }
         }
     }
 
-    /// Somebody wants a tessera of this runtime of which nobody was known to want it.
-    pub(crate) fn rebuild_if_host_lost(
-        &mut self,
-        tessera: TesseraId,
-        actions: &mut Vec<Action<H>>,
-    ) {
+    /// A tessera of this runtime is wanted: build it again if its host died while nothing used it.
+    pub(crate) fn rebuild_if_host_lost(&mut self, tessera: TesseraId) {
         let astray = |route: &Route| matches!(route.place, Place::Astray(_));
-        if tessera.owner == self.config.me && self.routes.get(&tessera).is_some_and(astray) {
-            self.request_location(tessera, actions);
+        if tessera.owner == self.callee.context().me()
+            && self.routes.get(&tessera).is_some_and(astray)
+        {
+            self.request_location(tessera);
         }
     }
 
     /// Build a tessera of this runtime again, if that may be done.
-    fn rebuild(&mut self, tessera: TesseraId, actions: &mut Vec<Action<H>>) -> bool {
+    fn rebuild(&mut self, tessera: TesseraId) -> bool {
         let Some(route) = self
             .routes
             .get_mut(&tessera)
@@ -280,14 +278,14 @@ impl<H: Clone> Machine<H> {
             what: call.method.to_string(),
             cause: cause.clone(),
         };
-        actions.push(Action::Report(report));
+        self.callee.context_mut().act(Action::Report(report));
         route.restarts_left -= 1;
         route.place = Place::Asked;
         let is_queued = owned.host.is_none() && owned.outcome.is_none();
         if !is_queued {
             self.requeue(tessera, construction);
         }
-        self.ask_for_place(tessera, actions);
+        self.ask_for_place(tessera);
         true
     }
 

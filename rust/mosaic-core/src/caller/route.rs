@@ -5,18 +5,19 @@
 
 use std::collections::VecDeque;
 
-use crate::call::{Call, Failure, FailureKind, Outcome};
-use crate::callee::tessera::kept_for;
-use crate::event::{Action, Role};
+use crate::call::{Call, Failure, FailureKind};
+use crate::caller::Caller;
+use crate::context::Internal;
+use crate::event::Action;
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
-use crate::machine::Machine;
-use crate::references::table::Registration;
-use crate::wire::Message;
+use crate::member::Role;
+use crate::recount::Registration;
+use crate::wire::RulesMessage;
 
 /// Where a tessera lives.
 #[derive(Debug, Clone)]
-pub(crate) enum Place {
-    /// Somebody was asked to say.
+pub(super) enum Place {
+    /// The head or the owner was asked.
     Asked,
     /// The host.
     At(RuntimeId),
@@ -28,7 +29,7 @@ pub(crate) enum Place {
 
 /// The way to one tessera.
 #[derive(Debug)]
-pub(crate) struct Route {
+pub(super) struct Route {
     pub(crate) place: Place,
     /// Calls that are not sent.
     pub(crate) queue: VecDeque<TaskId>,
@@ -43,7 +44,7 @@ pub(crate) struct Route {
     home: Role,
     /// Who wants to know where it is, once its construction is on its way.
     pub(crate) askers: Vec<RuntimeId>,
-    /// The hosts that died: this runtime holds the tessera once for each until whoever else held it has
+    /// The hosts that died: this runtime holds the tessera once for each until the other holders have
     /// registered with the next host.
     pub(crate) lost_with: Vec<RuntimeId>,
     /// The task that the next call depends on, which is not sent yet.
@@ -51,7 +52,7 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    /// To a tessera that somebody else built, or to a runtime's functions.
+    /// To a tessera that another runtime built, or to a runtime's functions.
     pub(crate) fn known(tessera: TesseraId, host: Option<RuntimeId>) -> Self {
         let place = match host {
             _ if tessera.is_fixture() => Place::At(tessera.owner),
@@ -81,11 +82,11 @@ impl Route {
     }
 }
 
-impl<H: Clone> Machine<H> {
+impl<H> Caller<H> {
     /// The runtime that hosts a tessera, as far as this one knows.
-    pub fn host_of(&self, tessera: TesseraId) -> Option<RuntimeId> {
-        if self.hosted.contains_key(&tessera) {
-            return Some(self.config.me);
+    pub(crate) fn host_of(&self, tessera: TesseraId) -> Option<RuntimeId> {
+        if self.callee.is_host_of(tessera) {
+            return Some(self.callee.context().me());
         }
         match self.routes.get(&tessera)?.place {
             Place::At(host) => Some(host),
@@ -94,21 +95,23 @@ impl<H: Clone> Machine<H> {
     }
 
     /// The runtime that runs a task of this one's, once it was sent there.
-    pub fn runner_of(&self, task: TaskId) -> Option<RuntimeId> {
+    pub(crate) fn runner_of(&self, task: TaskId) -> Option<RuntimeId> {
         self.tasks.get(&task)?.host
     }
 
     /// Whether it is still to be decided where a tessera goes.
-    pub fn is_unplaced(&self, tessera: TesseraId) -> bool {
+    pub(crate) fn is_unplaced(&self, tessera: TesseraId) -> bool {
         self.routes
             .get(&tessera)
             .is_some_and(|route| matches!(route.place, Place::Asked))
     }
 
-    pub(crate) fn begin_route(&mut self, call: &Call, restarts: u32) -> &mut Route {
+    pub(super) fn begin_route(&mut self, call: &Call, restarts: u32) -> &mut Route {
         let object = ObjectId::Tessera(call.tessera);
-        self.references
-            .hold(object, self.config.me, Registration::Unplaced);
+        let me = self.callee.context().me();
+        self.callee
+            .references_mut()
+            .hold_as(object, me, Registration::Unplaced);
         let mut route = Route::known(call.tessera, None);
         route.place = Place::Asked;
         route.unlimited = call.construction.concurrent;
@@ -122,10 +125,10 @@ impl<H: Clone> Machine<H> {
     }
 
     /// Have the head choose a runtime.
-    pub(crate) fn ask_for_place(&mut self, tessera: TesseraId, actions: &mut Vec<Action<H>>) {
+    pub(crate) fn ask_for_place(&mut self, tessera: TesseraId) {
         let home = self.routes.get(&tessera).map(|route| route.home);
-        let message = Message::Place(tessera, home.unwrap_or_default());
-        self.send(RuntimeId::HEAD, message, actions);
+        let message = RulesMessage::Place(tessera, home.unwrap_or_default());
+        self.callee.context_mut().send(RuntimeId::HEAD, message);
     }
 
     /// It is decided where a tessera of this runtime goes: by the head, or by the program.
@@ -134,7 +137,6 @@ impl<H: Clone> Machine<H> {
         tessera: TesseraId,
         place: Result<RuntimeId, String>,
         by_head: bool,
-        actions: &mut Vec<Action<H>>,
     ) {
         let Some(route) = self
             .routes
@@ -142,79 +144,78 @@ impl<H: Clone> Machine<H> {
             .filter(|route| matches!(route.place, Place::Asked))
         else {
             // It is not wanted any more.
-            return self.send(RuntimeId::HEAD, Message::Freed(tessera), actions);
+            return self
+                .callee
+                .context_mut()
+                .send(RuntimeId::HEAD, RulesMessage::Freed(tessera));
         };
         match place {
-            Ok(host) if self.members.cause(host).is_none() => {
+            Ok(host) if self.callee.context().cause(host).is_none() => {
                 route.place = Place::At(host);
-                actions.push(Action::TesseraPlaced(tessera));
+                self.callee
+                    .context_mut()
+                    .act(Action::TesseraPlaced(tessera));
                 // The host counts the runtime that a construction comes from.
-                if let Some(holding) = self
-                    .references
-                    .holdings
-                    .get_mut(&ObjectId::Tessera(tessera))
-                {
-                    holding.authority = host;
-                    holding.registration = Registration::Counted;
-                }
-                self.pump(tessera, actions);
+                self.callee.references_mut().placed(tessera, host);
+                self.pump(tessera);
             }
             // It died meanwhile, and the head knows.
-            Ok(_) if by_head => self.ask_for_place(tessera, actions),
+            Ok(_) if by_head => self.ask_for_place(tessera),
             Ok(host) => {
-                let cause = self.members.cause(host).unwrap_or_default().to_owned();
-                self.lose(
-                    tessera,
-                    Failure::new(FailureKind::Disconnected, cause),
-                    actions,
-                );
+                let cause = self
+                    .callee
+                    .context()
+                    .cause(host)
+                    .unwrap_or_default()
+                    .to_owned();
+                self.lose(tessera, Failure::new(FailureKind::Disconnected, cause));
             }
-            Err(reason) => self.lose(
-                tessera,
-                Failure::new(FailureKind::Disconnected, reason),
-                actions,
-            ),
+            Err(reason) => self.lose(tessera, Failure::new(FailureKind::Disconnected, reason)),
         }
     }
 
-    /// There is no such tessera any more: everybody who waits for it is told, and nobody counts its holders.
-    pub(crate) fn lose(
-        &mut self,
-        tessera: TesseraId,
-        failure: Box<Failure>,
-        actions: &mut Vec<Action<H>>,
-    ) {
+    /// A tessera is lost for good: the calls and askers that wait for it get the failure, and no runtime counts its holders.
+    pub(crate) fn lose(&mut self, tessera: TesseraId, failure: Box<Failure>) {
         if !self.routes.contains_key(&tessera) {
             return;
         }
-        for reference in kept_for(tessera, &failure) {
-            self.hold(reference, actions);
+        for reference in failure.references_beside(tessera) {
+            self.callee.references_mut().hold(reference);
         }
         let Some(route) = self.routes.get_mut(&tessera) else {
             return;
         };
         let reason = failure.message.clone();
         let before = std::mem::replace(&mut route.place, Place::Lost(failure));
-        if tessera.owner == self.config.me {
+        if tessera.owner == self.callee.context().me() {
             if matches!(before, Place::Asked) {
-                actions.push(Action::TesseraPlaced(tessera));
+                self.callee
+                    .context_mut()
+                    .act(Action::TesseraPlaced(tessera));
             }
-            self.answer_askers(tessera, &Err(reason), actions);
-            self.let_go_of_construction(tessera, actions);
+            self.answer_askers(tessera, &Err(reason));
+            self.let_go_of_construction(tessera);
         }
         self.drop_lost(tessera, before);
-        self.to_pump.push_back(tessera);
-        self.authority_lost(ObjectId::Tessera(tessera), actions);
+        self.callee
+            .context_mut()
+            .later(Internal::RouteReady(tessera));
+        self.callee
+            .references_mut()
+            .authority_lost(ObjectId::Tessera(tessera));
     }
 
     /// A tessera of this runtime will not be built again.
-    fn let_go_of_construction(&mut self, tessera: TesseraId, actions: &mut Vec<Action<H>>) {
+    fn let_go_of_construction(&mut self, tessera: TesseraId) {
         let Some(route) = self.routes.get_mut(&tessera) else {
             return;
         };
         route.restarts_left = 0;
         for _ in std::mem::take(&mut route.lost_with) {
-            self.to_drop.push_back(ObjectId::Tessera(tessera));
+            let object = ObjectId::Tessera(tessera);
+            self.callee
+                .context_mut()
+                .later(Internal::ReferenceDropped(object));
         }
         let Some(task) = route.construction else {
             return;
@@ -224,35 +225,29 @@ impl<H: Clone> Machine<H> {
             .get(&task)
             .is_some_and(|owned| owned.outcome.is_some())
         {
-            self.drop_call(task, actions);
-            self.forget_task_if_unused(task, actions);
+            self.drop_call(task);
+            self.forget_task_if_unused(task);
         }
     }
 
-    pub(crate) fn answer_askers(
-        &mut self,
-        tessera: TesseraId,
-        place: &Result<RuntimeId, String>,
-        actions: &mut Vec<Action<H>>,
-    ) {
+    pub(crate) fn answer_askers(&mut self, tessera: TesseraId, place: &Result<RuntimeId, String>) {
         let askers = self
             .routes
             .get_mut(&tessera)
             .map(|route| std::mem::take(&mut route.askers));
         for asker in askers.into_iter().flatten() {
-            self.send(
+            self.callee.context_mut().send(
                 asker,
-                Message::Located {
+                RulesMessage::Located {
                     tessera,
                     place: place.clone(),
                 },
-                actions,
             );
         }
     }
 
     /// Everything that was to be sent to a tessera is sent.
-    pub(crate) fn route_is_empty(&mut self, tessera: TesseraId, actions: &mut Vec<Action<H>>) {
+    pub(crate) fn route_is_empty(&mut self, tessera: TesseraId) {
         let Some(route) = self.routes.get(&tessera) else {
             return;
         };
@@ -260,23 +255,38 @@ impl<H: Clone> Machine<H> {
             return;
         }
         let object = ObjectId::Tessera(tessera);
-        match self.references.holdings.get(&object) {
-            Some(holding) if holding.is_unused() => self.object_unused(object, actions),
-            Some(_) => {}
+        match self.callee.references().usage(object) {
+            Some(true) => {}
+            Some(false) => self.callee.references_mut().object_unused(object),
             None => {
                 self.forget_route_if_idle(tessera);
-                self.free_if_unused(tessera, actions);
+                self.callee.free_if_unused(tessera);
             }
         }
     }
 
+    /// Nothing here uses a tessera any more, or no other runtime does. Calls on their way to it keep it: it is looked at
+    /// again when they are sent.
+    pub(crate) fn tessera_unused(&mut self, tessera: TesseraId) {
+        if self.has_queued_calls(tessera) {
+            return;
+        }
+        self.callee
+            .references_mut()
+            .forget(ObjectId::Tessera(tessera));
+        self.forget_route_if_idle(tessera);
+        self.callee.free_if_unused(tessera);
+    }
+
+    /// Whether calls to a tessera wait here.
+    pub(super) fn has_queued_calls(&self, tessera: TesseraId) -> bool {
+        let route = self.routes.get(&tessera);
+        route.is_some_and(|route| !route.queue.is_empty())
+    }
+
     pub(crate) fn forget_route_if_idle(&mut self, tessera: TesseraId) {
-        let unused = !self
-            .references
-            .holdings
-            .contains_key(&ObjectId::Tessera(tessera));
-        if unused
-            && self.routes.get(&tessera).is_some_and(Route::is_idle)
+        if self.routes.get(&tessera).is_some_and(Route::is_idle)
+            && !self.callee.references().holds(ObjectId::Tessera(tessera))
             && let Some(route) = self.routes.remove(&tessera)
         {
             self.drop_lost(tessera, route.place);
@@ -286,29 +296,19 @@ impl<H: Clone> Machine<H> {
     /// What the failure refers to for which a tessera is lost is not needed any more.
     fn drop_lost(&mut self, tessera: TesseraId, place: Place) {
         if let Place::Lost(failure) = place {
-            self.drop_references(kept_for(tessera, &failure));
+            let references = failure.references_beside(tessera);
+            self.callee.references_mut().drop_references(references);
         }
     }
 
     /// The host has freed a tessera: it will not be built again.
-    pub(crate) fn tessera_freed(
-        &mut self,
-        tessera: TesseraId,
-        by: RuntimeId,
-        actions: &mut Vec<Action<H>>,
-    ) {
-        if self.is_head() {
-            self.placement.freed(tessera);
-        }
+    pub(crate) fn tessera_freed(&mut self, tessera: TesseraId, by: RuntimeId) {
         let is_there = |route: &Route| matches!(route.place, Place::At(host) if host == by);
-        if tessera.owner == self.config.me && self.routes.get(&tessera).is_some_and(is_there) {
-            self.let_go_of_construction(tessera, actions);
+        if tessera.owner == self.callee.context().me()
+            && self.routes.get(&tessera).is_some_and(is_there)
+        {
+            self.let_go_of_construction(tessera);
             self.forget_route_if_idle(tessera);
         }
     }
-}
-
-/// How calls fail that were sent to a runtime which died.
-pub(crate) fn disconnected(cause: &str) -> Outcome {
-    Outcome::Failed(Failure::new(FailureKind::Disconnected, cause))
 }

@@ -2,12 +2,12 @@
 //!
 //! The tables and their invariants are in [`crate::caller::route`] and [`crate::caller::task`].
 
-use crate::call::{Call, Dependency, Failure, FailureKind, Outcome, Slot, Source};
+use crate::call::{Call, Dependency, Failure, FailureKind, Outcome, Source};
+use crate::caller::Caller;
 use crate::caller::route::Place;
-use crate::event::Action;
+use crate::context::Internal;
 use crate::id::{RuntimeId, TesseraId};
-use crate::machine::Machine;
-use crate::wire::Message;
+use crate::wire::RulesMessage;
 
 /// How a dependency stands at the moment of sending.
 enum Resolved {
@@ -16,23 +16,9 @@ enum Resolved {
     Failed(Box<Failure>),
 }
 
-/// "argument 0", "argument 'x'", for the message that a dependency failed.
-pub(crate) fn describe(slot: &Slot, class: &str, method: &str) -> String {
-    let callee = if class.is_empty() {
-        method.to_owned()
-    } else {
-        format!("{class}.{method}")
-    };
-    match slot {
-        Slot::Positional(index) => format!("needed as argument {index} of {callee}"),
-        Slot::Keyword(name) => format!("needed as argument '{name}' of {callee}"),
-        Slot::Order => format!("{callee} waited for its end"),
-    }
-}
-
-impl<H: Clone> Machine<H> {
+impl<H> Caller<H> {
     /// Send what the route of a tessera lets through.
-    pub(crate) fn pump(&mut self, tessera: TesseraId, actions: &mut Vec<Action<H>>) {
+    pub(crate) fn pump(&mut self, tessera: TesseraId) {
         loop {
             let Some(route) = self.routes.get_mut(&tessera) else {
                 return;
@@ -51,9 +37,9 @@ impl<H: Clone> Machine<H> {
             let host = match &route.place {
                 Place::At(host) => {
                     let host = *host;
-                    if let Some(cause) = self.members.cause(host).map(str::to_owned) {
+                    if let Some(cause) = self.callee.context().cause(host).map(str::to_owned) {
                         // Dead before anything was sent there.
-                        self.route_lost(tessera, host, &cause, &[], actions);
+                        self.route_lost(tessera, host, &cause, &[]);
                         continue;
                     }
                     host
@@ -61,10 +47,10 @@ impl<H: Clone> Machine<H> {
                 Place::Lost(failure) => {
                     let failure = failure.clone();
                     route.queue.pop_front();
-                    self.fail_task(task, failure, actions);
+                    self.fail_task(task, failure);
                     continue;
                 }
-                Place::Astray(_) => return self.request_location(tessera, actions),
+                Place::Astray(_) => return self.request_location(tessera),
                 Place::Asked => return,
             };
             if route.blocked_on.is_some() {
@@ -72,8 +58,8 @@ impl<H: Clone> Machine<H> {
             }
             if !route.unlimited
                 && route.sent_calls > 0
-                && (route.sent_calls >= self.config.window_calls
-                    || route.sent_bytes + owned.size > self.config.window_bytes)
+                && (route.sent_calls >= self.callee.context().config().window_calls
+                    || route.sent_bytes + owned.size > self.callee.context().config().window_bytes)
             {
                 return;
             }
@@ -87,27 +73,31 @@ impl<H: Clone> Machine<H> {
                         owned.call = Some(call);
                     }
                     let Err(failure) = resolved else { return };
-                    self.fail_task(task, failure, actions);
+                    self.fail_task(task, failure);
                     continue;
                 }
             }
-            self.send_call(call, host, actions);
+            self.send_call(call, host);
         }
-        self.route_is_empty(tessera, actions);
+        self.route_is_empty(tessera);
     }
 
     fn resolve(&self, dependency: &Dependency) -> Resolved {
         let task = dependency.task;
-        if task.owner != self.config.me {
+        if task.owner != self.callee.context().me() {
             return Resolved::Source(Source::At(task.owner));
         }
-        let Some(owned) = self.tasks.get(&task) else {
+        let (outcome, host) = if let Some(owned) = self.tasks.get(&task) {
+            (owned.outcome.as_deref(), owned.host)
+        } else if let Some(outcome) = self.callee.values().outcome(task) {
+            (Some(&**outcome), None)
+        } else {
             return Resolved::Failed(Failure::new(
                 FailureKind::ObjectLost,
                 format!("{task:?} is not known any more"),
             ));
         };
-        match owned.outcome.as_deref() {
+        match outcome {
             Some(Outcome::Failed(failure)) => Resolved::Failed(failure.clone()),
             Some(Outcome::Value(value))
                 if value.segments.is_empty() && value.references.is_empty() =>
@@ -115,12 +105,10 @@ impl<H: Clone> Machine<H> {
                 Resolved::Source(Source::Here(value.format, value.body.clone()))
             }
             Some(Outcome::Value(_)) => {
-                Resolved::Source(Source::At(owned.host.unwrap_or(self.config.me)))
+                Resolved::Source(Source::At(host.unwrap_or(self.callee.context().me())))
             }
             Some(Outcome::Stored { host, .. }) => Resolved::Source(Source::At(*host)),
-            None => owned
-                .host
-                .map_or(Resolved::NotYet, |host| Resolved::Source(Source::At(host))),
+            None => host.map_or(Resolved::NotYet, |host| Resolved::Source(Source::At(host))),
         }
     }
 
@@ -141,7 +129,7 @@ impl<H: Clone> Machine<H> {
                     return Ok(false);
                 }
                 Resolved::Failed(failure) => {
-                    return Err(failure.through(describe(&dependency.slot, "", &call.method)));
+                    return Err(failure.through(dependency.slot.describe("", &call.method)));
                 }
             }
         }
@@ -151,7 +139,7 @@ impl<H: Clone> Machine<H> {
         Ok(true)
     }
 
-    fn send_call(&mut self, call: Box<Call>, host: RuntimeId, actions: &mut Vec<Action<H>>) {
+    fn send_call(&mut self, call: Box<Call>, host: RuntimeId) {
         let (task, tessera) = (call.task, call.tessera);
         let (Some(owned), Some(route)) = (self.tasks.get_mut(&task), self.routes.get_mut(&tessera))
         else {
@@ -169,15 +157,17 @@ impl<H: Clone> Machine<H> {
         let unblocks = owned.take_unblocks();
         let references = call.arguments.references.clone();
         for reference in &references {
-            self.references.pin(reference.object, host, self.config.me);
+            self.callee.references_mut().pin(reference.object, host);
         }
-        self.send(host, Message::Call(call), actions);
-        self.probe(task, actions);
+        self.callee
+            .context_mut()
+            .send(host, RulesMessage::Call(call));
+        self.probe(task);
         if !kept {
-            self.drop_references(references);
+            self.callee.references_mut().drop_references(references);
         }
         if builds {
-            self.answer_askers(tessera, &Ok(host), actions);
+            self.answer_askers(tessera, &Ok(host));
         }
         self.unblock(unblocks);
     }
@@ -188,7 +178,9 @@ impl<H: Clone> Machine<H> {
             if let Some(route) = self.routes.get_mut(&tessera) {
                 route.blocked_on = None;
             }
-            self.to_pump.push_back(tessera);
+            self.callee
+                .context_mut()
+                .later(Internal::RouteReady(tessera));
         }
     }
 }

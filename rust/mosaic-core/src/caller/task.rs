@@ -1,53 +1,65 @@
 //! Tasks that this runtime owns: from the submission to the release of the last handle.
 //!
 //! A task waits in the route of its tessera, is sent, and ends exactly once (`TASK-1`). Its record stays while a handle
-//! may ask for the outcome; afterwards the host is told to drop the result. [`crate::caller::send`] sends the calls.
+//! may ask for the outcome; afterwards the host drops the result. [`crate::caller::send`] sends the calls.
 
 use std::sync::Arc;
 
-use crate::call::{Call, CallKind, Failure, FailureKind, Outcome};
+use crate::call::{Call, CallKind, Failure, FailureKind, Outcome, OutcomePart};
+use crate::caller::Caller;
 use crate::caller::delivery::delivery_outcome;
 use crate::caller::route::{Place, Route};
-use crate::event::{Action, Submission};
+use crate::context::Internal;
+use crate::event::Submission;
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
-use crate::machine::Machine;
 use crate::payload::{Reference, ThinVec};
-use crate::results::Subscriber;
-use crate::wire::Message;
+use crate::subscriber::Subscription;
+use crate::wire::RulesMessage;
 
-/// A task that this runtime owns. A million may wait: what few of them have is in [`ColdState`].
+/// A task that this runtime owns. A million may wait: the rarely used fields are in [`ColdState`].
 #[derive(Debug)]
-pub(crate) struct OwnedTask<H> {
-    /// Settled when it ends.
-    pub(crate) handle: Option<H>,
-    pub(crate) tessera: TesseraId,
+pub(super) struct OwnedTask<H> {
+    /// Completes when it ends.
+    pub(super) handle: Option<H>,
+    pub(super) tessera: TesseraId,
     /// The call: until it is sent, and after that as long as it may have to be sent again.
-    pub(crate) call: Option<Box<Call>>,
-    pub(crate) outcome: Option<Arc<Outcome>>,
+    pub(super) call: Option<Box<Call>>,
+    pub(super) outcome: Option<Arc<Outcome>>,
     cold_state: Option<Box<ColdState<H>>>,
     /// Length of its arguments in bytes.
-    pub(crate) size: usize,
+    pub(super) size: usize,
     /// The runtime that it was sent to.
-    pub(crate) host: Option<RuntimeId>,
-    /// Handles, dependent calls, and messages kept here that refer to it.
-    pub(crate) handles: u32,
-    pub(crate) resends: u32,
+    pub(super) host: Option<RuntimeId>,
+    /// Handles of the program, and calls of this runtime that depend on it. All other uses are in the reference counts.
+    pub(super) handles: u32,
+    pub(super) resends: u32,
     /// It builds its tessera.
-    pub(crate) builds: bool,
+    pub(super) builds: bool,
 }
 
-/// What only some tasks have.
+/// The fields that only some tasks use.
 #[derive(Debug)]
-pub(crate) struct ColdState<H> {
-    pub(crate) subscribers: Vec<(bool, Subscriber<H>)>,
+pub(super) struct ColdState<H> {
+    pub(super) subscribers: Vec<Subscription<H>>,
     /// Tasks kept for it until it ends.
     dependencies: Vec<TaskId>,
     /// References inside values that were brought here for its handles.
-    pub(crate) references: ThinVec<Reference>,
+    pub(super) references: ThinVec<Reference>,
     /// Routes whose next call waits for this one to be sent.
-    pub(crate) unblocks: Vec<TesseraId>,
-    /// Handles that are settled when the call has reached its host.
-    pub(crate) arrivals: Vec<H>,
+    pub(super) unblocks: Vec<TesseraId>,
+    /// Handles that complete when the call has reached its host.
+    pub(super) arrivals: Vec<H>,
+    /// Parts of its outcome that have come; the last is not among them.
+    parts: u32,
+}
+
+impl<H> ColdState<H> {
+    /// One part more of its outcome has come. Returns how many had come before.
+    fn count_part(&mut self) -> u32 {
+        let before = self.parts;
+        self.parts += 1;
+        before
+    }
 }
 
 impl<H> Default for ColdState<H> {
@@ -58,13 +70,14 @@ impl<H> Default for ColdState<H> {
             references: ThinVec::new(),
             unblocks: Vec::new(),
             arrivals: Vec::new(),
+            parts: 0,
         }
     }
 }
 
 impl<H> OwnedTask<H> {
     /// A task that has neither been sent nor ended.
-    pub(crate) fn new(handle: Option<H>, tessera: TesseraId) -> Self {
+    pub(super) fn new(handle: Option<H>, tessera: TesseraId) -> Self {
         Self {
             handle,
             tessera,
@@ -80,48 +93,44 @@ impl<H> OwnedTask<H> {
     }
 
     /// The fields that few have, made if there are none yet.
-    pub(crate) fn cold_state(&mut self) -> &mut ColdState<H> {
+    pub(super) fn cold_state(&mut self) -> &mut ColdState<H> {
         self.cold_state.get_or_insert_default()
     }
 
     /// The fields that few have, if this one ever had any.
-    pub(crate) fn cold_state_mut(&mut self) -> Option<&mut ColdState<H>> {
+    pub(super) fn cold_state_mut(&mut self) -> Option<&mut ColdState<H>> {
         self.cold_state.as_deref_mut()
     }
 
     /// References that are kept here from now on for its handles.
-    pub(crate) fn keep(&mut self, references: ThinVec<Reference>) {
+    pub(super) fn keep(&mut self, references: ThinVec<Reference>) {
         if !references.is_empty() {
             self.cold_state().references.extend(references);
         }
     }
 
-    pub(crate) fn take_unblocks(&mut self) -> Vec<TesseraId> {
+    pub(super) fn take_unblocks(&mut self) -> Vec<TesseraId> {
         self.cold_state_mut()
             .map(|cold_state| std::mem::take(&mut cold_state.unblocks))
             .unwrap_or_default()
     }
 
     /// The references that were kept for its handles.
-    pub(crate) fn take_references(&mut self) -> ThinVec<Reference> {
+    pub(super) fn take_references(&mut self) -> ThinVec<Reference> {
         self.cold_state_mut()
             .map(|cold_state| std::mem::take(&mut cold_state.references))
             .unwrap_or_default()
     }
 
-    fn is_wanted(&self) -> bool {
-        self.cold_state
-            .as_ref()
-            .is_some_and(|cold_state| !cold_state.subscribers.is_empty())
+    /// Subscribers that have not been notified.
+    pub(super) fn subscribers(&self) -> usize {
+        let cold_state = self.cold_state.as_ref();
+        cold_state.map_or(0, |cold_state| cold_state.subscribers.len())
     }
 }
 
-impl<H: Clone> Machine<H> {
-    pub(crate) fn call_submitted(
-        &mut self,
-        submission: Submission<H>,
-        actions: &mut Vec<Action<H>>,
-    ) {
+impl<H> Caller<H> {
+    pub(crate) fn call_submitted(&mut self, submission: Submission<H>) {
         let Submission {
             handle,
             call,
@@ -132,16 +141,13 @@ impl<H: Clone> Machine<H> {
         } = submission;
         let (task, tessera) = (call.task, call.tessera);
         for reference in &call.arguments.references {
-            self.hold(*reference, actions);
+            self.callee.references_mut().hold(*reference);
         }
         for dependency in &call.dependencies {
-            self.hold(
-                Reference {
-                    object: ObjectId::Task(dependency.task),
-                    authority: dependency.task.owner,
-                },
-                actions,
-            );
+            self.hold_handle(Reference {
+                object: ObjectId::Task(dependency.task),
+                authority: dependency.task.owner,
+            });
         }
         let builds = call.kind == CallKind::Construct;
         let route = if builds {
@@ -163,38 +169,105 @@ impl<H: Clone> Machine<H> {
         owned.call = Some(call);
         self.tasks.insert(task, Box::new(owned));
         match place {
-            _ if !builds => self.pump(tessera, actions),
-            Some(worker) => self.placed(tessera, Ok(worker), false, actions),
-            None => self.ask_for_place(tessera, actions),
+            _ if !builds => self.pump(tessera),
+            Some(worker) => self.placed(tessera, Ok(worker), false),
+            None => self.ask_for_place(tessera),
         }
     }
 
-    pub(crate) fn task_completed(
+    /// A program has one handle more on a task, or on another object.
+    pub(crate) fn hold_handle(&mut self, reference: Reference) {
+        if let ObjectId::Task(task) = reference.object
+            && let Some(owned) = self.tasks.get_mut(&task)
+        {
+            owned.handles += 1;
+        } else {
+            self.callee.references_mut().hold(reference);
+        }
+    }
+
+    /// A program has one handle less. A handle that is older than the record of its task is among the references.
+    pub(crate) fn drop_handle(&mut self, object: ObjectId) {
+        if let ObjectId::Task(task) = object
+            && let Some(owned) = self.tasks.get_mut(&task)
+            && owned.handles > 0
+        {
+            owned.handles -= 1;
+            self.forget_task_if_unused(task);
+        } else {
+            self.callee.references_mut().drop_hold(object);
+        }
+    }
+
+    /// Nothing refers to a task any more but its handles, if it has any.
+    pub(crate) fn task_unused(&mut self, task: TaskId) {
+        if task.owner == self.callee.context().me() {
+            self.callee.values_mut().forget_if_unused(task);
+            self.forget_task_if_unused(task);
+        } else {
+            self.callee.results_mut().forget_borrowed(task);
+        }
+    }
+
+    /// The host sends a part of the outcome of a call. `PART-1`: the parts come in the order of their numbers, and the task
+    /// ends with the last one. No subscriber takes single parts so far: the record counts them, and the references in them
+    /// are dropped. An outcome of which a part is missing is a failure.
+    pub(crate) fn outcome_received(
         &mut self,
         from: RuntimeId,
         task: TaskId,
+        part: OutcomePart,
         outcome: Arc<Outcome>,
-        actions: &mut Vec<Action<H>>,
     ) {
+        if part == OutcomePart::WHOLE {
+            return self.task_completed(from, task, outcome);
+        }
+        let unended = self.tasks.get_mut(&task);
+        let unended = unended.filter(|owned| owned.outcome.is_none());
+        let received = unended.map(|owned| owned.cold_state().count_part());
+        let is_next = received.is_none_or(|received| received == part.number);
+        if part.last && is_next {
+            return self.task_completed(from, task, outcome);
+        }
+        let references = self.callee.references_mut();
+        references.receive_references(from, outcome.references());
+        references.drop_references(outcome.references().iter().copied());
+        if !is_next {
+            let message = format!(
+                "a part of the outcome before part {} is missing",
+                part.number
+            );
+            let failure = Failure::new(FailureKind::Internal, message);
+            self.end_task(task, Outcome::Failed(failure).into());
+        }
+    }
+
+    /// The last part of an outcome has come.
+    fn task_completed(&mut self, from: RuntimeId, task: TaskId, outcome: Arc<Outcome>) {
         let references = ThinVec::from(outcome.references());
-        self.receive_references(from, &references, actions);
-        let (outcome, references) = self.refuse_lost_parts(from, outcome, references);
+        self.callee
+            .references_mut()
+            .receive_references(from, &references);
+        let (outcome, references) = self
+            .callee
+            .results_mut()
+            .refuse_lost_parts(from, outcome, references);
         match self.tasks.get_mut(&task) {
             Some(owned) if owned.outcome.is_none() => {
                 owned.keep(references);
-                self.end_task(task, outcome, actions);
+                self.end_task(task, outcome);
             }
-            Some(_) => self.drop_references(references),
+            Some(_) => self.callee.references_mut().drop_references(references),
             // It was cancelled, or its time passed, meanwhile; or it is a value, and kept by now.
             None => {
-                self.drop_references(references);
-                self.kept(task, outcome, actions);
+                self.callee.references_mut().drop_references(references);
+                self.callee.values_mut().put_confirmed(task, outcome);
             }
         }
     }
 
     /// The program cancels a call. Where it was sent, its host decides whether it still can be.
-    pub(crate) fn cancel_requested(&mut self, task: TaskId, actions: &mut Vec<Action<H>>) {
+    pub(crate) fn cancel_requested(&mut self, task: TaskId) {
         let Some(owned) = self
             .tasks
             .get(&task)
@@ -203,20 +276,17 @@ impl<H: Clone> Machine<H> {
             return;
         };
         if let Some(host) = owned.host {
-            self.send(host, Message::Cancel(task), actions);
+            self.callee
+                .context_mut()
+                .send(host, RulesMessage::Cancel(task));
         } else {
             let failure = Failure::new(FailureKind::Cancelled, "the call was cancelled");
-            self.end_task(task, Outcome::Failed(failure).into(), actions);
+            self.end_task(task, Outcome::Failed(failure).into());
         }
     }
 
-    /// The program does not wait for a call any longer, whatever becomes of it.
-    pub(crate) fn call_given_up(
-        &mut self,
-        task: TaskId,
-        failure: Box<Failure>,
-        actions: &mut Vec<Action<H>>,
-    ) {
+    /// The program gives up a call: it ends here now, and its host may cancel it.
+    pub(crate) fn call_given_up(&mut self, task: TaskId, failure: Box<Failure>) {
         let Some(owned) = self
             .tasks
             .get(&task)
@@ -225,38 +295,30 @@ impl<H: Clone> Machine<H> {
             return;
         };
         if let Some(host) = owned.host {
-            self.send(host, Message::Cancel(task), actions);
+            self.callee
+                .context_mut()
+                .send(host, RulesMessage::Cancel(task));
         }
-        self.end_task(task, Outcome::Failed(failure).into(), actions);
+        self.end_task(task, Outcome::Failed(failure).into());
     }
 
     /// A task ends by a failure that is known here: what its exception refers to is held for the handles of this task.
-    pub(crate) fn fail_task(
-        &mut self,
-        task: TaskId,
-        failure: Box<Failure>,
-        actions: &mut Vec<Action<H>>,
-    ) {
+    pub(crate) fn fail_task(&mut self, task: TaskId, failure: Box<Failure>) {
         let references = failure.detail.references.clone();
         for reference in &references {
-            self.hold(*reference, actions);
+            self.callee.references_mut().hold(*reference);
         }
         match self.tasks.get_mut(&task) {
             Some(owned) if owned.outcome.is_none() => {
                 owned.keep(references);
-                self.end_task(task, Outcome::Failed(failure).into(), actions);
+                self.end_task(task, Outcome::Failed(failure).into());
             }
-            _ => self.drop_references(references),
+            _ => self.callee.references_mut().drop_references(references),
         }
     }
 
     /// `TASK-1`: the only way for a task to end.
-    pub(crate) fn end_task(
-        &mut self,
-        task: TaskId,
-        outcome: Arc<Outcome>,
-        actions: &mut Vec<Action<H>>,
-    ) {
+    pub(crate) fn end_task(&mut self, task: TaskId, outcome: Arc<Outcome>) {
         let Some(owned) = self.tasks.get_mut(&task) else {
             return;
         };
@@ -265,7 +327,7 @@ impl<H: Clone> Machine<H> {
         }
         if let Some(handle) = owned.handle.take() {
             let outcome = Arc::clone(&outcome);
-            actions.push(Action::Complete { handle, outcome });
+            self.callee.context_mut().complete(handle, outcome);
         }
         let (tessera, size, sent, builds) = (
             owned.tessera,
@@ -288,49 +350,47 @@ impl<H: Clone> Machine<H> {
                 route.sent_calls -= 1;
                 route.sent_bytes -= size;
             }
-            // Whatever it waited for, the call that did may be this one.
+            // The call at the front, which waited for a dependency, may be this one.
             route.blocked_on = None;
-            self.to_pump.push_back(tessera);
+            self.callee
+                .context_mut()
+                .later(Internal::RouteReady(tessera));
         }
         for handle in arrivals {
             let outcome = delivery_outcome(&outcome, sent);
-            actions.push(Action::Complete { handle, outcome });
+            self.callee.context_mut().complete(handle, outcome);
         }
         for (value, subscriber) in subscribers {
-            self.deliver_own(task, value, subscriber, &outcome, actions);
+            self.deliver_own(task, value, subscriber, &outcome);
         }
         if !is_done_with && (!sent || !self.may_build_again(task)) {
-            self.drop_call(task, actions);
+            self.drop_call(task);
         }
         if builds
             && !sent
             && let Outcome::Failed(failure) = Arc::unwrap_or_clone(outcome)
         {
-            self.never_built(tessera, failure, actions);
+            self.never_built(tessera, failure);
         }
-        if !self.barriers.raised.is_empty() {
-            self.barriers.ended(task);
-            self.check_barriers(actions);
+        if self.announces_ends {
+            self.callee.context_mut().later(Internal::TaskEnded(task));
         }
         self.unblock(unblocks);
-        self.forget_task_if_unused(task, actions);
+        self.forget_task_if_unused(task);
     }
 
     /// A construction ended before it was sent.
-    fn never_built(
-        &mut self,
-        tessera: TesseraId,
-        failure: Box<Failure>,
-        actions: &mut Vec<Action<H>>,
-    ) {
+    fn never_built(&mut self, tessera: TesseraId, failure: Box<Failure>) {
         if self
             .routes
             .get(&tessera)
             .is_some_and(|route| matches!(route.place, Place::At(_)))
         {
-            self.send(RuntimeId::HEAD, Message::Freed(tessera), actions);
+            self.callee
+                .context_mut()
+                .send(RuntimeId::HEAD, RulesMessage::Freed(tessera));
         }
-        self.lose(tessera, failure, actions);
+        self.lose(tessera, failure);
     }
 
     /// Whether a task is the construction of a tessera that will be built again if its host dies.
@@ -347,7 +407,7 @@ impl<H: Clone> Machine<H> {
     }
 
     /// A call will not be sent again: what it refers to and depends on is not needed for it any more.
-    pub(crate) fn drop_call(&mut self, task: TaskId, actions: &mut Vec<Action<H>>) {
+    pub(crate) fn drop_call(&mut self, task: TaskId) {
         let Some(owned) = self.tasks.get_mut(&task) else {
             return;
         };
@@ -356,60 +416,41 @@ impl<H: Clone> Machine<H> {
             .cold_state_mut()
             .map(|cold_state| std::mem::take(&mut cold_state.dependencies));
         if let Some(call) = call {
-            self.drop_references(call.arguments.references);
+            self.callee
+                .references_mut()
+                .drop_references(call.arguments.references);
         }
         for dependency in dependencies.into_iter().flatten() {
-            self.drop_hold(ObjectId::Task(dependency), actions);
+            self.drop_handle(ObjectId::Task(dependency));
         }
     }
 
     /// Forget an ended task that nobody can ask for any more.
-    pub(crate) fn forget_task_if_unused(&mut self, task: TaskId, actions: &mut Vec<Action<H>>) {
+    pub(crate) fn forget_task_if_unused(&mut self, task: TaskId) {
         let object = ObjectId::Task(task);
         let Some(owned) = self.tasks.get(&task) else {
             return;
         };
         if owned.handles > 0
             || owned.outcome.is_none()
-            || owned.is_wanted()
-            || self.references.holdings.contains_key(&object)
-            || self.references.has_holders(object)
+            || owned.subscribers() > 0
+            || self.callee.references().holds(object)
+            || self.callee.references().has_holders(object)
             || (owned.builds && self.may_build_again(task))
         {
             return;
         }
         if owned.call.is_some() || owned.cold_state.is_some() {
-            self.drop_call(task, actions);
+            self.drop_call(task);
         }
         let Some(mut owned) = self.tasks.remove(&task) else {
             return;
         };
         if let Some(host) = owned.host {
-            self.release(host, object);
+            self.callee.context_mut().release(host, object);
         }
-        self.drop_references(owned.take_references());
-    }
-
-    pub(crate) fn validate_tasks(&self) {
-        for (task, owned) in &self.tasks {
-            let ended = owned.outcome.is_some();
-            assert!(
-                ended || owned.handle.is_some() || owned.builds,
-                "TASK-1: {task:?} has not ended and nobody would be told"
-            );
-            assert!(
-                !ended || !owned.is_wanted(),
-                "TASK-1: {task:?} has ended and somebody still waits for it"
-            );
-            assert!(
-                ended
-                    || owned.host.is_some()
-                    || self
-                        .routes
-                        .get(&owned.tessera)
-                        .is_some_and(|route| route.queue.contains(task)),
-                "TASK-1: {task:?} is neither on its way nor queued"
-            );
-        }
+        self.callee
+            .references_mut()
+            .drop_references(owned.take_references());
     }
 }

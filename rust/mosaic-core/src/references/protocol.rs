@@ -1,339 +1,276 @@
 //! How messages and handles change the reference counts of [`crate::references::table`].
 
-use crate::call::Outcome;
-use crate::callee::call::Progress;
-use crate::caller::route::Place;
+use crate::context::Internal;
 use crate::event::Action;
-use crate::id::{BufferId, ObjectId, RuntimeId, TesseraId};
-use crate::machine::Machine;
-use crate::payload::{Payload, Reference};
-use crate::references::table::Registration;
-use crate::wire::Message;
+use crate::id::{ObjectId, RuntimeId};
+use crate::payload::Reference;
+use crate::recount::Registration;
+use crate::references::References;
+use crate::wire::RulesMessage;
 
-impl<H: Clone> Machine<H> {
-    /// The runtimes that hold an object of which this one counts the holders, itself among them.
-    pub fn holders_of(&self, object: ObjectId) -> Vec<RuntimeId> {
-        let own = self.references.holdings.get(&object);
-        let own = own.filter(|holding| holding.authority == self.config.me);
-        let others = self.references.holders.get(&object);
-        let others = others.into_iter().flat_map(|holders| &holders.living);
-        let mut holders: Vec<_> = own
-            .map(|_| self.config.me)
-            .into_iter()
-            .chain(others.copied())
-            .collect();
-        holders.sort_unstable();
-        holders
-    }
-
-    /// The buffers in values that are kept here, each with the name of what made the value.
-    pub fn stored_values(&self) -> Vec<(BufferId, String)> {
-        let named = |payload: &Payload, name: &str| {
-            let buffers = payload.references.iter();
-            let buffers = buffers.filter_map(|reference| match reference.object {
-                ObjectId::Buffer(buffer) => Some((buffer, name.to_owned())),
-                _ => None,
-            });
-            buffers.collect::<Vec<_>>()
-        };
-        let owned = self.tasks.values().filter_map(|owned| {
-            let Outcome::Value(value) = owned.outcome.as_deref()? else {
-                return None;
-            };
-            Some(named(value, "put"))
-        });
-        let inbound = self.inbound.values().filter_map(|inbound| {
-            let Progress::Ended(outcome) = &inbound.progress else {
-                return None;
-            };
-            let Outcome::Value(value) = &**outcome else {
-                return None;
-            };
-            let name = match self.hosted.get(&inbound.tessera) {
-                Some(hosted) => format!("result of {}", hosted.class),
-                None => "result".to_owned(),
-            };
-            Some(named(value, &name))
-        });
-        owned.chain(inbound).flatten().collect()
-    }
-
-    /// One more use of an object here.
-    pub(crate) fn hold(&mut self, reference: Reference, actions: &mut Vec<Action<H>>) {
+impl<H> References<H> {
+    /// One use more of an object.
+    pub(crate) fn hold(&mut self, reference: Reference) {
         let Reference { object, authority } = reference;
-        if let ObjectId::Task(task) = object
-            && let Some(owned) = self.tasks.get_mut(&task)
-        {
-            owned.handles += 1;
-            return;
-        }
-        if let Some(holding) = self.references.holdings.get_mut(&object) {
+        if let Some(holding) = self.table.holdings.get_mut(&object) {
             holding.local += 1;
             return;
         }
-        let me = self.config.me;
+        let me = self.context.me();
         let (authority, registration) = match object {
             ObjectId::Tessera(tessera) if tessera.owner == me => {
-                self.own_authority(tessera, authority)
+                (authority, Registration::Unresolved)
             }
             _ if authority == me => (me, Registration::Counted),
-            _ if self.members.cause(authority).is_none() => (authority, Registration::Asked),
+            _ if !self.context.is_dead(authority) => (authority, Registration::Asked),
             // The tessera may have been built again; its owner knows.
-            ObjectId::Tessera(tessera) if self.members.cause(tessera.owner).is_none() => {
+            ObjectId::Tessera(tessera) if !self.context.is_dead(tessera.owner) => {
                 (authority, Registration::Astray)
             }
             _ => (me, Registration::Counted),
         };
-        self.references.hold(object, authority, registration);
+        self.table.hold(object, authority, registration);
         match (object, registration) {
-            (_, Registration::Asked) => self.request_registration(object, authority, actions),
+            (_, Registration::Asked) => self.request_registration(object, authority),
             (ObjectId::Tessera(tessera), Registration::Astray) => {
-                self.find(tessera, authority, actions);
+                let host = authority;
+                self.context.later(Internal::HostDied { tessera, host });
             }
-            (ObjectId::Tessera(tessera), Registration::Unplaced) => {
-                self.rebuild_if_host_lost(tessera, actions);
+            (ObjectId::Tessera(tessera), Registration::Unresolved) => {
+                self.context.later(Internal::OwnTesseraHeld(tessera));
             }
             _ => {}
         }
     }
 
-    /// Who counts the holders of a tessera of this runtime's own, whatever others believe.
-    fn own_authority(&self, tessera: TesseraId, believed: RuntimeId) -> (RuntimeId, Registration) {
-        let me = self.config.me;
-        let at = match self
-            .routes
-            .get(&tessera)
-            .map(|route| (&route.place, route.restarts_left))
-        {
-            Some((Place::At(host), _)) => *host,
-            Some((Place::Asked, _) | (Place::Astray(_), 1..)) => {
-                return (me, Registration::Unplaced);
-            }
-            Some((Place::Lost(_) | Place::Astray(_), _)) => me,
-            None if self.members.cause(believed).is_some() => me,
-            None => believed,
-        };
-        (
-            at,
-            if at == me {
-                Registration::Counted
-            } else {
-                Registration::Asked
-            },
-        )
-    }
-
-    /// Have this runtime counted as a holder.
-    pub(crate) fn request_registration(
+    /// One use more of an object whose authority counts this runtime without being asked, or will.
+    pub(crate) fn hold_as(
         &mut self,
         object: ObjectId,
         authority: RuntimeId,
-        actions: &mut Vec<Action<H>>,
+        registration: Registration,
     ) {
-        self.send_releases(authority, actions);
-        self.send(authority, Message::RegisterHolder(object), actions);
+        self.table.hold(object, authority, registration);
     }
 
-    /// One use less.
-    pub(crate) fn drop_hold(&mut self, object: ObjectId, actions: &mut Vec<Action<H>>) {
-        if let ObjectId::Task(task) = object
-            && let Some(owned) = self.tasks.get_mut(&task)
-        {
-            owned.handles = owned.handles.saturating_sub(1);
-            return self.forget_task_if_unused(task, actions);
-        }
-        if self.references.drop_local(object) {
-            self.object_unused(object, actions);
+    /// One use less of an object.
+    pub(crate) fn drop_hold(&mut self, object: ObjectId) {
+        if self.table.drop_local(object) {
+            self.object_unused(object);
         }
     }
 
-    /// One use less of each, before this event is done with. Not at once: what they refer to may be a long chain.
+    /// One use less of each, before the event is done with. Not at once: the objects may be a long chain.
     pub(crate) fn drop_references(&mut self, references: impl IntoIterator<Item = Reference>) {
-        self.to_drop
-            .extend(references.into_iter().map(|reference| reference.object));
+        for reference in references {
+            self.context
+                .later(Internal::ReferenceDropped(reference.object));
+        }
+    }
+
+    /// A message that contains the reference goes to `to`.
+    pub(crate) fn pin(&mut self, object: ObjectId, to: RuntimeId) {
+        self.table.pin(object, to, self.context.me());
+    }
+
+    /// Have this runtime counted as a holder.
+    pub(super) fn request_registration(&mut self, object: ObjectId, authority: RuntimeId) {
+        self.context.send_releases(authority);
+        self.context
+            .send(authority, RulesMessage::RegisterHolder(object));
     }
 
     /// A message with references came: the value that they are in is kept here from now on.
-    pub(crate) fn receive_references(
-        &mut self,
-        from: RuntimeId,
-        references: &[Reference],
-        actions: &mut Vec<Action<H>>,
-    ) {
-        let me = self.config.me;
+    pub(crate) fn receive_references(&mut self, from: RuntimeId, references: &[Reference]) {
+        let me = self.context.me();
         for &reference in references {
             let object = reference.object;
-            if self.receive_from_authority(from, reference, actions) {
+            if self.receive_from_authority(from, reference) {
                 continue;
             }
-            self.hold(reference, actions);
+            self.hold(reference);
             if from == me {
-                if self.references.unpin(object, me) {
-                    self.object_unused(object, actions);
-                }
-            } else if !self.references.register_later(object, from) {
-                self.send(from, Message::Unpin(object), actions);
+                self.unpin(object, me);
+            } else if !self.table.register_later(object, from) {
+                self.context.send(from, RulesMessage::Unpin(object));
             }
         }
     }
 
     /// A reference that is new here came from the authority itself, whose pin stays until it has counted this
     /// runtime: that is as good as being counted, and one message does for both.
-    fn receive_from_authority(
-        &mut self,
-        from: RuntimeId,
-        reference: Reference,
-        actions: &mut Vec<Action<H>>,
-    ) -> bool {
+    fn receive_from_authority(&mut self, from: RuntimeId, reference: Reference) -> bool {
         let Reference { object, authority } = reference;
         let moves = matches!(object, ObjectId::Tessera(_));
         if moves
             || from != authority
-            || from == self.config.me
-            || self.members.cause(from).is_some()
-            || self.references.holdings.contains_key(&object)
+            || from == self.context.me()
+            || self.context.is_dead(from)
+            || self.holds(object)
         {
             return false;
         }
-        self.references
-            .hold(object, authority, Registration::Counted);
-        self.send_releases(authority, actions);
-        self.send(authority, Message::RegisterHolderAndUnpin(object), actions);
+        self.table.hold(object, authority, Registration::Counted);
+        self.context.send_releases(authority);
+        self.context
+            .send(authority, RulesMessage::RegisterHolderAndUnpin(object));
         true
     }
 
-    /// What was saved up for a runtime that is about to hear of an object: among it may be that the same object
-    /// was let go of.
-    fn send_releases(&mut self, to: RuntimeId, actions: &mut Vec<Action<H>>) {
-        if let Some(objects) = self.releases.remove(&to) {
-            self.send(to, Message::Release(objects), actions);
+    /// Count a runtime as a holder.
+    pub(crate) fn add_holder(&mut self, object: ObjectId, holder: RuntimeId) {
+        self.table.add_holder(object, holder);
+    }
+
+    /// A runtime asks to be counted.
+    pub(crate) fn registration_requested(&mut self, from: RuntimeId, object: ObjectId) {
+        self.table.add_holder(object, from);
+        self.context
+            .send(from, RulesMessage::HolderRegistered(object));
+    }
+
+    /// The receiver of a message is registered.
+    pub(crate) fn unpin(&mut self, object: ObjectId, by: RuntimeId) {
+        if self.table.unpin(object, by) {
+            self.object_unused(object);
         }
     }
 
-    /// If nobody else uses a buffer of this runtime's store any more, the store is told.
-    pub(crate) fn buffer_released(&mut self, object: ObjectId, actions: &mut Vec<Action<H>>) {
+    /// The receiver of a message is registered, and may have released a buffer since.
+    pub(crate) fn unpin_received(&mut self, object: ObjectId, by: RuntimeId) {
+        self.unpin(object, by);
+        self.buffer_released(object);
+    }
+
+    /// Notify the store of a buffer that no other runtime uses any more.
+    fn buffer_released(&mut self, object: ObjectId) {
         if let ObjectId::Buffer(buffer) = object
-            && buffer.owner == self.config.me
-            && !self.references.is_shared(object)
+            && buffer.owner == self.context.me()
+            && !self.table.is_shared(object)
         {
-            actions.push(Action::BufferReleased(buffer));
+            self.context.act(Action::BufferReleased(buffer));
         }
     }
 
     /// The authority counts this runtime now, or there is none any more.
-    pub(crate) fn holder_registered(&mut self, object: ObjectId, actions: &mut Vec<Action<H>>) {
-        let Some(senders) = self.references.counted(object) else {
+    pub(crate) fn holder_registered(&mut self, object: ObjectId) {
+        let Some(senders) = self.table.counted(object) else {
             return;
         };
         for sender in senders {
-            self.send(sender, Message::Unpin(object), actions);
+            self.context.send(sender, RulesMessage::Unpin(object));
         }
-        self.object_unused(object, actions);
-        self.check_draining(actions);
+        self.object_unused(object);
+        self.check_draining();
     }
 
-    /// Nothing here uses an object any more.
-    pub(crate) fn object_unused(&mut self, object: ObjectId, actions: &mut Vec<Action<H>>) {
-        let me = self.config.me;
-        if let ObjectId::Tessera(tessera) = object
-            && self
-                .routes
-                .get(&tessera)
-                .is_some_and(|route| !route.queue.is_empty())
-        {
-            // Calls on their way to it: looked at again when they are sent.
+    /// If nothing here uses an object any more, it goes. A tessera goes only when the caller has no calls for it
+    /// ([`References::forget`]).
+    pub(crate) fn object_unused(&mut self, object: ObjectId) {
+        if !self.may_forget(object) {
             return;
-        }
-        let Some(holding) = self.references.holdings.get(&object) else {
-            return;
-        };
-        if !holding.is_unused() || holding.registration != Registration::Counted {
-            return;
-        }
-        let authority = holding.authority;
-        self.references.holdings.remove(&object);
-        if authority != me {
-            self.release(authority, object);
         }
         match object {
-            ObjectId::Tessera(tessera) => {
-                self.forget_route_if_idle(tessera);
-                if authority == me {
-                    self.free_if_unused(tessera, actions);
-                }
-            }
-            ObjectId::Task(task) => {
-                if let Some(references) = self.borrowed.remove(&task) {
-                    self.drop_references(references);
-                }
-                self.forget_task_if_unused(task, actions);
+            ObjectId::Tessera(_) => self.context.later(Internal::ObjectUnused(object)),
+            ObjectId::Task(_) => {
+                self.forget(object);
+                self.context.later(Internal::ObjectUnused(object));
             }
             // Its memory goes with the last value in which it lies.
-            ObjectId::Buffer(_) => {}
+            ObjectId::Buffer(_) => self.forget(object),
         }
     }
 
-    /// The runtime that counted holders of these objects died: a tessera may be built again elsewhere, and
-    /// whoever waits to hear that this runtime is counted waits for that; of the rest nobody counts anything.
-    pub(crate) fn authority_died(&mut self, dead: RuntimeId, actions: &mut Vec<Action<H>>) {
-        let me = self.config.me;
-        for object in self.references.counted_by(dead) {
-            match object {
-                // Its route has seen to it.
-                ObjectId::Tessera(tessera)
-                    if tessera.owner == me && self.routes.contains_key(&tessera) => {}
-                ObjectId::Tessera(tessera)
-                    if tessera.owner != me && self.members.cause(tessera.owner).is_none() =>
-                {
-                    self.references.moves(object, dead);
-                    self.find(tessera, dead, actions);
-                }
-                _ => self.authority_lost(object, actions),
-            }
-        }
+    fn may_forget(&self, object: ObjectId) -> bool {
+        self.table.holdings.get(&object).is_some_and(|holding| {
+            holding.is_unused() && holding.registration == Registration::Counted
+        })
     }
 
-    /// What this runtime holds of an object is its own business from now on.
-    pub(crate) fn authority_lost(&mut self, object: ObjectId, actions: &mut Vec<Action<H>>) {
-        let me = self.config.me;
-        let Some(holding) = self.references.holdings.get_mut(&object) else {
+    /// Forget an object that nothing here uses, and release it at its authority.
+    pub(crate) fn forget(&mut self, object: ObjectId) {
+        if !self.may_forget(object) {
             return;
-        };
-        holding.authority = me;
-        if holding.registration == Registration::Counted {
-            self.object_unused(object, actions);
-        } else {
-            self.holder_registered(object, actions);
         }
-    }
-
-    /// Tell somebody, with the next batch, that an object is not needed here any more.
-    pub(crate) fn release(&mut self, to: RuntimeId, object: ObjectId) {
-        if self.members.cause(to).is_none() {
-            self.releases.entry(to).or_default().push(object);
-        }
-    }
-
-    /// Somebody does not need an object any more.
-    pub(crate) fn released_by(
-        &mut self,
-        holder: RuntimeId,
-        object: ObjectId,
-        actions: &mut Vec<Action<H>>,
-    ) {
-        if let ObjectId::Task(task) = object
-            && task.owner == holder
+        if let Some(holding) = self.table.holdings.remove(&object)
+            && holding.authority != self.context.me()
         {
-            // From the owner to the runner: the result may go.
-            return self.result_released(task, actions);
+            self.context.release(holding.authority, object);
         }
-        if !self.references.remove_holder(object, holder) {
+    }
+
+    /// A runtime does not need an object any more.
+    pub(crate) fn released_by(&mut self, holder: RuntimeId, object: ObjectId) {
+        if self.table.remove_holder(object, holder) {
+            self.nobody_counted(object);
+        }
+    }
+
+    /// No other runtime is counted for an object any more.
+    fn nobody_counted(&mut self, object: ObjectId) {
+        match object {
+            ObjectId::Tessera(_) | ObjectId::Task(_) => {
+                self.context.later(Internal::ObjectUnused(object));
+            }
+            ObjectId::Buffer(_) => self.buffer_released(object),
+        }
+    }
+
+    /// A runtime died: messages to it are on their way no longer.
+    pub(crate) fn holder_died(&mut self, dead: RuntimeId) {
+        for object in self.table.died(dead) {
+            self.object_unused(object);
+            self.buffer_released(object);
+        }
+    }
+
+    /// `REF-3`: this runtime reports to the head when it has registered everything that came from the dead.
+    pub(crate) fn drain(&mut self, dead: RuntimeId) {
+        self.draining.push(dead);
+        self.check_draining();
+    }
+
+    fn check_draining(&mut self) {
+        if self.draining.is_empty() {
             return;
         }
-        match object {
-            ObjectId::Tessera(tessera) => self.free_if_unused(tessera, actions),
-            ObjectId::Task(task) => self.forget_task_if_unused(task, actions),
-            ObjectId::Buffer(_) => self.buffer_released(object, actions),
+        let table = &self.table;
+        let drained: Vec<_> = self
+            .draining
+            .extract_if(.., |dead| !table.awaits_registration_from(*dead))
+            .collect();
+        for dead in drained {
+            self.context
+                .send(RuntimeId::HEAD, RulesMessage::Drained(dead));
+        }
+    }
+
+    /// `REF-3`: nothing more of the dead runtime's can arrive anywhere: what only it held may go.
+    pub(crate) fn death_settled(&mut self, dead: RuntimeId) {
+        for object in self.table.death_settled(dead) {
+            self.nobody_counted(object);
+        }
+    }
+
+    /// A peer has said, after the loss of the connection, which objects it holds and which references of this runtime's
+    /// it has received and not registered yet.
+    pub(crate) fn recounted(
+        &mut self,
+        from: RuntimeId,
+        held: &std::collections::BTreeSet<ObjectId>,
+        awaited: &std::collections::HashMap<ObjectId, u32>,
+    ) {
+        for object in held {
+            self.table.add_holder(*object, from);
+        }
+        for object in self.table.recounted_by(from, awaited) {
+            self.object_unused(object);
+            self.buffer_released(object);
+        }
+        for object in self.table.held_by(from) {
+            if !held.contains(&object) {
+                self.released_by(from, object);
+            }
         }
     }
 }

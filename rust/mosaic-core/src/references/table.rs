@@ -1,7 +1,7 @@
 //! Tables of distributed reference counts for tesserae, tasks and buffers.
 //!
 //! Every object has one *authority*, which knows its holders: the host of a tessera, the owner of a task or a buffer. A
-//! runtime is one holder whatever number of handles it has; it counts its handles itself. A reference inside a message
+//! runtime is one holder, with any number of handles; it counts its handles itself. A reference inside a message
 //! is a *pin*: its sender stays a holder until the authority has registered the receiver and the receiver has said so.
 //!
 //! - `REF-1`: an object that is in use has a holder at every moment.
@@ -11,39 +11,28 @@
 //! - `REF-4`: when the host of a tessera dies, its holders register with the next host; until they have, its owner
 //!   holds it.
 //! - `REF-5`: the owner of a buffer keeps the bytes until no other runtime can read them.
+//! - `REF-6`: when no internal event is left, the authority of everything that is held is known.
 
 use std::collections::HashMap;
 
 use rustc_hash::FxHashMap;
 
 use crate::id::{ObjectId, RuntimeId};
-
-/// Whether the authority counts this runtime as a holder.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Registration {
-    /// The tessera has no host yet that could count; whoever builds it will count its owner, this runtime.
-    Unplaced,
-    /// The host that counted died, and the owner was asked for another.
-    Astray,
-    /// The authority was asked.
-    Asked,
-    /// It counts this runtime; or this runtime is the authority.
-    Counted,
-}
+use crate::recount::Registration;
 
 /// What this runtime holds of an object.
 #[derive(Debug)]
-pub(crate) struct LocalReference {
-    pub(crate) authority: RuntimeId,
-    pub(crate) registration: Registration,
+pub(super) struct LocalReference {
+    pub(super) authority: RuntimeId,
+    pub(super) registration: Registration,
     /// Handles of programs, messages and values kept here that contain a reference.
-    pub(crate) local: usize,
+    pub(super) local: usize,
     /// Messages on their way, by receiver.
-    pub(crate) pins: Vec<(RuntimeId, usize)>,
+    pub(super) pins: Vec<(RuntimeId, usize)>,
     /// Receivers of messages that were on their way when the connection to them was lost, until they say what has come.
     doubtful: Vec<RuntimeId>,
     /// Senders who wait to hear that this runtime is counted, once for each message.
-    pub(crate) unpin: Vec<RuntimeId>,
+    pub(super) unpin: Vec<RuntimeId>,
     /// Hosts that counted this runtime, and died before another one did.
     moved_from: Vec<RuntimeId>,
 }
@@ -61,7 +50,7 @@ impl LocalReference {
         }
     }
 
-    pub(crate) fn is_unused(&self) -> bool {
+    pub(super) fn is_unused(&self) -> bool {
         self.local == 0 && !self.is_on_its_way()
     }
 
@@ -73,25 +62,25 @@ impl LocalReference {
 
 /// Those that an authority counts.
 #[derive(Debug, Default)]
-pub(crate) struct Holders {
-    pub(crate) living: Vec<RuntimeId>,
-    /// Dead ones whose messages may still register somebody.
-    pub(crate) ghosts: Vec<RuntimeId>,
+pub(super) struct Holders {
+    pub(super) living: Vec<RuntimeId>,
+    /// Dead ones whose messages may still register a further holder.
+    pub(super) ghosts: Vec<RuntimeId>,
 }
 
 /// Both sides' tables.
 #[derive(Debug, Default)]
-pub(crate) struct References {
-    pub(crate) holdings: FxHashMap<ObjectId, LocalReference>,
-    pub(crate) holders: FxHashMap<ObjectId, Holders>,
+pub(super) struct Table {
+    pub(super) holdings: FxHashMap<ObjectId, LocalReference>,
+    pub(super) holders: FxHashMap<ObjectId, Holders>,
     /// For each runtime, how often it is named in `unpin` and `moved_from`: what has to be registered before
     /// its death is over.
     awaited: FxHashMap<RuntimeId, usize>,
 }
 
-impl References {
+impl Table {
     /// One use more.
-    pub(crate) fn hold(
+    pub(super) fn hold(
         &mut self,
         object: ObjectId,
         authority: RuntimeId,
@@ -108,13 +97,13 @@ impl References {
         }
     }
 
-    /// `sender` is to be told when this runtime is counted. False if it is already.
-    pub(crate) fn register_later(&mut self, object: ObjectId, sender: RuntimeId) -> bool {
+    /// `sender` is to get an `Unpin` when this runtime is counted. False if it is already.
+    pub(super) fn register_later(&mut self, object: ObjectId, sender: RuntimeId) -> bool {
         let holding = self.holdings.get_mut(&object);
         match holding.filter(|holding| {
             matches!(
                 holding.registration,
-                Registration::Asked | Registration::Astray
+                Registration::Unresolved | Registration::Asked | Registration::Astray
             )
         }) {
             Some(holding) => {
@@ -126,13 +115,21 @@ impl References {
         }
     }
 
-    /// This runtime is counted, or need not be. Returns those who waited to hear that, if it was not so before.
-    pub(crate) fn counted(&mut self, object: ObjectId) -> Option<Vec<RuntimeId>> {
+    /// This runtime is counted, or need not be. Returns the senders that waited for that, if it was not so before.
+    pub(super) fn counted(&mut self, object: ObjectId) -> Option<Vec<RuntimeId>> {
         let holding = self.holdings.get_mut(&object)?;
         if holding.registration == Registration::Counted {
             return None;
         }
         holding.registration = Registration::Counted;
+        Some(self.take_senders(object))
+    }
+
+    /// The senders that wait for the registration of this runtime; they wait no longer.
+    pub(super) fn take_senders(&mut self, object: ObjectId) -> Vec<RuntimeId> {
+        let Some(holding) = self.holdings.get_mut(&object) else {
+            return Vec::new();
+        };
         let senders = std::mem::take(&mut holding.unpin);
         for runtime in std::mem::take(&mut holding.moved_from)
             .iter()
@@ -145,11 +142,11 @@ impl References {
                 }
             }
         }
-        Some(senders)
+        senders
     }
 
     /// The host that counted this runtime died; its owner is asked for another.
-    pub(crate) fn moves(&mut self, object: ObjectId, dead: RuntimeId) {
+    pub(super) fn moves(&mut self, object: ObjectId, dead: RuntimeId) {
         let Some(holding) = self.holdings.get_mut(&object) else {
             return;
         };
@@ -159,7 +156,7 @@ impl References {
     }
 
     /// The objects that a runtime counts this one for.
-    pub(crate) fn counted_by(&self, authority: RuntimeId) -> Vec<ObjectId> {
+    pub(super) fn counted_by(&self, authority: RuntimeId) -> Vec<ObjectId> {
         let held = self
             .holdings
             .iter()
@@ -170,7 +167,7 @@ impl References {
     }
 
     /// One use less. Returns whether that was the last.
-    pub(crate) fn drop_local(&mut self, object: ObjectId) -> bool {
+    pub(super) fn drop_local(&mut self, object: ObjectId) -> bool {
         let Some(holding) = self.holdings.get_mut(&object) else {
             return false;
         };
@@ -178,9 +175,8 @@ impl References {
         holding.is_unused()
     }
 
-    /// A message that contains the reference goes to `to`. A task of this runtime's own (`me`) is held by its
-    /// record, and has none here until it is sent somewhere.
-    pub(crate) fn pin(&mut self, object: ObjectId, to: RuntimeId, me: RuntimeId) {
+    /// A message that contains the reference goes to `to`. A task of this runtime's own (`me`) may have no entry until then.
+    pub(super) fn pin(&mut self, object: ObjectId, to: RuntimeId, me: RuntimeId) {
         let holding = self
             .holdings
             .entry(object)
@@ -192,7 +188,7 @@ impl References {
     }
 
     /// The receiver of a message is counted. Returns whether nothing here uses the object any more.
-    pub(crate) fn unpin(&mut self, object: ObjectId, by: RuntimeId) -> bool {
+    pub(super) fn unpin(&mut self, object: ObjectId, by: RuntimeId) -> bool {
         let Some(holding) = self.holdings.get_mut(&object) else {
             return false;
         };
@@ -207,15 +203,15 @@ impl References {
     }
 
     /// Count a holder.
-    pub(crate) fn add_holder(&mut self, object: ObjectId, holder: RuntimeId) {
+    pub(super) fn add_holder(&mut self, object: ObjectId, holder: RuntimeId) {
         let holders = self.holders.entry(object).or_default();
         if !holders.living.contains(&holder) {
             holders.living.push(holder);
         }
     }
 
-    /// A holder has let go. Returns whether nobody else is counted.
-    pub(crate) fn remove_holder(&mut self, object: ObjectId, holder: RuntimeId) -> bool {
+    /// A holder releases an object. Returns whether no other is counted.
+    pub(super) fn remove_holder(&mut self, object: ObjectId, holder: RuntimeId) -> bool {
         let Some(holders) = self.holders.get_mut(&object) else {
             return true;
         };
@@ -223,14 +219,15 @@ impl References {
         self.forget_if_empty(object)
     }
 
-    /// Whether anybody but this runtime may use an object that it counts the holders of.
-    pub(crate) fn is_shared(&self, object: ObjectId) -> bool {
+    /// Whether another runtime may use an object of which this one counts the holders.
+    pub(super) fn is_shared(&self, object: ObjectId) -> bool {
         let holding = self.holdings.get(&object);
         self.has_holders(object) || holding.is_some_and(LocalReference::is_on_its_way)
     }
 
-    /// Whether anybody is counted, dead ones whose messages may still arrive included.
-    pub(crate) fn has_holders(&self, object: ObjectId) -> bool {
+    /// Whether any holder is counted; a dead one, as long as its messages may still arrive.
+    #[inline]
+    pub(super) fn has_holders(&self, object: ObjectId) -> bool {
         self.holders.contains_key(&object)
     }
 
@@ -246,7 +243,7 @@ impl References {
 
     /// A runtime died: its holds become ghosts, pins of messages to it vanish. Returns the objects that had
     /// such pins.
-    pub(crate) fn died(&mut self, dead: RuntimeId) -> Vec<ObjectId> {
+    pub(super) fn died(&mut self, dead: RuntimeId) -> Vec<ObjectId> {
         for holders in self.holders.values_mut() {
             if let Some(place) = holders.living.iter().position(|own| *own == dead) {
                 holders.living.swap_remove(place);
@@ -266,7 +263,7 @@ impl References {
     }
 
     /// The connection to a runtime was lost: which of the messages to it have come, only it can say.
-    pub(crate) fn link_lost(&mut self, peer: RuntimeId) {
+    pub(super) fn link_lost(&mut self, peer: RuntimeId) {
         for holding in self.holdings.values_mut() {
             if let Some(place) = holding.pins.iter().position(|(to, _)| *to == peer) {
                 holding.pins.swap_remove(place);
@@ -279,7 +276,7 @@ impl References {
 
     /// A runtime has said what came of the messages to it that were in doubt: what it awaits stays pinned, as often as
     /// it says. Returns the objects that were in doubt.
-    pub(crate) fn recounted_by(
+    pub(super) fn recounted_by(
         &mut self,
         peer: RuntimeId,
         awaited: &HashMap<ObjectId, u32>,
@@ -304,7 +301,7 @@ impl References {
     }
 
     /// What came from a runtime, in how many messages, and is not registered yet.
-    pub(crate) fn awaited_from(&self, sender: RuntimeId) -> Vec<(ObjectId, u32)> {
+    pub(super) fn awaited_from(&self, sender: RuntimeId) -> Vec<(ObjectId, u32)> {
         let mut awaited: Vec<_> = self
             .holdings
             .iter()
@@ -319,7 +316,7 @@ impl References {
     }
 
     /// The objects that a runtime is counted for here.
-    pub(crate) fn held_by(&self, holder: RuntimeId) -> Vec<ObjectId> {
+    pub(super) fn held_by(&self, holder: RuntimeId) -> Vec<ObjectId> {
         let held = self
             .holders
             .iter()
@@ -330,12 +327,12 @@ impl References {
     }
 
     /// Whether something received from the dead runtime, or counted by it, is still to be registered.
-    pub(crate) fn awaits_registration_from(&self, dead: RuntimeId) -> bool {
+    pub(super) fn awaits_registration_from(&self, dead: RuntimeId) -> bool {
         self.awaited.contains_key(&dead)
     }
 
     /// Nothing more of the dead runtime's can arrive. Returns what nobody is counted for any more.
-    pub(crate) fn death_settled(&mut self, dead: RuntimeId) -> Vec<ObjectId> {
+    pub(super) fn death_settled(&mut self, dead: RuntimeId) -> Vec<ObjectId> {
         let mut haunted = Vec::new();
         for (object, holders) in &mut self.holders {
             if let Some(place) = holders.ghosts.iter().position(|own| *own == dead) {
@@ -348,7 +345,7 @@ impl References {
     }
 
     /// `is_busy` tells whether calls to a tessera wait here, which keep it even if nothing else does.
-    pub(crate) fn validate(&self, me: RuntimeId, is_busy: impl Fn(ObjectId) -> bool) {
+    pub(super) fn validate(&self, me: RuntimeId, is_busy: impl Fn(ObjectId) -> bool) {
         let mut awaited: FxHashMap<RuntimeId, usize> = FxHashMap::default();
         for (object, holding) in &self.holdings {
             assert!(
@@ -361,6 +358,10 @@ impl References {
             assert!(
                 holding.pins.iter().all(|(_, count)| *count > 0),
                 "REF-2: {object:?} has an empty pin"
+            );
+            assert!(
+                holding.registration != Registration::Unresolved,
+                "REF-6: nobody has said which runtime counts the holders of {object:?}"
             );
             assert!(
                 matches!(

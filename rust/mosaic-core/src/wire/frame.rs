@@ -9,6 +9,8 @@
 //! - WIRE-4: of a segment in a store only a description travels, however large the segment.
 //! - WIRE-5: a frame whose header can be read costs nothing but its own value, whatever is wrong with the rest of it:
 //!   the bytes that cannot be had are skipped, and the message says why they are not there.
+//! - WIRE-6: a description names the machine in whose stores the segment lies; on another machine the segment is lost, and
+//!   the store is not asked.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -17,7 +19,7 @@ use std::sync::Arc;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::header::{self, Body, COPY_BELOW};
-use super::stored::{Borrower, LONGEST_DESCRIPTION, Lender, STORED};
+use super::stored::{Borrower, LONGEST_DESCRIPTION, Lender, STORED, find};
 use super::{Limits, Message, PROTOCOL_VERSION, WireError};
 use crate::call::Source;
 use crate::payload::{Loss, Segment, ThinVec};
@@ -207,6 +209,7 @@ fn describe(
     for segment in segments {
         if let Segment::Stored(stored) = segment {
             let start = out.len();
+            out.put_u32_le(stored.node().0);
             lender.describe(stored, &mut out)?;
             lengths.push((out.len() - start) as u64);
         }
@@ -470,7 +473,7 @@ impl FrameReader {
             match why {
                 Some(why) => missing(why),
                 None if length & STORED == 0 => Segment::Bytes(part),
-                None => borrower.find(&part).map_or_else(missing, Segment::Stored),
+                None => find(borrower, &part).map_or_else(missing, Segment::Stored),
             }
         });
         let segments = segments.collect();

@@ -34,24 +34,47 @@ use serde::{Deserialize, Serialize};
 
 use std::sync::Arc;
 
-use crate::call::{Call, Outcome};
-use crate::event::{Member, Role};
+use crate::call::{Call, Outcome, OutcomePart};
 use crate::id::{ObjectId, RuntimeId, TaskId, TesseraId};
-use crate::link::Recount;
+use crate::member::{Member, Role};
 use crate::payload::{Loss, Payload};
+use crate::recount::Recount;
 
 /// Version of everything in this module; peers of another version are refused in the handshake.
-pub const PROTOCOL_VERSION: u8 = 1;
+pub const PROTOCOL_VERSION: u8 = 2;
 
-/// What one runtime says to another.
+/// A message between two runtimes, for the rules or for the engine.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Message {
+    /// The state machine of the receiver takes it as an event.
+    Rules(RulesMessage),
+    /// The engine of the receiver acts on it. The rules never see it.
+    Engine(EngineMessage),
+}
+
+impl From<RulesMessage> for Message {
+    fn from(message: RulesMessage) -> Self {
+        Self::Rules(message)
+    }
+}
+
+impl From<EngineMessage> for Message {
+    fn from(message: EngineMessage) -> Self {
+        Self::Engine(message)
+    }
+}
+
+/// A message that the state machine of a runtime sends to that of another.
+#[derive(Clone, PartialEq, Debug)]
+pub enum RulesMessage {
     /// Caller to host: run this call.
     Call(Box<Call>),
-    /// Host to caller: the task has ended.
+    /// Host to caller: a part of the outcome of a task. The last part ends the task.
     Completed {
         /// The task.
         task: TaskId,
+        /// Which part.
+        part: OutcomePart,
         /// Its outcome; a large value stays with the host as [`Outcome::Stored`].
         outcome: Arc<Outcome>,
     },
@@ -121,28 +144,16 @@ pub enum Message {
     },
     /// Any member to head: the references that the sender had received from the dead runtime are registered.
     Drained(RuntimeId),
-    /// Head to every member: all members have sent [`Message::Drained`]; objects that only the dead runtime held are
+    /// Head to every member: all members have sent [`RulesMessage::Drained`]; objects that only the dead runtime held are
     /// released.
     DeathSettled(RuntimeId),
     /// To a peer: answer when every task that the receiver owns now has ended.
     Barrier(u64),
     /// The answer to a barrier of that number.
     BarrierPassed(u64),
-    /// Head to worker: stop. Running methods have this long to end, in milliseconds.
-    Shutdown {
-        /// The grace.
-        grace_ms: u64,
-    },
     /// Any runtime to the owner of a value: drop it although there are references to it.
     Discard(TaskId),
-    /// Worker to head: a line for the log.
-    LogRecord {
-        /// "warning", "error".
-        level: String,
-        /// The line.
-        text: String,
-    },
-    /// Worker to head: own this value, which outlives the worker. Answered with [`Message::Completed`].
+    /// Worker to head: own this value, which outlives the worker. Answered with [`RulesMessage::Completed`].
     RemotePut {
         /// Its id.
         task: TaskId,
@@ -155,6 +166,25 @@ pub enum Message {
     WarehouseFailed(String),
     /// To the head: the sender has a function registered for its next barrier.
     BarrierTask,
+    /// To a peer, after the loss of the connection: the references that the sender holds of the receiver's objects.
+    Recount(Box<Recount>),
+}
+
+/// A message that the engine of a runtime sends to that of another.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum EngineMessage {
+    /// Head to worker: stop. Running methods have this long to end, in milliseconds.
+    Shutdown {
+        /// The grace.
+        grace_ms: u64,
+    },
+    /// Worker to head: a line for the log.
+    LogRecord {
+        /// "warning", "error".
+        level: String,
+        /// The line.
+        text: String,
+    },
     /// To every member: what is profiled from now on.
     Profile {
         /// The file that is appended to; `None` ends the recording.
@@ -166,11 +196,9 @@ pub enum Message {
     ReclaimMemory,
     /// To every member on a machine: its stores have free memory again.
     MemoryAvailable,
-    /// To a peer, after the loss of the connection: the references that the sender holds of the receiver's objects.
-    Recount(Box<Recount>),
-    /// The receiver answers with [`Message::Pong`].
+    /// The receiver answers with [`EngineMessage::Pong`].
     Ping,
-    /// The answer to [`Message::Ping`].
+    /// The answer to [`EngineMessage::Ping`].
     Pong,
 }
 

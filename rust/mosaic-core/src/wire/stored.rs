@@ -5,10 +5,25 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use super::WireError;
+use crate::id::NodeId;
 use crate::payload::{Loss, Stored};
 
 /// Longest description of a stored segment, in bytes.
 pub const LONGEST_DESCRIPTION: u64 = 256;
+
+/// Finds the segment of a description as it travels: the machine (4 bytes, little-endian), and what its store wrote.
+pub(super) fn find(
+    borrower: &mut dyn Borrower,
+    description: &[u8],
+) -> Result<Arc<dyn Stored>, Loss> {
+    let (node, description) = description
+        .split_first_chunk::<4>()
+        .ok_or(Loss::Malformed("description of a stored segment"))?;
+    if NodeId(u32::from_le_bytes(*node)) != borrower.node() {
+        return Err(Loss::Malformed("a buffer in a store of another machine"));
+    }
+    borrower.find(description)
+}
 
 /// Marks, in the table of segment lengths, the description of a stored segment.
 pub(super) const STORED: u64 = 1 << 63;
@@ -24,6 +39,9 @@ pub trait Lender {
 
 /// Finds the segments that a peer describes.
 pub trait Borrower {
+    /// The machine whose stores this process can map. A segment in a store of another one is lost.
+    fn node(&self) -> NodeId;
+
     /// The segment of a description, in the order in which they were written.
     ///
     /// # Errors
@@ -44,6 +62,10 @@ impl Lender for NoStore {
 }
 
 impl Borrower for NoStore {
+    fn node(&self) -> NodeId {
+        NodeId::FIRST
+    }
+
     fn find(&mut self, _: &[u8]) -> Result<Arc<dyn Stored>, Loss> {
         Err(Loss::Malformed("a stored segment where there is no store"))
     }

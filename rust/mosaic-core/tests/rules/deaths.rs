@@ -1,6 +1,6 @@
 //! Deaths and what follows: `MEM`.
 
-use mosaic_core::call::{CallKind, Dependency, FailureKind, Outcome};
+use mosaic_core::call::{CallKind, Dependency, FailureKind, Outcome, OutcomePart};
 use mosaic_core::event::{Event, Want};
 use mosaic_core::id::{ObjectId, TaskId, TesseraId};
 
@@ -227,8 +227,9 @@ fn what_the_dead_still_say_is_not_heard() {
     let task = net.call(HEAD, tessera);
     net.deliver();
     net.kill(ONE);
-    let message = mosaic_core::wire::Message::Completed {
+    let message = mosaic_core::wire::RulesMessage::Completed {
         task,
+        part: OutcomePart::WHOLE,
         outcome: value("late").into(),
     };
     net.feed(HEAD, Event::MessageReceived { from: ONE, message });

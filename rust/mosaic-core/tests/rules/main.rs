@@ -10,5 +10,6 @@ mod routes;
 mod scale;
 mod tasks;
 mod tesserae;
+mod unreachable;
 mod values;
 mod warehouse;

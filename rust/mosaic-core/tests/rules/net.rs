@@ -9,10 +9,10 @@ use mosaic_core::call::{
     Source,
 };
 use mosaic_core::event::{Action, Event, Member, Role, Submission, Want};
-use mosaic_core::id::{BufferId, ObjectId, RuntimeId, TaskId, TesseraId};
+use mosaic_core::id::{BufferId, NodeId, ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::machine::{Config, Machine};
 use mosaic_core::payload::{Payload, Reference, ThinVec};
-use mosaic_core::wire::Message;
+use mosaic_core::wire::RulesMessage;
 
 pub(crate) const HEAD: RuntimeId = RuntimeId(0);
 pub(crate) const ONE: RuntimeId = RuntimeId(1);
@@ -21,7 +21,7 @@ pub(crate) const THREE: RuntimeId = RuntimeId(3);
 
 pub(crate) struct Net {
     machines: BTreeMap<RuntimeId, Machine<u64>>,
-    links: VecDeque<(RuntimeId, RuntimeId, Message)>,
+    links: VecDeque<(RuntimeId, RuntimeId, RulesMessage)>,
     slow: BTreeSet<(RuntimeId, RuntimeId)>,
     /// Calls that the executors were given and have not finished.
     pub(crate) running: Vec<(RuntimeId, ReadyCall)>,
@@ -32,7 +32,8 @@ pub(crate) struct Net {
     pub(crate) dropped: Vec<(RuntimeId, TesseraId)>,
     /// Tesserae that the program's strategy is to place.
     pub(crate) unplaced: Vec<TesseraId>,
-    pub(crate) warehouses_started: usize,
+    /// The machines whose warehouse was to be started.
+    pub(crate) warehouses: Vec<NodeId>,
     next: u64,
 }
 
@@ -91,7 +92,7 @@ impl Net {
             returned: Vec::new(),
             dropped: Vec::new(),
             unplaced: Vec::new(),
-            warehouses_started: 0,
+            warehouses: Vec::new(),
             next: 0,
         };
         for number in 0..=workers {
@@ -111,12 +112,19 @@ impl Net {
     }
 
     pub(crate) fn join_as(&mut self, number: u32, role: Role) {
-        self.machines.insert(
-            RuntimeId(number),
-            Machine::new(Config::new(RuntimeId(number))),
-        );
+        self.join_on(number, role, NodeId::FIRST);
+    }
+
+    pub(crate) fn join_on(&mut self, number: u32, role: Role, node: NodeId) {
+        let config = Config {
+            node,
+            ..Config::new(RuntimeId(number))
+        };
+        self.machines
+            .insert(RuntimeId(number), Machine::new(config));
         let member = Member {
             role,
+            node,
             ..member(number)
         };
         self.feed(HEAD, Event::RuntimeJoined(member));
@@ -185,7 +193,7 @@ impl Net {
                 Action::BufferReleased(buffer) => self.returned.push(buffer),
                 Action::DropTessera(tessera) => self.dropped.push((at, tessera)),
                 Action::ChooseWorker(tessera) => self.unplaced.push(tessera),
-                Action::StartWarehouse => self.warehouses_started += 1,
+                Action::StartWarehouse(node) => self.warehouses.push(node),
                 _ => {}
             }
         }
@@ -395,9 +403,9 @@ impl Net {
     pub(crate) fn assert_blank(&self) {
         for (runtime, machine) in &self.machines {
             assert!(
-                machine.is_blank(),
-                "{runtime:?} remembers {}",
-                machine.describe()
+                machine.snapshot().is_blank(),
+                "{runtime:?} remembers {:?}",
+                machine.snapshot()
             );
         }
     }
@@ -406,6 +414,7 @@ impl Net {
 fn member(number: u32) -> Member {
     Member {
         runtime: RuntimeId(number),
+        node: NodeId::FIRST,
         uid: format!("worker:{number}"),
         pid: number,
         role: Role::Worker,

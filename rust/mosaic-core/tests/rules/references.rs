@@ -85,7 +85,7 @@ fn ref_2_letting_go_and_taking_hold_in_one_batch_leaves_one_hold() {
     let mut actions = Vec::new();
     let reference = tessera_at(tessera, ONE);
     machine.handle(Event::Retained(reference), &mut actions);
-    let acknowledged = mosaic_core::wire::Message::HolderRegistered(reference.object);
+    let acknowledged = mosaic_core::wire::RulesMessage::HolderRegistered(reference.object);
     machine.handle(
         Event::MessageReceived {
             from: ONE,

@@ -1,12 +1,12 @@
 //! Long queues and chains: no recursion, and no event that costs more the more is pending.
 
-use mosaic_core::call::{Call, CallKind, Construction, FailureKind, Outcome};
+use mosaic_core::call::{Call, CallKind, Construction, FailureKind, Outcome, OutcomePart};
 use mosaic_core::event::{Action, Event, Role, Submission};
-use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
+use mosaic_core::id::{NodeId, ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::machine::{Config, Machine};
 use mosaic_core::payload::{Payload, Reference, ThinVec};
 use mosaic_core::wire::stored::NoStore;
-use mosaic_core::wire::{FrameWriter, Message};
+use mosaic_core::wire::{FrameWriter, RulesMessage};
 
 use crate::net::{HEAD, ONE, TWO, on, raised};
 
@@ -47,6 +47,7 @@ fn head_with_a_worker(actions: &mut Vec<Action<u64>>) -> Machine<u64> {
     let mut machine = Machine::new(Config::new(HEAD));
     let member = mosaic_core::event::Member {
         runtime: ONE,
+        node: NodeId::FIRST,
         uid: "one".into(),
         pid: 1,
         role: Role::Worker,
@@ -186,9 +187,9 @@ fn a_long_chain_of_references_takes_no_stack() {
             &mut actions,
         );
     }
-    assert_eq!(machine.remembered(), CHAIN as usize);
+    assert_eq!(machine.snapshot().values.stored.len(), CHAIN as usize);
     machine.handle(Event::Released(ObjectId::Task(task(CHAIN))), &mut actions);
-    assert_eq!(machine.remembered(), 0);
+    assert_eq!(machine.snapshot().values.stored.len(), 0);
 }
 
 /// What counts is that no event looks at all that is pending: a thousand dependants of a thousand tasks each
@@ -228,8 +229,9 @@ fn a_hundred_thousand_releases_fit_into_their_frames() {
     for sequence in 1..=RELEASED {
         let submission = submit(task(sequence), functions, CallKind::Function);
         machine.handle(Event::CallSubmitted(submission), &mut actions);
-        let message = Message::Completed {
+        let message = RulesMessage::Completed {
             task: task(sequence),
+            part: OutcomePart::WHOLE,
             outcome: Outcome::Value(Payload::default()).into(),
         };
         let settled = Event::MessageReceived { from: ONE, message };
@@ -244,15 +246,17 @@ fn a_hundred_thousand_releases_fit_into_their_frames() {
     let mut released = 0;
     for action in &actions {
         if let Action::Send { message, .. } = action
-            && let Message::Release(objects) = message
+            && let RulesMessage::Release(objects) = message
         {
             released += objects.len();
             let mut writer = FrameWriter::new();
-            writer.push(message, &mut NoStore).expect("it fits");
+            writer
+                .push(&message.clone().into(), &mut NoStore)
+                .expect("it fits");
         }
     }
     assert_eq!(released, RELEASED as usize);
-    assert!(machine.is_blank());
+    assert!(machine.snapshot().is_blank());
 }
 
 /// What a death costs is not the number of tesserae times that of tasks.
@@ -286,6 +290,7 @@ fn many_tesserae_that_are_built_again_take_their_calls_along() {
     actions.clear();
     let member = mosaic_core::event::Member {
         runtime: TWO,
+        node: NodeId::FIRST,
         uid: "two".into(),
         pid: 2,
         role: Role::Worker,
@@ -296,7 +301,7 @@ fn many_tesserae_that_are_built_again_take_their_calls_along() {
             action,
             Action::Send {
                 to: TWO,
-                message: Message::Call(_)
+                message: RulesMessage::Call(_)
             }
         )
     });

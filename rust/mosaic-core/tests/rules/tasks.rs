@@ -1,10 +1,11 @@
 //! Tasks and their ends: `TASK`, `OUT`, `FENCE`.
 
-use mosaic_core::call::{FailureKind, Outcome};
+use mosaic_core::call::{FailureKind, Outcome, OutcomePart};
 use mosaic_core::event::{Event, Want};
-use mosaic_core::id::{ObjectId, TesseraId};
+use mosaic_core::id::{ObjectId, TaskId, TesseraId};
+use mosaic_core::wire::RulesMessage;
 
-use crate::net::{HEAD, Net, ONE, TWO, on, raised, task_of, value};
+use crate::net::{HEAD, Net, ONE, TWO, on, payload, raised, task_of, tessera_at, value};
 
 #[test]
 fn task_1_a_task_ends_once_though_its_end_comes_after_its_time_limit() {
@@ -18,7 +19,7 @@ fn task_1_a_task_ends_once_though_its_end_comes_after_its_time_limit() {
     net.feed(HEAD, Event::CancelRequested(task));
     net.deliver();
     net.release(HEAD, ObjectId::Task(task));
-    assert_eq!(net.machine(HEAD).remembered(), 0);
+    assert_eq!(net.machine(HEAD).snapshot().caller.tasks.len(), 0);
 }
 
 #[test]
@@ -137,7 +138,10 @@ fn out_1_a_fetch_that_came_too_late_is_told_so() {
     net.fast(TWO, ONE);
     net.release(HEAD, ObjectId::Tessera(producer));
     net.release(HEAD, ObjectId::Tessera(consumer));
-    assert!(net.machine(TWO).is_blank() && net.machine(ONE).hosted() == 0);
+    assert!(
+        net.machine(TWO).snapshot().is_blank()
+            && net.machine(ONE).snapshot().callee.tesserae.is_empty()
+    );
 }
 
 #[test]
@@ -240,9 +244,70 @@ fn a_method_of_a_result_keeps_it_alive_until_it_has_ended() {
     net.deliver();
     assert_eq!(net.runs(ONE), [user]);
     net.release(HEAD, ObjectId::Task(made));
-    assert!(!net.machine(ONE).is_blank());
+    assert!(!net.machine(ONE).snapshot().is_blank());
     net.finish(user, value(""));
     net.release(HEAD, ObjectId::Task(user));
     net.release(HEAD, ObjectId::Tessera(tessera));
-    assert!(net.machine(ONE).is_blank());
+    assert!(net.machine(ONE).snapshot().is_blank());
+}
+
+/// A part of the outcome of a call, as its host would send it.
+fn part_of(task: TaskId, number: u32, last: bool, text: &'static str) -> Event<u64> {
+    Event::MessageReceived {
+        from: ONE,
+        message: RulesMessage::Completed {
+            task,
+            part: OutcomePart { number, last },
+            outcome: value(text).into(),
+        },
+    }
+}
+
+#[test]
+fn part_1_a_task_ends_with_the_last_part_of_its_outcome() {
+    let mut net = Net::new(1);
+    let tessera = net.construct(HEAD, ONE);
+    let call = net.call(HEAD, tessera);
+    net.deliver();
+    net.feed(HEAD, part_of(call, 0, false, "first"));
+    net.feed(HEAD, part_of(call, 1, false, "second"));
+    assert_eq!(net.end(call), None);
+    net.feed(HEAD, part_of(call, 2, true, "last"));
+    assert_eq!(net.end(call), Some(&value("last")));
+}
+
+#[test]
+fn part_1_an_outcome_of_which_a_part_is_missing_is_a_failure() {
+    for last in [false, true] {
+        let mut net = Net::new(1);
+        let tessera = net.construct(HEAD, ONE);
+        let call = net.call(HEAD, tessera);
+        net.deliver();
+        net.feed(HEAD, part_of(call, 0, false, "first"));
+        net.feed(HEAD, part_of(call, 2, last, "third"));
+        assert_eq!(net.failure(call), Some(FailureKind::Internal));
+    }
+}
+
+#[test]
+fn part_1_references_in_a_part_that_nobody_takes_are_dropped() {
+    let mut net = Net::new(1);
+    let tessera = net.construct(HEAD, ONE);
+    let call = net.call(HEAD, tessera);
+    net.deliver();
+    let mut part = payload("first");
+    part.references = [tessera_at(tessera, ONE)].into();
+    let message = RulesMessage::Completed {
+        task: call,
+        part: OutcomePart {
+            number: 0,
+            last: false,
+        },
+        outcome: Outcome::Value(part).into(),
+    };
+    net.feed(HEAD, Event::MessageReceived { from: ONE, message });
+    net.finish(call, value("never sent"));
+    net.release(HEAD, ObjectId::Task(call));
+    net.release(HEAD, ObjectId::Tessera(tessera));
+    assert_eq!(net.dropped, [(ONE, tessera)]);
 }

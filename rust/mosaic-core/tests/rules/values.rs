@@ -47,7 +47,7 @@ fn put_1_a_value_goes_with_its_last_holder() {
     let mut net = Net::new(1);
     let (task, _) = keep(&mut net, ONE);
     net.deliver();
-    assert_eq!(net.machine(HEAD).remembered(), 1);
+    assert_eq!(net.machine(HEAD).snapshot().values.stored.len(), 1);
     net.release(ONE, ObjectId::Task(task));
     net.assert_blank();
     let (_, handle) = keep(&mut net, ONE);

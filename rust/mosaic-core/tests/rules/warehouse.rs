@@ -2,7 +2,7 @@
 
 use mosaic_core::call::{CallKind, FailureKind, Outcome};
 use mosaic_core::event::{Event, Role};
-use mosaic_core::id::{ObjectId, TesseraId};
+use mosaic_core::id::{NodeId, ObjectId, TesseraId};
 
 use crate::net::{HEAD, Net, ONE, RuntimeNumber, TWO, kind, value};
 
@@ -13,7 +13,7 @@ fn ware_1_concurrent_needs_start_one() {
     let second = net.want_warehouse(TWO);
     let third = net.want_warehouse(HEAD);
     let (_, construction) = net.begin_in_warehouse(TWO);
-    assert_eq!(net.warehouses_started, 1);
+    assert_eq!(net.warehouses.len(), 1);
     assert!(net.settled.is_empty());
     net.join_as(3, Role::Warehouse);
     net.deliver();
@@ -23,7 +23,7 @@ fn ware_1_concurrent_needs_start_one() {
     assert_eq!(net.runs(3.runtime()), [construction]);
     let later = net.want_warehouse(ONE);
     assert!(net.settled.contains_key(&later));
-    assert_eq!(net.warehouses_started, 1);
+    assert_eq!(net.warehouses.len(), 1);
 }
 
 #[test]
@@ -32,14 +32,15 @@ fn ware_1_the_next_need_after_its_death_starts_another() {
     net.join_as(3, Role::Warehouse);
     net.deliver();
     net.want_warehouse(ONE);
-    assert_eq!(net.warehouses_started, 0);
+    assert_eq!(net.warehouses.len(), 0);
     net.kill(3.runtime());
     assert_eq!(
-        net.warehouses_started, 0,
+        net.warehouses.len(),
+        0,
         "nobody needs it before somebody does"
     );
     let (tessera, construction) = net.begin_in_warehouse(ONE);
-    assert_eq!(net.warehouses_started, 1);
+    assert_eq!(net.warehouses.len(), 1);
     net.join_as(4, Role::Warehouse);
     net.deliver();
     net.finish(construction, value(""));
@@ -52,7 +53,11 @@ fn ware_2_a_start_that_failed_is_told_to_all_and_tried_again() {
     let waiting = [net.want_warehouse(ONE), net.want_warehouse(HEAD)];
     let (tessera, construction) = net.begin_in_warehouse(TWO);
     let call = net.call(TWO, tessera);
-    net.feed(HEAD, Event::WarehouseFailed("there is no fuel".into()));
+    let event = Event::WarehouseFailed {
+        node: NodeId::FIRST,
+        reason: "there is no fuel".into(),
+    };
+    net.feed(HEAD, event);
     net.deliver();
     for handle in waiting {
         let Outcome::Failed(failure) = &net.settled[&handle] else {
@@ -64,7 +69,7 @@ fn ware_2_a_start_that_failed_is_told_to_all_and_tried_again() {
         assert_eq!(net.failure(task), Some(FailureKind::Disconnected));
     }
     net.want_warehouse(ONE);
-    assert_eq!(net.warehouses_started, 2);
+    assert_eq!(net.warehouses.len(), 2);
 }
 
 #[test]

@@ -5,12 +5,14 @@
 //! wire nor the texts of messages are in it. So the digests stay as they are while code is moved and renamed, and change
 //! with what the rules decide. Numbers of kinds are never given out twice.
 
-use mosaic_core::call::{Call, CallKind, Dependency, Outcome, ReadyCall, Slot, Source};
+use mosaic_core::call::{
+    Call, CallKind, Dependency, Outcome, OutcomePart, ReadyCall, Slot, Source,
+};
 use mosaic_core::event::{Action, Event, Member, Report, Role, Submission, Want};
 use mosaic_core::id::{BufferId, ObjectId, RuntimeId, TaskId, TesseraId};
-use mosaic_core::link::Recount;
 use mosaic_core::payload::{Payload, Reference};
-use mosaic_core::wire::Message;
+use mosaic_core::recount::Recount;
+use mosaic_core::wire::RulesMessage;
 
 /// FNV-1a over 64-bit words, a byte at a time (Fowler, Noll, Vo; offset basis and prime of the 64-bit variant).
 #[derive(Clone, Copy)]
@@ -309,7 +311,7 @@ impl Digest {
                 self.number(114);
                 self.number(*handle);
             }
-            Event::WarehouseFailed(_) => self.number(115),
+            Event::WarehouseFailed { .. } => self.number(115),
             Event::BarrierTaskRegistered => self.number(116),
             Event::MessageReceived { from, message } => {
                 self.number(117);
@@ -335,6 +337,14 @@ impl Digest {
             }
             Event::RuntimeStopped(_) => self.number(122),
             Event::WorkersExhausted(_) => self.number(123),
+            Event::RuntimeUnreachable(runtime) => {
+                self.number(124);
+                self.runtime(*runtime);
+            }
+            Event::RuntimeReachable(runtime) => {
+                self.number(125);
+                self.runtime(*runtime);
+            }
         }
     }
 
@@ -384,7 +394,7 @@ impl Digest {
                 self.number(210);
                 self.tessera(*tessera);
             }
-            Action::StartWarehouse => self.number(211),
+            Action::StartWarehouse(_) => self.number(211),
             Action::MemberJoined(member) => {
                 self.number(212);
                 self.member(member);
@@ -402,35 +412,43 @@ impl Digest {
         }
     }
 
-    fn message(&mut self, message: &Message) {
+    fn message(&mut self, message: &RulesMessage) {
         match message {
-            Message::Call(call) => {
+            RulesMessage::Call(call) => {
                 self.number(301);
                 self.call(call);
             }
-            Message::Completed { task, outcome } => {
+            RulesMessage::Completed {
+                task,
+                part,
+                outcome,
+            } => {
                 self.number(302);
                 self.task(*task);
+                if *part != OutcomePart::WHOLE {
+                    self.number(u64::from(part.number));
+                    self.flag(part.last);
+                }
                 self.outcome(outcome);
             }
-            Message::Cancel(task) => {
+            RulesMessage::Cancel(task) => {
                 self.number(303);
                 self.task(*task);
             }
-            Message::DeliveryProbe(task) => {
+            RulesMessage::DeliveryProbe(task) => {
                 self.number(304);
                 self.task(*task);
             }
-            Message::Delivered(task) => {
+            RulesMessage::Delivered(task) => {
                 self.number(305);
                 self.task(*task);
             }
-            Message::Fetch { task, value } => {
+            RulesMessage::Fetch { task, value } => {
                 self.number(306);
                 self.task(*task);
                 self.flag(*value);
             }
-            Message::Fetched {
+            RulesMessage::Fetched {
                 task,
                 value,
                 outcome,
@@ -440,101 +458,93 @@ impl Digest {
                 self.flag(*value);
                 self.outcome(outcome);
             }
-            Message::RegisterHolder(object) => {
+            RulesMessage::RegisterHolder(object) => {
                 self.number(308);
                 self.object(*object);
             }
-            Message::HolderRegistered(object) => {
+            RulesMessage::HolderRegistered(object) => {
                 self.number(309);
                 self.object(*object);
             }
-            Message::RegisterHolderAndUnpin(object) => {
+            RulesMessage::RegisterHolderAndUnpin(object) => {
                 self.number(310);
                 self.object(*object);
             }
-            Message::Unpin(object) => {
+            RulesMessage::Unpin(object) => {
                 self.number(311);
                 self.object(*object);
             }
-            Message::Release(objects) => {
+            RulesMessage::Release(objects) => {
                 self.number(312);
                 self.objects(objects);
             }
-            Message::Freed(tessera) => {
+            RulesMessage::Freed(tessera) => {
                 self.number(313);
                 self.tessera(*tessera);
             }
-            Message::Place(tessera, role) => {
+            RulesMessage::Place(tessera, role) => {
                 self.number(314);
                 self.tessera(*tessera);
                 self.role(*role);
             }
-            Message::Placed { tessera, place } => {
+            RulesMessage::Placed { tessera, place } => {
                 self.number(315);
                 self.tessera(*tessera);
                 self.place(place);
             }
-            Message::Locate(tessera) => {
+            RulesMessage::Locate(tessera) => {
                 self.number(316);
                 self.tessera(*tessera);
             }
-            Message::Located { tessera, place } => {
+            RulesMessage::Located { tessera, place } => {
                 self.number(317);
                 self.tessera(*tessera);
                 self.place(place);
             }
-            Message::Join(member) => {
+            RulesMessage::Join(member) => {
                 self.number(318);
                 self.member(member);
             }
-            Message::MemberJoined(member) => {
+            RulesMessage::MemberJoined(member) => {
                 self.number(319);
                 self.member(member);
             }
-            Message::MemberDied { runtime, .. } => {
+            RulesMessage::MemberDied { runtime, .. } => {
                 self.number(320);
                 self.runtime(*runtime);
             }
-            Message::Drained(runtime) => {
+            RulesMessage::Drained(runtime) => {
                 self.number(321);
                 self.runtime(*runtime);
             }
-            Message::DeathSettled(runtime) => {
+            RulesMessage::DeathSettled(runtime) => {
                 self.number(322);
                 self.runtime(*runtime);
             }
-            Message::Barrier(number) => {
+            RulesMessage::Barrier(number) => {
                 self.number(323);
                 self.number(*number);
             }
-            Message::BarrierPassed(number) => {
+            RulesMessage::BarrierPassed(number) => {
                 self.number(324);
                 self.number(*number);
             }
-            Message::Discard(task) => {
+            RulesMessage::Discard(task) => {
                 self.number(325);
                 self.task(*task);
             }
-            Message::RemotePut { task, value } => {
+            RulesMessage::RemotePut { task, value } => {
                 self.number(326);
                 self.task(*task);
                 self.payload(value);
             }
-            Message::WarehouseRequested => self.number(327),
-            Message::WarehouseFailed(_) => self.number(328),
-            Message::BarrierTask => self.number(329),
-            Message::Recount(recount) => {
+            RulesMessage::WarehouseRequested => self.number(327),
+            RulesMessage::WarehouseFailed(_) => self.number(328),
+            RulesMessage::BarrierTask => self.number(329),
+            RulesMessage::Recount(recount) => {
                 self.number(330);
                 self.recount(recount);
             }
-            Message::Ping => self.number(331),
-            Message::Pong => self.number(332),
-            // These are the engine's: machines send none and are given none.
-            Message::Shutdown { .. }
-            | Message::LogRecord { .. }
-            | Message::Profile { .. }
-            | Message::ReclaimMemory
-            | Message::MemoryAvailable => self.number(399),
         }
     }
 }

@@ -6,6 +6,7 @@
 //! them, and says why; a change that only moves code changes none. `MOSAIC_WRITE_DIGESTS=1` writes the file anew.
 
 mod digest;
+mod doubt;
 mod executor;
 mod program;
 mod rng;
@@ -77,6 +78,21 @@ fn the_first_seeds_do_what_they_did() {
         "{} seeds do something else than before, the first is {}: a change of the rules, or by mistake",
         changed.len(),
         changed[0]
+    );
+}
+
+/// `MEM-2`, `UNKNOWN-1`: the simulation makes runtimes unreachable, and every rule for that is used.
+#[test]
+fn first_seeds_use_every_rule_for_unreachable_runtimes() {
+    let mut counts = doubt::Counts::default();
+    for seed in 0..DIGESTS {
+        let mut world = World::new(seed, false);
+        world.run();
+        counts.add(world.doubts.counts);
+    }
+    assert!(
+        counts.all().iter().all(|count| *count > 0),
+        "a rule was never used: {counts:?}"
     );
 }
 

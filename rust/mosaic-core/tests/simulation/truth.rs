@@ -6,7 +6,7 @@ use mosaic_core::call::{Call, CallKind, FailureKind, Outcome, ReadyCall};
 use mosaic_core::event::Submission;
 use mosaic_core::id::{BufferId, ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::payload::Reference;
-use mosaic_core::wire::Message;
+use mosaic_core::wire::RulesMessage;
 
 /// A call, as its caller made it.
 pub(crate) struct CallTruth {
@@ -50,7 +50,7 @@ pub(crate) struct Truth {
     pub(crate) given_up: BTreeSet<TesseraId>,
     /// Where each tessera was sent to be built: if one of those hosts died, and then its owner before the holders
     /// had found the next, it is lost to them.
-    pub(crate) sent: BTreeSet<(TesseraId, RuntimeId)>,
+    constructed: BTreeSet<(TesseraId, RuntimeId)>,
     dead: BTreeSet<RuntimeId>,
     /// Buffers that their owners keep because others may look at them.
     pub(crate) lent: BTreeSet<BufferId>,
@@ -98,13 +98,32 @@ impl Truth {
         }
     }
 
-    pub(crate) fn call_sent(&mut self, call: &Call, to: RuntimeId) {
+    fn call_sent(&mut self, call: &Call, to: RuntimeId) {
         if call.kind == CallKind::Construct {
-            self.sent.insert((call.tessera, to));
+            self.constructed.insert((call.tessera, to));
         }
         if let Some(truth) = self.calls.get_mut(&call.task) {
             truth.host = Some(to);
         }
+    }
+
+    /// A machine has sent a message, or keeps it for a runtime that cannot be reached.
+    pub(crate) fn sent(&mut self, at: RuntimeId, to: RuntimeId, message: &RulesMessage) {
+        match message {
+            RulesMessage::Call(call) => self.call_sent(call, to),
+            RulesMessage::Completed { task, .. } => {
+                if task.owner == at {
+                    self.kept.insert(*task);
+                }
+                self.has_ended(*task, at);
+            }
+            RulesMessage::Freed(tessera) if tessera.owner == at => {
+                self.given_up.insert(*tessera);
+            }
+            _ => {}
+        }
+        let own = buffers_in(message).filter(|buffer| buffer.owner == at);
+        self.lent.extend(own);
     }
 
     /// What that runtime had sent to that host, and is not settled, is lost to it.
@@ -272,7 +291,7 @@ impl Truth {
             self.stopped.insert(tessera);
         }
         let moved = self
-            .sent
+            .constructed
             .iter()
             .any(|(sent, to)| *sent == tessera && self.dead.contains(to));
         if stop || self.given_up.contains(&tessera) || moved && self.dead.contains(&tessera.owner) {
@@ -324,15 +343,17 @@ impl Truth {
 }
 
 /// The buffers in the value that a message carries.
-pub(crate) fn buffers_in(message: &Message) -> impl Iterator<Item = BufferId> {
+fn buffers_in(message: &RulesMessage) -> impl Iterator<Item = BufferId> {
     let payload = match message {
-        Message::Call(call) => Some(&call.arguments),
-        Message::RemotePut { value, .. } => Some(value),
-        Message::Completed { outcome, .. } | Message::Fetched { outcome, .. } => match &**outcome {
-            Outcome::Value(value) => Some(value),
-            Outcome::Failed(failure) => Some(&failure.detail),
-            Outcome::Stored { .. } => None,
-        },
+        RulesMessage::Call(call) => Some(&call.arguments),
+        RulesMessage::RemotePut { value, .. } => Some(value),
+        RulesMessage::Completed { outcome, .. } | RulesMessage::Fetched { outcome, .. } => {
+            match &**outcome {
+                Outcome::Value(value) => Some(value),
+                Outcome::Failed(failure) => Some(&failure.detail),
+                Outcome::Stored { .. } => None,
+            }
+        }
         _ => None,
     };
     let references = payload.into_iter().flat_map(|payload| &payload.references);
@@ -343,16 +364,16 @@ pub(crate) fn buffers_in(message: &Message) -> impl Iterator<Item = BufferId> {
 }
 
 /// What a message on its way refers to.
-pub(crate) fn mentioned(message: &Message, into: &mut BTreeSet<ObjectId>) {
+pub(crate) fn mentioned(message: &RulesMessage, into: &mut BTreeSet<ObjectId>) {
     let inside = |outcome: &Outcome, into: &mut BTreeSet<ObjectId>| {
         let references = outcome.references().iter();
         into.extend(references.map(|reference| reference.object));
     };
     match message {
-        Message::RemotePut { value, .. } => {
+        RulesMessage::RemotePut { value, .. } => {
             into.extend(value.references.iter().map(|reference| reference.object));
         }
-        Message::Completed { outcome, .. } | Message::Fetched { outcome, .. } => {
+        RulesMessage::Completed { outcome, .. } | RulesMessage::Fetched { outcome, .. } => {
             inside(outcome, into);
         }
         _ => {}

@@ -4,17 +4,18 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use mosaic_core::call::{CallKind, Outcome};
 use mosaic_core::event::{Action, Event, Member, Role};
-use mosaic_core::id::{ObjectId, RuntimeId, TaskId};
+use mosaic_core::id::{NodeId, ObjectId, RuntimeId, TaskId};
 use mosaic_core::machine::{Config, Machine};
 use mosaic_core::payload::Payload;
 use mosaic_core::placement::LeastLoaded;
-use mosaic_core::wire::Message;
+use mosaic_core::wire::RulesMessage;
 
 use crate::digest::Digest;
+use crate::doubt::Doubts;
 use crate::executor::Lanes;
 use crate::program::Program;
 use crate::rng::Rng;
-use crate::truth::{Truth, buffers_in, mentioned};
+use crate::truth::{Truth, mentioned};
 
 /// Values beyond this length stay with their host.
 pub(crate) const INLINE: usize = 16;
@@ -30,13 +31,13 @@ pub(crate) struct Node {
 
 /// What a link carries.
 enum Parcel {
-    Message(Message),
+    Message(RulesMessage),
     /// The connection was lost here; what comes behind it comes by the next one.
     End,
 }
 
 impl Parcel {
-    fn message(&self) -> Option<&Message> {
+    fn message(&self) -> Option<&RulesMessage> {
         match self {
             Self::Message(message) => Some(message),
             Self::End => None,
@@ -58,6 +59,7 @@ pub(crate) struct World {
     pub(crate) digest: Digest,
     /// Deaths that the head has not seen.
     unseen: Vec<RuntimeId>,
+    pub(crate) doubts: Doubts,
     next_handle: u64,
     next_runtime: u32,
     pub(crate) stops: bool,
@@ -75,6 +77,7 @@ impl World {
             truth: Truth::default(),
             digest: Digest::default(),
             unseen: Vec::new(),
+            doubts: Doubts::new(seed),
             next_handle: 0,
             next_runtime: 0,
             stops: false,
@@ -134,6 +137,7 @@ impl World {
         let runtime = self.add_node();
         let member = Member {
             runtime,
+            node: NodeId::FIRST,
             uid: format!("worker:{}", runtime.0),
             pid: runtime.0,
             role: Role::Worker,
@@ -142,7 +146,7 @@ impl World {
             self.links
                 .entry((runtime, RuntimeId::HEAD))
                 .or_default()
-                .push_back(Parcel::Message(Message::Join(member)));
+                .push_back(Parcel::Message(RulesMessage::Join(member)));
         } else {
             self.happens(RuntimeId::HEAD, Event::RuntimeJoined(member));
         }
@@ -163,6 +167,7 @@ impl World {
             }
         }
         self.truth.crashed(dead);
+        self.doubts.crashed(dead);
         self.unseen.push(dead);
     }
 
@@ -227,6 +232,7 @@ impl World {
         self.note(|| format!("{at:?} <- {event:?}"));
         let mut actions = Vec::new();
         let flush = self.rng.chance(50);
+        let waited = self.waiting_before(at);
         let Some(node) = self.nodes.get_mut(&at) else {
             return;
         };
@@ -238,6 +244,7 @@ impl World {
             node.machine.flush(&mut actions);
             node.machine.validate();
         }
+        self.settle_doubts(at, waited);
         self.carry_out(at, actions);
     }
 
@@ -260,22 +267,7 @@ impl World {
             self.note(|| format!("    {at:?} -> {action:?}"));
             match action {
                 Action::Send { to, message } => {
-                    if let Message::Call(call) = &message {
-                        self.truth.call_sent(call, to);
-                    }
-                    if let Message::Completed { task, .. } = &message {
-                        if task.owner == at {
-                            self.truth.kept.insert(*task);
-                        }
-                        self.truth.has_ended(*task, at);
-                    }
-                    let own = buffers_in(&message).filter(|buffer| buffer.owner == at);
-                    self.truth.lent.extend(own);
-                    if let Message::Freed(tessera) = message
-                        && tessera.owner == at
-                    {
-                        self.truth.given_up.insert(tessera);
-                    }
+                    self.truth.sent(at, to, &message);
                     self.in_touch.insert((at, to));
                     if self.nodes.get(&to).is_some_and(|node| node.alive)
                         && !self.cut_off.contains(&(at, to))
@@ -319,7 +311,7 @@ impl World {
                 Action::MemberJoined(_)
                 | Action::TesseraPlaced(_)
                 | Action::MemberDied { .. }
-                | Action::StartWarehouse
+                | Action::StartWarehouse(_)
                 | Action::Report(_) => {}
             }
         }
@@ -453,6 +445,7 @@ impl World {
 
     /// One random step of a run with programs and, if there are such, crashes and lost connections.
     pub(crate) fn step(&mut self, faults: bool, cuts: bool) {
+        self.doubt();
         let living = self.living();
         let Some(at) = self.rng.pick(&living) else {
             return;
@@ -474,6 +467,7 @@ impl World {
     pub(crate) fn settle_down(&mut self) {
         for step in 0.. {
             assert!(step < 200_000, "the network does not come to rest");
+            self.reach_sometimes();
             let living = self.living();
             let busy: Vec<_> = living
                 .into_iter()
@@ -488,6 +482,7 @@ impl World {
             let idle = !moved
                 && busy.is_empty()
                 && self.unseen.is_empty()
+                && self.doubts.are_none()
                 && self.links.values().all(VecDeque::is_empty)
                 && !self.nodes.values().any(|node| node.alive && node.unflushed);
             if idle {
@@ -542,9 +537,9 @@ impl World {
         self.release_everything();
         for (runtime, node) in self.nodes.iter().filter(|(_, node)| node.alive) {
             assert!(
-                node.machine.is_blank(),
-                "{runtime:?} remembers something: {}",
-                node.machine.describe()
+                node.machine.snapshot().is_blank(),
+                "{runtime:?} remembers something: {:?}",
+                node.machine.snapshot()
             );
         }
         assert!(

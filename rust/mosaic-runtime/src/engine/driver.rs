@@ -5,28 +5,30 @@
 
 use std::sync::Arc;
 
-use mosaic_core::call::{Failure, FailureKind, Outcome, ReadyCall};
+use mosaic_core::call::{Failure, FailureKind, Outcome, OutcomePart};
 use mosaic_core::event::{Action, Event};
 use mosaic_core::id::RuntimeId;
 use mosaic_core::machine::Machine;
-use mosaic_core::wire::{Message, WireError};
+use mosaic_core::wire::{Message, RulesMessage, WireError};
 use rustc_hash::FxHashMap;
 
 use crate::engine::inner::EngineInner;
-use crate::executor::CancelOutcome;
+use crate::executor::AcceptedCall;
+use crate::executor::call_states::{CallStates, CancelOutcome};
 use crate::net::listener;
 use crate::net::writer::SendQueue;
 use crate::node::Node;
 use crate::notice::Notice;
 use crate::sync::completion::Completion;
-use crate::sync::primitives::lock;
 use crate::telemetry::ReceivedCalls;
 
 /// The state machine and what surrounds it, all behind one lock.
 pub(crate) struct Driver {
     pub(crate) machine: Machine<Arc<Completion>>,
     pub(crate) actions: Vec<Action<Arc<Completion>>>,
-    pub(crate) ready: Vec<ReadyCall>,
+    /// Calls that the executor is given at the end of the batch.
+    pub(crate) ready: Vec<AcceptedCall>,
+    pub(crate) call_states: CallStates,
     pub(crate) send_queues: FxHashMap<RuntimeId, SendQueue>,
     pub(crate) dirty: Vec<RuntimeId>,
     pub(crate) received_calls: ReceivedCalls,
@@ -34,7 +36,7 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn take_inbox(&mut self, inner: &EngineInner) {
-        let events = std::mem::take(&mut *lock(&inner.inbox));
+        let events = std::mem::take(&mut *inner.inbox.lock());
         for event in events {
             self.handle(event, inner);
         }
@@ -48,6 +50,9 @@ impl Driver {
                 .recorder
                 .received(*from, message, &mut self.received_calls);
         }
+        if let Event::CallFinished { task, .. } = &event {
+            self.call_states.forget(*task);
+        }
         self.machine.handle(event, &mut self.actions);
         self.carry_out(inner);
     }
@@ -58,7 +63,8 @@ impl Driver {
         }
         self.machine.flush(&mut self.actions);
         self.carry_out(inner);
-        for (to, message) in std::mem::take(&mut *lock(&inner.engine_messages)) {
+        let messages = std::mem::take(&mut *inner.engine_messages.lock());
+        for (to, message) in messages {
             let all: Vec<_> = if let Some(one) = to {
                 vec![one]
             } else {
@@ -66,7 +72,7 @@ impl Driver {
                 members.filter(|member| *member != inner.me).collect()
             };
             for to in all {
-                self.send(to, &message, inner);
+                self.send(to, &Message::Engine(message.clone()), inner);
             }
         }
         self.dispatch(inner);
@@ -128,42 +134,46 @@ impl Driver {
             Outcome::Failed(Failure::new(kind, text)).into()
         };
         match message {
-            Message::Call(call) => {
-                let message = Message::Completed {
+            Message::Rules(RulesMessage::Call(call)) => {
+                let message = RulesMessage::Completed {
                     task: call.task,
+                    part: OutcomePart::WHOLE,
                     outcome: refused(),
                 };
-                lock(&inner.inbox).push(Event::MessageReceived { from: to, message });
+                inner
+                    .inbox
+                    .lock()
+                    .push(Event::MessageReceived { from: to, message });
                 inner.inbox_filled.notify_one();
             }
-            Message::Completed { task, .. } => {
-                self.send(
-                    to,
-                    &Message::Completed {
-                        task: *task,
-                        outcome: refused(),
-                    },
-                    inner,
-                );
+            Message::Rules(RulesMessage::Completed { task, part, .. }) => {
+                let (task, outcome) = (*task, refused());
+                let message = RulesMessage::Completed {
+                    task,
+                    part: *part,
+                    outcome,
+                };
+                self.send(to, &message.into(), inner);
             }
-            Message::RemotePut { task, .. } => {
-                let message = Message::Completed {
+            Message::Rules(RulesMessage::RemotePut { task, .. }) => {
+                let message = RulesMessage::Completed {
                     task: *task,
+                    part: OutcomePart::WHOLE,
                     outcome: refused(),
                 };
-                lock(&inner.inbox).push(Event::MessageReceived { from: to, message });
+                inner
+                    .inbox
+                    .lock()
+                    .push(Event::MessageReceived { from: to, message });
                 inner.inbox_filled.notify_one();
             }
-            Message::Fetched { task, value, .. } => {
-                self.send(
-                    to,
-                    &Message::Fetched {
-                        task: *task,
-                        value: *value,
-                        outcome: refused(),
-                    },
-                    inner,
-                );
+            Message::Rules(RulesMessage::Fetched { task, value, .. }) => {
+                let message = RulesMessage::Fetched {
+                    task: *task,
+                    value: *value,
+                    outcome: refused(),
+                };
+                self.send(to, &message.into(), inner);
             }
             other => inner.executor.warn(&format!(
                 "a message was lost, {reason}: {:.200}",
@@ -176,8 +186,11 @@ impl Driver {
         let mut actions = std::mem::take(&mut self.actions);
         for action in actions.drain(..) {
             match action {
-                Action::Send { to, message } => self.send(to, &message, inner),
-                Action::Run(call) => self.ready.push(call),
+                Action::Send { to, message } => self.send(to, &Message::Rules(message), inner),
+                Action::Run(ready) => {
+                    let state = self.call_states.accept(ready.call.task);
+                    self.ready.push(AcceptedCall { ready, state });
+                }
                 Action::Complete { handle, outcome } => {
                     if inner.recorder.on() && !handle.borrowed {
                         inner.recorder.settled(handle.id, &outcome);
@@ -185,11 +198,13 @@ impl Driver {
                     inner.complete(&handle, outcome);
                 }
                 Action::Revoke(task) => {
-                    self.dispatch(inner);
-                    let event = match inner.executor.revoke(task) {
+                    let event = match self.call_states.revoke(task) {
                         // Its result comes behind this.
                         CancelOutcome::Ended => continue,
-                        CancelOutcome::Running => Event::CallIsRunning(task),
+                        CancelOutcome::Running => {
+                            inner.executor.cancel_running(task);
+                            Event::CallIsRunning(task)
+                        }
                         CancelOutcome::Prevented => {
                             let failure = Failure::new(
                                 FailureKind::Cancelled,
@@ -201,18 +216,20 @@ impl Driver {
                             }
                         }
                     };
-                    lock(&inner.inbox).push(event);
+                    inner.inbox.lock().push(event);
                     inner.inbox_filled.notify_one();
                 }
                 Action::Prevent(task) => {
-                    self.dispatch(inner);
-                    if inner.executor.prevent(task) == CancelOutcome::Prevented {
+                    if self.call_states.revoke(task) == CancelOutcome::Prevented {
                         let failure = Failure::new(
                             FailureKind::ConnectionLost,
                             "the connection to its caller was lost before it ran",
                         );
                         let outcome = Outcome::Failed(failure).into();
-                        lock(&inner.inbox).push(Event::CallFinished { task, outcome });
+                        inner
+                            .inbox
+                            .lock()
+                            .push(Event::CallFinished { task, outcome });
                         inner.inbox_filled.notify_one();
                     }
                 }
@@ -224,7 +241,8 @@ impl Driver {
                 Action::BufferReleased(buffer) => inner.store.returned(buffer),
                 Action::DropResult(task) => inner.executor.drop_result(task),
                 Action::ChooseWorker(tessera) => inner.notify(Notice::Choose(tessera)),
-                Action::StartWarehouse => {
+                // Every warehouse is on the machine of the head so far.
+                Action::StartWarehouse(_) => {
                     if let Some(inner) = inner.myself.upgrade() {
                         let for_task = Arc::clone(&inner);
                         inner.spawn(async move {
@@ -240,11 +258,14 @@ impl Driver {
                 }
                 Action::MemberJoined(member) => {
                     inner.member_joined(&member);
-                    lock(&inner.names).insert(member.uid.clone(), member.runtime);
+                    inner
+                        .names
+                        .lock()
+                        .insert(member.uid.clone(), member.runtime);
                     if let Some(node) = &inner.node {
                         node.joined(member.role);
                         if let Some(profile) = inner.profiled() {
-                            self.send(member.runtime, &profile, inner);
+                            self.send(member.runtime, &profile.into(), inner);
                         }
                     }
                     inner.notify(Notice::Joined(member.uid));
@@ -253,8 +274,8 @@ impl Driver {
                 Action::MemberDied { member, cause } => {
                     inner.store.process_died(member.runtime);
                     self.send_queues.remove(&member.runtime);
-                    lock(&inner.processes).remove(&member.runtime);
-                    lock(&inner.names).remove(&member.uid);
+                    inner.processes.lock().remove(&member.runtime);
+                    inner.names.lock().remove(&member.uid);
                     if !inner.node.as_ref().is_some_and(Node::stopping) {
                         inner.notify(Notice::Died {
                             uid: member.uid,

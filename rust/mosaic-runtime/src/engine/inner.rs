@@ -1,17 +1,15 @@
 //! `EngineInner`: the state that the threads of one engine share. It owns the inbox, the counters and the driver's
-//! lock.
-//!
-//! Lock order: reader, driver, then (inbox | names | completion | mailbox | notices), each of these innermost.
+//! lock. The lock order is that of [`crate::sync`].
 
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, TryLockError, Weak};
+use std::sync::{Arc, Weak};
 
 use mosaic_core::call::{Failure, FailureKind, Outcome};
 use mosaic_core::event::{Event, Member, Role};
 use mosaic_core::id::RuntimeId;
-use mosaic_core::wire::Message;
+use mosaic_core::wire::{EngineMessage, Message};
 use rustc_hash::FxHashMap;
 use rustix::process;
 use tokio::sync::Notify;
@@ -29,8 +27,8 @@ use crate::node::directory::Directory;
 use crate::node::process::{Process, wait_for_end_of_one};
 use crate::notice::{Notice, Notices};
 use crate::store::{MemoryPressure, Store};
+use crate::sync::Mutex;
 use crate::sync::completion::Completion;
-use crate::sync::primitives::lock;
 use crate::sync::signal::Signal;
 use crate::sync::threads;
 use crate::telemetry::Recorder;
@@ -58,7 +56,7 @@ pub(crate) struct EngineInner {
     /// Who takes part, by name: to be looked up without a wait for the driver.
     pub(crate) names: Mutex<FxHashMap<String, RuntimeId>>,
     /// Messages that the state machine does not handle: log records for the head, and memory pressure between stores.
-    pub(crate) engine_messages: Mutex<Vec<(Option<RuntimeId>, Message)>>,
+    pub(crate) engine_messages: Mutex<Vec<(Option<RuntimeId>, EngineMessage)>>,
     pub(crate) signalled: AtomicBool,
     pub(crate) inbox_filled: Notify,
     pub(crate) pending: AtomicUsize,
@@ -92,15 +90,16 @@ impl EngineInner {
         if threads::forked() {
             return;
         }
-        match self.driver.try_lock() {
-            Ok(_) if self.stopped.load(Ordering::Acquire) => self.refuse(event),
-            Ok(mut driver) => {
-                driver.take_inbox(self);
-                driver.handle(event, self);
-                driver.finish_batch(self);
-            }
-            Err(TryLockError::Poisoned(_) | TryLockError::WouldBlock) => self.post(event),
+        let Some(mut driver) = self.driver.try_lock() else {
+            return self.post(event);
+        };
+        if self.stopped.load(Ordering::Acquire) {
+            drop(driver);
+            return self.refuse(event);
         }
+        driver.take_inbox(self);
+        driver.handle(event, self);
+        driver.finish_batch(self);
     }
 
     /// Process an event that may start a call here: if it does, leave the sending to the I/O thread.
@@ -108,10 +107,11 @@ impl EngineInner {
         if threads::forked() {
             return;
         }
-        let Ok(mut driver) = self.driver.try_lock() else {
+        let Some(mut driver) = self.driver.try_lock() else {
             return self.post(event);
         };
         if self.stopped.load(Ordering::Acquire) {
+            drop(driver);
             return self.refuse(event);
         }
         driver.take_inbox(self);
@@ -134,7 +134,7 @@ impl EngineInner {
         if self.stopped.load(Ordering::Acquire) {
             return self.refuse(event);
         }
-        lock(&self.inbox).push(event);
+        self.inbox.lock().push(event);
         if self.stopped.load(Ordering::Acquire) {
             // The stop may have emptied the inbox before this push: then this thread has to.
             return self.refuse_inbox();
@@ -145,7 +145,8 @@ impl EngineInner {
     }
 
     fn refuse_inbox(&self) {
-        for event in std::mem::take(&mut *lock(&self.inbox)) {
+        let events = std::mem::take(&mut *self.inbox.lock());
+        for event in events {
             self.refuse(event);
         }
     }
@@ -158,7 +159,7 @@ impl EngineInner {
         if self.stopped.load(Ordering::Acquire) {
             return;
         }
-        let mut inbox = lock(&self.inbox);
+        let mut inbox = self.inbox.lock();
         inbox.push(event);
         let many = inbox.len() >= LAZY_EVENTS;
         drop(inbox);
@@ -183,21 +184,22 @@ impl EngineInner {
     }
 
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        if let Some(io) = &*lock(&self.io) {
+        let io = self.io.lock().clone();
+        if let Some(io) = io {
             io.spawn(task);
         }
     }
 
     pub(crate) fn process_inbox(&self) {
         self.signalled.store(false, Ordering::Release);
-        let mut driver = lock(&self.driver);
+        let mut driver = self.driver.lock();
         driver.take_inbox(self);
         driver.finish_batch(self);
     }
 
     /// Process a batch of events on the I/O thread.
     pub(crate) fn process(&self, events: &mut Vec<Event<Arc<Completion>>>) {
-        let mut driver = lock(&self.driver);
+        let mut driver = self.driver.lock();
         driver.take_inbox(self);
         for event in events.drain(..) {
             driver.handle(event, self);
@@ -207,7 +209,7 @@ impl EngineInner {
 
     /// Process one event on the I/O thread.
     pub(crate) fn process_one(&self, event: Event<Arc<Completion>>) {
-        let mut driver = lock(&self.driver);
+        let mut driver = self.driver.lock();
         driver.take_inbox(self);
         driver.handle(event, self);
         driver.finish_batch(self);
@@ -261,13 +263,42 @@ impl EngineInner {
             self.notices.push(Notice::Log { uid, level, text });
         } else {
             // Not under the driver's lock: the next batch sends it.
-            self.queue_message(Some(RuntimeId::HEAD), Message::LogRecord { level, text });
+            self.queue_message(
+                Some(RuntimeId::HEAD),
+                EngineMessage::LogRecord { level, text },
+            );
         }
     }
 
+    /// Act on a message for the engine. Returns whether more may come by this connection.
+    pub(crate) fn engine_message_received(&self, from: RuntimeId, message: EngineMessage) -> bool {
+        match message {
+            EngineMessage::Shutdown { .. } => {
+                self.end("the runtime was stopped");
+                return false;
+            }
+            EngineMessage::LogRecord { level, text } => self.log_from(from, level, text),
+            EngineMessage::Profile { path, traced } => {
+                if let Err(error) = self.profile(path.as_deref(), traced, false) {
+                    self.executor.warn(&format!(
+                        "{} is not profiled: {}: {error}",
+                        self.uid,
+                        path.unwrap_or_default()
+                    ));
+                }
+            }
+            EngineMessage::ReclaimMemory => self.store.reclaim(),
+            EngineMessage::MemoryAvailable => self.wake_watchers(),
+            EngineMessage::Ping => self.queue_message(Some(from), EngineMessage::Pong),
+            // Its arrival alone shows that the peer's engine runs.
+            EngineMessage::Pong => {}
+        }
+        true
+    }
+
     /// Queue a message that the state machine does not handle for the next batch; `None` sends it to every member.
-    fn queue_message(&self, to: Option<RuntimeId>, message: Message) {
-        lock(&self.engine_messages).push((to, message));
+    fn queue_message(&self, to: Option<RuntimeId>, message: EngineMessage) {
+        self.engine_messages.lock().push((to, message));
         if !self.signalled.swap(true, Ordering::AcqRel) {
             self.inbox_filled.notify_one();
         }
@@ -289,9 +320,9 @@ impl EngineInner {
         self.recorder.record(path.map(Path::new), traced, program)?;
         if program {
             let path = path.map(str::to_owned);
-            let message = Message::Profile { path, traced };
+            let message = Message::Engine(EngineMessage::Profile { path, traced });
             // At once: calls that the program makes from now on come behind it.
-            let mut driver = lock(&self.driver);
+            let mut driver = self.driver.lock();
             let members: Vec<_> = driver
                 .machine
                 .members()
@@ -306,9 +337,9 @@ impl EngineInner {
     }
 
     /// What a runtime that joins has to know of the profile.
-    pub(crate) fn profiled(&self) -> Option<Message> {
+    pub(crate) fn profiled(&self) -> Option<EngineMessage> {
         let path = self.recorder.path()?.to_str()?.to_owned();
-        Some(Message::Profile {
+        Some(EngineMessage::Profile {
             path: Some(path),
             traced: self.recorder.traced(),
         })
@@ -333,14 +364,16 @@ impl EngineInner {
     }
 
     pub(crate) fn wake_watchers(&self) {
-        for watcher in lock(&self.watchers).iter() {
+        // One that gives up meanwhile is raised for nothing: the next waiter of its signal checks its own condition.
+        let watchers = self.watchers.lock().clone();
+        for watcher in watchers {
             watcher.raise();
         }
     }
 
     /// A connection to a peer is ready to send.
     pub(crate) fn connected(&self, to: RuntimeId, write_half: &Arc<WriteHalf>) {
-        let mut driver = lock(&self.driver);
+        let mut driver = self.driver.lock();
         if driver.machine.is_dead(to) {
             return;
         }
@@ -356,7 +389,7 @@ impl EngineInner {
 
     /// A connection is writable again.
     pub(crate) fn writable(&self, to: RuntimeId) {
-        let mut driver = lock(&self.driver);
+        let mut driver = self.driver.lock();
         if let Some(queue) = driver.send_queues.get_mut(&to) {
             queue.unblock();
             queue.flush();
@@ -364,15 +397,17 @@ impl EngineInner {
     }
 
     /// Send a message that does not come from the state machine.
-    pub(crate) fn send(&self, to: RuntimeId, message: &Message) {
-        let mut driver = lock(&self.driver);
-        driver.send(to, message, self);
+    pub(crate) fn send(&self, to: RuntimeId, message: EngineMessage) {
+        let mut driver = self.driver.lock();
+        driver.send(to, &Message::Engine(message), self);
         driver.finish_batch(self);
     }
 
     /// Queue a message for a peer that is about to be connected.
     pub(crate) fn send_first(&self, to: RuntimeId, message: &Message) {
-        let pushed = lock(&self.driver)
+        let pushed = self
+            .driver
+            .lock()
             .send_queues
             .entry(to)
             .or_default()
@@ -399,9 +434,11 @@ impl EngineInner {
         write_half: &Arc<WriteHalf>,
         error: Option<&io::Error>,
     ) {
-        if let Some(queue) = lock(&self.driver).send_queues.get_mut(&from) {
+        let mut driver = self.driver.lock();
+        if let Some(queue) = driver.send_queues.get_mut(&from) {
             queue.disconnected(write_half);
         }
+        drop(driver);
         if let Some(error) = error.filter(|error| error.kind() == io::ErrorKind::InvalidData) {
             self.executor.warn(&format!(
                 "{from:?} sent what cannot be read ({error}); the connection was closed"
@@ -495,7 +532,8 @@ impl EngineInner {
     /// Kill the workers and the warehouse, but for this process: those that this one has seen join and whose numbers are
     /// still theirs.
     pub(crate) fn kill_members(&self) {
-        for member in lock(&self.processes).values() {
+        let members: Vec<_> = self.processes.lock().values().cloned().collect();
+        for member in members {
             member.kill_group();
         }
     }
@@ -511,12 +549,15 @@ impl EngineInner {
             && member.role != Role::Head
             && let Some(process) = Process::open(member.pid)
         {
-            lock(&self.processes).insert(member.runtime, Arc::new(process));
+            self.processes
+                .lock()
+                .insert(member.runtime, Arc::new(process));
         }
     }
 
     pub(crate) fn member(&self, runtime: RuntimeId) -> Option<Member> {
-        lock(&self.driver)
+        self.driver
+            .lock()
             .machine
             .members()
             .find(|member| member.runtime == runtime)
@@ -526,7 +567,7 @@ impl EngineInner {
     /// Everything that waits ends, and so does the I/O thread.
     pub(crate) fn end(&self, cause: &str) {
         {
-            let mut driver = lock(&self.driver);
+            let mut driver = self.driver.lock();
             driver.take_inbox(self);
             driver.handle(Event::RuntimeStopped(cause.into()), self);
             driver.finish_batch(self);
@@ -547,7 +588,7 @@ struct EngineHooks(Weak<EngineInner>);
 impl MemoryPressure for EngineHooks {
     fn reclaim(&self) {
         if let Some(inner) = self.0.upgrade() {
-            inner.queue_message(None, Message::ReclaimMemory);
+            inner.queue_message(None, EngineMessage::ReclaimMemory);
         }
     }
 
@@ -555,7 +596,7 @@ impl MemoryPressure for EngineHooks {
         if let Some(inner) = self.0.upgrade() {
             inner.wake_watchers();
             if inner.store.memory_is_wanted() {
-                inner.queue_message(None, Message::MemoryAvailable);
+                inner.queue_message(None, EngineMessage::MemoryAvailable);
             }
         }
     }

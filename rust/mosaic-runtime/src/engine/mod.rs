@@ -15,7 +15,7 @@
 //! into the inbox; the I/O thread, woken once a batch, processes it. If no task is pending, the submitting thread
 //! processes its event itself (`post_now`), which saves a thread switch.
 //!
-//! The lock order is that of [`inner`]. No code of the program runs under any of these locks (`ENG-1`).
+//! - `ENG-1`: no code of the program runs while a thread holds a lock of the table in [`crate::sync`].
 
 pub(crate) mod driver;
 pub(crate) mod inner;
@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use mosaic_core::call::{Call, CallKind, Construction, Outcome};
 use mosaic_core::event::{Event, Member, Role, Submission, Want};
-use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
+use mosaic_core::id::{NodeId, ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::payload::{Payload, Reference, ThinVec};
 use mosaic_core::placement::Strategy;
 
@@ -43,7 +43,6 @@ use crate::node::Node;
 use crate::node::process::Process;
 use crate::notice::{Notice, Notices};
 use crate::sync::completion::{Callee, Completion, LARGE};
-use crate::sync::primitives::lock;
 use crate::sync::threads;
 use crate::telemetry::Recorder;
 
@@ -121,12 +120,15 @@ impl Engine {
     pub fn members(&self) -> Vec<Member> {
         let inner = &self.inner;
         let me = Member {
+            node: NodeId::FIRST,
             runtime: inner.me,
             uid: inner.uid.clone(),
             pid: std::process::id(),
             role: inner.role,
         };
-        let others = lock(&inner.driver)
+        let others = inner
+            .driver
+            .lock()
             .machine
             .members()
             .cloned()
@@ -146,7 +148,7 @@ impl Engine {
         if uid == inner.uid {
             return Some(inner.me);
         }
-        lock(&inner.names).get(uid).copied()
+        inner.names.lock().get(uid).copied()
     }
 
     /// A number for a new task or tessera of this runtime.
@@ -164,7 +166,7 @@ impl Engine {
 
     /// Use this strategy to place tesserae (head).
     pub fn set_strategy(&self, strategy: Box<dyn Strategy + Send>) {
-        lock(&self.inner.driver).machine.set_strategy(strategy);
+        self.inner.driver.lock().machine.set_strategy(strategy);
     }
 
     /// Make a call. Its handle is completed when it ends.
@@ -232,7 +234,7 @@ impl Engine {
 
     /// The result of a call that ran here, as it was encoded; `None` once its owner has let go of it.
     pub fn result_here(&self, task: TaskId) -> Option<Payload> {
-        lock(&self.inner.driver).machine.result_here(task)
+        self.inner.driver.lock().machine.result_here(task)
     }
 
     /// Have the value of an ended task come here, unless it is on its way.
@@ -299,7 +301,7 @@ impl Engine {
         if tessera.is_fixture() {
             return Some(tessera.owner);
         }
-        let look = || lock(&self.inner.driver).machine.host_of(tessera);
+        let look = || self.inner.driver.lock().machine.host_of(tessera);
         // What decides it may still be in the inbox.
         look().or_else(|| {
             self.inner.process_inbox();
@@ -309,7 +311,7 @@ impl Engine {
 
     /// The runtime that runs a task, as far as this one knows.
     pub fn runner_of(&self, task: TaskId, tessera: TesseraId) -> Option<RuntimeId> {
-        let driver = lock(&self.inner.driver);
+        let driver = self.inner.driver.lock();
         driver
             .machine
             .runner_of(task)
@@ -319,13 +321,15 @@ impl Engine {
     /// Whether a call that came to this runtime has ended, as far as it remembers.
     pub fn has_ended_here(&self, task: TaskId) -> bool {
         self.inner.process_inbox();
-        lock(&self.inner.driver).machine.has_ended_here(task)
+        self.inner.driver.lock().machine.has_ended_here(task)
     }
 
     /// The runtimes that are counted as holders of a tessera that this one hosts.
     pub fn holders_of(&self, tessera: TesseraId) -> Vec<RuntimeId> {
         self.inner.process_inbox();
-        lock(&self.inner.driver)
+        self.inner
+            .driver
+            .lock()
             .machine
             .holders_of(ObjectId::Tessera(tessera))
     }
@@ -437,7 +441,9 @@ impl Engine {
 
     /// The runtimes that have something to do at this barrier; each is named once (head).
     pub fn take_barrier_tasks(&self) -> Vec<RuntimeId> {
-        lock(&self.inner.driver)
+        self.inner
+            .driver
+            .lock()
             .machine
             .take_barrier_tasks()
             .into_iter()
@@ -473,7 +479,7 @@ impl Engine {
         if threads::forked() {
             return;
         }
-        let mut thread = lock(&inner.io_thread);
+        let mut thread = inner.io_thread.lock();
         let Some(running) = thread.take() else { return };
         let for_task = Arc::clone(inner);
         inner.spawn(async move {
@@ -487,18 +493,20 @@ impl Engine {
             node.left();
         }
         // A program that still holds a task or a proxy holds no descriptor with it.
-        drop(lock(&inner.io).take());
+        let io = inner.io.lock().take();
+        drop(io);
         inner.recorder.stop();
         inner.signal_pool.close();
         inner.store.close();
         inner.read_halves.clear();
         inner.connections.clear();
-        lock(&inner.processes).clear();
+        inner.processes.lock().clear();
         inner.directory.leave();
         if inner.me == RuntimeId::HEAD {
             inner.directory.remove();
         }
-        drop(lock(&inner.descriptors).take());
+        let descriptors = inner.descriptors.lock().take();
+        drop(descriptors);
     }
 }
 

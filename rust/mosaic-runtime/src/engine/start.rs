@@ -1,7 +1,7 @@
 //! Starts an engine: builds `EngineInner`, binds the socket, spawns the I/O thread and runs its loop.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 
 use mosaic_core::event::Role;
 use mosaic_core::id::RuntimeId;
@@ -15,6 +15,7 @@ use crate::engine::inner::EngineInner;
 use crate::engine::wait::SignalPool;
 use crate::error::EngineError;
 use crate::executor::Executor;
+use crate::executor::call_states::CallStates;
 use crate::launcher::guard::ParentDeathSignal;
 use crate::net::connections::Connections;
 use crate::net::listener;
@@ -26,8 +27,8 @@ use crate::node::process::Process;
 use crate::node::{Launch, Node};
 use crate::roles::WorkerConfig;
 use crate::store::{Store, StoreSettings};
-use crate::sync::primitives::lock;
 use crate::sync::threads;
+use crate::sync::{Mutex, Rank};
 use crate::telemetry::{ReceivedCalls, Recorder};
 
 /// What an engine is started with.
@@ -121,36 +122,40 @@ impl Engine {
             notices: Arc::default(),
             node: node.map(|(launch, attached)| Node::new(launch, attached, Weak::clone(myself))),
             max_pending: config.max_pending,
-            driver: Mutex::new(Driver {
-                machine: Machine::new(rules),
-                actions: Vec::new(),
-                ready: Vec::new(),
-                send_queues: FxHashMap::default(),
-                dirty: Vec::new(),
-                received_calls: ReceivedCalls::default(),
-            }),
-            descriptors: Mutex::new(Some(descriptors)),
-            inbox: Mutex::default(),
-            names: Mutex::default(),
-            engine_messages: Mutex::default(),
+            driver: Mutex::new(
+                Rank::Driver,
+                Driver {
+                    machine: Machine::new(rules),
+                    actions: Vec::new(),
+                    ready: Vec::new(),
+                    call_states: CallStates::default(),
+                    send_queues: FxHashMap::default(),
+                    dirty: Vec::new(),
+                    received_calls: ReceivedCalls::default(),
+                },
+            ),
+            descriptors: Mutex::new(Rank::EngineDescriptors, Some(descriptors)),
+            inbox: Mutex::with_default(Rank::Inbox),
+            names: Mutex::with_default(Rank::Names),
+            engine_messages: Mutex::with_default(Rank::EngineMessages),
             signalled: AtomicBool::new(false),
             inbox_filled: Notify::new(),
             pending: AtomicUsize::new(0),
             sequence: AtomicU64::new(1),
             stopped: AtomicBool::new(false),
-            watchers: Mutex::default(),
+            watchers: Mutex::with_default(Rank::Watchers),
             signal_pool,
-            timers: Mutex::default(),
+            timers: Mutex::with_default(Rank::Timers),
             timers_changed: Notify::new(),
-            io: Mutex::new(Some(runtime.handle().clone())),
+            io: Mutex::new(Rank::IoRuntime, Some(runtime.handle().clone())),
             myself: Weak::clone(myself),
-            io_thread: Mutex::default(),
+            io_thread: Mutex::with_default(Rank::EngineThread),
             head_process: runtime_config.head.and_then(Process::open),
             parent_process: runtime_config
                 .parent
                 .filter(|parent| runtime_config.head.is_some_and(|head| head != *parent))
                 .and_then(Process::open),
-            processes: Mutex::default(),
+            processes: Mutex::with_default(Rank::MemberProcesses),
             connections: Connections::default(),
             monitor_process: runtime_config.monitor,
             ended: Notify::new(),
@@ -161,7 +166,7 @@ impl Engine {
         let engine = Self { inner };
         let for_thread = engine.clone();
         let thread = threads::spawn("mosaic-io", move || for_thread.io_loop(runtime, socket))?;
-        *lock(&engine.inner.io_thread) = Some(thread);
+        *engine.inner.io_thread.lock() = Some(thread);
         Ok(engine)
     }
 

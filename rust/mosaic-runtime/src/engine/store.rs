@@ -9,7 +9,6 @@ use rustc_hash::FxHashMap;
 
 use crate::engine::{Engine, EngineError};
 use crate::store::{StoreError, StoreReport, View};
-use crate::sync::primitives::lock;
 
 /// How long other processes may take to give memory back that nothing uses.
 const GIVING_BACK: Duration = Duration::from_secs(1);
@@ -66,7 +65,7 @@ impl Engine {
     pub fn store_report(&self) -> StoreReport {
         self.inner.process_inbox();
         let mut report = self.inner.store.report();
-        let driver = lock(&self.inner.driver);
+        let driver = self.inner.driver.lock();
         let names: FxHashMap<_, _> = driver.machine.stored_values().into_iter().collect();
         for buffer in &mut report.buffers {
             let object = ObjectId::Buffer(buffer.buffer);

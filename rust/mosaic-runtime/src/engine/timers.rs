@@ -15,7 +15,6 @@ use mosaic_core::id::TaskId;
 use rustc_hash::FxHashSet;
 
 use crate::engine::inner::EngineInner;
-use crate::sync::primitives::lock;
 
 /// Entries of ended calls that may always stay in the heap.
 const FEW: usize = 64;
@@ -69,7 +68,7 @@ impl EngineInner {
         let Some(at) = Instant::now().checked_add(after) else {
             return;
         };
-        let first = lock(&self.timers).start(task, at);
+        let first = self.timers.lock().start(task, at);
         if first {
             self.timers_changed.notify_one();
         }
@@ -77,17 +76,17 @@ impl EngineInner {
 
     /// Time limits that are remembered, those of some ended calls among them.
     pub(crate) fn timers(&self) -> usize {
-        lock(&self.timers).heap.len()
+        self.timers.lock().heap.len()
     }
 
     /// A call with a time limit has ended.
     pub(crate) fn end_timer(&self, task: TaskId) {
-        lock(&self.timers).end(task);
+        self.timers.lock().end(task);
     }
 
     pub(crate) async fn run_timers(self: Arc<Self>) {
         loop {
-            let next = lock(&self.timers).soonest();
+            let next = self.timers.lock().soonest();
             let Some(next) = next else {
                 self.timers_changed.notified().await;
                 continue;
@@ -96,7 +95,7 @@ impl EngineInner {
                 () = self.timers_changed.notified() => continue,
                 () = tokio::time::sleep_until(next.into()) => {}
             }
-            let passed = lock(&self.timers).passed(Instant::now());
+            let passed = self.timers.lock().passed(Instant::now());
             let mut events: Vec<_> = passed.into_iter().map(Event::CallTimedOut).collect();
             self.process(&mut events);
         }

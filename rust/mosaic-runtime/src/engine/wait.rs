@@ -17,7 +17,6 @@ use crate::engine::{Engine, EngineError};
 use crate::executor::lane::{Job, Lane};
 use crate::node::Node;
 use crate::sync::completion::{Completion, Stage, Waiter};
-use crate::sync::primitives::lock;
 use crate::sync::signal::Signal;
 use crate::sync::threads;
 
@@ -30,7 +29,7 @@ impl Engine {
     ) -> Result<Option<RuntimeId>, EngineError> {
         self.inner.process_inbox();
         self.watch(deadline, || {
-            let driver = lock(&self.inner.driver);
+            let driver = self.inner.driver.lock();
             let host = driver.machine.host_of(tessera);
             (host.is_some() || !driver.machine.is_unplaced(tessera) || self.stopped())
                 .then_some(host)
@@ -93,9 +92,12 @@ impl Engine {
         done: impl FnMut() -> Option<R>,
     ) -> Result<R, EngineError> {
         let signal = self.inner.borrow_signal()?;
-        lock(&self.inner.watchers).push(Arc::clone(&signal));
+        self.inner.watchers.lock().push(Arc::clone(&signal));
         let result = self.inner.wait_until(&signal, deadline, done);
-        lock(&self.inner.watchers).retain(|own| !Arc::ptr_eq(own, &signal));
+        self.inner
+            .watchers
+            .lock()
+            .retain(|own| !Arc::ptr_eq(own, &signal));
         self.inner.return_signal(&signal);
         result
     }

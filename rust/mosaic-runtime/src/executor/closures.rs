@@ -12,7 +12,8 @@ use rustc_hash::FxHashMap;
 
 use crate::engine::Engine;
 use crate::executor::lane::{Job, Lane};
-use crate::executor::{CancelOutcome, Executor};
+use crate::executor::{AcceptedCall, Executor};
+use crate::sync::order::assert_none_held;
 
 /// A tessera made of Rust.
 pub trait Actor: Send {
@@ -73,9 +74,9 @@ impl Closures {
         while engine.take_jobs(&self.lane, &mut batch) {
             while let Some(job) = batch.pop_front() {
                 match job {
-                    Job::Run(ready) => {
+                    Job::Run(AcceptedCall { ready, state }) => {
                         let task = ready.call.task;
-                        if !self.lane.begin(task) {
+                        if !state.begin() {
                             continue;
                         }
                         let recorder = engine.recorder();
@@ -84,12 +85,8 @@ impl Closures {
                         if let Some(outer) = outer {
                             recorder.ended(&outcome, outer);
                         }
-                        if matches!(outcome, Outcome::Value(_)) {
-                            self.lane.has_result(task);
-                        }
+                        state.end(&outcome);
                         engine.finish(task, outcome, batch.is_empty() && self.lane.is_empty());
-                        // Not before: a call whose end was not reported yet is one that runs.
-                        self.lane.end(task);
                     }
                     Job::DropTessera(tessera) => drop(actors.remove(&tessera)),
                     Job::DropResult(_) => {}
@@ -104,6 +101,7 @@ impl Closures {
         actors: &mut FxHashMap<TesseraId, Box<dyn Actor>>,
         ready: &ReadyCall,
     ) -> Outcome {
+        assert_none_held("the program's code runs");
         let call = &ready.call;
         let result = match call.kind {
             CallKind::Construct => match (self.build)(&call.method) {
@@ -143,16 +141,10 @@ impl Closures {
 }
 
 impl Executor for Closures {
-    fn run(&self, calls: &mut Vec<ReadyCall>) {
-        self.lane.accept(calls);
+    fn run(&self, calls: &mut Vec<AcceptedCall>) {
         self.lane.push(calls.drain(..).map(Job::Run));
     }
-    fn revoke(&self, task: TaskId) -> CancelOutcome {
-        self.lane.revoke(task)
-    }
-    fn prevent(&self, task: TaskId) -> CancelOutcome {
-        self.lane.revoke(task)
-    }
+    fn cancel_running(&self, _: TaskId) {}
     fn drop_tessera(&self, tessera: TesseraId) {
         self.lane.push([Job::DropTessera(tessera)]);
     }

@@ -1,25 +1,23 @@
 //! The job queue of one thread: the main lane of an executor.
 //!
-//! The engine pushes batches; one thread takes everything that is queued. Every call passes `accept` and `begin`:
-//! `revoke` prevents it or it has begun, never both (`LANE-1`; [`crate::executor::call_states`]).
+//! The engine pushes batches; one thread takes everything that is queued. A call that was revoked meanwhile is taken
+//! too, and its state does not let it begin ([`crate::executor::call_states`]).
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
-use mosaic_core::call::ReadyCall;
 use mosaic_core::id::{TaskId, TesseraId};
 
-use crate::executor::CancelOutcome;
-use crate::executor::call_states::CallStates;
+use crate::executor::AcceptedCall;
 use crate::sync::signal::Signal;
+use crate::sync::{Mutex, Rank};
 
 /// Something for the lane to do.
 #[derive(Debug)]
 pub enum Job {
-    /// Run a call.
-    Run(ReadyCall),
+    /// Run a call, if it may begin.
+    Run(AcceptedCall),
     /// Drop the living object of a tessera.
     DropTessera(TesseraId),
     /// Drop the living result of a task.
@@ -39,65 +37,33 @@ pub struct Lane {
     /// The thread has nothing to do and waits for the signal.
     sleeping: AtomicBool,
     signal: Signal,
-    call_states: CallStates,
 }
 
 impl Lane {
     /// An empty lane.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
-            queue: Mutex::default(),
+            queue: Mutex::with_default(Rank::Lane),
             sleeping: AtomicBool::new(false),
             signal: Signal::new()?,
-            call_states: CallStates::default(),
         })
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Add jobs; wakes the thread once.
     pub fn push(&self, jobs: impl IntoIterator<Item = Job>) {
-        self.lock().jobs.extend(jobs);
+        self.queue.lock().jobs.extend(jobs);
         self.rouse();
-    }
-
-    /// Calls come, to be pushed here or to begin as coroutines.
-    pub fn accept(&self, calls: &[ReadyCall]) {
-        self.call_states
-            .accept(calls.iter().map(|ready| ready.call.task));
-    }
-
-    /// A call is not wanted any more.
-    pub fn revoke(&self, task: TaskId) -> CancelOutcome {
-        self.call_states.revoke(task)
-    }
-
-    /// A call is about to begin, on this lane or as a coroutine. Returns whether it may.
-    pub fn begin(&self, task: TaskId) -> bool {
-        self.call_states.begin(task)
-    }
-
-    /// A call has its result, which is about to be reported: a revocation comes too late from now on.
-    pub fn has_result(&self, task: TaskId) {
-        self.call_states.has_result(task);
-    }
-
-    /// A call has ended, and its end was reported.
-    pub fn end(&self, task: TaskId) {
-        self.call_states.end(task);
     }
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.lock().jobs.is_empty()
+        self.queue.lock().jobs.is_empty()
     }
 
     /// Take everything that is there. `Some` says whether the lane goes on: at the end, what was not taken is
     /// dropped. `None` if there is nothing: from now on a push raises the signal, until [`Lane::wake`].
     pub fn take_or_sleep(&self, batch: &mut VecDeque<Job>) -> Option<bool> {
-        let mut queue = self.lock();
+        let mut queue = self.queue.lock();
         if queue.jobs.is_empty() && !queue.stopped {
             self.sleeping.store(true, Ordering::Release);
             return None;
@@ -120,7 +86,7 @@ impl Lane {
 
     /// Take what is there without blocking.
     pub fn try_take(&self, batch: &mut VecDeque<Job>) {
-        let mut queue = self.lock();
+        let mut queue = self.queue.lock();
         if batch.is_empty() {
             std::mem::swap(&mut queue.jobs, batch);
         } else {
@@ -130,10 +96,12 @@ impl Lane {
 
     /// Let the thread run out.
     pub fn stop(&self) {
-        let mut queue = self.lock();
+        let mut queue = self.queue.lock();
         queue.stopped = true;
-        queue.jobs.clear();
+        let jobs = std::mem::take(&mut queue.jobs);
         drop(queue);
+        // With the arguments of calls, which may lie in the store.
+        drop(jobs);
         self.rouse();
         // Unless the thread waits for it at this moment: then the thread closes it as it leaves.
         self.signal.close();

@@ -2,7 +2,7 @@
 //!
 //! | module | what it owns |
 //! | --- | --- |
-//! | this one | [`Executor`], the trait, and [`CancelOutcome`] |
+//! | this one | [`Executor`], the trait |
 //! | [`lane`] | the job queue of an executor's main thread |
 //! | [`call_states`] | the state of each accepted call: queued, revoked, running, finished |
 //! | [`closures`] | an executor for actors written in Rust |
@@ -11,29 +11,18 @@ pub(crate) mod call_states;
 pub mod closures;
 pub mod lane;
 
-use mosaic_core::call::ReadyCall;
 use mosaic_core::id::{TaskId, TesseraId};
 
-/// The outcome of a cancellation.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum CancelOutcome {
-    /// It had not begun and never will.
-    Prevented,
-    /// It runs; its end will be reported.
-    Running,
-    /// It has run, and its result is about to be reported.
-    Ended,
-}
+pub use call_states::{AcceptedCall, CallState};
 
 /// Runs calls. Every method is called by a thread that holds the engine's lock: it queues work on lanes of
 /// its own and returns at once. Ends are reported with [`crate::engine::Engine::finish`].
 pub trait Executor: Send + Sync + 'static {
-    /// Run these, in this order (see [`mosaic_core::event::Action::Run`]); leaves the vector empty.
-    fn run(&self, calls: &mut Vec<ReadyCall>);
-    /// Do not start this call; cancel it if it is a running coroutine.
-    fn revoke(&self, task: TaskId) -> CancelOutcome;
-    /// Do not start this call; one that runs goes on.
-    fn prevent(&self, task: TaskId) -> CancelOutcome;
+    /// Run these, in this order (see [`mosaic_core::event::Action::Run`]), each unless it has been revoked by the time
+    /// that it would begin; leaves the vector empty.
+    fn run(&self, calls: &mut Vec<AcceptedCall>);
+    /// Cancel this call if it is a running coroutine; another one runs to its end.
+    fn cancel_running(&self, task: TaskId);
     /// Drop the living object of a tessera.
     fn drop_tessera(&self, tessera: TesseraId);
     /// Drop the living result of a task.

@@ -12,9 +12,8 @@ use super::protocol::{FromMonitor, Join, read, write};
 use super::{HALF_OPEN, NODE_UID};
 use crate::net::listener::accept_each;
 use crate::node::process::peer_gone;
-use crate::sync::primitives::lock;
 
-/// How long a head waits for the one before to be gone; longer means that there are two.
+/// How long a head waits for its predecessor to end. After that, two programs want the workers.
 const TURN: Duration = Duration::from_secs(1);
 
 /// Accept connections until the monitor ends.
@@ -36,14 +35,15 @@ pub(super) async fn accept(common: Arc<Common>, socket: std::os::unix::net::Unix
 }
 
 impl Common {
-    /// A head, from its coming to its going.
+    /// Serve the connection of a head until it closes.
     async fn serve(&self, mut stream: UnixStream) -> io::Result<()> {
         let Some(Join { pid, without }) = read(&mut stream).await? else {
             return Ok(());
         };
         let turn = tokio::time::timeout(TURN, Arc::clone(&self.turn).lock_owned()).await;
         let Ok(turn) = turn else {
-            let other = lock(&self.head).map_or(String::new(), |pid| format!(" (process {pid})"));
+            let head = *self.head.lock();
+            let other = head.map_or(String::new(), |pid| format!(" (process {pid})"));
             let reason = format!(
                 "the workers of mrun (process {}) belong to another program at this moment{other}: \
                  run one after the other, or each under an mrun of its own",
@@ -51,15 +51,15 @@ impl Common {
             );
             return write(&mut stream, &FromMonitor::Refused(reason)).await;
         };
-        *lock(&self.head) = Some(pid);
+        *self.head.lock() = Some(pid);
         let result = self.host(&mut stream, without).await;
-        *lock(&self.head) = None;
+        *self.head.lock() = None;
         drop(turn);
         result
     }
 
     async fn host(&self, stream: &mut UnixStream, without: Option<u32>) -> io::Result<()> {
-        // From the first: a head that gives up must not keep the next ones out.
+        // Watched from the start: a head that gives up must not keep the next one waiting.
         let gone = peer_gone(stream.peer_cred().ok().and_then(|peer| peer.pid()));
         tokio::pin!(gone);
         let mut byte = [0];
@@ -71,11 +71,11 @@ impl Common {
         });
         let state = tokio::select! {
             state = decided => state.map_err(io::Error::other)?.clone(),
-            // A head says nothing more.
+            // A head sends nothing after its first message: a read ends with the connection.
             _ = stream.read(&mut byte) => return Ok(()),
             () = &mut gone => return Ok(()),
         };
-        // From now on, and no sooner: an earlier death was not that of the agent that the head is given.
+        // Subscribed only now: earlier deaths are not of the agent that this head gets.
         let mut deaths = self.deaths.subscribe();
         let answer = match state {
             NodeState::Ready(address) => FromMonitor::Welcome(vec![address]),
@@ -110,7 +110,7 @@ mod tests {
     use crate::node::directory::Directory;
     use mosaic_core::id::RuntimeId;
 
-    /// That of a monitor that is the agent too.
+    /// The configuration of a monitor that is the agent too.
     fn config(place: &Directory) -> MonitorConfig {
         MonitorConfig {
             agent: None,
@@ -119,8 +119,8 @@ mod tests {
         }
     }
 
-    /// Come as a head that has found this process's agent gone, or has not.
-    async fn come(place: &Directory, without: Option<u32>) -> UnixStream {
+    /// Connect as a head, which has found that agent dead if one is given.
+    async fn connect_head(place: &Directory, without: Option<u32>) -> UnixStream {
         let socket = place.path().join(MONITOR_SOCKET);
         let mut stream = UnixStream::connect(socket).await.expect("a socket");
         handshake::connect(&mut stream, place.secret(), RuntimeId::HEAD)
@@ -133,15 +133,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_head_that_gives_up_while_it_waits_makes_room_for_the_next() {
+    async fn a_head_that_gives_up_while_it_waits_lets_the_next_be_admitted() {
         let place = Directory::create().expect("a place");
         let config = config(&place);
         let monitor = Monitor::start(place, config).expect("a monitor");
         monitor.wait_ready(None).expect("an agent");
         let place = Directory::join(monitor.directory()).expect("a member");
-        // There will never be another agent than the one that it does not want.
-        drop(come(&place, Some(std::process::id())).await);
-        let mut next = come(&place, None).await;
+        // No other agent than the one that this head refuses will ever start.
+        drop(connect_head(&place, Some(std::process::id())).await);
+        let mut next = connect_head(&place, None).await;
         let answer = read(&mut next).await.expect("an answer");
         let Some(FromMonitor::Welcome(nodes)) = answer else {
             panic!("{answer:?}");
@@ -155,8 +155,8 @@ mod tests {
         monitor.stop();
     }
 
-    /// What a head is told next that is hosted meanwhile.
-    async fn told(
+    /// The next message to a head, while the monitor serves it.
+    async fn next_message(
         head: &mut UnixStream,
         mut hosting: Pin<&mut impl Future<Output = io::Result<()>>>,
     ) -> FromMonitor {
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_head_is_not_told_of_deaths_before_its_agent() {
+    async fn a_head_receives_no_deaths_of_earlier_agents() {
         let place = Directory::create().expect("a place");
         let config = config(&place);
         let common = Common::new(place, config).expect("room");
@@ -177,17 +177,17 @@ mod tests {
         tokio::select! {
             biased;
             ended = &mut hosting => panic!("{ended:?}"),
-            // It waits now.
+            // The head waits for an agent now.
             () = std::future::ready(()) => {},
         }
-        // Nobody may listen.
+        // No head may be subscribed.
         let _ = common.deaths.send("was the one before".into());
         common.ready(2);
-        let welcome = told(&mut head, hosting.as_mut()).await;
+        let welcome = next_message(&mut head, hosting.as_mut()).await;
         assert!(matches!(welcome, FromMonitor::Welcome(_)), "{welcome:?}");
         let death = "was its own";
         common.deaths.send(death.into()).expect("it listens");
-        let died = told(&mut head, hosting.as_mut()).await;
+        let died = next_message(&mut head, hosting.as_mut()).await;
         let FromMonitor::NodeDied { how, .. } = died else {
             panic!("{died:?}");
         };

@@ -8,14 +8,14 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex as Lock};
+use std::sync::Arc;
 
 use mosaic_core::id::RuntimeId;
 use tokio::io::{AsyncRead, AsyncWriteExt, BufReader, BufWriter};
 use tokio::net::unix::{OwnedWriteHalf, pipe};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::protocol::{FromAgent, ToAgent, ToChild, WINDOW, cost, read, write};
 use super::{AGENT_SOCKET, HALF_OPEN, guard};
@@ -25,23 +25,22 @@ use crate::node::descriptors::Descriptors;
 use crate::node::directory::{self, Directory};
 use crate::node::process::peer_gone;
 use crate::node::processes::{Ended, Line, ProcessEvents, Processes};
-use crate::sync::primitives::lock;
-use crate::sync::threads;
+use crate::sync::{AsyncMutex, Mutex, Rank, threads};
 
 /// Environment of an agent: the directory of the sockets and the secret.
 pub(crate) const DIRECTORY: &str = "MOSAIC_AGENT_DIRECTORY";
-/// Environment of an agent: the file that tells programs of it.
+/// Environment of an agent: the key file, by which programs find it.
 pub(crate) const KEY: &str = "MOSAIC_AGENT_KEY";
 
-/// News that may wait to be written; output has its own limit.
-const NEWS: usize = 1024;
+/// Events that may wait to be written; output has its own limit.
+const EVENTS: usize = 1024;
 
 /// What an agent has to know.
 #[derive(Debug)]
 pub struct AgentConfig {
     /// The directory of the sockets and the secret.
     pub directory: PathBuf,
-    /// The file that tells programs of it; removed if the monitor is killed.
+    /// The key file, by which programs find the agent; removed if the monitor is killed.
     pub key: PathBuf,
 }
 
@@ -73,7 +72,7 @@ pub fn agent(config: &AgentConfig) -> Result<(), EngineError> {
         let orders = pipe::Receiver::from_owned_fd(own(rustix::stdio::stdin())?)?;
         let heads = Heads::listen(place)?;
         let mut ready = pipe::Sender::from_owned_fd(own(rustix::stdio::stdout())?)?;
-        // Nobody reads it if the monitor is gone already, as the orders tell too.
+        // Fails if the monitor has died already, which the end of its orders says too.
         let _ = ready.write_all(b"\n").await;
         match follow(orders).await {
             Orders::Stop => heads.close().await,
@@ -92,12 +91,12 @@ pub fn agent(config: &AgentConfig) -> Result<(), EngineError> {
     })
 }
 
-/// A descriptor of our own for one that everybody has; those that we start do not get it.
+/// A duplicate of a standard descriptor, which started processes do not inherit.
 fn own(descriptor: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(rustix::io::fcntl_dupfd_cloexec(descriptor, 3)?)
 }
 
-/// How the monitor's orders ended.
+/// How the orders of the monitor ended.
 enum Orders {
     Stop,
     Lost { guarded: Option<u32> },
@@ -116,37 +115,38 @@ async fn follow(orders: impl AsyncRead + Unpin) -> Orders {
     }
 }
 
-/// Takes heads in, one after another.
+/// Serves heads, one after another.
 pub(crate) struct Heads {
     place: Directory,
-    turn: Mutex<()>,
+    turn: AsyncMutex<()>,
     closing: watch::Sender<bool>,
-    /// Pipes to many processes.
-    descriptors: Lock<Option<Descriptors>>,
+    /// The raised limit of open files, for the pipes of many processes.
+    descriptors: Mutex<Option<Descriptors>>,
 }
 
 impl Heads {
     /// Listen in that directory. Called on an I/O thread.
     pub(crate) fn listen(place: Directory) -> io::Result<Arc<Self>> {
         let socket = place.path().join(AGENT_SOCKET);
-        // One may be left of an agent that was killed.
+        // An agent that was killed may have left its socket.
         let _ = std::fs::remove_file(&socket);
         let listener = UnixListener::bind(socket)?;
         let heads = Arc::new(Self {
             place,
-            turn: Mutex::new(()),
+            turn: AsyncMutex::new(()),
             closing: watch::Sender::new(false),
-            descriptors: Lock::new(Some(Descriptors::raise(false))),
+            descriptors: Mutex::new(Rank::AgentDescriptors, Some(Descriptors::raise(false))),
         });
         tokio::spawn(accept(Arc::clone(&heads), listener));
         Ok(heads)
     }
 
-    /// End the processes of the head that is there, and take no other. Returns when all are gone.
+    /// End the processes of the attached head and serve no other. Returns when all have ended.
     pub(crate) async fn close(&self) {
         self.closing.send_replace(true);
         drop(self.turn.lock().await);
-        drop(lock(&self.descriptors).take());
+        let descriptors = self.descriptors.lock().take();
+        drop(descriptors);
     }
 }
 
@@ -163,7 +163,7 @@ async fn accept(heads: Arc<Heads>, listener: UnixListener) {
     .await;
 }
 
-/// A head's turn, from its coming to the end of its last process.
+/// Serve a head from its connection to the end of its last process.
 async fn serve(heads: &Heads, stream: UnixStream) {
     let gone = peer_gone(stream.peer_cred().ok().and_then(|peer| peer.pid()));
     tokio::pin!(gone);
@@ -174,14 +174,14 @@ async fn serve(heads: &Heads, stream: UnixStream) {
     };
     let turn = heads.turn.lock().await;
     let mut closing = heads.closing.subscribe();
-    let (news, waiting) = mpsc::channel(NEWS);
-    let room = Arc::new(Room::new());
-    tokio::spawn(write_news(to, waiting));
+    let (events, waiting) = mpsc::channel(EVENTS);
+    let credit = Arc::new(OutputCredit::new());
+    tokio::spawn(write_events(to, waiting));
     let processes = Processes::new(Head {
-        news: news.clone(),
-        room: Arc::clone(&room),
+        events: events.clone(),
+        credit: Arc::clone(&credit),
     });
-    let _ = news.send(FromAgent::Attached).await;
+    let _ = events.send(FromAgent::Attached).await;
     let left = loop {
         let order = tokio::select! {
             order = read(&mut from) => order,
@@ -192,52 +192,52 @@ async fn serve(heads: &Heads, stream: UnixStream) {
             Ok(Some(ToAgent::Start(start))) => {
                 if let Err(reason) = processes.start(&program, &start) {
                     let runtime = start.runtime;
-                    let _ = news.send(FromAgent::NotStarted { runtime, reason }).await;
+                    let _ = events.send(FromAgent::NotStarted { runtime, reason }).await;
                 }
             }
             Ok(Some(ToAgent::Kill(runtime))) => processes.kill(RuntimeId(runtime)),
             Ok(Some(ToAgent::Drain(token))) => {
-                let news = news.clone();
-                // What was printed is among the news by then.
+                let events = events.clone();
+                // The lines that were printed before are in the channel by then.
                 processes.flush_barrier.begin(move || {
                     if let Ok(runtime) = Handle::try_current() {
-                        runtime.spawn(tell(news, FromAgent::Drained(token)));
+                        runtime.spawn(send(events, FromAgent::Drained(token)));
                     }
                 });
             }
             Ok(Some(ToAgent::BePatient)) => processes.be_patient(),
-            Ok(Some(ToAgent::Room(cost))) => room.give_back(cost),
+            Ok(Some(ToAgent::Credit(cost))) => credit.grant(cost),
             Ok(Some(ToAgent::Detach)) => break true,
             Ok(Some(ToAgent::Attach { .. }) | None) | Err(_) => break false,
         }
     };
     if !left {
-        // Nobody reads any more.
-        room.space.close();
+        // The head reads no more: waits for credit end.
+        credit.space.close();
     }
     processes.kill_all();
     processes.all_gone().await;
     if left {
-        let _ = news.send(FromAgent::Detached).await;
+        let _ = events.send(FromAgent::Detached).await;
     } else {
         directory::remove_of_dead(Path::new(std::ffi::OsStr::from_bytes(&directory)));
     }
     drop(turn);
 }
 
-async fn tell(to: mpsc::Sender<FromAgent>, news: FromAgent) {
-    let _ = to.send(news).await;
+async fn send(to: mpsc::Sender<FromAgent>, event: FromAgent) {
+    let _ = to.send(event).await;
 }
 
-async fn write_news(to: OwnedWriteHalf, mut waiting: mpsc::Receiver<FromAgent>) {
+async fn write_events(to: OwnedWriteHalf, mut waiting: mpsc::Receiver<FromAgent>) {
     let mut to = BufWriter::new(to);
-    while let Some(mut news) = waiting.recv().await {
+    while let Some(mut events) = waiting.recv().await {
         loop {
-            if write(&mut to, &news).await.is_err() {
+            if write(&mut to, &events).await.is_err() {
                 return;
             }
             match waiting.try_recv() {
-                Ok(next) => news = next,
+                Ok(next) => events = next,
                 Err(_) => break,
             }
         }
@@ -247,40 +247,40 @@ async fn write_news(to: OwnedWriteHalf, mut waiting: mpsc::Receiver<FromAgent>) 
     }
 }
 
-/// A connection to a head, as the processes tell their news to it.
+/// The connection to a head, for the events of its processes.
 struct Head {
-    news: mpsc::Sender<FromAgent>,
-    room: Arc<Room>,
+    events: mpsc::Sender<FromAgent>,
+    credit: Arc<OutputCredit>,
 }
 
-/// What output may be on its way to a head.
-struct Room {
+/// The credit for output in flight to a head.
+struct OutputCredit {
     space: Semaphore,
-    /// What was sent beyond it.
-    owed: Lock<u32>,
+    /// Bytes that were sent without credit.
+    owed: Mutex<u32>,
 }
 
-impl Room {
+impl OutputCredit {
     fn new() -> Self {
         Self {
             space: Semaphore::new(WINDOW as usize),
-            owed: Lock::default(),
+            owed: Mutex::new(Rank::OutputDebt, 0),
         }
     }
 
     async fn take(&self, cost: u32) {
         if let Ok(taken) = self.space.acquire_many(cost).await {
-            // The head gives it back.
+            // The head grants it again when it has read the line.
             taken.forget();
         }
     }
 
-    fn owe(&self, cost: u32) {
-        *lock(&self.owed) += cost;
+    fn overdraw(&self, cost: u32) {
+        *self.owed.lock() += cost;
     }
 
-    fn give_back(&self, cost: u32) {
-        let mut owed = lock(&self.owed);
+    fn grant(&self, cost: u32) {
+        let mut owed = self.owed.lock();
         let paid = cost.min(*owed);
         *owed -= paid;
         drop(owed);
@@ -290,22 +290,22 @@ impl Room {
 
 impl ProcessEvents for Head {
     async fn wait_for_capacity(&self, line: &Line) {
-        self.room.take(cost(line)).await;
+        self.credit.take(cost(line)).await;
     }
 
     async fn printed(&self, runtime: RuntimeId, line: Line, had_room: bool) {
-        if self.room.space.is_closed() {
+        if self.credit.space.is_closed() {
             return;
         }
         if !had_room {
-            self.room.owe(cost(&line));
+            self.credit.overdraw(cost(&line));
         }
         let runtime = runtime.0;
-        let _ = self.news.send(FromAgent::Printed { runtime, line }).await;
+        let _ = self.events.send(FromAgent::Printed { runtime, line }).await;
     }
 
     async fn ended(&self, runtime: RuntimeId, end: Ended) {
         let runtime = runtime.0;
-        let _ = self.news.send(FromAgent::Ended { runtime, end }).await;
+        let _ = self.events.send(FromAgent::Ended { runtime, end }).await;
     }
 }

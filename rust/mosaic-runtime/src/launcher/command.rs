@@ -5,13 +5,13 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// Start it, and return its process id, which is that of its group. Called on the thread that lives as long as this
-/// process: the command ends with it.
+/// Start the command and return its process id, which is that of its process group too. To be called on the main
+/// thread: the kernel signals the command when the thread that started it ends.
 pub fn spawn(command: &[OsString], environment: Vec<(OsString, OsString)>) -> io::Result<u32> {
     let [program, arguments @ ..] = command else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
-    // What the command leaves behind becomes this process's child, which can so see it end.
+    // Orphans of the command become children of this process, which can then wait for their ends.
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     let parent = rustix::process::getpid();
@@ -27,7 +27,7 @@ pub fn spawn(command: &[OsString], environment: Vec<(OsString, OsString)>) -> io
     };
     // SAFETY: between fork and exec it makes system calls and nothing else: no memory, no locks.
     unsafe { command.pre_exec(before) };
-    // The caller waits for it, also for its being stopped.
+    // The caller waits for the child, and also sees when a signal stops it.
     let child = command.spawn()?;
     Ok(child.id())
 }

@@ -1,7 +1,7 @@
 //! Clean-up after a monitor that was killed: removes the key and ends the command that it ran.
 //!
-//! The command may go on for a moment, so that its waits end with the reason; then it gets SIGTERM, then SIGKILL. Two
-//! seconds after the death of the monitor nothing is left.
+//! The command first has some time of its own, in which its waits for workers fail with the reason. Then it gets
+//! SIGTERM, then SIGKILL. Two seconds after the death of the monitor none of its processes is left.
 
 use std::fs;
 use std::path::Path;
@@ -12,14 +12,14 @@ use rustix::process::{Pid, Signal, getpid, kill_process, kill_process_group};
 use crate::node::process::gone;
 use crate::sync::threads;
 
-/// How long the program may go on, so that what waits in it hears why it ends.
-const HEARING: Duration = Duration::from_millis(900);
-/// How long it may take to end once it was asked to.
-const ENDING: Duration = Duration::from_millis(500);
+/// Time before SIGTERM, in which the waits of the program fail with the reason of its end.
+const BEFORE_TERM: Duration = Duration::from_millis(900);
+/// Time from SIGTERM to SIGKILL.
+const BEFORE_KILL: Duration = Duration::from_millis(500);
 
-/// Remove the file that told programs of this directory, and the folder around it if nothing else is there.
+/// Remove the key file that names this directory, and the folder of the file if that is empty then.
 pub(crate) fn remove_key(key: &Path, directory: &Path) {
-    // It may be another's by now.
+    // Another `mrun` may have replaced the file.
     let ours =
         fs::read_to_string(key).is_ok_and(|text| text.contains(&directory.display().to_string()));
     if ours {
@@ -35,16 +35,16 @@ pub(crate) async fn end_group(leader: u32) {
     let Some(leader) = Pid::from_raw(leader.cast_signed()) else {
         return;
     };
-    // The rest of the group has no reason to go on without its leader.
-    let _ = tokio::time::timeout(HEARING, gone(leader)).await;
+    // When the leader ends earlier, the rest of the group is ended at once.
+    let _ = tokio::time::timeout(BEFORE_TERM, gone(leader)).await;
     if kill_process_group(leader, Signal::TERM).is_ok() {
-        let _ = tokio::time::timeout(ENDING, group_gone(leader)).await;
+        let _ = tokio::time::timeout(BEFORE_KILL, group_gone(leader)).await;
         let _ = kill_process_group(leader, Signal::KILL);
     }
 }
 
-/// Returns when all processes are gone that are in the group now, or never where that cannot be told. The leader may
-/// be gone before the others have tidied up: helpers of `multiprocessing` remove what has names.
+/// Returns when all processes that are in the group now have ended; never where the system does not list processes. The
+/// leader may end before the others have cleaned up: helper processes of `multiprocessing` unlink named resources.
 #[cfg(target_os = "linux")]
 async fn group_gone(leader: Pid) {
     let Ok(processes) = fs::read_dir("/proc") else {
@@ -53,24 +53,24 @@ async fn group_gone(leader: Pid) {
     let members = processes
         .flatten()
         .filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
-        // SAFETY: it only asks; of a process that is gone it says so. Not through rustix, which takes it for certain that
-        // every process is in a group: threads of the kernel are in none.
+        // SAFETY: a query, which fails for a process that is gone. Not through rustix, which assumes that every process
+        // is in a group: kernel threads are in none.
         .filter(|pid| unsafe { libc::getpgid(pid.as_raw_pid()) } == leader.as_raw_pid());
     for member in members.collect::<Vec<_>>() {
         gone(member).await;
     }
 }
 
-/// See above.
+/// Elsewhere processes are not listed.
 #[cfg(not(target_os = "linux"))]
 async fn group_gone(_: Pid) {
     std::future::pending().await
 }
 
-/// End this process in the same way: nobody else may be left who could. Returns at once.
+/// End this process with the same signals, since no other process may be left to send them. Returns at once.
 pub(crate) fn end_myself() {
     let ending = || {
-        for (pause, signal) in [(HEARING, Signal::TERM), (ENDING, Signal::KILL)] {
+        for (pause, signal) in [(BEFORE_TERM, Signal::TERM), (BEFORE_KILL, Signal::KILL)] {
             let until = Instant::now() + pause;
             while let Some(left) = until.checked_duration_since(Instant::now()) {
                 std::thread::park_timeout(left);
@@ -81,11 +81,11 @@ pub(crate) fn end_myself() {
     let _ = threads::spawn("mosaic-end", ending);
 }
 
-/// Whether the kernel was to end this process at once when its parent dies, before that was taken back.
+/// Whether the kernel was to signal this process on the death of its parent, before that was switched off.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ParentDeathSignal(bool);
 
-/// Take it back. The kernel asks each thread: the one that calls this should be that which came with the process.
+/// Switch the signal off. The setting belongs to a thread: call this on the main thread.
 pub(crate) fn disable_parent_death_signal() -> ParentDeathSignal {
     let parent_death_signal = ParentDeathSignal(ends_with_parent());
     end_with_parent(false);
@@ -93,7 +93,7 @@ pub(crate) fn disable_parent_death_signal() -> ParentDeathSignal {
 }
 
 impl ParentDeathSignal {
-    /// Let it be again as it was.
+    /// Restore the former setting.
     pub(crate) fn restore(self) {
         if self.0 {
             end_with_parent(true);
@@ -101,24 +101,24 @@ impl ParentDeathSignal {
     }
 }
 
-/// Have the kernel end this process at once when its parent dies, or not.
+/// Have the kernel send SIGTERM to this process when its parent dies, or not.
 #[cfg(target_os = "linux")]
 pub(crate) fn end_with_parent(at_once: bool) {
     let signal = at_once.then_some(Signal::TERM);
     let _ = rustix::process::set_parent_process_death_signal(signal);
 }
 
-/// Whether it does.
+/// Whether the kernel sends a signal when the parent dies.
 #[cfg(target_os = "linux")]
 fn ends_with_parent() -> bool {
     rustix::process::parent_process_death_signal().is_ok_and(|signal| signal.is_some())
 }
 
-/// Elsewhere the kernel does no such thing.
+/// Other kernels have no such signal.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn end_with_parent(_: bool) {}
 
-/// See above.
+/// Other kernels have no such signal.
 #[cfg(not(target_os = "linux"))]
 fn ends_with_parent() -> bool {
     false
@@ -148,14 +148,14 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn a_group_that_ends_when_it_is_asked_to_holds_nobody_up() {
+    async fn a_group_that_ends_when_it_is_asked_to_delays_nothing() {
         let (mut child, _) = leader("echo ready; exec sleep 60");
         let begun = Instant::now();
         end_group(child.id()).await;
         let took = begun.elapsed();
         let status = child.wait().expect("its end");
         assert_eq!(status.signal(), Some(libc::SIGTERM));
-        assert!(took < HEARING + ENDING, "{took:?}");
+        assert!(took < BEFORE_TERM + BEFORE_KILL, "{took:?}");
     }
 
     #[tokio::test]

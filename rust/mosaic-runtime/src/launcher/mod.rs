@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! mrun (monitor) ── node agent ── workers, warehouse
-//!        │              ╎ news
+//!        │              ╎ output, exits
 //!        └── command ── head (the program's process)
 //! ```
 //!
@@ -15,12 +15,13 @@
 //! | [`guard`] | clean-up after a monitor that was killed |
 //! | [`protocol`] | messages between monitor, agent and head, and their frames |
 //!
-//! The monitor admits one head at a time and sends it the addresses of the agents; an agent starts and supervises
-//! processes for the head that has it. All listen on Unix sockets in one private directory, behind the same handshake
-//! as every other connection; another program could start an agent as well.
+//! The monitor admits one head at a time and sends it the addresses of the agents. An agent starts and supervises
+//! processes for the head that is attached to it. Both listen on Unix sockets in one private directory and require the
+//! handshake of every other connection, so that a program other than `mrun` could start an agent.
 //!
-//! The death of one of them closes its connections, and the others clean up (`LAUNCH-1`): the agent ends its
-//! workers with its head and everything with the monitor; a head gives up its workers with the agent or the monitor.
+//! A process that dies closes its connections, and the others clean up (`LAUNCH-1`): the agent kills the workers of a
+//! head that is gone, and everything when the monitor is gone; a head gives up its workers when the agent or the
+//! monitor is gone.
 
 mod admission;
 pub(crate) mod agent;

@@ -8,13 +8,13 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex as Lock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
-use tokio::sync::{Mutex, Notify, broadcast, mpsc, watch};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
 
 use super::admission::accept;
 use super::agent::{DIRECTORY, Heads, KEY};
@@ -24,9 +24,8 @@ use crate::engine::EngineError;
 use crate::node::directory::Directory;
 use crate::node::exit_status::describe;
 use crate::node::process::child_ended;
-use crate::sync::primitives::lock;
 use crate::sync::signal::Signal as Wake;
-use crate::sync::threads;
+use crate::sync::{AsyncMutex, Mutex, Rank, threads};
 
 /// How long an agent may take to end its processes at the stop.
 const AGENT_END: Duration = Duration::from_secs(2);
@@ -38,18 +37,18 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How the monitor is started.
 #[derive(Debug)]
 pub struct MonitorConfig {
-    /// The command that starts an agent; none to be the agent too, in this process.
+    /// The command that starts an agent; without one this process is the agent too.
     pub agent: Option<Vec<OsString>>,
-    /// The file that tells programs of the directory.
+    /// The key file, by which programs find the directory.
     pub key: PathBuf,
-    /// Told of an agent's death.
+    /// Called with a message when an agent dies.
     pub report: fn(&str),
 }
 
 /// The monitor of this process.
 pub struct Monitor {
     common: Arc<Common>,
-    thread: Lock<Option<std::thread::JoinHandle<()>>>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
 /// What the threads of a monitor share.
@@ -58,31 +57,32 @@ pub(super) struct Common {
     pub(super) place: Directory,
     pub(super) node: watch::Sender<NodeState>,
     pub(super) deaths: broadcast::Sender<String>,
-    orders: Lock<Orders>,
+    orders: Mutex<Orders>,
     stopping: Notify,
-    /// The process of the head that is in.
-    pub(super) head: Lock<Option<u32>>,
-    pub(super) turn: Arc<Mutex<()>>,
+    /// The process of the admitted head.
+    pub(super) head: Mutex<Option<u32>>,
+    pub(super) turn: Arc<AsyncMutex<()>>,
     changed: Wake,
 }
 
-/// What agents are told. One lock, so that of a command's begin or end and an agent's start neither misses the other.
+/// What agents are ordered to do. One lock guards both fields, so that an agent learns of a command whichever starts
+/// first.
 #[derive(Debug, Default)]
 struct Orders {
-    /// The command that ends with this process.
+    /// The command that is to end with this process.
     guarded: Option<u32>,
-    /// To the agent that is there.
+    /// The orders to the running agent.
     to: Option<mpsc::Sender<ToChild>>,
 }
 
 impl Orders {
-    /// A command is there, or none any more.
+    /// A command has started, or has ended.
     fn guard(&mut self, command: Option<u32>) {
         self.guarded = command;
         self.give(command.map_or(ToChild::Unguard, ToChild::Guard));
     }
 
-    /// An agent is there, which knows nothing yet.
+    /// An agent has started.
     fn begin(&mut self, to: mpsc::Sender<ToChild>) {
         self.to = Some(to);
         if let Some(command) = self.guarded {
@@ -97,13 +97,13 @@ impl Orders {
 
     fn give(&self, order: ToChild) {
         if let Some(to) = &self.to {
-            // One that does not read its orders is about to be gone.
+            // An agent that does not read its orders is about to be killed.
             let _ = to.try_send(order);
         }
     }
 }
 
-/// What there is of the agent.
+/// The state of this machine's agent.
 #[derive(Debug, Clone)]
 pub(super) enum NodeState {
     Starting,
@@ -113,7 +113,7 @@ pub(super) enum NodeState {
 }
 
 impl Monitor {
-    /// Start the I/O thread, and the agent. Sockets are made in that directory, which goes with the monitor.
+    /// Start the I/O thread and the agent. The sockets are in that directory, which the monitor removes at its stop.
     pub fn start(place: Directory, config: MonitorConfig) -> Result<Self, EngineError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -131,13 +131,13 @@ impl Monitor {
         let thread = threads::spawn("mosaic-monitor", move || {
             runtime.block_on(async {
                 tokio::spawn(accept(Arc::clone(&for_thread), socket));
-                Arc::clone(&for_thread).keep_node().await;
+                Arc::clone(&for_thread).keep_agent().await;
             });
             for_thread.changed.raise();
         })?;
         Ok(Self {
             common,
-            thread: Lock::new(Some(thread)),
+            thread: Mutex::new(Rank::MonitorThread, Some(thread)),
         })
     }
 
@@ -172,14 +172,14 @@ impl Monitor {
         }
     }
 
-    /// A command is to end with this process, however this one ends; `None` when it has ended.
+    /// Have a command killed when this process has ended, however it ends; `None` when the command has ended.
     pub fn guard(&self, command: Option<u32>) {
-        lock(&self.common.orders).guard(command);
+        self.common.orders.lock().guard(command);
     }
 
-    /// End the agent and whatever it still has, and remove what is on disk. Blocks until all is gone.
+    /// End the agent and its processes, and remove the key file and the directory. Blocks until all have ended.
     pub fn stop(&self) {
-        let Some(thread) = lock(&self.thread).take() else {
+        let Some(thread) = self.thread.lock().take() else {
             return;
         };
         self.common.stopping.notify_one();
@@ -205,9 +205,9 @@ impl Common {
             place,
             node: watch::Sender::new(NodeState::Starting),
             deaths: broadcast::Sender::new(16),
-            orders: Lock::default(),
+            orders: Mutex::with_default(Rank::AgentOrders),
             stopping: Notify::new(),
-            head: Lock::default(),
+            head: Mutex::new(Rank::AdmittedHead, None),
             turn: Arc::default(),
             changed: Wake::new()?,
         })
@@ -226,16 +226,16 @@ impl Common {
         }));
     }
 
-    /// See that there is an agent, until the stop.
-    async fn keep_node(self: Arc<Self>) {
+    /// Start an agent, and another when it dies, until the stop.
+    async fn keep_agent(self: Arc<Self>) {
         if self.config.agent.is_none() {
-            return self.be_the_node().await;
+            return self.run_agent_here().await;
         }
         let mut failed = 0;
         loop {
             let (mut was_ready, began) = (false, Instant::now());
             let how = match self.start_agent() {
-                Ok(child) => self.see_through(child, &mut was_ready).await,
+                Ok(child) => self.supervise(child, &mut was_ready).await,
                 Err(error) => Some(format!("cannot be started: {error}")),
             };
             let Some(how) = how else { return };
@@ -256,8 +256,8 @@ impl Common {
         }
     }
 
-    /// Be the agent in this process.
-    async fn be_the_node(&self) {
+    /// Run the agent in this process.
+    async fn run_agent_here(&self) {
         let heads = Directory::join(self.place.path()).and_then(Heads::listen);
         match heads {
             Ok(heads) => {
@@ -279,7 +279,7 @@ impl Common {
         let [program, arguments @ ..] = self.config.agent.as_deref().unwrap_or_default() else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
-        // Out of the reach of Ctrl-C: it ends when it is told to, or with this process.
+        // A process group of its own keeps Ctrl-C away: it ends by an order, or when this process has ended.
         Command::new(program)
             .args(arguments)
             .env(DIRECTORY, self.place.path())
@@ -290,11 +290,11 @@ impl Common {
             .spawn()
     }
 
-    /// See an agent through to its end. Returns how it ended, or `None` if it was told to.
-    async fn see_through(&self, mut child: Child, was_ready: &mut bool) -> Option<String> {
+    /// Supervise an agent until it ends. Returns how it ended, or `None` if it was ordered to.
+    async fn supervise(&self, mut child: Child, was_ready: &mut bool) -> Option<String> {
         let pid = child.id();
         let (orders, waiting) = mpsc::channel(16);
-        lock(&self.orders).begin(orders);
+        self.orders.lock().begin(orders);
         let pipes = (child.stdin.take(), child.stdout.take());
         if let (Some(to), Some(from)) = pipes
             && let (Ok(to), Ok(mut from)) = (
@@ -315,31 +315,31 @@ impl Common {
         let process = Pid::from_raw(pid.cast_signed())?;
         let ended = child_ended(process);
         tokio::pin!(ended);
-        let told = tokio::select! {
+        let ordered = tokio::select! {
             () = &mut ended => {
-                // Nobody shall be sent to it any more.
+                // No head is sent to this agent any more.
                 self.set(NodeState::Starting);
                 false
             },
             () = self.stopping.notified() => {
                 self.set(NodeState::Stopping);
-                lock(&self.orders).give(ToChild::Stop);
+                self.orders.lock().give(ToChild::Stop);
                 if tokio::time::timeout(AGENT_END, ended).await.is_err() {
-                    // Its workers see that by themselves.
+                    // Its workers end by themselves when their agent has died.
                     let _ = kill_process(process, Signal::KILL);
                 }
                 true
             },
         };
         let status = tokio::task::spawn_blocking(move || child.wait()).await;
-        lock(&self.orders).end();
+        self.orders.lock().end();
         let how = describe(status.unwrap_or_else(|error| Err(io::Error::other(error))));
-        (!told).then_some(how)
+        (!ordered).then_some(how)
     }
 }
 
-/// Pass orders on to an agent. Nobody closes the channel before the agent has ended: to the agent the end of its orders
-/// means that this process is gone.
+/// Write orders to an agent. The channel stays open until the agent has ended: to the agent, an end of its orders means
+/// that this process has died.
 async fn give_orders(mut to: pipe::Sender, mut waiting: mpsc::Receiver<ToChild>) {
     while let Some(order) = waiting.recv().await {
         if write(&mut to, &order).await.is_err() {
@@ -366,7 +366,7 @@ mod tests {
                 known = match order {
                     ToChild::Guard(command) => Some(command),
                     ToChild::Unguard => None,
-                    ToChild::Stop => panic!("nobody stops it"),
+                    ToChild::Stop => panic!("no stop was ordered"),
                 };
             }
             assert_eq!(known, command);
@@ -378,7 +378,7 @@ mod tests {
         orders.guard(Some(9));
         let (to, mut waiting) = mpsc::channel(2);
         orders.begin(to);
-        let told = waiting.blocking_recv();
-        assert!(matches!(told, Some(ToChild::Guard(9))), "{told:?}");
+        let order = waiting.blocking_recv();
+        assert!(matches!(order, Some(ToChild::Guard(9))), "{order:?}");
     }
 }

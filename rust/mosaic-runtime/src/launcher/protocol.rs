@@ -12,16 +12,15 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::node::processes::{Ended, Line, Program, Start};
 
-/// The longest frame, in bytes: an environment may be as large as the system lets one be, 2 MiB; a line is passed on
-/// in pieces of less.
+/// The longest frame, in bytes. The longest environment that the system allows is 2 MiB; a long line is sent in pieces.
 const LONGEST: usize = 4 << 20;
 
-/// Output that may be on its way from an agent to its head, in bytes as [`cost`] counts them.
+/// The flow-control window: output that may be in flight from an agent to its head, in bytes as [`cost`] counts them.
 pub(crate) const WINDOW: u32 = 256 << 10;
-/// What a line costs beside its length, so that the number of lines has a limit too.
+/// The cost of a line beside its length, so that the number of lines in flight has a limit too.
 const LINE: u32 = 64;
 
-/// What a line takes of the window.
+/// The credit that a line takes from the window.
 pub(crate) fn cost(line: &Line) -> u32 {
     (line.text.len() as u32).saturating_add(LINE).min(WINDOW)
 }
@@ -31,22 +30,22 @@ pub(crate) fn cost(line: &Line) -> u32 {
 pub(crate) struct Join {
     /// The head's process.
     pub(crate) pid: u32,
-    /// The process of an agent that it has found to be gone.
+    /// The process of an agent that this head has found dead: the monitor is to name another one.
     pub(crate) without: Option<u32>,
 }
 
 /// Monitor to head.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromMonitor {
-    /// These are the nodes.
+    /// The head is admitted; these are the nodes.
     Welcome(Vec<NodeAddress>),
-    /// Not now, for that reason.
+    /// The head is not admitted, for this reason.
     Refused(String),
-    /// A node's agent has died.
+    /// The agent of a node has died.
     NodeDied { uid: String, how: String },
 }
 
-/// Where a node's agent is found.
+/// The address of a node's agent.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct NodeAddress {
     /// Its name.
@@ -60,52 +59,52 @@ pub(crate) struct NodeAddress {
 /// Head to agent.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ToAgent {
-    /// The first: a head takes the node. The directory is the head's, to be removed with it.
+    /// The first message: a head takes the node. The agent removes the head's directory when the head has died.
     Attach { program: Program, directory: Bytes },
     /// Start a process.
     Start(Start),
-    /// Kill one.
+    /// Kill a process.
     Kill(u32),
-    /// Say when all has been told that was printed by now.
+    /// Answer with [`FromAgent::Drained`] once all output that was printed by now has been sent.
     Drain(u64),
-    /// The stop has begun.
+    /// The head stops: wait longer for the end of output.
     BePatient,
-    /// There is room for that many bytes of output more.
-    Room(u32),
-    /// The last: the head leaves.
+    /// Credit for that many bytes of output more.
+    Credit(u32),
+    /// The last message: the head leaves the node.
     Detach,
 }
 
 /// Agent to head.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromAgent {
-    /// The node is this head's.
+    /// The head has the node.
     Attached,
     /// A process could not be started.
     NotStarted { runtime: u32, reason: String },
     /// A process printed a line.
     Printed { runtime: u32, line: Line },
-    /// All has been told that was printed when it was asked for.
+    /// All output has been sent that was printed when the drain with this token arrived.
     Drained(u64),
     /// A process has ended.
     Ended { runtime: u32, end: Ended },
-    /// Nothing of this head's is left.
+    /// No process of this head is left.
     Detached,
 }
 
-/// Monitor to the agent that it started, through the agent's standard input. Its end without [`ToChild::Stop`] means
-/// that the monitor was killed.
+/// Monitor to the agent that it started, through the agent's standard input. An end of the stream without
+/// [`ToChild::Stop`] means that the monitor was killed.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ToChild {
-    /// This command, which leads a process group, ends with the monitor.
+    /// Kill the process group of this command when the monitor has died.
     Guard(u32),
-    /// It has ended.
+    /// The command has ended.
     Unguard,
-    /// End.
+    /// Kill all processes and exit.
     Stop,
 }
 
-/// Write a frame; it may stay in a buffer of the stream's.
+/// Write a frame. A buffered stream sends it with the next flush.
 pub(crate) async fn write(
     stream: &mut (impl AsyncWrite + Unpin),
     message: &impl Serialize,

@@ -8,12 +8,12 @@
 //!   reports the peer dead.
 //!
 //! A connection that ends because its peer died is not lost: the head reports the death. The kernel says whether the
-//! peer's process lives.
+//! peer's process lives. Until then the peer is unreachable: the state machine keeps the messages for it, and sends none.
 
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 
 use mosaic_core::event::Event;
 use mosaic_core::id::RuntimeId;
@@ -23,7 +23,7 @@ use tokio::sync::{Notify, watch};
 use crate::engine::inner::EngineInner;
 use crate::error::because;
 use crate::node::process::CLOSING;
-use crate::sync::primitives::lock;
+use crate::sync::{Mutex, Rank};
 
 /// A connection that is served.
 #[derive(Debug)]
@@ -42,15 +42,21 @@ impl Connection {
 }
 
 /// The connections that are served, by peer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Connections(Mutex<FxHashMap<RuntimeId, Arc<Connection>>>);
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self(Mutex::with_default(Rank::Connections))
+    }
+}
 
 impl Connections {
     /// `CONN-2`: serve this connection from now on. Returns when the loss of the one before is processed.
     pub(crate) async fn begin(&self, peer: RuntimeId, socket: &Arc<UnixStream>) -> Arc<Connection> {
         loop {
             let former = {
-                let mut all = lock(&self.0);
+                let mut all = self.0.lock();
                 if let Some(former) = all.get(&peer) {
                     Arc::clone(former)
                 } else {
@@ -71,19 +77,20 @@ impl Connections {
 
     /// The loss of this connection is processed: the next one may begin.
     pub(crate) fn end(&self, peer: RuntimeId, connection: &Connection) {
-        lock(&self.0).remove(&peer);
+        self.0.lock().remove(&peer);
         connection.settled.send_replace(true);
     }
 
     fn supersede(&self, peer: RuntimeId) {
-        if let Some(connection) = lock(&self.0).get(&peer) {
+        let connection = self.0.lock().get(&peer).cloned();
+        if let Some(connection) = connection {
             connection.supersede();
         }
     }
 
     /// The engine has stopped: close the descriptors, even if the engine is still referenced.
     pub(crate) fn clear(&self) {
-        lock(&self.0).clear();
+        self.0.lock().clear();
     }
 }
 
@@ -95,7 +102,7 @@ impl EngineInner {
 
     /// A peer that does not make connections itself requests one (`CONN-1`).
     pub(crate) fn connection_requested(&self, peer: RuntimeId) {
-        let mut driver = lock(&self.driver);
+        let mut driver = self.driver.lock();
         if driver.machine.is_dead(peer) {
             return;
         }
@@ -109,10 +116,20 @@ impl EngineInner {
 
     /// Whether that attempt to connect is still to go on.
     pub(crate) fn awaits(&self, peer: RuntimeId, attempt: u64) -> bool {
-        let driver = lock(&self.driver);
+        let driver = self.driver.lock();
         let queues = &driver.send_queues;
         queues.get(&peer).is_some_and(|queue| queue.awaits(attempt))
             && !driver.machine.is_dead(peer)
+    }
+
+    /// A connection has closed. That settles nothing: until it is known whether the peer lives, messages to it wait.
+    fn connection_closed(&self, peer: RuntimeId) {
+        let mut driver = self.driver.lock();
+        driver.take_inbox(self);
+        if !self.stopped.load(Ordering::Acquire) {
+            driver.handle(Event::RuntimeUnreachable(peer), self);
+        }
+        driver.finish_batch(self);
     }
 
     /// A connection has ended: process its loss, once it is known whether its peer lives.
@@ -122,7 +139,8 @@ impl EngineInner {
         connection: &Connection,
         error: Option<&std::io::Error>,
     ) {
-        let process = lock(&self.processes).get(&peer).cloned();
+        self.connection_closed(peer);
+        let process = self.processes.lock().get(&peer).cloned();
         let lives_on = async {
             if let Some(process) = process {
                 return process.lives_on().await;
@@ -141,7 +159,7 @@ impl EngineInner {
     }
 
     fn connection_lost(&self, peer: RuntimeId, error: Option<&std::io::Error>) {
-        let mut driver = lock(&self.driver);
+        let mut driver = self.driver.lock();
         driver.take_inbox(self);
         if driver.machine.is_dead(peer) || self.stopped.load(Ordering::Acquire) {
             return;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mosaic_core::event::Member;
-use mosaic_core::id::RuntimeId;
-use mosaic_core::wire::Message;
+use mosaic_core::id::{NodeId, RuntimeId};
+use mosaic_core::wire::RulesMessage;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
@@ -147,11 +147,12 @@ pub(crate) async fn join(inner: Arc<EngineInner>) {
     };
     let me = Member {
         runtime: inner.me,
+        node: NodeId::FIRST,
         uid: inner.uid.clone(),
         pid: std::process::id(),
         role: inner.role,
     };
-    inner.send_first(RuntimeId::HEAD, &Message::Join(me));
+    inner.send_first(RuntimeId::HEAD, &RulesMessage::Join(me).into());
     let error = serve(Arc::clone(&inner), stream, RuntimeId::HEAD).await;
     let reason = format!(
         "the connection to the head ended{}",

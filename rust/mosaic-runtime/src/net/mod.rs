@@ -10,7 +10,6 @@
 //! | [`poller`] | readiness of all read halves, which an inline poller can mask |
 //! | [`scm_rights`] | file descriptors over a Unix socket |
 //!
-//! Lock order: reader, then the engine's driver.
 
 pub(crate) mod connections;
 pub mod handshake;

@@ -8,14 +8,12 @@
 //!
 //! - `READER-1`: a thread holds the reader's lock from the read until the messages are processed, so that the
 //!   messages of one peer keep their order.
-//!
-//! Lock order: reader, then the engine's driver.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use bytes::BufMut;
 use mosaic_core::event::Event;
@@ -27,7 +25,7 @@ use crate::engine::inner::EngineInner;
 use crate::net::poller::Poller;
 use crate::net::scm_rights;
 use crate::store::export::ReceivedFiles;
-use crate::sync::primitives::lock;
+use crate::sync::{Mutex, Rank};
 
 /// More connections than this are left to the I/O thread: polling them all would cost more than it saves.
 const MAX_POLLED: usize = 16;
@@ -55,17 +53,20 @@ struct Reader {
 impl ReadHalf {
     pub(crate) fn new(socket: Arc<UnixStream>, from: RuntimeId) -> Arc<Self> {
         static MADE: AtomicU64 = AtomicU64::new(0);
-        let reader = Mutex::new(Reader {
-            frames: FrameReader::new(Limits::default()),
-            files: ReceivedFiles::default(),
-        });
+        let reader = Mutex::new(
+            Rank::Reader,
+            Reader {
+                frames: FrameReader::new(Limits::default()),
+                files: ReceivedFiles::default(),
+            },
+        );
         Arc::new(Self {
             socket,
             from,
             number: MADE.fetch_add(1, Ordering::Relaxed),
             reader,
             ended: AtomicBool::new(false),
-            error: Mutex::default(),
+            error: Mutex::with_default(Rank::ReadError),
             end: Notify::new(),
         })
     }
@@ -73,7 +74,7 @@ impl ReadHalf {
     /// Returns when the stream has ended; with what was wrong with it, if anything was.
     pub(crate) async fn over(&self) -> Option<io::Error> {
         self.end.notified().await;
-        lock(&self.error).take()
+        self.error.lock().take()
     }
 
     /// Read and process all available messages, without blocking.
@@ -86,14 +87,14 @@ impl ReadHalf {
             Ok(false) => None,
             Err(error) => Some(error),
         };
-        *lock(&self.error) = error;
+        *self.error.lock() = error;
         self.ended.store(true, Ordering::Release);
         self.end.notify_one();
     }
 
     /// Read nothing more. Returns when everything that was read is processed, by whichever thread.
     pub(crate) fn close(&self) {
-        let reader = lock(&self.reader);
+        let reader = self.reader.lock();
         self.ended.store(true, Ordering::Release);
         drop(reader);
     }
@@ -104,7 +105,7 @@ impl ReadHalf {
 
     /// Returns whether the stream goes on.
     fn read_frames(&self, inner: &EngineInner) -> io::Result<bool> {
-        let mut reader = lock(&self.reader);
+        let mut reader = self.reader.lock();
         if self.ended() {
             return Ok(true);
         }
@@ -138,28 +139,15 @@ impl ReadHalf {
             unsafe { target.advance_mut(count) };
             loop {
                 match frames.next(&mut files.importer(&inner.store)) {
-                    Ok(Some(Message::Shutdown { .. })) => {
-                        inner.end("the runtime was stopped");
-                        return Ok(false);
-                    }
-                    Ok(Some(Message::LogRecord { level, text })) => {
-                        inner.log_from(self.from, level, text);
-                    }
-                    Ok(Some(Message::Profile { path, traced })) => {
-                        if let Err(error) = inner.profile(path.as_deref(), traced, false) {
-                            inner.executor.warn(&format!(
-                                "{} is not profiled: {}: {error}",
-                                inner.uid,
-                                path.unwrap_or_default()
-                            ));
-                        }
-                    }
-                    Ok(Some(Message::ReclaimMemory)) => inner.store.reclaim(),
-                    Ok(Some(Message::MemoryAvailable)) => inner.wake_watchers(),
-                    Ok(Some(message)) => batch.push(Event::MessageReceived {
+                    Ok(Some(Message::Rules(message))) => batch.push(Event::MessageReceived {
                         from: self.from,
                         message,
                     }),
+                    Ok(Some(Message::Engine(message))) => {
+                        if !inner.engine_message_received(self.from, message) {
+                            return Ok(false);
+                        }
+                    }
                     Ok(None) => break,
                     Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
                 }
@@ -210,17 +198,20 @@ struct All {
 impl ReadHalves {
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
-            all: Mutex::new(All {
-                read_halves: Arc::default(),
-                poller: Some(Poller::new()?),
-            }),
+            all: Mutex::new(
+                Rank::ReadHalves,
+                All {
+                    read_halves: Arc::default(),
+                    poller: Some(Poller::new()?),
+                },
+            ),
             inline_polled: AtomicBool::new(false),
         })
     }
 
     /// Read every connection that becomes readable; on the I/O thread.
     pub(crate) async fn watch(inner: Arc<EngineInner>) {
-        let poller = lock(&inner.read_halves.all).poller.clone();
+        let poller = inner.read_halves.all.lock().poller.clone();
         if let Some(poller) = poller {
             poller.watch(inner).await;
         }
@@ -231,7 +222,7 @@ impl ReadHalves {
         read_half: &Arc<ReadHalf>,
         inner: &Arc<EngineInner>,
     ) -> io::Result<()> {
-        let mut all = lock(&self.all);
+        let mut all = self.all.lock();
         let Some(poller) = all.poller.clone() else {
             return Ok(());
         };
@@ -246,7 +237,7 @@ impl ReadHalves {
     }
 
     pub(crate) fn remove(&self, read_half: &ReadHalf) {
-        let mut all = lock(&self.all);
+        let mut all = self.all.lock();
         if let Some(poller) = &all.poller {
             poller.remove(read_half);
         }
@@ -255,7 +246,7 @@ impl ReadHalves {
 
     #[cfg(target_os = "linux")]
     pub(crate) fn find(&self, number: u64) -> Option<Arc<ReadHalf>> {
-        let all = lock(&self.all);
+        let all = self.all.lock();
         let place = all
             .read_halves
             .binary_search_by_key(&number, |own| own.number)
@@ -265,7 +256,7 @@ impl ReadHalves {
 
     /// The engine has stopped: close the descriptors, even if the engine is still referenced.
     pub(crate) fn clear(&self) {
-        let mut all = lock(&self.all);
+        let mut all = self.all.lock();
         all.read_halves = Arc::default();
         all.poller = None;
     }
@@ -276,7 +267,7 @@ impl ReadHalves {
         if self.inline_polled.swap(true, Ordering::AcqRel) {
             return None;
         }
-        let all = lock(&self.all);
+        let all = self.all.lock();
         let polled = all.read_halves.len() <= MAX_POLLED;
         if polled && let Some(poller) = &all.poller {
             poller.mask();

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use mosaic_core::id::RuntimeId;
@@ -22,7 +22,7 @@ use crate::launcher::guard;
 use crate::launcher::protocol::{FromAgent, FromMonitor, NodeAddress, ToAgent, cost, read, write};
 use crate::node::directory::Directory;
 use crate::notice::Notice;
-use crate::sync::primitives::lock;
+use crate::sync::{Mutex, Rank};
 
 /// Commands to the agent that may wait to be written: one a worker and a few.
 const COMMANDS: usize = 4096;
@@ -53,7 +53,7 @@ struct Common {
 
 impl Common {
     fn drained(&self, inner: &EngineInner, token: u64) {
-        if lock(&self.draining).remove(&token) {
+        if self.draining.lock().remove(&token) {
             inner.notify(Notice::Drained(token));
         }
     }
@@ -68,10 +68,10 @@ impl Agent {
             monitor_address: attached.monitor_address,
             place: attached.place,
             lost: OnceLock::new(),
-            verdict: Mutex::default(),
+            verdict: Mutex::with_default(Rank::AgentVerdict),
             verdict_came: Notify::new(),
             detached: watch::Sender::new(false),
-            draining: Mutex::default(),
+            draining: Mutex::with_default(Rank::AgentDrains),
         });
         let streams = (
             UnixStream::from_std(attached.agent),
@@ -80,13 +80,13 @@ impl Agent {
         if let (Ok(agent), Ok(monitor)) = streams {
             let (from_agent, to_agent) = agent.into_split();
             tokio::spawn(write_commands(to_agent, waiting));
-            tokio::spawn(hear_agent(
+            tokio::spawn(read_agent(
                 Arc::clone(inner),
                 Arc::clone(&common),
                 from_agent,
                 commands.clone(),
             ));
-            tokio::spawn(hear_monitor(
+            tokio::spawn(read_monitor(
                 Arc::clone(inner),
                 Arc::clone(&common),
                 monitor,
@@ -114,7 +114,7 @@ impl Agent {
 
     /// Report [`Notice::Drained`] when all output that the workers have printed by now has been reported.
     pub(crate) fn drain_output(&self, inner: &EngineInner, token: u64) {
-        lock(&self.common.draining).insert(token);
+        self.common.draining.lock().insert(token);
         let asked = self.commands.try_send(ToAgent::Drain(token));
         if asked.is_err() || self.common.lost.get().is_some() {
             self.common.drained(inner, token);
@@ -145,19 +145,19 @@ async fn write_commands(mut to: OwnedWriteHalf, mut waiting: mpsc::Receiver<ToAg
     }
 }
 
-async fn hear_agent(
+async fn read_agent(
     inner: Arc<EngineInner>,
     common: Arc<Common>,
     from: OwnedReadHalf,
     commands: mpsc::Sender<ToAgent>,
 ) {
     let mut from = BufReader::new(from);
-    let (told, taken) = watch::channel(0);
-    tokio::spawn(give_room(Arc::clone(&inner), taken, commands));
+    let (received, taken) = watch::channel(0);
+    tokio::spawn(grant_credit(Arc::clone(&inner), taken, commands));
     let error = loop {
         match read(&mut from).await {
-            Ok(Some(news)) => {
-                if hear(&inner, &common, news, &told) {
+            Ok(Some(message)) => {
+                if handle(&inner, &common, message, &received) {
                     return;
                 }
             }
@@ -169,17 +169,17 @@ async fn hear_agent(
     agent_lost(&inner, &common, &reason);
 }
 
-/// Act on what the agent says. Returns whether it was the last.
-fn hear(
+/// Handle a message of the agent. Returns whether it was the last.
+fn handle(
     inner: &Arc<EngineInner>,
     common: &Common,
-    news: FromAgent,
-    told: &watch::Sender<u64>,
+    message: FromAgent,
+    received: &watch::Sender<u64>,
 ) -> bool {
     let Some(node) = &inner.node else {
         return true;
     };
-    match news {
+    match message {
         FromAgent::Attached => {}
         FromAgent::NotStarted { runtime, reason } => {
             node.not_started(inner, RuntimeId(runtime), reason);
@@ -187,7 +187,7 @@ fn hear(
         FromAgent::Printed { runtime, line } => {
             let cost = cost(&line);
             inner.printed(RuntimeId(runtime), line);
-            told.send_modify(|told| *told += u64::from(cost));
+            received.send_modify(|bytes| *bytes += u64::from(cost));
         }
         FromAgent::Drained(token) => common.drained(inner, token),
         FromAgent::Ended { runtime, end } => {
@@ -206,8 +206,8 @@ fn hear(
     false
 }
 
-/// Give the agent room for as much output as the program has read.
-async fn give_room(
+/// Grant the agent credit for as much output as the program has read.
+async fn grant_credit(
     inner: Arc<EngineInner>,
     mut taken: watch::Receiver<u64>,
     commands: mpsc::Sender<ToAgent>,
@@ -217,7 +217,7 @@ async fn give_room(
         let all = *taken.borrow_and_update();
         inner.notices.wait_for_capacity().await;
         let more = (all - given) as u32;
-        if commands.send(ToAgent::Room(more)).await.is_err() {
+        if commands.send(ToAgent::Credit(more)).await.is_err() {
             return;
         }
         given = all;
@@ -227,11 +227,12 @@ async fn give_room(
 async fn how_it_ended(common: &Common, error: Option<io::Error>) -> String {
     let NodeAddress { uid, pid, .. } = &common.node;
     // The monitor is its parent, and knows as soon as it has reaped it.
-    if lock(&common.verdict).is_none() {
+    if common.verdict.lock().is_none() {
         let _ = tokio::time::timeout(LAST_WORD, common.verdict_came.notified()).await;
     }
-    match (&*lock(&common.verdict), error) {
-        (Some(how), _) => how.clone(),
+    let verdict = common.verdict.lock().clone();
+    match (verdict, error) {
+        (Some(how), _) => how,
         (None, Some(error)) => format!("the connection to {uid} (process {pid}) broke: {error}"),
         (None, None) => format!("{uid} (process {pid}) is gone"),
     }
@@ -243,19 +244,19 @@ fn agent_lost(inner: &Arc<EngineInner>, common: &Common, reason: &str) {
     {
         node.lost(inner, reason);
     }
-    let draining = std::mem::take(&mut *lock(&common.draining));
+    let draining = std::mem::take(&mut *common.draining.lock());
     for token in draining {
         inner.notify(Notice::Drained(token));
     }
     common.detached.send_replace(true);
 }
 
-/// Listen to the monitor until it is gone; with it goes everything that `mrun` has started.
-async fn hear_monitor(inner: Arc<EngineInner>, common: Arc<Common>, mut from: UnixStream) {
+/// Read the monitor's messages until it has ended; everything that `mrun` has started ends with it.
+async fn read_monitor(inner: Arc<EngineInner>, common: Arc<Common>, mut from: UnixStream) {
     loop {
         match read(&mut from).await {
             Ok(Some(FromMonitor::NodeDied { uid, how })) if uid == common.node.uid => {
-                *lock(&common.verdict) = Some(format!("{uid} {how}"));
+                *common.verdict.lock() = Some(format!("{uid} {how}"));
                 common.verdict_came.notify_one();
             }
             Ok(Some(_)) => {}
@@ -264,7 +265,7 @@ async fn hear_monitor(inner: Arc<EngineInner>, common: Arc<Common>, mut from: Un
     }
     let monitor_address = &common.monitor_address;
     let reason = format!("mrun (process {}) is gone", monitor_address.monitor);
-    *lock(&common.verdict) = Some(reason.clone());
+    *common.verdict.lock() = Some(reason.clone());
     common.verdict_came.notify_one();
     agent_lost(&inner, &common, &reason);
     // The last process removes the files: the agent does the same if it lives.

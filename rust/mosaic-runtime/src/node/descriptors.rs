@@ -12,12 +12,12 @@
 use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, Once};
+use std::sync::{LazyLock, Once};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::sync::primitives::lock;
+use crate::sync::{Mutex, Rank};
 
 /// How long to wait before another try where there are no descriptors left: no event says when there are some again.
 pub(crate) const SHORTAGE: Duration = Duration::from_millis(50);
@@ -39,13 +39,14 @@ static RAISED: AtomicU64 = AtomicU64::new(0);
 
 /// Some that are kept open to be closed when they are needed: where the program has used up all, the error that says so
 /// may be the first to need a module that has not been read yet, and a connection has to be made all the same.
-static RESERVE: Mutex<Vec<File>> = Mutex::new(Vec::new());
+static RESERVE: LazyLock<Mutex<Vec<File>>> =
+    LazyLock::new(|| Mutex::with_default(Rank::DescriptorReserve));
 /// How many those are.
 const RESERVED: usize = 4;
 
 /// Do something with the descriptors that are kept in reserve.
 pub fn with_reserve<T>(act: impl FnOnce() -> T) -> T {
-    lock(&RESERVE).clear();
+    RESERVE.lock().clear();
     let result = act();
     keep_reserve();
     result
@@ -53,20 +54,20 @@ pub fn with_reserve<T>(act: impl FnOnce() -> T) -> T {
 
 /// Close all of the reserve, for something that stays open. False if none was left.
 pub fn free_reserve() -> bool {
-    let reserve = std::mem::take(&mut *lock(&RESERVE));
+    let reserve = std::mem::take(&mut *RESERVE.lock());
     !reserve.is_empty()
 }
 
 /// Close one of the reserve for something that stays open. False if none is left.
 pub(crate) fn spend_reserve() -> bool {
-    lock(&RESERVE).pop().is_some()
+    RESERVE.lock().pop().is_some()
 }
 
 fn keep_reserve() {
     if USERS.load(Ordering::Acquire) == 0 || crate::sync::threads::forked() {
         return;
     }
-    let mut reserve = lock(&RESERVE);
+    let mut reserve = RESERVE.lock();
     while reserve.len() < RESERVED
         && let Ok(file) = File::open("/dev/null")
     {
@@ -140,7 +141,7 @@ fn no_more() {
     if USERS.fetch_sub(1, Ordering::AcqRel) > 1 {
         return;
     }
-    lock(&RESERVE).clear();
+    RESERVE.lock().clear();
     if let Some(given) = given()
         && (open_files().is_none_or(|open| open >= given) || set(given).is_err())
     {

@@ -10,12 +10,12 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 use mosaic_core::id::RuntimeId;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::net::handshake::Secret;
+use crate::sync::{Mutex, Rank};
 
 const PREFIX: &str = "mosaic-";
 /// Before the name of one that is being made.
@@ -81,7 +81,7 @@ impl Directory {
         Ok(Self {
             path,
             secret,
-            lock: Mutex::new(Some(lock)),
+            lock: Mutex::new(Rank::DirectoryLock, Some(lock)),
         })
     }
 
@@ -108,7 +108,7 @@ impl Directory {
         Ok(Self {
             path: path.to_path_buf(),
             secret: Secret::from_bytes(&bytes),
-            lock: Mutex::new(Some(lock)),
+            lock: Mutex::new(Rank::DirectoryLock, Some(lock)),
         })
     }
 
@@ -130,7 +130,8 @@ impl Directory {
     /// This process has left: it does not keep the directory alive any more. If it was the last, its head having been
     /// killed, no other process removes it.
     pub fn leave(&self) {
-        drop(crate::sync::primitives::lock(&self.lock).take());
+        let lock = self.lock.lock().take();
+        drop(lock);
         if let Ok(lock) = File::open(self.path.join(LOCK))
             && flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()
         {
@@ -260,7 +261,7 @@ mod tests {
     fn the_dead_are_swept_up_and_the_living_left_alone() {
         let base = tempfile::tempdir().expect("a directory");
         let dead = Directory::create_in(base.path()).expect("a runtime directory");
-        drop(crate::sync::primitives::lock(&dead.lock).take());
+        drop(dead.lock.lock().take());
         let dead = dead.path().to_path_buf();
         let living = Directory::create_in(base.path()).expect("a runtime directory");
         assert!(!dead.exists());
@@ -276,7 +277,7 @@ mod tests {
         members[0].leave();
         assert!(head.path().exists());
         // Killed.
-        drop(crate::sync::primitives::lock(&head.lock).take());
+        drop(head.lock.lock().take());
         assert!(head.path().exists());
         members[1].leave();
         assert!(!head.path().exists());

@@ -3,14 +3,13 @@
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::sync::Mutex;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Pid;
 
 use crate::node::cgroup::{Group, KillCounts, Verdict};
 use crate::store::bytes;
-use crate::sync::primitives::lock;
+use crate::sync::Mutex;
 
 /// Exit code of a worker that has ended because it had no connection to its head any more.
 const DISCONNECTED: i32 = 113;
@@ -74,7 +73,8 @@ pub(crate) fn reap(
         return describe(Ok(status));
     }
     let killed = "was killed by signal 9 (SIGKILL";
-    match lock(kills).explain(group.as_ref()) {
+    let verdict = kills.lock().explain(group.as_ref());
+    match verdict {
         Verdict::Unknown => describe(Ok(status)),
         Verdict::NotMemory => format!("{killed}: by somebody, not for want of memory)"),
         Verdict::Memory { limit, of_group } => {

@@ -7,7 +7,6 @@ use mosaic_core::id::RuntimeId;
 use super::processes::{Ended, Line, ProcessEvents};
 use crate::engine::inner::EngineInner;
 use crate::notice::Notice;
-use crate::sync::primitives::lock;
 
 /// Passes events of the head's own child processes to its node.
 #[derive(Debug)]
@@ -41,7 +40,7 @@ impl EngineInner {
         let worker = self
             .node
             .as_ref()
-            .and_then(|node| lock(&node.workers).get(&runtime).cloned());
+            .and_then(|node| node.workers.lock().get(&runtime).cloned());
         if let Some(worker) = worker {
             self.notify(Notice::Output {
                 uid: worker.uid.clone(),

@@ -39,13 +39,13 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use mosaic_core::event::{Event, Role};
-use mosaic_core::id::RuntimeId;
-use mosaic_core::wire::Message;
+use mosaic_core::id::{NodeId, RuntimeId};
+use mosaic_core::wire::EngineMessage;
 use tokio::sync::Notify;
 
 use self::agent_link::Agent;
@@ -57,7 +57,7 @@ use crate::engine::inner::EngineInner;
 use crate::error::because;
 use crate::launcher::guard::ParentDeathSignal;
 use crate::notice::Notice;
-use crate::sync::primitives::lock;
+use crate::sync::{Mutex, Rank};
 
 /// Workers that may die before they have joined, one after another, until the node gives up.
 const FAILED_STARTS: u32 = 3;
@@ -119,7 +119,7 @@ impl Node {
             .map_or((own, own), |(attached, _)| attached.processes());
         let supervisor = match attached {
             Some((attached, parent_death_signal)) => Supervisor::Agent {
-                attached: Mutex::new(Some(attached)),
+                attached: Mutex::new(Rank::AttachedAgent, Some(attached)),
                 agent: OnceLock::new(),
                 parent_death_signal,
             },
@@ -129,12 +129,12 @@ impl Node {
             launch,
             supervisor,
             monitor,
-            agent: Mutex::new(Some(agent)),
-            workers: Mutex::default(),
+            agent: Mutex::new(Rank::AgentProcess, Some(agent)),
+            workers: Mutex::with_default(Rank::NodeWorkers),
             next: AtomicU32::new(1),
             next_worker: AtomicU32::new(0),
             failed_starts: AtomicU32::new(0),
-            gave_up: Mutex::default(),
+            gave_up: Mutex::with_default(Rank::NodeFailure),
             stopping: AtomicBool::new(false),
             all_gone: Notify::new(),
         }
@@ -142,7 +142,7 @@ impl Node {
 
     /// Why no worker will be started any more, if so.
     pub(crate) fn gave_up(&self) -> Option<String> {
-        lock(&self.gave_up).clone()
+        self.gave_up.lock().clone()
     }
 
     /// Whether the workers are meant to end.
@@ -152,7 +152,7 @@ impl Node {
 
     /// The processes of the monitor and of the agent, if it lives.
     pub(crate) fn processes(&self) -> (u32, Option<u32>) {
-        (self.monitor, *lock(&self.agent))
+        (self.monitor, *self.agent.lock())
     }
 
     /// Whether output of the workers may not have been reported yet.
@@ -185,9 +185,11 @@ impl Node {
         if let Supervisor::Agent {
             attached, agent, ..
         } = &self.supervisor
-            && let Some(attached) = lock(attached).take()
         {
-            let _ = agent.set(Agent::serve(attached, inner));
+            let attached = attached.lock().take();
+            if let Some(attached) = attached {
+                let _ = agent.set(Agent::serve(attached, inner));
+            }
         }
         for _ in 0..self.launch.workers {
             self.add_worker(inner);
@@ -236,7 +238,7 @@ impl Node {
             ended: Notify::new(),
             cut_off: OnceLock::new(),
         };
-        lock(&self.workers).insert(runtime, Arc::new(worker));
+        self.workers.lock().insert(runtime, Arc::new(worker));
         match &self.supervisor {
             Supervisor::Own(processes, program) => {
                 if let Err(reason) = processes.start(program, &start) {
@@ -253,19 +255,20 @@ impl Node {
 
     /// A process could not be started at all.
     pub(crate) fn not_started(&self, inner: &EngineInner, runtime: RuntimeId, reason: String) {
-        let Some(worker) = lock(&self.workers).remove(&runtime) else {
+        let Some(worker) = self.workers.lock().remove(&runtime) else {
             return;
         };
         self.all_gone.notify_one();
         if worker.role == Role::Warehouse {
-            inner.process_one(Event::WarehouseFailed(reason));
+            let node = NodeId::FIRST;
+            inner.process_one(Event::WarehouseFailed { node, reason });
         } else {
             self.give_up(inner, reason);
         }
     }
 
     fn give_up(&self, inner: &EngineInner, reason: String) {
-        *lock(&self.gave_up) = Some(reason.clone());
+        *self.gave_up.lock() = Some(reason.clone());
         inner.notify(Notice::Exhausted(reason.clone()));
         inner.process_one(Event::WorkersExhausted(reason));
         inner.wake_watchers();
@@ -291,7 +294,7 @@ impl Node {
         runtime: RuntimeId,
         error: Option<&io::Error>,
     ) -> bool {
-        let Some(worker) = lock(&self.workers).get(&runtime).cloned() else {
+        let Some(worker) = self.workers.lock().get(&runtime).cloned() else {
             return false;
         };
         worker.connection_closed.notify_one();
@@ -329,7 +332,7 @@ impl Node {
 
     /// A process has ended and been reaped: report its death and replace it.
     pub(crate) async fn ended(&self, inner: &Arc<EngineInner>, runtime: RuntimeId, end: Ended) {
-        let Some(worker) = lock(&self.workers).get(&runtime).cloned() else {
+        let Some(worker) = self.workers.lock().get(&runtime).cloned() else {
             return;
         };
         worker.ended.notify_one();
@@ -354,7 +357,7 @@ impl Node {
             };
             inner.process_one(Event::RuntimeDied { runtime, cause });
         }
-        lock(&self.workers).remove(&runtime);
+        self.workers.lock().remove(&runtime);
         self.all_gone.notify_one();
         if self.stopping() {
             return;
@@ -363,7 +366,8 @@ impl Node {
         match (worker.role, failure) {
             (Role::Warehouse, Some(failure)) => {
                 let reason = format!("the warehouse does not start: {failure}");
-                inner.process_one(Event::WarehouseFailed(reason));
+                let node = NodeId::FIRST;
+                inner.process_one(Event::WarehouseFailed { node, reason });
             }
             (Role::Warehouse, None) => {}
             (_, Some(failure))
@@ -377,14 +381,14 @@ impl Node {
 
     /// The agent is gone, and its workers with it: calls to them fail with this reason, and no worker will follow.
     pub(crate) fn lost(&self, inner: &EngineInner, reason: &str) {
-        *lock(&self.agent) = None;
+        *self.agent.lock() = None;
         if !self.stopping() {
             // Before anybody finds that there is no worker left.
-            *lock(&self.gave_up) = Some(reason.to_owned());
+            *self.gave_up.lock() = Some(reason.to_owned());
         }
         // One that was stopped by a signal does not see by itself that it has to end.
         inner.kill_members();
-        let workers = std::mem::take(&mut *lock(&self.workers));
+        let workers = std::mem::take(&mut *self.workers.lock());
         for (runtime, worker) in workers {
             worker.ended.notify_one();
             if inner.member(runtime).is_some() {
@@ -397,7 +401,8 @@ impl Node {
             }
             if worker.role == Role::Warehouse && !self.stopping() {
                 let reason = format!("the warehouse does not start: {reason}");
-                inner.process_one(Event::WarehouseFailed(reason));
+                let node = NodeId::FIRST;
+                inner.process_one(Event::WarehouseFailed { node, reason });
             }
         }
         self.all_gone.notify_one();
@@ -421,12 +426,12 @@ impl Node {
             }
         }
         let grace = grace.unwrap_or(self.launch.grace);
-        let workers: Vec<_> = lock(&self.workers).keys().copied().collect();
+        let workers: Vec<_> = self.workers.lock().keys().copied().collect();
         for runtime in workers {
             if inner.member(runtime).is_some() {
                 inner.send(
                     runtime,
-                    &Message::Shutdown {
+                    EngineMessage::Shutdown {
                         grace_ms: grace.as_millis() as u64,
                     },
                 );
@@ -435,13 +440,13 @@ impl Node {
             }
         }
         let all_gone = async {
-            while !lock(&self.workers).is_empty() {
+            while !self.workers.lock().is_empty() {
                 self.all_gone.notified().await;
             }
         };
         tokio::pin!(all_gone);
         if tokio::time::timeout(grace, &mut all_gone).await.is_err() {
-            let left: Vec<_> = lock(&self.workers).keys().copied().collect();
+            let left: Vec<_> = self.workers.lock().keys().copied().collect();
             for runtime in left {
                 self.kill(runtime);
             }

@@ -13,8 +13,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -30,7 +30,7 @@ use crate::node::descriptors;
 use crate::node::descriptors::SHORTAGE;
 use crate::node::process::child_ended;
 use crate::node::stdio::{FlushBarrier, OutputStream};
-use crate::sync::primitives::lock;
+use crate::sync::{Mutex, Rank};
 
 /// How long a dead process's output may take to run dry; longer means that a process which it left behind holds it
 /// open.
@@ -124,11 +124,11 @@ impl<A: ProcessEvents> Processes<A> {
     pub(crate) fn new(events: A) -> Arc<Self> {
         Arc::new(Self {
             events,
-            children: Mutex::default(),
-            unstarted: Mutex::default(),
+            children: Mutex::with_default(Rank::Children),
+            unstarted: Mutex::with_default(Rank::UnstartedChildren),
             all_gone: Notify::new(),
             patient: AtomicBool::new(false),
-            kills: Mutex::new(KillCounts::now()),
+            kills: Mutex::new(Rank::KillCounts, KillCounts::now()),
             flush_barrier: FlushBarrier::new(),
         })
     }
@@ -142,7 +142,7 @@ impl<A: ProcessEvents> Processes<A> {
         match spawn(program, start) {
             Ok(child) => self.watch(child, start),
             Err(error) if descriptors::are_short(&error) => {
-                lock(&self.unstarted).insert(RuntimeId(start.runtime));
+                self.unstarted.lock().insert(RuntimeId(start.runtime));
                 let (program, start) = (program.clone(), start.clone());
                 tokio::spawn(start_later(Arc::clone(self), program, start));
             }
@@ -157,14 +157,14 @@ impl<A: ProcessEvents> Processes<A> {
         };
         let watched = Arc::new(Watched {
             pid,
-            last_words: Mutex::default(),
+            last_words: Mutex::with_default(Rank::LastWords),
             at_start: AtStart {
                 group: Group::of(child.id()),
                 inherited: own_peak().unwrap_or(0),
             },
         });
         let runtime = RuntimeId(start.runtime);
-        lock(&self.children).insert(runtime, Arc::clone(&watched));
+        self.children.lock().insert(runtime, Arc::clone(&watched));
         let (finish, finishing) = watch::channel(false);
         let listen = |from: OwnedFd, error| {
             let (processes, watched) = (Arc::clone(self), Arc::clone(&watched));
@@ -195,16 +195,19 @@ impl<A: ProcessEvents> Processes<A> {
 
     /// Kill one, if it still runs.
     pub(crate) fn kill(&self, runtime: RuntimeId) {
-        lock(&self.unstarted).remove(&runtime);
-        if let Some(watched) = lock(&self.children).get(&runtime) {
+        self.unstarted.lock().remove(&runtime);
+        // A child is reaped after it is taken out: while the lock is held its number is its own.
+        let children = self.children.lock();
+        if let Some(watched) = children.get(&runtime) {
             let _ = kill_process(watched.pid, Signal::KILL);
         }
     }
 
     /// Kill all.
     pub(crate) fn kill_all(&self) {
-        lock(&self.unstarted).clear();
-        for watched in lock(&self.children).values() {
+        self.unstarted.lock().clear();
+        let children = self.children.lock();
+        for watched in children.values() {
             let _ = kill_process(watched.pid, Signal::KILL);
         }
     }
@@ -216,7 +219,7 @@ impl<A: ProcessEvents> Processes<A> {
 
     /// Wait until all have ended.
     pub(crate) async fn all_gone(&self) {
-        while !lock(&self.children).is_empty() {
+        while !self.children.lock().is_empty() {
             self.all_gone.notified().await;
         }
     }
@@ -239,19 +242,19 @@ async fn start_later<A: ProcessEvents>(
     let runtime = RuntimeId(start.runtime);
     let how = loop {
         tokio::time::sleep(SHORTAGE).await;
-        if !lock(&processes.unstarted).contains(&runtime) {
+        if !processes.unstarted.lock().contains(&runtime) {
             break "was not started".to_owned();
         }
         match spawn(&program, &start) {
             Ok(child) => {
-                lock(&processes.unstarted).remove(&runtime);
+                processes.unstarted.lock().remove(&runtime);
                 return processes.watch(child, &start);
             }
             Err(error) if descriptors::are_short(&error) => {}
             Err(error) => break format!("cannot be started: {error}"),
         }
     };
-    lock(&processes.unstarted).remove(&runtime);
+    processes.unstarted.lock().remove(&runtime);
     let end = Ended {
         how,
         last_words: String::new(),
@@ -313,11 +316,11 @@ async fn see_through<A: ProcessEvents>(
     let dried_ms = since.elapsed().as_millis() as u64;
     // What the methods started and left running. Before the worker is reaped.
     let _ = kill_process_group(pid, Signal::KILL);
-    let last_words = String::from_utf8_lossy(&lock(&watched.last_words))
+    let last_words = String::from_utf8_lossy(&watched.last_words.lock())
         .trim()
         .to_owned();
     let how = reap(pid, &watched.at_start, &processes.kills, &last_words);
-    lock(&processes.children).remove(&runtime);
+    processes.children.lock().remove(&runtime);
     let end = Ended {
         how,
         last_words,

@@ -5,16 +5,16 @@
 //! which a terminal would not show. This module takes the tags out. Output that a library writes past the worker's
 //! own streams follows the last tag.
 //!
-//! - `OUT-1`: a line belongs to the last tag before it, and a tag within a line ends it.
-//! - `OUT-2`: a flush of [`FlushBarrier`] ends after everything that was in the pipes when it began has been reported.
-//! - `OUT-3`: what was in a pipe when [`FlushBarrier::is_pending`] was called is reported by then, or the answer is
+//! - `STDIO-1`: a line belongs to the last tag before it, and a tag within a line ends it.
+//! - `STDIO-2`: a flush of [`FlushBarrier`] ends after everything that was in the pipes when it began has been reported.
+//! - `STDIO-3`: what was in a pipe when [`FlushBarrier::is_pending`] was called is reported by then, or the answer is
 //!   yes.
-//! - `OUT-4`: everything that a process had printed when it ended is reported, whether there is capacity for it or not.
+//! - `STDIO-4`: everything that a process had printed when it ended is reported, whether there is capacity for it or not.
 
 use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use mosaic_core::id::RuntimeId;
@@ -23,7 +23,7 @@ use tokio::net::unix::pipe;
 use tokio::sync::{broadcast, watch};
 
 use crate::node::processes::{Line, ProcessEvents};
-use crate::sync::primitives::lock;
+use crate::sync::{Mutex, Rank};
 
 /// A longer line is passed on in pieces, in bytes.
 const LONGEST_LINE: usize = 1 << 20;
@@ -48,7 +48,7 @@ impl FlushBarrier {
     pub(crate) fn new() -> Self {
         Self {
             sender: broadcast::Sender::new(MAX_FLUSHES),
-            pipes: Mutex::default(),
+            pipes: Mutex::with_default(Rank::OutputPipes),
             forwarding: AtomicUsize::new(0),
         }
     }
@@ -60,7 +60,7 @@ impl FlushBarrier {
     }
 
     fn pipes_hold_something(&self) -> bool {
-        let pipes = lock(&self.pipes);
+        let pipes = self.pipes.lock();
         let mut watched: Vec<_> = pipes
             .iter()
             .map(|pipe| {
@@ -95,7 +95,7 @@ struct OpenPipe<'a> {
 impl<'a> OpenPipe<'a> {
     fn new(flush_barrier: &'a FlushBarrier, pipe: &pipe::Receiver) -> Self {
         let pipe = pipe.as_raw_fd();
-        lock(&flush_barrier.pipes).push(pipe);
+        flush_barrier.pipes.lock().push(pipe);
         Self {
             flush_barrier,
             pipe,
@@ -105,7 +105,10 @@ impl<'a> OpenPipe<'a> {
 
 impl Drop for OpenPipe<'_> {
     fn drop(&mut self) {
-        lock(&self.flush_barrier.pipes).retain(|pipe| *pipe != self.pipe);
+        self.flush_barrier
+            .pipes
+            .lock()
+            .retain(|pipe| *pipe != self.pipe);
     }
 }
 
@@ -231,7 +234,7 @@ impl<A: ProcessEvents> OutputStream<'_, A> {
     }
 
     fn remember(&self, line: &[u8]) {
-        let mut words = lock(self.last_words);
+        let mut words = self.last_words.lock();
         words.extend_from_slice(line);
         words.push(b'\n');
         let excess = words.len().saturating_sub(LAST_WORDS);
@@ -366,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn out_1_a_line_belongs_to_the_last_mark_before_it() {
+    fn stdio_1_a_line_belongs_to_the_last_mark_before_it() {
         assert_eq!(
             all(&[
                 b"\x1b_mosaic 7\x1b\\one\ntwo\n",
@@ -384,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn out_1_a_mark_within_a_line_ends_it() {
+    fn stdio_1_a_mark_within_a_line_ends_it() {
         assert_eq!(
             all(&[b"half\x1b_mosaic 7\x1b\\\x1b_mosaic 8\x1b\\other\n"]),
             [line(None, "half"), line(8, "other")]

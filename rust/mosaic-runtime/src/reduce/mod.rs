@@ -5,7 +5,7 @@
 //! Owns nothing. Runs on the thread that calls and, for large arrays, on helpers that have ended when it
 //! returns; none of them takes a lock but for the next portion of the output.
 //!
-//! - REDUCE-1: each element is what a plain loop over the operands gives, in the order of the operands; how
+//! - `REDUCE-1`: each element is what a plain loop over the operands gives, in the order of the operands; how
 //!   the output is cut, how many threads share it and which instructions they have changes no bit of it.
 //!
 //! Memory bounds the speed, so it is gone through once: all operands of a block are combined while the block's output
@@ -15,7 +15,8 @@
 mod element;
 
 use std::ops::Range;
-use std::sync::Mutex;
+
+use crate::sync::{Mutex, Rank};
 
 pub use element::{Averaged, Complex, Number, Ordered};
 
@@ -165,13 +166,10 @@ where
             });
         }
     }
-    let portions = Mutex::new(output.chunks_mut(PORTION).enumerate());
+    let portions = Mutex::new(Rank::ReducePortions, output.chunks_mut(PORTION).enumerate());
     let work = || {
         loop {
-            let next = match portions.lock() {
-                Ok(mut portions) => portions.next(),
-                Err(_) => return,
-            };
+            let next = portions.lock().next();
             let Some((number, portion)) = next else {
                 return;
             };

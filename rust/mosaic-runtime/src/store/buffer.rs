@@ -1,16 +1,16 @@
 //! Buffers: bytes that do not change, in memory or on disk, reference-counted.
 
 use std::any::Any;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 
-use mosaic_core::id::{BufferId, ObjectId, RuntimeId};
+use mosaic_core::id::{BufferId, NodeId, ObjectId, RuntimeId};
 use mosaic_core::payload::{Reference, Stored};
 
 use super::inner::Inner;
 use super::memfd::MemoryFile;
 use super::pool::Extent;
 use super::spill::{Range, SpillFile, Spilled};
-use crate::sync::primitives::lock;
+use crate::sync::Mutex;
 
 /// Where the bytes of an own buffer are.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ pub(crate) struct Buffer {
 
 impl Buffer {
     pub(crate) fn place(&self) -> Place {
-        lock(&self.place).clone()
+        self.place.lock().clone()
     }
 }
 
@@ -44,6 +44,10 @@ fn reference(id: BufferId) -> Reference {
 impl Stored for Buffer {
     fn reference(&self) -> Reference {
         reference(self.id)
+    }
+
+    fn node(&self) -> NodeId {
+        NodeId::FIRST
     }
 
     fn length(&self) -> u64 {
@@ -116,6 +120,10 @@ pub(crate) enum BorrowedPlace {
 impl Stored for Borrowed {
     fn reference(&self) -> Reference {
         reference(self.id)
+    }
+
+    fn node(&self) -> NodeId {
+        NodeId::FIRST
     }
 
     fn length(&self) -> u64 {

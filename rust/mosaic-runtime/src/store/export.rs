@@ -28,7 +28,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use bytes::{Buf, BufMut, BytesMut};
-use mosaic_core::id::{BufferId, RuntimeId};
+use mosaic_core::id::{BufferId, NodeId, RuntimeId};
 use mosaic_core::payload::{Loss, Stored};
 use mosaic_core::wire::WireError;
 use mosaic_core::wire::stored::{Borrower, Lender};
@@ -253,6 +253,10 @@ fn malformed() -> Loss {
 }
 
 impl Borrower for Importer<'_> {
+    fn node(&self) -> NodeId {
+        NodeId::FIRST
+    }
+
     fn find(&mut self, description: &[u8]) -> Result<Arc<dyn Stored>, Loss> {
         if description.len() != LENGTH {
             return Err(malformed());

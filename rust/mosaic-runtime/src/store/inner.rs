@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 
 use mosaic_core::catalog::{self, Catalog};
 use mosaic_core::id::{BufferId, RuntimeId};
@@ -24,8 +24,8 @@ use super::spill::Spill;
 use super::view::{MappingCache, Source, View, Views};
 use super::{MemoryPressure, StoreError, StoreSettings, memfd, pool, spill};
 use crate::node::descriptors;
-use crate::sync::primitives::lock;
 use crate::sync::threads;
+use crate::sync::{Mutex, Rank};
 
 /// What there is once it is open.
 pub(crate) struct Inner {
@@ -82,12 +82,12 @@ impl Inner {
             pool: Pool::new(Arc::clone(&slot)),
             slot,
             spill: Arc::new(Spill::new(directory, limit)),
-            table: Mutex::default(),
-            exported: Mutex::default(),
+            table: Mutex::with_default(Rank::StoreTable),
+            exported: Mutex::with_default(Rank::StoreExports),
             sequence: AtomicU64::new(1),
             views: Views::default(),
             mappings: MappingCache::default(),
-            pagemap: Mutex::default(),
+            pagemap: Mutex::with_default(Rank::PageMap),
             reclaimer: Reclaimer::default(),
             memory_pressure,
             myself: Weak::clone(myself),
@@ -95,16 +95,16 @@ impl Inner {
     }
 
     pub(crate) fn pinned(&self, buffer: BufferId) {
-        lock(&self.table).catalog.pinned(buffer);
+        self.table.lock().catalog.pinned(buffer);
     }
 
     pub(crate) fn unpinned(&self, buffer: BufferId) {
-        lock(&self.table).catalog.unpinned(buffer);
+        self.table.lock().catalog.unpinned(buffer);
     }
 
     /// A buffer is gone.
     pub(crate) fn forget(&self, buffer: &Buffer) {
-        let mut table = lock(&self.table);
+        let mut table = self.table.lock();
         table.catalog.removed(buffer.id);
         table.buffers.remove(&buffer.id);
         drop(table);
@@ -125,10 +125,10 @@ impl Inner {
         let buffer = Arc::new(Buffer {
             id,
             length,
-            place: Mutex::new(place),
+            place: Mutex::new(Rank::BufferPlace, place),
             store: Weak::clone(&self.myself),
         });
-        let mut table = lock(&self.table);
+        let mut table = self.table.lock();
         table.catalog.added(id, length as u64, where_to);
         table.buffers.insert(id, Arc::downgrade(&buffer));
         buffer
@@ -159,7 +159,7 @@ impl Inner {
 
     /// Write own buffers of that many bytes to disk, the least recently used first. False if none went.
     fn make_room(&self, bytes: u64) -> bool {
-        let mut table = lock(&self.table);
+        let mut table = self.table.lock();
         let going = table.catalog.leave(bytes);
         let going: Vec<_> = going
             .into_iter()
@@ -173,8 +173,8 @@ impl Inner {
                 _ => None,
             };
             if let (Some(spilled), Some(buffer)) = (written, &buffer) {
-                let mut place = lock(&buffer.place);
-                if lock(&self.table).catalog.left(id) {
+                let mut place = buffer.place.lock();
+                if self.table.lock().catalog.left(id) {
                     let before = std::mem::replace(&mut *place, Place::Disk(Arc::new(spilled)));
                     drop(place);
                     drop(before);
@@ -182,7 +182,7 @@ impl Inner {
                 }
             } else {
                 refused |= buffer.is_some();
-                lock(&self.table).catalog.stayed(id);
+                self.table.lock().catalog.stayed(id);
             }
         }
         gone
@@ -312,10 +312,10 @@ impl Inner {
             // The next reader gets the error.
             return;
         }
-        let mut place = lock(&buffer.place);
+        let mut place = buffer.place.lock();
         let Place::Disk(now) = &*place else { return };
         // Not where it was exported from disk meanwhile.
-        if Arc::ptr_eq(now, &spilled) && lock(&self.table).catalog.came_back(buffer.id) {
+        if Arc::ptr_eq(now, &spilled) && self.table.lock().catalog.came_back(buffer.id) {
             *place = Place::Memory(Arc::new(extent));
         }
     }
@@ -326,7 +326,7 @@ impl Inner {
             // The one that is open shows the parent's memory.
             return None;
         }
-        let mut pagemap = lock(&self.pagemap);
+        let mut pagemap = self.pagemap.lock();
         if pagemap.is_none() {
             *pagemap = memfd::pagemap().ok().map(Arc::new);
         }
@@ -336,15 +336,16 @@ impl Inner {
     pub(super) fn give_back(&self) {
         self.mappings.clear();
         self.pool.give_back();
-        drop(lock(&self.pagemap).take());
+        let pagemap = self.pagemap.lock().take();
+        drop(pagemap);
     }
 
     pub(super) fn report(&self) -> StoreReport {
-        let table = lock(&self.table);
+        let table = self.table.lock();
         let (in_memory, on_disk) = table.catalog.totals();
         let described = table.catalog.describe();
         drop(table);
-        let exported = lock(&self.exported);
+        let exported = self.exported.lock();
         let buffers = described.into_iter().map(|found| {
             let exported = exported.contains_key(&found.buffer);
             BufferReport {

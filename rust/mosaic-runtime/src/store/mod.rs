@@ -22,7 +22,7 @@
 //! which buffers are spilled. Nothing is opened before the first buffer: an idle runtime pays nothing. Only the head
 //! keeps the quota mapped from the start: it may go on without its directory, when its workers are lost.
 //!
-//! Called from any thread. Lock order: a buffer's place, then (table | pool | slab | spill), each innermost.
+//! Called from any thread.
 
 mod buffer;
 #[cfg(target_os = "linux")]
@@ -43,14 +43,14 @@ mod view;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 
 use mosaic_core::id::{BufferId, RuntimeId};
 use mosaic_core::payload::Stored;
 use rustc_hash::FxHashMap;
 
 use crate::node::descriptors;
-use crate::sync::primitives::lock;
+use crate::sync::{Mutex, Rank};
 use buffer::{Buffer, Pin, Place, SlabName};
 use export::SharedFile;
 use inner::Inner;
@@ -136,8 +136,8 @@ impl Store {
             me: RuntimeId::HEAD,
             directory,
             settings,
-            open: Mutex::new(Opened::NotYet(Some(quota))),
-            imports: Mutex::default(),
+            open: Mutex::new(Rank::Store, Opened::NotYet(Some(quota))),
+            imports: Mutex::with_default(Rank::StoreImports),
         })
     }
 
@@ -147,8 +147,8 @@ impl Store {
             me,
             directory,
             settings,
-            open: Mutex::new(Opened::NotYet(None)),
-            imports: Mutex::default(),
+            open: Mutex::new(Rank::Store, Opened::NotYet(None)),
+            imports: Mutex::with_default(Rank::StoreImports),
         }
     }
 
@@ -156,7 +156,7 @@ impl Store {
         &self,
         memory_pressure: impl FnOnce() -> Arc<dyn MemoryPressure>,
     ) -> Result<Arc<Inner>, StoreError> {
-        let mut open = lock(&self.open);
+        let mut open = self.open.lock();
         let quota = match &*open {
             Opened::Open(inner) => return Ok(Arc::clone(inner)),
             Opened::Closed => return Err(StoreError::System("the runtime has stopped".into())),
@@ -174,7 +174,8 @@ impl Store {
 /// What the engine does with its store.
 impl Store {
     fn opened(&self) -> Option<Arc<Inner>> {
-        match &*lock(&self.open) {
+        let open = self.open.lock();
+        match &*open {
             Opened::Open(inner) => Some(Arc::clone(inner)),
             Opened::NotYet(_) | Opened::Closed => None,
         }
@@ -219,7 +220,7 @@ impl Store {
             return buffer.place();
         };
         let (pin, place) = Pin::new(&inner, buffer);
-        let before = lock(&inner.exported).insert(buffer.id, pin);
+        let before = inner.exported.lock().insert(buffer.id, pin);
         drop(before);
         place
     }
@@ -227,7 +228,7 @@ impl Store {
     /// No other process uses a buffer any more: unpin it.
     pub(crate) fn returned(&self, buffer: BufferId) {
         if let Some(inner) = self.opened() {
-            let pin = lock(&inner.exported).remove(&buffer);
+            let pin = inner.exported.lock().remove(&buffer);
             drop(pin);
         }
     }
@@ -238,21 +239,21 @@ impl Store {
             return None;
         }
         let inner = self.opened()?;
-        let found = lock(&inner.table).buffers.get(&buffer)?.upgrade()?;
+        let found = inner.table.lock().buffers.get(&buffer)?.upgrade()?;
         Some(found)
     }
 
     /// A file of a peer's that is here already, or this process's own.
     pub(crate) fn known(&self, disk: bool, name: SlabName) -> Option<SharedFile> {
         if disk {
-            let found = lock(&self.imports).disk.get(&name)?.upgrade()?;
+            let found = self.imports.lock().disk.get(&name)?.upgrade()?;
             return Some(SharedFile::Disk(found));
         }
         if name.0 == self.me {
             let slab = self.opened()?.pool.slab(name.1)?;
             return Some(SharedFile::Memory(Arc::clone(&slab.file)));
         }
-        let found = lock(&self.imports).memory.get(&name)?.upgrade()?;
+        let found = self.imports.lock().memory.get(&name)?.upgrade()?;
         Some(SharedFile::Memory(found))
     }
 
@@ -268,13 +269,13 @@ impl Store {
         }
         if disk {
             let file = Arc::new(SpillFile::new(file.into(), name.1)?);
-            let disk = &mut lock(&self.imports).disk;
+            let disk = &mut self.imports.lock().disk;
             disk.retain(|_, file| file.strong_count() > 0);
             disk.insert(name, Arc::downgrade(&file));
             return Ok(SharedFile::Disk(file));
         }
         let file = Arc::new(MemoryFile::adopt(file)?);
-        let memory = &mut lock(&self.imports).memory;
+        let memory = &mut self.imports.lock().memory;
         memory.retain(|_, file| file.strong_count() > 0);
         memory.insert(name, Arc::downgrade(&file));
         Ok(SharedFile::Memory(file))
@@ -290,10 +291,15 @@ impl Store {
     /// A process of the node has died: what it had taken is free, once the head has seen to that.
     pub(crate) fn process_died(&self, runtime: RuntimeId) {
         if self.me == RuntimeId::HEAD {
-            match &*lock(&self.open) {
-                Opened::NotYet(Some(quota)) => quota.clear(runtime.0),
-                Opened::Open(inner) => inner.slot.quota.clear(runtime.0),
-                Opened::NotYet(None) | Opened::Closed => {}
+            let open = self.open.lock();
+            let quota = match &*open {
+                Opened::NotYet(quota) => quota.clone(),
+                Opened::Open(inner) => Some(Arc::clone(&inner.slot.quota)),
+                Opened::Closed => None,
+            };
+            drop(open);
+            if let Some(quota) = quota {
+                quota.clear(runtime.0);
             }
         }
         if let Some(inner) = self.opened() {
@@ -354,11 +360,11 @@ impl Store {
 
     /// Let go of everything; views that programs hold stay.
     pub(crate) fn close(&self) {
-        let opened = std::mem::replace(&mut *lock(&self.open), Opened::Closed);
+        let opened = std::mem::replace(&mut *self.open.lock(), Opened::Closed);
         if let Opened::Open(inner) = opened {
             inner.reclaimer.stop();
             inner.slot.when_freed(None);
-            let exported = std::mem::take(&mut *lock(&inner.exported));
+            let exported = std::mem::take(&mut *inner.exported.lock());
             if self.me == RuntimeId::HEAD {
                 drop(exported);
             } else {

@@ -9,13 +9,13 @@
 //! (`POOL-2`).
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use super::memfd::{Mapping, MemoryFile, PIECE, WHOLE_DIRECTORIES, pieces};
 use super::quota::QuotaSlot;
 use super::ranges::Ranges;
 use crate::node::descriptors;
-use crate::sync::primitives::lock;
+use crate::sync::{Mutex, Rank};
 
 /// Buffers up to this length share slabs.
 const SMALL: usize = 8 << 20;
@@ -100,11 +100,14 @@ impl Slab {
             number,
             file: Arc::new(file),
             mapping,
-            space: Mutex::new(Space {
-                free: Ranges::whole(length as u64),
-                warm: vec![false; length / PIECE],
-                used: 0,
-            }),
+            space: Mutex::new(
+                Rank::SlabSpace,
+                Space {
+                    free: Ranges::whole(length as u64),
+                    warm: vec![false; length / PIECE],
+                    used: 0,
+                },
+            ),
             slot: Arc::clone(slot),
         }))
     }
@@ -112,7 +115,7 @@ impl Slab {
     /// An extent of that many bytes, if there is room for it. Fresh pages are taken without any lock: that takes
     /// long, and the I/O thread drops extents.
     fn allocate(self: &Arc<Self>, length: usize) -> Result<Option<Extent>, NoMemory> {
-        let mut space = lock(&self.space);
+        let mut space = self.space.lock();
         let Some((cold, offset)) = space.find(length) else {
             return Ok(None);
         };
@@ -140,7 +143,7 @@ impl Slab {
 
     /// Give the memory of what is free back to the system. Returns how many bytes that were.
     fn give_back(&self) -> usize {
-        let mut space = lock(&self.space);
+        let mut space = self.space.lock();
         let warm: Vec<_> = space
             .ranges()
             .filter(|&(at, length)| space.cold_pieces(at, length) * PIECE < length)
@@ -153,7 +156,7 @@ impl Slab {
         let mut given = 0;
         for (offset, length) in warm {
             let gone = self.file.give_back(offset, length).is_ok();
-            let mut space = lock(&self.space);
+            let mut space = self.space.lock();
             if gone {
                 given += length - space.cold_pieces(offset, length) * PIECE;
                 space.warm[offset / PIECE..(offset + length) / PIECE].fill(false);
@@ -166,11 +169,11 @@ impl Slab {
     }
 
     fn is_unused(&self) -> bool {
-        lock(&self.space).used == 0
+        self.space.lock().used == 0
     }
 
     fn warm(&self) -> usize {
-        let space = lock(&self.space);
+        let space = self.space.lock();
         space.warm.iter().filter(|warm| **warm).count() * PIECE
     }
 }
@@ -205,7 +208,7 @@ impl Extent {
 
 impl Drop for Extent {
     fn drop(&mut self) {
-        lock(&self.slab.space).put_back(self.offset, self.length);
+        self.slab.space.lock().put_back(self.offset, self.length);
         self.slab.slot.left(self.length);
     }
 }
@@ -226,7 +229,7 @@ struct Slabs {
 impl Pool {
     pub(crate) fn new(slot: Arc<QuotaSlot>) -> Self {
         Self {
-            slabs: Mutex::default(),
+            slabs: Mutex::with_default(Rank::PoolSlabs),
             slot,
         }
     }
@@ -244,7 +247,7 @@ impl Pool {
                 own || size == LARGE_SLAB && shares(length)
             }
         };
-        let all = lock(&self.slabs).all.clone();
+        let all = self.slabs.lock().all.clone();
         let mut candidates: Vec<_> = all.iter().filter(fits).collect();
         candidates.sort_by_key(|slab| slab.file.length());
         for slab in candidates {
@@ -252,7 +255,7 @@ impl Pool {
                 return Ok(extent);
             }
         }
-        let mut slabs = lock(&self.slabs);
+        let mut slabs = self.slabs.lock();
         let many = slabs.all.len() >= MAX_OWN && shares(length);
         let size = match length {
             ..=SMALL => SHARED_SLAB,
@@ -275,16 +278,16 @@ impl Pool {
 
     /// One of this process's slabs, by its number.
     pub(crate) fn slab(&self, number: u64) -> Option<Arc<Slab>> {
-        let slabs = lock(&self.slabs);
+        let slabs = self.slabs.lock();
         slabs.all.iter().find(|slab| slab.number == number).cloned()
     }
 
     /// Give idle memory back to the system. Returns how many bytes that were.
     pub(crate) fn give_back(&self) -> usize {
-        let all = lock(&self.slabs).all.clone();
+        let all = self.slabs.lock().all.clone();
         let given = all.iter().map(|slab| slab.give_back()).sum();
         drop(all);
-        let mut slabs = lock(&self.slabs);
+        let mut slabs = self.slabs.lock();
         let unused = |slab: &mut Arc<Slab>| slab.is_unused() && Arc::strong_count(slab) == 1;
         let gone: Vec<_> = slabs.all.extract_if(.., unused).collect();
         drop(slabs);
@@ -322,7 +325,7 @@ mod tests {
         drop((again, second, small));
         assert_eq!(pool.give_back(), (35 << 20) + PIECE);
         assert_eq!(slot.total(), 0);
-        assert!(lock(&pool.slabs).all.is_empty(), "unused slabs go");
+        assert!(pool.slabs.lock().all.is_empty(), "unused slabs go");
     }
 
     /// `POOL-2`
@@ -347,7 +350,7 @@ mod tests {
         drop((extents, shared, own));
         pool.give_back();
         assert_eq!(slot.total(), 0);
-        assert!(lock(&pool.slabs).all.is_empty(), "unused slabs go");
+        assert!(pool.slabs.lock().all.is_empty(), "unused slabs go");
     }
 
     /// `POOL-2`
@@ -372,7 +375,7 @@ mod tests {
         }
         let slab = Arc::clone(&extents[0].slab);
         extents.clear();
-        let space = lock(&slab.space);
+        let space = slab.space.lock();
         assert_eq!(space.ranges().collect::<Vec<_>>(), [(0, SHARED_SLAB)]);
     }
 }

@@ -14,8 +14,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::sync::primitives::lock;
 use crate::sync::threads;
+use crate::sync::{Mutex, Rank};
 
 const NAME: &str = "ledger";
 const SLOTS: usize = 1023;
@@ -131,7 +131,7 @@ impl Quota {
             // With a thousand processes on one machine, the last ones share a slot.
             index: free.unwrap_or(SLOTS - 1),
             shared: free.is_none(),
-            on_freed: std::sync::Mutex::default(),
+            on_freed: Mutex::with_default(Rank::FreedCallback),
             wanted: AtomicBool::new(false),
         }
     }
@@ -186,7 +186,7 @@ pub(crate) struct QuotaSlot {
     index: usize,
     shared: bool,
     /// Called when memory of this process was freed and a waiter needs it.
-    on_freed: std::sync::Mutex<Option<Arc<Callback>>>,
+    on_freed: Mutex<Option<Arc<Callback>>>,
     wanted: AtomicBool,
 }
 
@@ -251,7 +251,7 @@ impl QuotaSlot {
     /// Memory of this process can be used for something else.
     pub(crate) fn freed(&self) {
         if self.wanted.load(Ordering::SeqCst) || self.quota.word(1).load(Ordering::Relaxed) != 0 {
-            let callback = lock(&self.on_freed).clone();
+            let callback = self.on_freed.lock().clone();
             if let Some(callback) = callback {
                 callback();
             }
@@ -265,7 +265,7 @@ impl QuotaSlot {
 
     /// Set the callback for memory that is freed while a process waits for it.
     pub(crate) fn when_freed(&self, callback: Option<Callback>) {
-        *lock(&self.on_freed) = callback.map(Arc::new);
+        *self.on_freed.lock() = callback.map(Arc::new);
     }
 
     /// Bytes that this process has taken.

@@ -1,14 +1,14 @@
 //! Gives idle memory back: a thread that starts when memory is left resident, and ends when all is given back.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::inner::Inner;
-use crate::sync::primitives::lock;
 use crate::sync::threads;
+use crate::sync::{Condvar, Mutex, Rank};
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Reclaimer {
     state: Mutex<State>,
     changed: Condvar,
@@ -26,17 +26,26 @@ struct State {
     stopped: bool,
 }
 
+impl Default for Reclaimer {
+    fn default() -> Self {
+        Self {
+            state: Mutex::with_default(Rank::Reclaimer),
+            changed: Condvar::new(),
+        }
+    }
+}
+
 impl Reclaimer {
     /// Memory of the store was used just now.
     pub(crate) fn used(&self, store: &Arc<Inner>) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.used = Some(Instant::now());
         self.wake(&mut state, store);
     }
 
     /// Give idle memory back now.
     pub(crate) fn reclaim(&self, store: &Arc<Inner>) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.requested = true;
         self.wake(&mut state, store);
     }
@@ -61,7 +70,7 @@ impl Reclaimer {
 
     /// Wait until something is to be given back, and do it. False when there is nothing more to wait for.
     fn work(&self, store: &Inner) -> bool {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         loop {
             let due = state.used.map(|used| used + store.settings.idle);
             let now = Instant::now();
@@ -77,8 +86,7 @@ impl Reclaimer {
                 }
                 Some(due) if due <= now => break,
                 Some(due) => {
-                    let waited = self.changed.wait_timeout(state, due - now);
-                    state = waited.unwrap_or_else(PoisonError::into_inner).0;
+                    state = self.changed.wait_for(state, due - now);
                 }
             }
         }
@@ -91,7 +99,7 @@ impl Reclaimer {
 
     /// End the thread.
     pub(crate) fn stop(&self) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.stopped = true;
         let thread = state.thread.take();
         drop(state);

@@ -8,11 +8,11 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use super::memfd::Identity;
 use super::ranges::Ranges;
-use crate::sync::primitives::lock;
+use crate::sync::{Mutex, Rank};
 
 /// Length of a block.
 const BLOCK: usize = 1 << 20;
@@ -101,7 +101,7 @@ impl Spill {
         Self {
             directory,
             cap,
-            state: Mutex::default(),
+            state: Mutex::with_default(Rank::SpillFile),
         }
     }
 
@@ -111,7 +111,7 @@ impl Spill {
 
     /// Bytes on disk.
     pub(crate) fn used(&self) -> u64 {
-        lock(&self.state).used
+        self.state.lock().used
     }
 
     /// Write a buffer.
@@ -156,7 +156,7 @@ impl Spill {
 
     fn reserve(&self, length: u64) -> Result<(Arc<SpillFile>, u64), Refusal> {
         let length = length.next_multiple_of(UNIT);
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if state.used + length > self.cap {
             return Err(Refusal::Cap(self.cap));
         }
@@ -207,7 +207,7 @@ impl Spill {
     }
 
     fn forget(&self, offset: u64, length: u64) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.used -= length;
         state.free.put_back(offset, length);
         let end = state.end;
@@ -387,7 +387,7 @@ mod tests {
         assert!(back(&first, plain.len()).is_err());
         drop((first, second));
         assert_eq!(spill.used(), 0);
-        assert!(lock(&spill.state).file.is_none());
+        assert!(spill.state.lock().file.is_none());
     }
 
     /// `SPILL-2`

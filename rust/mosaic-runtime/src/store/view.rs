@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 
 use mosaic_core::payload::{Reference, Stored};
 
@@ -18,7 +18,7 @@ use super::buffer::Pin;
 use super::inner::Inner;
 use super::memfd::{Mapping, MemoryFile};
 use super::pool::Extent;
-use crate::sync::primitives::lock;
+use crate::sync::{Mutex, Rank};
 
 /// Mappings kept for the next buffer in the same place.
 const MAX_CACHED: usize = 64;
@@ -81,7 +81,7 @@ impl View {
                 mapping: Some(mapping),
                 file: Arc::clone(file),
                 offset,
-                open: Mutex::new(None),
+                open: Mutex::new(Rank::ViewExtent, None),
             },
             // Too many mappings, most likely: a copy does as well.
             Err(_) => Memory::Heap(heap(length, |out| {
@@ -125,7 +125,7 @@ impl View {
             mapping: Some(mapping),
             file: Arc::clone(&slab.file),
             offset,
-            open: Mutex::new(Some(Arc::clone(extent))),
+            open: Mutex::new(Rank::ViewExtent, Some(Arc::clone(extent))),
         };
         Ok(Self::made(store, memory, length, Source::Own(pin)))
     }
@@ -176,7 +176,7 @@ impl View {
             return None;
         };
         let pagemap = self.store.upgrade()?.pagemap()?;
-        let mut open = lock(open);
+        let mut open = open.lock();
         if let Some(extent) = open.take() {
             mapping.give_tables(&extent.slab.mapping, extent.offset);
             if mapping.freeze(file, *offset).is_err() {
@@ -204,7 +204,8 @@ impl Drop for View {
         } = &mut self.memory
             && let Some(mapping) = mapping.take()
         {
-            if let Some(extent) = lock(open).take() {
+            // Nobody else has this view any more.
+            if let Some(extent) = open.get_mut().take() {
                 mapping.give_tables(&extent.slab.mapping, extent.offset);
             } else if let Some(pagemap) = store.pagemap()
                 && mapping.discard_writes(&pagemap).is_ok()
@@ -228,24 +229,32 @@ fn heap(length: usize, read: impl FnOnce(&mut [u8]) -> io::Result<()>) -> io::Re
 }
 
 /// The views that live, by address.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Views {
     living: Mutex<std::collections::BTreeMap<usize, Weak<View>>>,
+}
+
+impl Default for Views {
+    fn default() -> Self {
+        Self {
+            living: Mutex::with_default(Rank::LivingViews),
+        }
+    }
 }
 
 impl Views {
     fn add(&self, view: &Arc<View>) {
         let address = view.address() as usize;
-        lock(&self.living).insert(address, Arc::downgrade(view));
+        self.living.lock().insert(address, Arc::downgrade(view));
     }
 
     fn remove(&self, address: usize) {
-        lock(&self.living).remove(&address);
+        self.living.lock().remove(&address);
     }
 
     /// The view that shows exactly these bytes.
     pub(crate) fn find(&self, address: usize, length: usize) -> Option<Arc<View>> {
-        let living = lock(&self.living);
+        let living = self.living.lock();
         let view = living.get(&address)?.upgrade()?;
         drop(living);
         (view.length == length).then_some(view)
@@ -253,14 +262,22 @@ impl Views {
 }
 
 /// Clean mappings without a view.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct MappingCache {
     mappings: Mutex<VecDeque<(Arc<MemoryFile>, usize, Mapping)>>,
 }
 
+impl Default for MappingCache {
+    fn default() -> Self {
+        Self {
+            mappings: Mutex::with_default(Rank::CachedMappings),
+        }
+    }
+}
+
 impl MappingCache {
     fn take(&self, file: &Arc<MemoryFile>, offset: usize, length: usize) -> Option<Mapping> {
-        let mut mappings = lock(&self.mappings);
+        let mut mappings = self.mappings.lock();
         let place = mappings.iter().rposition(|(own, at, mapping)| {
             Arc::ptr_eq(own, file) && *at == offset && mapping.length() == length
         })?;
@@ -268,7 +285,7 @@ impl MappingCache {
     }
 
     fn insert(&self, file: Arc<MemoryFile>, offset: usize, mapping: Mapping) {
-        let mut mappings = lock(&self.mappings);
+        let mut mappings = self.mappings.lock();
         mappings.push_back((file, offset, mapping));
         let oldest = (mappings.len() > MAX_CACHED).then(|| mappings.pop_front());
         drop(mappings);
@@ -277,7 +294,7 @@ impl MappingCache {
 
     /// Let go of all.
     pub(crate) fn clear(&self) {
-        let all = std::mem::take(&mut *lock(&self.mappings));
+        let all = std::mem::take(&mut *self.mappings.lock());
         drop(all);
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! The thread that carries out the state machine's actions completes a task; any thread reads it.
 //!
-//! - `COMPLETION-1`: the lock of a completion is held for a few instructions and is the innermost lock of the crate;
-//!   waiters are woken after its release.
+//! - `COMPLETION-1`: the lock of a completion is held for a few instructions; waiters are woken and values are dropped
+//!   after its release.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
 use mosaic_core::call::{FailureKind, Outcome};
 use mosaic_core::id::{RuntimeId, TaskId, TesseraId};
@@ -14,8 +14,8 @@ use mosaic_core::id::{RuntimeId, TaskId, TesseraId};
 use mosaic_core::payload::{Payload, ThinVec};
 
 use crate::sync::mailbox::Mailbox;
-use crate::sync::primitives::lock;
 use crate::sync::signal::Signal;
+use crate::sync::{Mutex, Rank};
 
 /// A waiter for a completion.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl Group {
     pub fn new(size: usize, waiter: Waiter) -> Arc<Self> {
         Arc::new(Self {
             remaining: AtomicUsize::new(size),
-            waiter: Mutex::new(Some(waiter)),
+            waiter: Mutex::new(Rank::GroupWaiter, Some(waiter)),
         })
     }
 
@@ -71,7 +71,7 @@ impl Group {
 
     fn one_ended(&self, failed: bool) {
         if self.remaining.fetch_sub(1, Ordering::AcqRel) == 1 || failed {
-            let waiter = lock(&self.waiter).take();
+            let waiter = self.waiter.lock().take();
             if let Some(waiter) = waiter {
                 waiter.wake(failed);
             }
@@ -186,7 +186,7 @@ impl Completion {
             keeps_value: AtomicBool::new(false),
             limited: AtomicBool::new(false),
             stage: AtomicU8::new(PENDING),
-            inner: Mutex::default(),
+            inner: Mutex::with_default(Rank::Completion),
         }
     }
 
@@ -205,7 +205,7 @@ impl Completion {
 
     /// Look at the outcome, if there is one yet. Do not call back into the crate from `look`.
     pub fn look<R>(&self, look: impl FnOnce(Option<&Outcome>) -> R) -> R {
-        look(lock(&self.inner).outcome.as_deref())
+        look(self.inner.lock().outcome.as_deref())
     }
 
     /// How the task failed, if it did.
@@ -225,7 +225,7 @@ impl Completion {
     pub fn complete_and(&self, outcome: Arc<Outcome>, ended: impl FnOnce()) -> bool {
         let failed = matches!(*outcome, Outcome::Failed(_));
         let complete = !matches!(*outcome, Outcome::Stored { .. });
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         let before = self.stage.load(Ordering::Acquire);
         if before == COMPLETE || (before != PENDING && !complete) {
             return false;
@@ -252,7 +252,7 @@ impl Completion {
 
     /// Wake `waiter` when the stage is reached. Gives it back if that is so already.
     pub fn subscribe(&self, stage: Stage, waiter: Waiter) -> Result<(), Waiter> {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         if self.reached(stage) {
             return Err(waiter);
         }
@@ -273,7 +273,7 @@ impl Completion {
 
     /// Forget the waiters of a thread that gave up.
     pub fn unsubscribe_thread(&self, signal: &Arc<Signal>) {
-        lock(&self.inner).waiters.retain(
+        self.inner.lock().waiters.retain(
             |(_, waiter)| !matches!(waiter, Waiter::Thread(own) if Arc::ptr_eq(own, signal)),
         );
     }
@@ -298,7 +298,7 @@ impl Completion {
     }
 
     fn forget_waiters(&self, is_meant: impl Fn(&Waiter) -> bool) {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         let forgotten: Vec<_> = inner
             .waiters
             .extract_if(.., |(_, waiter)| is_meant(waiter))
@@ -312,12 +312,12 @@ impl Completion {
 
     /// How many wait for it, for people who look for a leak.
     pub fn waiters(&self) -> usize {
-        lock(&self.inner).waiters.len()
+        self.inner.lock().waiters.len()
     }
 
     /// The value. It stays here until [`Self::forget_value`].
     pub fn value(&self) -> Option<Payload> {
-        let inner = lock(&self.inner);
+        let inner = self.inner.lock();
         match inner.outcome.as_deref()? {
             Outcome::Value(value) if inner.taken.is_none() => Some(value.clone()),
             _ => None,
@@ -329,8 +329,8 @@ impl Completion {
         if self.keeps_value.load(Ordering::Acquire) {
             return;
         }
-        let mut inner = lock(&self.inner);
-        let inner = &mut *inner;
+        let mut guard = self.inner.lock();
+        let inner = &mut *guard;
         let Some(outcome) = inner.outcome.as_mut() else {
             return;
         };
@@ -339,9 +339,13 @@ impl Completion {
         };
         inner.taken = Some(value.format);
         inner.taken_length = value.size() as u64;
-        if let Some(Outcome::Value(value)) = Arc::get_mut(outcome) {
-            drop(std::mem::take(value));
-        }
+        let forgotten = match Arc::get_mut(outcome) {
+            Some(Outcome::Value(value)) => Some(std::mem::take(value)),
+            _ => None,
+        };
+        // A buffer that goes with its last value takes the store's locks.
+        drop(guard);
+        drop(forgotten);
     }
 
     /// Have the value stay here as long as this does: it is decoded anew for each who asks.
@@ -361,7 +365,7 @@ impl Completion {
 
     /// Encoded length of the value in bytes, once known.
     pub fn size(&self) -> Option<u64> {
-        let inner = lock(&self.inner);
+        let inner = self.inner.lock();
         let taken = inner.taken.map(|_| inner.taken_length);
         taken.or_else(|| match inner.outcome.as_deref()? {
             Outcome::Value(payload) => Some(payload.size() as u64),
@@ -376,7 +380,7 @@ impl Completion {
         if self.large.load(Ordering::Acquire) {
             return true;
         }
-        let inner = lock(&self.inner);
+        let inner = self.inner.lock();
         // The program may have taken the value; the rules still keep what it lies in.
         if let Some(format) = inner.taken {
             return format != plain || inner.taken_length >= LARGE;
@@ -421,5 +425,101 @@ impl Completion {
         self.stage
             .compare_exchange(ENDED, VALUE_ASKED, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
+    }
+}
+
+#[cfg(all(test, not(mosaic_loom)))]
+mod tests {
+    use std::any::Any;
+    use std::sync::OnceLock;
+
+    use mosaic_core::id::{BufferId, NodeId, ObjectId};
+    use mosaic_core::payload::{Reference, Segment, Stored};
+
+    use super::*;
+    use crate::sync::order::assert_none_held;
+
+    fn completion() -> Arc<Completion> {
+        let owner = RuntimeId::HEAD;
+        let id = TaskId { owner, sequence: 1 };
+        Completion::new(id, Callee::internal("test", owner))
+    }
+
+    /// A waiter that looks at the completion which wakes it.
+    #[derive(Debug, Default)]
+    struct Looks {
+        completion: OnceLock<Arc<Completion>>,
+        woken: AtomicUsize,
+    }
+
+    impl Notify for Looks {
+        fn notify(&self, _: u64) {
+            assert_none_held("a waiter is woken");
+            let completion = self.completion.get().expect("a completion");
+            assert_eq!(completion.waiters(), 0);
+            self.woken.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A buffer whose drop takes locks, as those of a store do.
+    #[derive(Debug)]
+    struct Large(Arc<AtomicUsize>);
+
+    impl Stored for Large {
+        fn reference(&self) -> Reference {
+            let owner = RuntimeId::HEAD;
+            Reference {
+                object: ObjectId::Buffer(BufferId { owner, sequence: 1 }),
+                authority: owner,
+            }
+        }
+        fn node(&self) -> NodeId {
+            NodeId::FIRST
+        }
+        fn length(&self) -> u64 {
+            1 << 20
+        }
+        fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+            self
+        }
+    }
+
+    impl Drop for Large {
+        fn drop(&mut self) {
+            assert_none_held("a buffer is dropped");
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn completion_1_waiters_are_woken_after_the_lock_is_released() {
+        let (completion, looks) = (completion(), Arc::new(Looks::default()));
+        looks
+            .completion
+            .set(Arc::clone(&completion))
+            .expect("the first");
+        let notify: Arc<dyn Notify> = Arc::<Looks>::clone(&looks);
+        let direct = Waiter::Notice(Arc::clone(&notify), 1);
+        completion.subscribe(Stage::End, direct).expect("pending");
+        let group = Group::new(1, Waiter::Notice(notify, 2));
+        completion.subscribe_group(Stage::Value, &group);
+        assert_eq!(completion.waiters(), 2);
+        completion.complete(Outcome::Value(Payload::default()).into());
+        assert_eq!(looks.woken.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn completion_1_a_value_is_dropped_after_the_lock_is_released() {
+        let (completion, dropped) = (completion(), Arc::default());
+        let value = || Payload {
+            segments: [Segment::Stored(Arc::new(Large(Arc::clone(&dropped))))]
+                .into_iter()
+                .collect(),
+            ..Payload::default()
+        };
+        completion.complete(Outcome::Value(value()).into());
+        completion.forget_value();
+        assert_eq!(dropped.load(Ordering::Relaxed), 1);
+        assert!(completion.value().is_none());
     }
 }

@@ -5,9 +5,8 @@
 //! pushed at any moment is either taken by this drain or raises the signal again (`MAIL-1`). The queue's lock is held
 //! for a push or a swap and never while anything else runs.
 
-use std::sync::PoisonError;
-
-use crate::sync::primitives::{AtomicBool, AtomicU64, Mutex, Ordering};
+use crate::sync::primitives::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Mutex, Rank};
 
 /// What wakes the consumer.
 pub trait Wake {
@@ -39,7 +38,7 @@ impl<T, W: Wake> Mailbox<T, W> {
     /// An empty mailbox that wakes its consumer through `wake`.
     pub fn new(wake: W) -> Self {
         Self {
-            queue: Mutex::new(Vec::new()),
+            queue: Mutex::new(Rank::Mailbox, Vec::new()),
             signalled: AtomicBool::new(false),
             wakes: AtomicU64::new(0),
             wake,
@@ -48,10 +47,7 @@ impl<T, W: Wake> Mailbox<T, W> {
 
     /// Add an entry; wake the consumer unless it is about to look anyway.
     pub fn push(&self, entry: T) {
-        self.queue
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(entry);
+        self.queue.lock().push(entry);
         if !self.signalled.swap(true, Ordering::AcqRel) {
             self.wakes.fetch_add(1, Ordering::Relaxed);
             self.wake.raise();
@@ -63,7 +59,7 @@ impl<T, W: Wake> Mailbox<T, W> {
         self.wake.clear();
         // A swap where a store would do: with swaps alone, loom can follow who saw what (a few nanoseconds a batch).
         self.signalled.swap(false, Ordering::AcqRel);
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.queue.lock();
         if batch.is_empty() {
             std::mem::swap(&mut *queue, batch);
         } else {
@@ -75,7 +71,7 @@ impl<T, W: Wake> Mailbox<T, W> {
     /// and no push needs to wake it meanwhile.
     pub fn take(&self, batch: &mut Vec<T>) {
         self.signalled.store(true, Ordering::Release);
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.queue.lock();
         batch.append(&mut queue);
     }
 
@@ -164,19 +160,23 @@ mod loom_tests {
     use loom::thread;
 
     /// A signal as the kernel keeps it: up or down, the same for everyone at any moment.
-    #[derive(Default)]
     struct Flag(Mutex<bool>);
+    impl Default for Flag {
+        fn default() -> Self {
+            Self(Mutex::new(Rank::Signal, false))
+        }
+    }
     impl Flag {
         fn is_up(&self) -> bool {
-            *self.0.lock().unwrap()
+            *self.0.lock()
         }
     }
     impl Wake for Flag {
         fn raise(&self) {
-            *self.0.lock().unwrap() = true;
+            *self.0.lock() = true;
         }
         fn clear(&self) {
-            *self.0.lock().unwrap() = false;
+            *self.0.lock() = false;
         }
     }
 

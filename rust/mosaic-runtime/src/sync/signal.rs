@@ -5,11 +5,12 @@
 use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
+
+use crate::sync::{Rank, RwLock};
 
 thread_local! {
     /// Readable when a Unix signal has come in that this thread has to know of, also one that came just before it
@@ -87,17 +88,14 @@ impl Signal {
     /// A signal that is not raised.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
-            ends: RwLock::new(Some(Ends::new()?)),
+            ends: RwLock::new(Rank::Signal, Some(Ends::new()?)),
         })
-    }
-
-    fn ends(&self) -> RwLockReadGuard<'_, Option<Ends>> {
-        self.ends.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Make it readable.
     pub fn raise(&self) {
-        if let Some(ends) = &*self.ends() {
+        let ends = self.ends.read();
+        if let Some(ends) = &*ends {
             // A full counter or pipe is readable already: nothing is lost by a refused write.
             let _ = rustix::io::write(ends.writer(), &1u64.to_ne_bytes());
         }
@@ -105,7 +103,8 @@ impl Signal {
 
     /// Make it unreadable.
     pub fn clear(&self) {
-        if let Some(ends) = &*self.ends() {
+        let ends = self.ends.read();
+        if let Some(ends) = &*ends {
             let mut sink = [0u8; 64];
             let _ = rustix::io::read(&ends.reader, &mut sink[..]);
         }
@@ -113,14 +112,14 @@ impl Signal {
 
     /// Close the descriptor, unless a thread waits for it at this moment.
     pub fn close(&self) {
-        if let Ok(mut ends) = self.ends.try_write() {
-            *ends = None;
-        }
+        let closed = self.ends.try_write().and_then(|mut ends| ends.take());
+        drop(closed);
     }
 
     /// The descriptor to wait for; none once closed.
     pub fn descriptor(&self) -> Option<RawFd> {
-        self.ends().as_ref().map(|ends| ends.reader.as_raw_fd())
+        let ends = self.ends.read();
+        ends.as_ref().map(|ends| ends.reader.as_raw_fd())
     }
 
     /// Block until it is raised. `Ok(false)` when the time passed first; `Interrupted` when a Unix signal
@@ -136,7 +135,7 @@ impl Signal {
         ready: &mut Vec<usize>,
         timeout: Option<Duration>,
     ) -> io::Result<bool> {
-        let ends = self.ends();
+        let ends = self.ends.read();
         let Some(ends) = &*ends else { return Ok(true) };
         let timeout = timeout.map(|limit| rustix::event::Timespec {
             tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),

@@ -1,5 +1,5 @@
-//! The clock of a profile: the processor's own counter where the kernel itself goes by it, which all cores and
-//! processes then share; `CLOCK_MONOTONIC` elsewhere. Each record of the file says what both show at one moment.
+//! The clock of a profile: the processor's time stamp counter where the kernel uses it as its clock, since all cores and
+//! processes share it then; `CLOCK_MONOTONIC` elsewhere. Each record of the file has the reading of both at one moment.
 //!
 //! Measured on a virtual machine: 9 ns for the counter, 27 ns for `clock_gettime`. A call needs four readings.
 
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-/// What the clocks show at one moment.
+/// The readings of both clocks at one moment.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Anchor {
     /// The clock of the rows.
@@ -17,7 +17,7 @@ pub struct Anchor {
     pub monotonic: u64,
 }
 
-/// Times that the moment is looked for: the closest pair of readings counts.
+/// How often both clocks are read: the pair of readings that is closest counts.
 const LOOKS: usize = 3;
 
 impl Anchor {
@@ -44,7 +44,7 @@ fn nanoseconds(clock: ClockId) -> u64 {
     time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
 }
 
-/// Now, on the clock of the rows.
+/// The time, on the clock of the rows.
 #[inline]
 pub(super) fn ticks() -> u64 {
     if has_counter() {
@@ -54,7 +54,7 @@ pub(super) fn ticks() -> u64 {
     }
 }
 
-/// Whether the kernel trusts the processor's counter.
+/// Whether the kernel uses the processor's counter as its clock.
 #[inline]
 fn has_counter() -> bool {
     const UNKNOWN: u8 = 0;

@@ -1,9 +1,9 @@
 //! The file of a profile: framed records that any number of processes append to.
 //!
 //! A frame is [`SYNC`], the length of its body and a CRC-32 of that length and the body (both four bytes, little
-//! endian), and the body: one [`Record`] in msgpack. A frame is written with a single append. What a death tears is
-//! one frame, wherever the others went on: the reader looks for the next [`SYNC`] and takes no record that is not
-//! whole (`PROFILE-1`). `docs/design/profile.md` lists the columns of the tables.
+//! endian), and the body: one [`Record`] in msgpack. A frame is written with a single append. A process that dies
+//! truncates at most one frame: the reader searches for the next [`SYNC`] and returns only records that are whole
+//! (`PROFILE-1`). `docs/design/profile.md` lists the columns of the tables.
 
 use std::io;
 
@@ -28,12 +28,12 @@ pub enum Record {
     Batch(Box<Batch>),
 }
 
-/// Who records.
+/// The process that records.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Process {
     /// The version of the format.
     pub version: u16,
-    /// The number of the runtime, by which tasks name it.
+    /// The number of the runtime, which is part of the ids of its tasks.
     pub runtime: u32,
     /// Its name: `worker:0:1`.
     pub uid: String,
@@ -45,45 +45,45 @@ pub struct Process {
     pub wall: u64,
 }
 
-/// What is called: the number that rows refer to, the tessera (its owner and its number), the kind of call, the class
-/// and the method.
+/// A callee: the number that rows refer to, the tessera (its owner and its number), the kind of call, the class and the
+/// method.
 pub(super) type CalleeRow = (u32, u32, u64, u8, String, String);
 
 /// Rows of tables. Each table is packed: rows of one length, of integers in little endian.
 #[derive(Clone, Default, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Batch {
-    /// Whose.
+    /// The number of the runtime.
     pub runtime: u32,
     /// The moment at which it is written.
     pub anchor: Anchor,
-    /// What rows of calls refer to from now on.
+    /// Callees that rows of calls refer to from now on.
     pub callees: Vec<CalleeRow>,
-    /// What rows of functions refer to from now on: the number, the file, the name.
+    /// Functions that rows refer to from now on: the number, the file, the name.
     pub names: Vec<(u32, String, String)>,
-    /// Calls made here.
+    /// Calls that this process made.
     pub created: Bytes,
-    /// Calls within which calls were made here.
+    /// The calls within which this process made calls.
     pub parents: Bytes,
-    /// What calls made here depend on.
+    /// The dependencies of calls that this process made.
     pub links: Bytes,
-    /// Calls that came here.
+    /// Calls that this process received.
     pub queued: Bytes,
-    /// Calls that run here while this is written.
+    /// Calls that run in this process while the batch is written.
     pub started: Bytes,
-    /// Calls that ended here.
+    /// Calls that ended in this process.
     pub done: Bytes,
-    /// Of those, the ones with arguments or results that took a moment.
+    /// Those of the ended calls whose arguments or results took long to convert.
     pub coded: Bytes,
-    /// Calls made here that failed.
+    /// Calls of this process that failed.
     pub failed: Bytes,
-    /// Values that came here.
+    /// Values that this process received.
     pub moved: Bytes,
     /// Functions that ran within calls.
     pub spans: Bytes,
     /// How often functions ran, and how long, since the last batch.
     pub functions: Bytes,
-    /// Rows that were left out since the disk was too slow.
+    /// Rows that were dropped since the disk was too slow.
     pub dropped: u64,
 }
 
@@ -91,14 +91,14 @@ impl Record {
     /// The record as a frame.
     ///
     /// # Errors
-    /// Longer than a frame can say: 4 GiB.
+    /// The record is longer than a frame can be: 4 GiB.
     pub fn to_frame(&self) -> io::Result<Vec<u8>> {
         let mut frame = Vec::new();
         self.write_frame(&mut frame)?;
         Ok(frame)
     }
 
-    /// The same into a vector that has been used before.
+    /// Write the record as a frame into a vector, whose memory is used again.
     pub(super) fn write_frame(&self, frame: &mut Vec<u8>) -> io::Result<()> {
         frame.clear();
         frame.resize(HEAD, 0);
@@ -125,7 +125,7 @@ fn checksum(length: [u8; 4], body: &[u8]) -> u32 {
 pub struct Profile {
     /// The records that are whole.
     pub records: Vec<Record>,
-    /// Bytes that belong to none of them: torn by a death or a full disk.
+    /// Bytes that belong to no whole record: truncated by a death or a full disk.
     pub torn: u64,
 }
 
@@ -153,7 +153,7 @@ pub fn parse(bytes: &[u8]) -> io::Result<Profile> {
             rest = &rest[length..];
             continue;
         }
-        // The next place where one may start; this one starts with none that is whole.
+        // The next place where a record may start: none that is whole starts here.
         let next = rest[1..]
             .windows(SYNC.len())
             .position(|window| window == SYNC)

@@ -7,16 +7,16 @@
 //! | [`writer`] | the recorder's own thread, which writes the file |
 //! | [`tables`] | rows on their way to the file, packed |
 //! | [`format`](mod@format) | the file: frames and records |
-//! | [`noted`] | what is recorded without a lock |
+//! | [`noted`] | what is recorded without a lock: received calls, the plain call that runs |
 //! | [`clock`] | time stamps that all processes of a machine share |
 //!
-//! Threads push rows into buffers; a thread of the recorder's own appends them to the file, a batch a write
-//! ([`writer`]). There is a buffer, and a lock, for each kind of thread: callers, threads that feed the state machine,
-//! threads that run calls, threads that trace functions. Only the writer and a switch of the recorder ([`switch`])
-//! contend with them, and hold a lock for as long as it takes to swap vectors. The locks are the innermost of all.
+//! Threads push rows into buffers; the recorder's own thread appends them to the file, one write a batch ([`writer`]).
+//! Each kind of thread has its own buffer with a lock: callers, threads that feed the state machine, threads that run
+//! calls, threads that trace functions. Only the recorder's thread and a switch of the recorder ([`switch`]) contend
+//! with them; both hold a lock only while they swap vectors.
 //!
-//! Off, which is how it starts, each place that records costs one load of a flag that does not change.
-//! `python -m benches.profile` measures what it costs on.
+//! While nothing is recorded, each recording site costs one load of a flag that does not change. `python -m
+//! benches.profile` measures the cost of a recording.
 
 mod clock;
 mod format;
@@ -28,18 +28,18 @@ mod writer;
 use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 
 use mosaic_core::call::Outcome;
 use mosaic_core::event::Submission;
 use mosaic_core::id::{RuntimeId, TaskId};
 use mosaic_core::payload::Payload;
-use mosaic_core::wire::Message;
+use mosaic_core::wire::RulesMessage;
 
 use crate::executor::Executor;
 use crate::sync::completion::Completion;
-use crate::sync::primitives::lock;
 use crate::sync::threads;
+use crate::sync::{Mutex, Rank};
 pub use clock::Anchor;
 use clock::ticks;
 pub use format::{Batch, HEAD, Process, Profile, Record, SYNC, VERSION, parse};
@@ -48,11 +48,11 @@ pub(crate) use noted::ReceivedCalls;
 use tables::{Buffer, Ended, packed};
 use writer::Writer;
 
-/// Values from this length on are recorded one by one as they come, and so is the time that it takes to encode them.
+/// Values from this length on, in bytes, are recorded one by one as they arrive, with the time that encoding them takes.
 const LARGE: u64 = 4 << 10;
-/// Functions that took at least this many ticks of the clock, some microseconds, are recorded one by one.
+/// Functions that took at least this many ticks of the clock (some microseconds) are recorded one by one.
 const LONG: u64 = 40_000;
-/// Waiting bytes of a buffer for which the writer is woken before its time.
+/// Bytes in a buffer from which on the recorder's thread is woken early.
 const FULL: usize = 128 << 10;
 
 /// The call that a thread runs.
@@ -78,13 +78,13 @@ thread_local! {
     static RUN: Cell<Run> = const { Cell::new(NO_RUN) };
 }
 
-/// See the module.
+/// The recorder of one runtime.
 pub struct Recorder {
     runtime: u32,
     uid: String,
     on: AtomicBool,
     traced: AtomicBool,
-    /// The file that is appended to; locked by whoever switches.
+    /// The file of the recording; a switch holds the lock.
     path: Mutex<Option<PathBuf>>,
     calls: Mutex<Buffer>,
     arrivals: Mutex<Buffer>,
@@ -95,7 +95,7 @@ pub struct Recorder {
     recording: AtomicU64,
     plain: Plain,
     writer: Writer,
-    /// For warnings. It may hold the recorder.
+    /// Prints warnings. Weak, since the executor may hold the recorder.
     executor: Weak<dyn Executor>,
 }
 
@@ -115,11 +115,11 @@ impl Recorder {
             uid: uid.to_owned(),
             on: AtomicBool::new(false),
             traced: AtomicBool::new(false),
-            path: Mutex::default(),
-            calls: Mutex::default(),
-            arrivals: Mutex::default(),
-            runs: Mutex::default(),
-            functions: Mutex::default(),
+            path: Mutex::with_default(Rank::RecorderFile),
+            calls: Mutex::with_default(Rank::RecorderBuffer),
+            arrivals: Mutex::with_default(Rank::RecorderBuffer),
+            runs: Mutex::with_default(Rank::RecorderBuffer),
+            functions: Mutex::with_default(Rank::RecorderBuffer),
             next_function: AtomicU32::new(0),
             recording: AtomicU64::new(0),
             plain: Plain::default(),
@@ -128,7 +128,7 @@ impl Recorder {
         })
     }
 
-    /// Whether anything is recorded: in a process that was forked from one that does, nothing is.
+    /// Whether anything is recorded. A forked process records nothing.
     #[inline]
     pub fn on(&self) -> bool {
         self.on.load(Ordering::Relaxed) && !threads::forked()
@@ -150,7 +150,7 @@ impl Recorder {
     }
 
     fn push(&self, buffer: &Mutex<Buffer>, add: impl FnOnce(&mut Buffer)) {
-        let mut buffer = lock(buffer);
+        let mut buffer = buffer.lock();
         add(&mut buffer);
         let full = buffer.waiting() >= FULL;
         drop(buffer);
@@ -178,13 +178,13 @@ impl Recorder {
         });
     }
 
-    // ---- whoever feeds the rules -------------------------------------------------------------------
+    // ---- threads that feed the state machine -------------------------------------------------------
 
-    /// The rules are about to be told of this message. Calls that came are noted, for [`Recorder::arrived`].
+    /// The state machine is about to handle this message. Received calls are collected for [`Recorder::arrived`].
     pub(crate) fn received(
         &self,
         from: RuntimeId,
-        message: &Message,
+        message: &RulesMessage,
         received_calls: &mut ReceivedCalls,
     ) {
         let moved = |task: TaskId, value: &Payload| {
@@ -197,12 +197,13 @@ impl Recorder {
             }
         };
         match message {
-            Message::Call(call) => {
+            RulesMessage::Call(call) => {
                 received_calls.note(call.task);
                 moved(call.task, &call.arguments);
             }
-            Message::RemotePut { task, value } => moved(*task, value),
-            Message::Completed { task, outcome } | Message::Fetched { task, outcome, .. } => {
+            RulesMessage::RemotePut { task, value } => moved(*task, value),
+            RulesMessage::Completed { task, outcome, .. }
+            | RulesMessage::Fetched { task, outcome, .. } => {
                 if let Outcome::Value(value) = &**outcome {
                     moved(*task, value);
                 }
@@ -211,7 +212,7 @@ impl Recorder {
         }
     }
 
-    /// A batch of messages is over.
+    /// A batch of messages has been handled.
     pub(crate) fn arrived(&self, received_calls: &mut ReceivedCalls) {
         self.push(&self.arrivals, |buffer| {
             buffer.queued(received_calls.calls());
@@ -219,7 +220,7 @@ impl Recorder {
         received_calls.clear();
     }
 
-    /// A call of this process's own has ended.
+    /// A call that this process made has ended.
     pub(crate) fn settled(&self, task: TaskId, outcome: &Outcome) {
         if let Outcome::Failed(failure) = outcome {
             let (time, kind) = (ticks(), u32::from(failure.kind.number()));
@@ -231,7 +232,7 @@ impl Recorder {
 
     // ---- threads that run calls --------------------------------------------------------------------
 
-    /// This thread begins a call, of a plain method or of a coroutine. What it ran before is given back, for the end.
+    /// This thread begins a call, of a plain method or of a coroutine. Returns what it ran before, for [`Recorder::ended`].
     pub fn began(&self, task: TaskId, coroutine: bool) -> Run {
         let (began, task) = (ticks(), packed(task));
         if coroutine {
@@ -249,8 +250,8 @@ impl Recorder {
         })
     }
 
-    /// The arguments of the call are at hand, which took a moment; what follows is the program's own code.
-    #[expect(clippy::unused_self, reason = "asked of what records")]
+    /// The arguments of the call are decoded; the program's own code runs next.
+    #[expect(clippy::unused_self, reason = "a method, as all that record")]
     pub fn ran(&self) {
         let run = RUN.get();
         RUN.set(Run {
@@ -259,15 +260,15 @@ impl Recorder {
         });
     }
 
-    /// The program's own code has returned; its result is about to be encoded.
-    #[expect(clippy::unused_self, reason = "asked of what records")]
+    /// The program's own code has returned; its result is encoded next.
+    #[expect(clippy::unused_self, reason = "a method, as all that record")]
     pub fn returned(&self) {
         let run = RUN.get();
         let returned = ticks();
         RUN.set(Run { returned, ..run });
     }
 
-    /// The call that this thread runs has ended; it goes on with what it ran before.
+    /// The call that this thread runs has ended; the thread resumes what it ran before.
     pub fn ended(&self, outcome: &Outcome, before: Run) {
         let run = RUN.replace(before);
         if !run.coroutine {
@@ -299,7 +300,7 @@ impl Recorder {
 
     // ---- threads that trace functions --------------------------------------------------------------
 
-    /// Which recording of this process it is: numbers of functions are those of one.
+    /// The number of the recording. A function has a number of its own in each.
     pub fn recording(&self) -> u64 {
         self.recording.load(Ordering::Acquire)
     }
@@ -328,7 +329,7 @@ pub fn now() -> u64 {
     ticks()
 }
 
-/// Go on with a call, or with none; gives what this thread ran until now.
+/// Resume a call, or none. Returns what this thread ran until now.
 pub fn resume(run: Run) -> Run {
     RUN.replace(run)
 }

@@ -1,8 +1,8 @@
-//! What is noted without a lock, and told later: calls that came with a batch, the plain call that runs, that there is
+//! What is recorded without a lock: the calls of a batch of messages, the plain call that runs, whether there is
 //! something to write.
 //!
-//! A plain call that has begun is seen by the writer's next look, or its thread wakes the writer for another
-//! (`NOTED-1`): each of the two stores, passes a fence and loads what the other has stored.
+//! - `NOTED-1`: a plain call that has begun is seen by the recorder's thread at its next look, or wakes it for another
+//!   look. Each of the two threads stores, passes a fence and loads what the other has stored.
 
 use mosaic_core::id::TaskId;
 
@@ -10,7 +10,7 @@ use super::clock::ticks;
 use super::tables::packed;
 use crate::sync::primitives::{AtomicBool, AtomicU64, Ordering, fence};
 
-/// The calls that came with a batch of messages, and when: read once for a few of them.
+/// The calls of a batch of messages and the times of their arrival. The clock is read once for a few calls.
 #[derive(Debug, Default)]
 pub(crate) struct ReceivedCalls {
     calls: Vec<(u64, u64)>,
@@ -36,22 +36,22 @@ impl ReceivedCalls {
         self.calls.clear();
     }
 
-    /// Whether there are any, which are to be told at the end of the batch.
+    /// Whether there are any, which are recorded at the end of the batch.
     #[inline]
     pub(crate) fn are_any(&self) -> bool {
         !self.calls.is_empty()
     }
 }
 
-/// The plain call that runs, for whoever writes. A lock at each beginning would cost more than all that is noted there.
-/// A beginning that falls into the very moment of the writer's look may be told with the next batch only.
+/// The plain call that runs, for the recorder's thread. A lock at each beginning would cost more than the rest of the
+/// recording. A call that begins while the thread looks may be in the next batch only.
 #[derive(Debug, Default)]
 pub(super) struct Plain {
     /// 0 for none, and while the time changes.
     task: AtomicU64,
     time: AtomicU64,
-    /// The file knows of this one.
-    told: AtomicU64,
+    /// The call that is in the file.
+    reported: AtomicU64,
 }
 
 impl Plain {
@@ -61,7 +61,7 @@ impl Plain {
         fence(Ordering::SeqCst);
     }
 
-    /// It is this one again, or none.
+    /// This call runs again, or none.
     pub(super) fn set(&self, task: u64, time: u64) {
         self.task.store(0, Ordering::Relaxed);
         fence(Ordering::Release);
@@ -69,35 +69,34 @@ impl Plain {
         self.task.store(task, Ordering::Release);
     }
 
-    /// Another file knows of none.
-    pub(super) fn tell_again(&self) {
-        self.told.store(0, Ordering::Relaxed);
+    /// The next file has no call yet.
+    pub(super) fn report_again(&self) {
+        self.reported.store(0, Ordering::Relaxed);
     }
 
-    /// Time and task, if the file does not know of it. Asked by one thread at a time.
-    pub(super) fn untold(&self) -> Option<(u64, u64)> {
+    /// Time and task of the call that runs, if it is not in the file. Called by one thread at a time.
+    pub(super) fn unreported(&self) -> Option<(u64, u64)> {
         let task = self.task.load(Ordering::Acquire);
         let time = self.time.load(Ordering::Relaxed);
         fence(Ordering::Acquire);
         let same = task == self.task.load(Ordering::Relaxed);
-        let new = task != 0 && same && self.told.swap(task, Ordering::Relaxed) != task;
+        let new = task != 0 && same && self.reported.swap(task, Ordering::Relaxed) != task;
         new.then_some((time, task))
     }
 }
 
-/// Whether the writer knows that there is something for it.
+/// Whether the recorder's thread has been woken.
 #[derive(Debug, Default)]
 pub(super) struct Flag(AtomicBool);
 
 impl Flag {
-    /// There is something: a row was pushed under its lock, or a plain call has begun. Returns whether the writer is to
-    /// be woken for it.
+    /// A row was pushed under its lock, or a plain call has begun. Returns whether the recorder's thread is to be woken.
     #[inline]
     pub(super) fn raise(&self) -> bool {
         !self.0.load(Ordering::Relaxed) && !self.0.swap(true, Ordering::AcqRel)
     }
 
-    /// The writer is about to look at everything.
+    /// The recorder's thread is about to look at all buffers.
     pub(super) fn lower(&self) {
         self.0.store(false, Ordering::Release);
         fence(Ordering::SeqCst);
@@ -124,7 +123,7 @@ mod loom_tests {
                 }
             });
             world.1.lower();
-            let seen = world.0.untold();
+            let seen = world.0.unreported();
             let wakes = lane.join().unwrap();
             assert!(wakes || seen == Some((1, 7)));
         });

@@ -1,47 +1,48 @@
-//! Switching the recorder, which takes no longer than to swap vectors: the I/O thread does it too, when a message
-//! says so.
+//! Switching the recorder. A switch takes only as long as swapping vectors, since the I/O thread does it too, when a
+//! message asks for it.
 //!
-//! A recording has a number, and so have the buffers in which rows wait for its file. A switch takes the waiting rows
-//! out of them and leaves them to the recorder's own thread ([`super::writer`]), which writes it, closes that file
-//! and opens the next. Neither rows nor the names that they refer to get into the file of another recording
-//! (`SWITCH-1`). One switches at a time: the path is locked meanwhile, outside of the buffers.
+//! A recording has a number, and each buffer bears the number of the recording whose rows it holds. A switch takes the
+//! rows out of the buffers and passes them to the recorder's own thread ([`super::writer`]), which writes them, closes
+//! the file and opens the next. Neither rows nor the names that they refer to reach the file of another recording
+//! (`SWITCH-1`). The lock of the path is held through a switch, so that there is one at a time.
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex};
 
+use super::Recorder;
 use super::clock::{self, Anchor};
 use super::format::{Batch, Process, VERSION};
 use super::tables::Buffer;
 use super::writer::{Command, Next};
-use super::{Recorder, lock};
+use crate::sync::Mutex;
 use crate::sync::threads;
 
-/// The number of the last recording of any recorder: what is numbered for one is not taken for another's.
+/// The number of the last recording of any recorder in this process, so that no two have the same.
 static LAST: AtomicU64 = AtomicU64::new(0);
 
 impl Recorder {
-    /// The file that is appended to.
+    /// The file of the recording.
     pub fn path(&self) -> Option<PathBuf> {
-        // In a forked process the lock may be one that nobody lets go.
+        // In a forked process another thread of the parent may have held the lock for ever.
         if self.on() {
-            lock(&self.path).clone()
+            self.path.lock().clone()
         } else {
             None
         }
     }
 
-    /// Append to this file from now on; with `None`, write out what waits and end. Whoever asks to `wait` does until
-    /// the file has been opened, or closed, and hears what was wrong; otherwise that is logged.
+    /// Append to this file from now on; with `None`, write the remaining rows and end. With `wait`, block until the file
+    /// has been opened, or closed, and return the error; otherwise an error is logged.
     pub(crate) fn record(
         self: &Arc<Self>,
         path: Option<&Path>,
         traced: bool,
         wait: bool,
     ) -> io::Result<()> {
-        let mut current = lock(&self.path);
+        let mut current = self.path.lock();
         if path.is_some() {
             self.writer.start(self)?;
         }
@@ -67,14 +68,14 @@ impl Recorder {
         }
     }
 
-    /// Write out what waits, and end. Waits for the file.
+    /// Write the remaining rows, end the recording and the recorder's thread. Blocks until the file is closed.
     pub(crate) fn stop(self: &Arc<Self>) {
-        // Nothing of it can fail.
+        // Ending a recording does not fail.
         let _ = self.record(None, false, false);
         self.writer.end();
     }
 
-    /// Write out what waits, unless it takes long: this process is about to be killed.
+    /// Write the remaining rows, for a limited time: this process is about to be killed.
     pub(crate) fn write_out(&self) {
         if !threads::forked() {
             self.writer.write_out();
@@ -85,9 +86,9 @@ impl Recorder {
         let recording = LAST.fetch_add(1, Ordering::Relaxed) + 1;
         self.recording.store(recording, Ordering::Release);
         for buffer in self.buffers() {
-            *lock(buffer) = Buffer::of(recording);
+            *buffer.lock() = Buffer::of(recording);
         }
-        self.plain.tell_again();
+        self.plain.report_again();
         let process = Process {
             version: VERSION,
             runtime: self.runtime,
@@ -104,37 +105,37 @@ impl Recorder {
         }
     }
 
-    /// Returns what waits.
+    /// End the recording. Returns the rows that are not written.
     fn end(&self) -> Vec<Batch> {
         self.on.store(false, Ordering::Release);
         let last = self.buffers().into_iter().filter_map(|buffer| {
-            let mut waiting = std::mem::take(&mut *lock(buffer));
-            waiting.take(self.runtime, self.untold(buffer))
+            let mut waiting = std::mem::take(&mut *buffer.lock());
+            waiting.take(self.runtime, self.unreported(buffer))
         });
         last.collect()
     }
 
-    /// The file of this recording cannot be opened, or not be written any more: it has ended.
+    /// The file of this recording cannot be opened or written: the recording ends.
     pub(super) fn failed(&self, recording: u64) {
-        let mut path = lock(&self.path);
+        let mut path = self.path.lock();
         if self.recording() == recording && path.take().is_some() {
             drop(self.end());
         }
     }
 
-    /// What waits in a buffer for the file of this recording.
+    /// The rows of a buffer, if they belong to this recording.
     pub(super) fn take(&self, buffer: &Mutex<Buffer>, recording: u64) -> Option<Batch> {
-        let mut waiting = lock(buffer);
+        let mut waiting = buffer.lock();
         if waiting.recording() != recording {
             return None;
         }
-        waiting.take(self.runtime, self.untold(buffer))
+        waiting.take(self.runtime, self.unreported(buffer))
     }
 
-    /// The plain call that runs, for the buffer of runs: by whoever has its lock, or has just emptied it.
-    fn untold(&self, buffer: &Mutex<Buffer>) -> Option<(u64, u64)> {
+    /// The plain call that runs, for the buffer of runs. The caller holds the lock of the buffer, or has emptied it.
+    fn unreported(&self, buffer: &Mutex<Buffer>) -> Option<(u64, u64)> {
         let runs = std::ptr::eq(buffer, &raw const self.runs);
-        runs.then(|| self.plain.untold()).flatten()
+        runs.then(|| self.plain.unreported()).flatten()
     }
 }
 
@@ -144,11 +145,11 @@ mod tests {
     use std::io::Read;
     use std::time::Duration;
 
-    use mosaic_core::call::ReadyCall;
     use mosaic_core::id::{RuntimeId, TaskId, TesseraId};
     use tempfile::TempDir;
 
-    use crate::executor::{CancelOutcome, Executor};
+    use crate::executor::{AcceptedCall, Executor};
+    use crate::sync::Rank;
     use crate::sync::completion::Callee;
     use crate::telemetry::format::{Profile, Record, parse};
     use crate::telemetry::tables::Ended;
@@ -156,24 +157,18 @@ mod tests {
     /// How long anything may take before its test fails.
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    /// Hosts nothing, and keeps what people are warned of.
-    #[derive(Default)]
+    /// Hosts nothing, and collects the warnings.
     struct Warned(Mutex<Vec<String>>);
 
     impl Executor for Warned {
-        fn run(&self, calls: &mut Vec<ReadyCall>) {
+        fn run(&self, calls: &mut Vec<AcceptedCall>) {
             calls.clear();
         }
-        fn revoke(&self, _: TaskId) -> CancelOutcome {
-            CancelOutcome::Prevented
-        }
-        fn prevent(&self, _: TaskId) -> CancelOutcome {
-            CancelOutcome::Prevented
-        }
+        fn cancel_running(&self, _: TaskId) {}
         fn drop_tessera(&self, _: TesseraId) {}
         fn drop_result(&self, _: TaskId) {}
         fn warn(&self, message: &str) {
-            lock(&self.0).push(message.to_owned());
+            self.0.lock().push(message.to_owned());
         }
         fn stop(&self) {}
     }
@@ -187,7 +182,7 @@ mod tests {
 
     impl Fixture {
         fn new() -> Self {
-            let warned = Arc::new(Warned::default());
+            let warned = Arc::new(Warned(Mutex::with_default(Rank::Program)));
             let executor: Arc<dyn Executor> = Arc::<Warned>::clone(&warned);
             Self {
                 recorder: Recorder::new(0, "head", &executor),
@@ -200,7 +195,7 @@ mod tests {
             self.directory.path().join(name)
         }
 
-        /// A file that takes no more than a pipe does until somebody reads it, and is not even opened before.
+        /// A file whose opening blocks until a reader opens it, and which takes no more than a pipe until it is read.
         fn stuck(&self, name: &str) -> PathBuf {
             let path = self.path(name);
             let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
@@ -213,7 +208,7 @@ mod tests {
             let (recorder, (done, ends)) = (Arc::clone(&self.recorder), sync_channel(1));
             let thread = std::thread::spawn(move || {
                 act(&recorder);
-                done.send(()).expect("somebody who waits");
+                done.send(()).expect("a thread that waits");
             });
             ends.recv_timeout(PATIENCE).expect("it waits for a file");
             thread.join().expect("no panic");
@@ -340,14 +335,14 @@ mod tests {
             io::ErrorKind::NotFound
         );
         assert_eq!((recorder.on(), recorder.path()), (false, None));
-        assert!(lock(&fixture.warned.0).is_empty());
+        assert!(fixture.warned.0.lock().is_empty());
 
         recorder
             .record(Some(&path), false, false)
             .expect("a thread");
         recorder.stop();
         assert_eq!((recorder.on(), recorder.path()), (false, None));
-        let warned = lock(&fixture.warned.0);
+        let warned = fixture.warned.0.lock();
         assert_eq!(warned.len(), 1);
         assert!(warned[0].contains("head is not profiled") && warned[0].contains("nowhere"));
     }
@@ -362,7 +357,7 @@ mod tests {
         recorder.record(None, false, true).expect("an end");
         assert_eq!(ends(&read(&path)), 10_000);
         for buffer in recorder.buffers() {
-            assert_eq!(lock(buffer).capacity(), 0);
+            assert_eq!(buffer.lock().capacity(), 0);
         }
         recorder.stop();
     }

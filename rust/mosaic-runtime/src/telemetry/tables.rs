@@ -1,7 +1,7 @@
-//! Rows on their way to the file: packed as they are pushed, so that the writer only copies.
+//! Rows that wait for the file. They are packed when they are pushed, so that the recorder's thread only copies.
 //!
-//! Columns are those of `docs/design/profile.md`, in the same order. Rows are short, since what is written for each
-//! call is a good part of what it costs to record it: see `python -m benches.profile`.
+//! `docs/design/profile.md` lists the columns, in the same order. Rows are short: writing them is a large part of the
+//! cost of recording a call (`python -m benches.profile`).
 
 use std::sync::Arc;
 
@@ -13,20 +13,20 @@ use super::clock::Anchor;
 use super::format::{Batch, CalleeRow};
 use crate::sync::completion::Callee;
 
-/// Bytes that may wait for the writer in one buffer; beyond that rows are left out, and counted.
+/// Bytes that may wait in one buffer; rows beyond that are dropped and counted.
 const MAX_WAITING: usize = 32 << 20;
-/// Coroutines that may begin and end between two batches before it is looked which of them still run.
+/// Coroutines that may begin and end between two batches before the ended ones are removed from the list.
 const SHORT_LIVED: usize = 1 << 12;
-/// Names that are remembered; beyond that they are told to the file again.
+/// Names that are remembered; beyond that they are written to the file again.
 const MAX_NAMES: usize = 1 << 16;
 /// Most columns of a table, the short ones counted half.
 const MAX_COLUMNS: usize = 6;
 /// The mark of a size that is counted in mebibytes.
 const MEBIBYTES: u32 = 1 << 31;
-/// Bits of a packed task that count up within its owner.
+/// Bits of a packed task for its sequence number at its owner.
 const SEQUENCE_BITS: u32 = 40;
 
-/// The task of a call in one column. Those are counted from 1 and never come so far as values that are kept.
+/// The task of a call in one column. Sequence numbers of calls start at 1 and stay below those of stored values.
 #[inline]
 pub(super) fn packed(task: TaskId) -> u64 {
     u64::from(task.owner.0) << SEQUENCE_BITS | task.sequence & ((1 << SEQUENCE_BITS) - 1)
@@ -41,7 +41,7 @@ pub(super) fn short_size(size: u64) -> u32 {
     }
 }
 
-/// Appends a row: the long columns, then the short ones. Packed on the stack, so that the table is looked at once.
+/// Appends a row: the long columns, then the short ones. Packed on the stack, so that the table is accessed once.
 #[inline]
 fn push<const LONG: usize, const SHORT: usize>(
     table: &mut Vec<u8>,
@@ -68,7 +68,7 @@ macro_rules! push {
     }};
 }
 
-/// Numbers for what is called; what is new goes to the file with the rows that use it.
+/// Numbers of callees. A new one is written to the file with the rows that use it.
 #[derive(Debug, Default)]
 struct Callees {
     last: Option<(Arc<Callee>, u8, u32)>,
@@ -111,23 +111,23 @@ impl Callees {
     }
 }
 
-/// What one kind of thread pushes, behind a lock that no other kind takes.
+/// The rows of one kind of thread, behind a lock of their own.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
-    /// The recording that it belongs to; none has number 0.
+    /// The recording that the rows belong to; 0 is none.
     recording: u64,
     callees: Callees,
     rows: Rows,
-    /// Vectors for the next time.
+    /// Vectors to be used for the next batch.
     spare: Rows,
-    /// Bytes of the rows.
+    /// Length of the rows in bytes.
     waiting: usize,
     dropped: u64,
     /// Coroutine calls that have begun.
     coroutines: FxHashMap<u64, Begun>,
-    /// Those of them that the file may not know of, and others that have ended.
-    untold: Vec<u64>,
-    /// Names of functions that the file does not know.
+    /// Those of them that may not be in the file, and others that have ended.
+    unreported: Vec<u64>,
+    /// Names of functions that are not in the file.
     names: Vec<(u32, String, String)>,
     functions: FxHashMap<u32, Sum>,
 }
@@ -149,8 +149,8 @@ struct Rows {
 #[derive(Clone, Copy, Debug)]
 struct Begun {
     time: u64,
-    /// The file knows.
-    told: bool,
+    /// It is in the file.
+    reported: bool,
 }
 
 /// How often a function ran, and how long.
@@ -167,7 +167,7 @@ pub(super) struct Ended {
     pub(super) task: u64,
     pub(super) coroutine: bool,
     pub(super) began: u64,
-    /// When its arguments were at hand.
+    /// When its arguments were decoded.
     pub(super) ran: u64,
     pub(super) returned: u64,
     /// When its result was encoded.
@@ -188,7 +188,7 @@ impl Buffer {
         self.recording
     }
 
-    /// Whether there is room for this many rows that belong together. Counts them if there is not.
+    /// Whether there is capacity for this many rows that belong together. Counts them as dropped if there is not.
     fn has_room(&mut self, rows: usize) -> bool {
         let room = self.waiting < MAX_WAITING;
         if !room {
@@ -197,7 +197,7 @@ impl Buffer {
         room
     }
 
-    /// Returns whether there was room: otherwise the rows that go with it, of which there are `more`, are left out too.
+    /// Returns whether there was capacity: otherwise the `more` rows that belong to it are dropped too.
     pub(super) fn created(
         &mut self,
         time: u64,
@@ -234,15 +234,15 @@ impl Buffer {
     }
 
     pub(super) fn began(&mut self, time: u64, task: u64) {
-        let told = false;
-        self.coroutines.insert(task, Begun { time, told });
-        if self.untold.len() >= 2 * self.coroutines.len() + SHORT_LIVED {
-            // The disk is slow. What has ended is told by its end.
+        let reported = false;
+        self.coroutines.insert(task, Begun { time, reported });
+        if self.unreported.len() >= 2 * self.coroutines.len() + SHORT_LIVED {
+            // The disk is slow. The row of the end has the begin too.
             let running = &self.coroutines;
-            self.untold
-                .retain(|task| running.get(task).is_some_and(|begun| !begun.told));
+            self.unreported
+                .retain(|task| running.get(task).is_some_and(|begun| !begun.reported));
         }
-        self.untold.push(task);
+        self.unreported.push(task);
     }
 
     pub(super) fn ended(&mut self, run: &Ended) {
@@ -297,28 +297,28 @@ impl Buffer {
         sum.own += own;
     }
 
-    /// Bytes that wait.
+    /// Bytes of rows that wait.
     pub(super) fn waiting(&self) -> usize {
         self.waiting
     }
 
-    /// Bytes that are held for rows.
+    /// Bytes that are allocated for rows.
     #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
         let held = |rows: &Rows| rows.created.capacity() + rows.done.capacity();
         held(&self.rows) + held(&self.spare)
     }
 
-    /// Take what waits, and note what runs: coroutines, and the plain call of that time and task.
+    /// Take the rows, and add the calls that run: coroutines, and the plain call of that time and task.
     pub(super) fn take(&mut self, runtime: u32, plain: Option<(u64, u64)>) -> Option<Batch> {
         let mut started = Vec::new();
         if let Some((time, task)) = plain {
             push(&mut started, [time, task], []);
         }
-        for task in self.untold.drain(..) {
-            // Most have ended meanwhile.
+        for task in self.unreported.drain(..) {
+            // Most coroutines have ended since.
             if let Some(begun) = self.coroutines.get_mut(&task)
-                && !std::mem::replace(&mut begun.told, true)
+                && !std::mem::replace(&mut begun.reported, true)
             {
                 push(&mut started, [begun.time, task], []);
             }
@@ -340,7 +340,7 @@ impl Buffer {
             );
         }
         self.waiting = 0;
-        // Two sets of vectors take turns: fresh memory for each batch costs more than filling it.
+        // Two sets of vectors alternate: allocating one for each batch costs more than filling it.
         let rows = std::mem::replace(&mut self.rows, std::mem::take(&mut self.spare));
         Some(Batch {
             runtime,
@@ -362,7 +362,7 @@ impl Buffer {
         })
     }
 
-    /// What was taken for that recording has been written: its vectors are filled again next time.
+    /// A batch of that recording has been written: its vectors are used again.
     pub(super) fn give_back(&mut self, batch: Batch, recording: u64) {
         if self.recording != recording {
             return;
@@ -399,7 +399,7 @@ mod tests {
     }
 
     fn taken(buffer: &mut Buffer) -> Batch {
-        buffer.take(0, None).expect("something to tell")
+        buffer.take(0, None).expect("something to report")
     }
 
     fn ended(task: u64) -> Ended {
@@ -416,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn a_coroutine_that_runs_is_told_once_however_many_batches_it_outlives() {
+    fn a_coroutine_that_runs_is_reported_once_however_many_batches_it_outlives() {
         let mut buffer = Buffer::default();
         for task in 1..=3 {
             buffer.began(task, task);
@@ -427,8 +427,8 @@ mod tests {
         assert_eq!(tasks, [1, 3]);
         assert!(buffer.take(0, None).is_none());
         assert!(
-            buffer.untold.is_empty(),
-            "a batch looks at none that was told"
+            buffer.unreported.is_empty(),
+            "a batch does not look at reported ones"
         );
         buffer.ended(&ended(1));
         // The same call once more, after a failure.
@@ -444,7 +444,7 @@ mod tests {
             buffer.began(1, task);
             buffer.ended(&ended(task));
         }
-        assert!(buffer.untold.len() < 2 * SHORT_LIVED);
+        assert!(buffer.unreported.len() < 2 * SHORT_LIVED);
         assert_eq!(taken(&mut buffer).started.len(), 16);
     }
 

@@ -1,34 +1,34 @@
-//! The recorder's own thread: it alone opens the file, appends what waits, a batch a write, and closes it.
+//! The recorder's own thread. Only it opens the file, appends rows, one write a batch, and closes the file.
 //!
-//! It writes a moment after the first row, or when there is much, or when it is told to; with nothing to write it
-//! sleeps without a time limit. Rows of the last moment are what a `kill -9` can take. A switch of the recorder
-//! queues a command and need not wait for the disk.
+//! It writes [`DELAY`] after the first row, or when a buffer is full, or on a command; with nothing to write it sleeps
+//! without a time limit. A `kill -9` can lose the rows of the last delay. A switch of the recorder queues a command and
+//! need not wait for the disk.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::Recorder;
 use super::format::{Batch, Process, Record};
 use super::noted::Flag;
-use crate::sync::primitives::lock;
 use crate::sync::threads;
+use crate::sync::{Condvar, Mutex, Rank};
 
 /// How long rows wait for more before they are written.
-const MOMENT: Duration = Duration::from_millis(100);
-/// How long a process that is about to be killed waits for its last rows: the disk may be slow, or gone.
-const LAST_MOMENT: Duration = Duration::from_millis(500);
+const DELAY: Duration = Duration::from_millis(100);
+/// How long a process that is about to be killed waits for its last rows to be written: the disk may be slow or gone.
+const LAST_DELAY: Duration = Duration::from_millis(500);
 
-/// See the module.
-#[derive(Debug, Default)]
+/// What the recorder's thread shares with the threads that record.
+#[derive(Debug)]
 pub(super) struct Writer {
-    /// Rows wait, and the thread knows.
+    /// Rows wait, and the thread has been woken for them.
     filled: Flag,
-    /// So many that it must not wait for more.
+    /// A buffer is full, and the thread has been woken for it.
     full: Flag,
     state: Mutex<State>,
     changed: Condvar,
@@ -42,20 +42,20 @@ struct State {
     commands: Vec<(Command, Answer)>,
 }
 
-/// What the thread is told to do, one after another.
+/// A command to the thread. It carries them out in order.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Append the last rows of what was recorded, close the file, and open the next one.
+    /// Append the last rows of a recording, close its file, and open the next one.
     Switch {
         last: Vec<Batch>,
         next: Option<Next>,
     },
-    /// Append what waits.
+    /// Append the rows of all buffers.
     Write,
     End,
 }
 
-/// A recording that begins.
+/// The recording that begins with a switch.
 #[derive(Debug)]
 pub(super) struct Next {
     pub(super) path: PathBuf,
@@ -64,7 +64,7 @@ pub(super) struct Next {
     pub(super) process: Process,
 }
 
-/// Where it says that it is done, if somebody waits for that.
+/// Where the thread reports that a command is done, if a thread waits for it.
 pub(super) type Answer = Option<SyncSender<io::Result<()>>>;
 
 /// The file of a recording, and a vector for frames on their way to it.
@@ -75,10 +75,22 @@ struct Open {
     recording: u64,
 }
 
+impl Default for Writer {
+    fn default() -> Self {
+        Self {
+            filled: Flag::default(),
+            full: Flag::default(),
+            state: Mutex::with_default(Rank::RecorderCommands),
+            changed: Condvar::new(),
+            thread: Mutex::new(Rank::RecorderThread, None),
+        }
+    }
+}
+
 impl Writer {
     /// Start the thread, unless it runs.
     pub(super) fn start(&self, recorder: &Arc<Recorder>) -> io::Result<()> {
-        let mut thread = lock(&self.thread);
+        let mut thread = self.thread.lock();
         if thread.is_none() {
             let recorder = Arc::clone(recorder);
             *thread = Some(threads::spawn("mosaic-profile", move || run(&recorder))?);
@@ -86,58 +98,55 @@ impl Writer {
         Ok(())
     }
 
-    /// Tell the thread to do this.
+    /// Queue a command.
     pub(super) fn command(&self, command: Command, answer: Answer) {
-        lock(&self.state).commands.push((command, answer));
+        self.state.lock().commands.push((command, answer));
         self.changed.notify_one();
     }
 
     /// A row was pushed.
     pub(super) fn filled(&self, full: bool) {
         if self.filled.raise() {
-            lock(&self.state).filled = true;
+            self.state.lock().filled = true;
             self.changed.notify_one();
         }
         if full && self.full.raise() {
-            lock(&self.state).full = true;
+            self.state.lock().full = true;
             self.changed.notify_one();
         }
     }
 
-    /// Have everything appended that waits, unless that takes too long.
+    /// Have the rows of all buffers appended; blocks for a limited time.
     pub(super) fn write_out(&self) {
-        if lock(&self.thread).is_some() {
+        let runs = self.thread.lock().is_some();
+        if runs {
             let (answer, written) = sync_channel(1);
             self.command(Command::Write, Some(answer));
-            let _ = written.recv_timeout(LAST_MOMENT);
+            let _ = written.recv_timeout(LAST_DELAY);
         }
     }
 
-    /// Let the thread do what it was told, and end. Waits for that.
+    /// Let the thread carry out its commands and end. Blocks until it has ended.
     pub(super) fn end(&self) {
-        let thread = lock(&self.thread).take();
+        let thread = self.thread.lock().take();
         if let Some(thread) = thread {
             self.command(Command::End, None);
             let _ = thread.join();
         }
     }
 
-    /// Sleep until there is something, and for rows a moment longer.
+    /// Sleep until there is a command or a row, and for rows some time longer.
     fn sleep(&self) -> Vec<(Command, Answer)> {
-        let state = lock(&self.state);
+        let state = self.state.lock();
         let state = self
             .changed
-            .wait_while(state, |state| !state.filled && state.commands.is_empty())
-            .unwrap_or_else(PoisonError::into_inner);
-        let (mut state, _) = self
-            .changed
-            .wait_timeout_while(state, MOMENT, |state| {
-                !state.full && state.commands.is_empty()
-            })
-            .unwrap_or_else(PoisonError::into_inner);
+            .wait_while(state, |state| !state.filled && state.commands.is_empty());
+        let (mut state, _) = self.changed.wait_while_for(state, DELAY, |state| {
+            !state.full && state.commands.is_empty()
+        });
         state.filled = false;
         state.full = false;
-        // Before the rows are taken: a push that comes later says so again.
+        // Before the rows are taken: a later push raises the flag again.
         self.filled.lower();
         self.full.lower();
         std::mem::take(&mut state.commands)
@@ -164,7 +173,7 @@ fn run(recorder: &Recorder) {
                 Command::End => return,
             }
             if let Some(answer) = answer {
-                // Whoever waited may have had enough of it.
+                // The thread that waited may have given up.
                 let _ = answer.send(done);
             }
         }
@@ -172,19 +181,19 @@ fn run(recorder: &Recorder) {
     }
 }
 
-/// Open a file. What is wrong with it is logged unless whoever asked for it hears that.
-fn begin(recorder: &Recorder, next: Next, heard: bool) -> io::Result<Open> {
+/// Open a file. An error is logged, unless the caller that started the recording waits for it.
+fn begin(recorder: &Recorder, next: Next, is_awaited: bool) -> io::Result<Open> {
     let (path, recording) = (next.path.display().to_string(), next.recording);
     Open::new(next).inspect_err(|error| {
         recorder.failed(recording);
-        if !heard {
+        if !is_awaited {
             let uid = &recorder.uid;
             recorder.warn(&format!("{uid} is not profiled: {path}: {error}"));
         }
     })
 }
 
-/// Append everything that waits.
+/// Append the rows of all buffers.
 fn write(recorder: &Recorder, open: &mut Option<Open>) {
     let Some(recording) = open.as_ref().map(|open| open.recording) else {
         return;
@@ -196,13 +205,12 @@ fn write(recorder: &Recorder, open: &mut Option<Open>) {
         let record = Record::Batch(Box::new(batch));
         append(recorder, open, &record);
         if let Record::Batch(batch) = record {
-            lock(buffer).give_back(*batch, recording);
+            buffer.lock().give_back(*batch, recording);
         }
     }
 }
 
-/// Append a record. Where that cannot be done, the recording ends: on a full disk, or when the file system went, the
-/// program goes on without its profile.
+/// Append a record. If that fails, as on a full disk, the recording ends and the program continues without its profile.
 fn append(recorder: &Recorder, open: &mut Option<Open>, record: &Record) {
     let Some(file) = open else { return };
     if let Err(error) = file.append(record) {
@@ -229,7 +237,7 @@ impl Open {
         Ok(open)
     }
 
-    /// One write, so that frames of two processes do not mix. What a full disk leaves of it, the reader skips.
+    /// One write, so that frames of two processes do not mix. The reader skips a frame that a full disk cut off.
     fn append(&mut self, record: &Record) -> io::Result<()> {
         record.write_frame(&mut self.frame)?;
         loop {

@@ -5,7 +5,7 @@
 pub(crate) mod launcher;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,8 @@ use mosaic_runtime::executor::closures::{Actor, Closures};
 use mosaic_runtime::node::Launch;
 use mosaic_runtime::roles::{self, WorkerConfig};
 use mosaic_runtime::sync::completion::{Callee, Completion, Stage};
+use mosaic_runtime::sync::order::locks_taken;
+use mosaic_runtime::sync::{Condvar, Mutex, Rank};
 
 /// How long anything may take before its test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -30,7 +32,7 @@ pub(crate) fn deadline() -> Option<Instant> {
 }
 
 /// What the actors of a network share with the test.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Gate {
     state: Mutex<GateState>,
     changed: Condvar,
@@ -42,41 +44,49 @@ struct GateState {
     events: BTreeMap<String, usize>,
 }
 
+impl Default for Gate {
+    fn default() -> Self {
+        Self {
+            state: Mutex::with_default(Rank::Program),
+            changed: Condvar::new(),
+        }
+    }
+}
+
 impl Gate {
     /// Block the calling actor until the test opens the gate.
     fn pass(&self) {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.lock();
         drop(self.changed.wait_while(state, |state| !state.open));
     }
 
     /// Let everyone through from now on.
     pub(crate) fn open(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         state.open = true;
         self.changed.notify_all();
     }
 
     /// Something happened.
     fn note(&self, event: &str) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         *state.events.entry(event.into()).or_default() += 1;
         self.changed.notify_all();
     }
 
     /// How often something has happened.
     pub(crate) fn count(&self, event: &str) -> usize {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.lock();
         state.events.get(event).copied().unwrap_or_default()
     }
 
     /// Block until something has happened.
     pub(crate) fn wait(&self, event: &str) {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.lock();
         let missing = |state: &mut GateState| !state.events.contains_key(event);
-        let waited = self.changed.wait_timeout_while(state, PATIENCE, missing);
-        let (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        let (state, timed_out) = self.changed.wait_while_for(state, PATIENCE, missing);
         drop(state);
-        assert!(!timeout.timed_out(), "no {event} in {PATIENCE:?}");
+        assert!(!timed_out, "no {event} in {PATIENCE:?}");
     }
 }
 
@@ -108,6 +118,7 @@ impl Actor for Subject {
                 Ok(Bytes::new())
             }
             "raise" => Err("as asked".into()),
+            "locks" => Ok(locks_taken().unwrap_or(0).to_le_bytes().to_vec().into()),
             other => Err(format!("there is no method {other}")),
         }
     }

@@ -10,10 +10,10 @@ use std::num::NonZeroU32;
 
 use bytes::Bytes;
 
-use super::{Message, WireError};
-use crate::call::{CallKind, Dependency, FailureKind, Outcome};
-use crate::event::Role;
+use super::{Message, RulesMessage, WireError};
+use crate::call::{CallKind, Dependency, FailureKind, Outcome, OutcomePart};
 use crate::id::{BufferId, ObjectId, RuntimeId, TaskId, TesseraId};
+use crate::member::Role;
 use crate::payload::Payload;
 
 pub(super) use self::reading::{Body, COPY_BELOW, decode, references_of};
@@ -73,14 +73,19 @@ const VARIANT: u8 = 0xC0;
 
 /// The payload that travels with a message.
 pub(super) fn payload_of(message: &Message) -> Option<&Payload> {
+    let Message::Rules(message) = message else {
+        return None;
+    };
     match message {
-        Message::Call(call) => Some(&call.arguments),
-        Message::RemotePut { value, .. } => Some(value),
-        Message::Completed { outcome, .. } | Message::Fetched { outcome, .. } => match &**outcome {
-            Outcome::Value(payload) => Some(payload),
-            Outcome::Stored { .. } => None,
-            Outcome::Failed(failure) => Some(&failure.detail),
-        },
+        RulesMessage::Call(call) => Some(&call.arguments),
+        RulesMessage::RemotePut { value, .. } => Some(value),
+        RulesMessage::Completed { outcome, .. } | RulesMessage::Fetched { outcome, .. } => {
+            match &**outcome {
+                Outcome::Value(payload) => Some(payload),
+                Outcome::Stored { .. } => None,
+                Outcome::Failed(failure) => Some(&failure.detail),
+            }
+        }
         _ => None,
     }
 }
@@ -88,7 +93,7 @@ pub(super) fn payload_of(message: &Message) -> Option<&Payload> {
 /// The dependencies that travel with a message.
 pub(super) fn dependencies_of(message: &Message) -> &[Dependency] {
     match message {
-        Message::Call(call) => &call.dependencies,
+        Message::Rules(RulesMessage::Call(call)) => &call.dependencies,
         _ => &[],
     }
 }
@@ -200,14 +205,15 @@ type CallHeader<'a> = (
     u32,
     Option<NonZeroU32>,
 );
-/// task, value wanted, format, number of references.
-type ValueHeader = (u32, u64, bool, u8, u32);
+/// task, tag, format, number of references. The tag of a fetched outcome is 1 if the value was wanted; that of a completed
+/// task is [`tag_of`] its part.
+type ValueHeader = (u32, u64, u64, u8, u32);
 /// task, format, number of references.
 type KeepHeader = (u32, u64, u8, u32);
-/// task, value wanted, host, size.
-type StoredHeader = (u32, u64, bool, u32, u64);
-/// task, value wanted, kind, message, context, format, number of references.
-type FailedHeader<'a> = (u32, u64, bool, u8, &'a str, Vec<&'a str>, u8, u32);
+/// task, tag, host, size.
+type StoredHeader = (u32, u64, u64, u32, u64);
+/// task, tag, kind, message, context, format, number of references.
+type FailedHeader<'a> = (u32, u64, u64, u8, &'a str, Vec<&'a str>, u8, u32);
 /// slot (tag and whether the value was put, index, name), task, part, source (tag, host or format, length of its value).
 type DependencyRow<'a> = (u8, u16, &'a str, u32, u64, Bytes, u8, u32, u64);
 
@@ -227,6 +233,25 @@ const COROUTINE: u8 = 1;
 const CONCURRENT: u8 = 2;
 const RESTARTABLE: u8 = 4;
 const IN_WAREHOUSE: u8 = 8;
+
+/// A part of an outcome as one number: the only part of an outcome takes one byte.
+fn tag_of(part: OutcomePart) -> u64 {
+    u64::from(part.number) << 1 | u64::from(part.last)
+}
+
+fn join_part(tag: u64) -> Result<OutcomePart, WireError> {
+    let number = u32::try_from(tag >> 1).map_err(|_| WireError::Malformed("part of an outcome"))?;
+    let last = tag & 1 == 1;
+    Ok(OutcomePart { number, last })
+}
+
+fn join_wanted(tag: u64) -> Result<bool, WireError> {
+    match tag {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(WireError::Malformed("whether a value is wanted")),
+    }
+}
 
 fn split_role(role: Role) -> u8 {
     match role {

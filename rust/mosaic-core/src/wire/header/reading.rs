@@ -13,14 +13,14 @@ use super::{
     MEMBER_JOINED, NOTE, PING, PLACE, PLACED, PONG, PROBE, PROFILE, Place, RECEIVED, RECOUNT,
     REFERENCE, RELEASE, RESTARTABLE, ROOM, RecountHeader, SETTLED, SHUTDOWN, SQUEEZE, STORED,
     StoredHeader, UNPIN, VALUE, VARIANT, ValueHeader, WAREHOUSE_FAILED, WAREHOUSE_WANTED,
-    join_failure, join_kind, join_object, join_place, join_role,
+    join_failure, join_kind, join_object, join_part, join_place, join_role, join_wanted,
 };
 use crate::call::{Call, Construction, Dependency, Failure, Outcome, Slot, Source};
-use crate::event::Role;
 use crate::id::{RuntimeId, TaskId, TesseraId};
-use crate::link::Recount;
+use crate::member::Role;
 use crate::payload::{Loss, Payload, Reference, Segment, ThinVec};
-use crate::wire::{Message, WireError};
+use crate::recount::Recount;
+use crate::wire::{EngineMessage, Message, RulesMessage, WireError};
 
 /// Payloads shorter than this are copied out of the read buffer: a result that is kept for hours must
 /// not keep 64 KiB of the connection's buffer with it, and the buffer can be used again.
@@ -182,22 +182,22 @@ fn decode_outcome(
     header: &[u8],
     cursor: Cursor<'_>,
     segments: ThinVec<Segment>,
-) -> Result<(TaskId, bool, Outcome), WireError> {
+) -> Result<(TaskId, u64, Outcome), WireError> {
     let task = |owner, sequence| TaskId {
         owner: RuntimeId(owner),
         sequence,
     };
     Ok(match variant {
         VALUE => {
-            let (owner, sequence, value, format, references): ValueHeader = read(header)?;
+            let (owner, sequence, tag, format, references): ValueHeader = read(header)?;
             let payload = cursor.payload(format, references, segments);
-            (task(owner, sequence), value, Outcome::Value(payload))
+            (task(owner, sequence), tag, Outcome::Value(payload))
         }
         STORED => {
-            let (owner, sequence, value, host, size): StoredHeader = read(header)?;
+            let (owner, sequence, tag, host, size): StoredHeader = read(header)?;
             (
                 task(owner, sequence),
-                value,
+                tag,
                 Outcome::Stored {
                     host: RuntimeId(host),
                     size,
@@ -205,7 +205,7 @@ fn decode_outcome(
             )
         }
         FAILED => {
-            let (owner, sequence, value, kind, message, context, format, references): FailedHeader<
+            let (owner, sequence, tag, kind, message, context, format, references): FailedHeader<
                 '_,
             > = read(header)?;
             let mut detail = cursor.payload(format, references, segments);
@@ -224,7 +224,7 @@ fn decode_outcome(
             };
             (
                 task(owner, sequence),
-                value,
+                tag,
                 Outcome::Failed(Box::new(failure)),
             )
         }
@@ -236,7 +236,7 @@ fn decode_call(
     header: &[u8],
     mut cursor: Cursor<'_>,
     segments: ThinVec<Segment>,
-) -> Result<Message, WireError> {
+) -> Result<RulesMessage, WireError> {
     let row: CallHeader<'_> = read(header)?;
     let (
         owner,
@@ -263,7 +263,7 @@ fn decode_call(
             ThinVec::new()
         })
     };
-    Ok(Message::Call(Box::new(Call {
+    Ok(RulesMessage::Call(Box::new(Call {
         task: TaskId {
             owner: RuntimeId(owner),
             sequence,
@@ -304,7 +304,7 @@ pub(in crate::wire) fn references_of(kind: u8, header: &[u8]) -> u64 {
     count.map_or(0, |count| u64::from(count) * REFERENCE as u64)
 }
 
-/// Puts a message together. Where part of its body is not there, `loss` says why.
+/// Decodes a message. Where part of its body is missing, `loss` gives the reason.
 pub(in crate::wire) fn decode(
     kind: u8,
     header: &[u8],
@@ -312,6 +312,44 @@ pub(in crate::wire) fn decode(
     segments: ThinVec<Segment>,
     loss: Option<Loss>,
 ) -> Result<Message, WireError> {
+    match decode_engine(kind, header)? {
+        Some(message) if segments.is_empty() && body.bytes().is_empty() => {
+            Ok(Message::Engine(message))
+        }
+        Some(_) => Err(WireError::Malformed("payload where none belongs")),
+        None => decode_rules(kind, header, body, segments, loss).map(Message::Rules),
+    }
+}
+
+/// The message of the engine that has this kind; none if the kind is one of the rules' messages.
+fn decode_engine(kind: u8, header: &[u8]) -> Result<Option<EngineMessage>, WireError> {
+    Ok(Some(match kind {
+        SHUTDOWN => EngineMessage::Shutdown {
+            grace_ms: read(header)?,
+        },
+        NOTE => {
+            let (level, text): (String, String) = read(header)?;
+            EngineMessage::LogRecord { level, text }
+        }
+        PROFILE => {
+            let (path, traced): (Option<String>, bool) = read(header)?;
+            EngineMessage::Profile { path, traced }
+        }
+        SQUEEZE => EngineMessage::ReclaimMemory,
+        ROOM => EngineMessage::MemoryAvailable,
+        PING => EngineMessage::Ping,
+        PONG => EngineMessage::Pong,
+        _ => return Ok(None),
+    }))
+}
+
+fn decode_rules(
+    kind: u8,
+    header: &[u8],
+    body: Body<'_>,
+    segments: ThinVec<Segment>,
+    loss: Option<Loss>,
+) -> Result<RulesMessage, WireError> {
     let variant = kind & VARIANT;
     let cursor = Cursor { body, at: 0, loss };
     match (kind & !VARIANT, variant) {
@@ -323,18 +361,21 @@ pub(in crate::wire) fn decode(
                 sequence,
             };
             let value = cursor.payload(format, references, segments);
-            return Ok(Message::RemotePut { task, value });
+            return Ok(RulesMessage::RemotePut { task, value });
         }
         (SETTLED, _) => {
-            let (task, _, outcome) = decode_outcome(variant, header, cursor, segments)?;
-            let outcome = Arc::new(outcome);
-            return Ok(Message::Completed { task, outcome });
+            let (task, tag, outcome) = decode_outcome(variant, header, cursor, segments)?;
+            return Ok(RulesMessage::Completed {
+                task,
+                part: join_part(tag)?,
+                outcome: Arc::new(outcome),
+            });
         }
         (FETCHED, _) => {
-            let (task, value, outcome) = decode_outcome(variant, header, cursor, segments)?;
-            return Ok(Message::Fetched {
+            let (task, tag, outcome) = decode_outcome(variant, header, cursor, segments)?;
+            return Ok(RulesMessage::Fetched {
                 task,
-                value,
+                value: join_wanted(tag)?,
                 outcome: Arc::new(outcome),
             });
         }
@@ -352,74 +393,65 @@ pub(in crate::wire) fn decode(
         sequence,
     };
     Ok(match kind {
-        CANCEL => Message::Cancel(task(read(header)?)),
-        PROBE => Message::DeliveryProbe(task(read(header)?)),
-        ARRIVED => Message::Delivered(task(read(header)?)),
+        CANCEL => RulesMessage::Cancel(task(read(header)?)),
+        PROBE => RulesMessage::DeliveryProbe(task(read(header)?)),
+        ARRIVED => RulesMessage::Delivered(task(read(header)?)),
         FETCH => {
             let (owner, sequence, value) = read(header)?;
-            Message::Fetch {
+            RulesMessage::Fetch {
                 task: task((owner, sequence)),
                 value,
             }
         }
-        HOLD => Message::RegisterHolder(join_object(read(header)?)?),
-        HOLD_ACKNOWLEDGED => Message::HolderRegistered(join_object(read(header)?)?),
-        RECEIVED => Message::RegisterHolderAndUnpin(join_object(read(header)?)?),
-        UNPIN => Message::Unpin(join_object(read(header)?)?),
+        HOLD => RulesMessage::RegisterHolder(join_object(read(header)?)?),
+        HOLD_ACKNOWLEDGED => RulesMessage::HolderRegistered(join_object(read(header)?)?),
+        RECEIVED => RulesMessage::RegisterHolderAndUnpin(join_object(read(header)?)?),
+        UNPIN => RulesMessage::Unpin(join_object(read(header)?)?),
         RELEASE => {
             let rows: Vec<(u8, u32, u64)> = read(header)?;
-            Message::Release(
+            RulesMessage::Release(
                 rows.into_iter()
                     .map(join_object)
                     .collect::<Result<_, _>>()?,
             )
         }
-        FREED => Message::Freed(tessera(read(header)?)),
+        FREED => RulesMessage::Freed(tessera(read(header)?)),
         PLACE => {
             let (owner, sequence, role): (u32, u64, u8) = read(header)?;
-            Message::Place(tessera((owner, sequence)), join_role(role)?)
+            RulesMessage::Place(tessera((owner, sequence)), join_role(role)?)
         }
         PLACED => {
             let (owner, sequence, place): (u32, u64, Place<'_>) = read(header)?;
-            Message::Placed {
+            RulesMessage::Placed {
                 tessera: tessera((owner, sequence)),
                 place: join_place(place),
             }
         }
-        LOCATE => Message::Locate(tessera(read(header)?)),
+        LOCATE => RulesMessage::Locate(tessera(read(header)?)),
         LOCATED => {
             let (owner, sequence, place): (u32, u64, Place<'_>) = read(header)?;
-            Message::Located {
+            RulesMessage::Located {
                 tessera: tessera((owner, sequence)),
                 place: join_place(place),
             }
         }
-        JOIN => Message::Join(read(header)?),
-        MEMBER_JOINED => Message::MemberJoined(read(header)?),
+        JOIN => RulesMessage::Join(read(header)?),
+        MEMBER_JOINED => RulesMessage::MemberJoined(read(header)?),
         MEMBER_DIED => {
             let (runtime, cause): (u32, &str) = read(header)?;
-            Message::MemberDied {
+            RulesMessage::MemberDied {
                 runtime: RuntimeId(runtime),
                 cause: cause.to_owned(),
             }
         }
-        DRAINED => Message::Drained(RuntimeId(read(header)?)),
-        DEATH_SETTLED => Message::DeathSettled(RuntimeId(read(header)?)),
-        FENCE => Message::Barrier(read(header)?),
-        FENCE_PASSED => Message::BarrierPassed(read(header)?),
-        SHUTDOWN => Message::Shutdown {
-            grace_ms: read(header)?,
-        },
-        DISCARD => Message::Discard(task(read(header)?)),
-        NOTE => {
-            let (level, text): (String, String) = read(header)?;
-            Message::LogRecord { level, text }
-        }
-        SQUEEZE => Message::ReclaimMemory,
-        ROOM => Message::MemoryAvailable,
-        WAREHOUSE_WANTED => Message::WarehouseRequested,
-        WAREHOUSE_FAILED => Message::WarehouseFailed(read(header)?),
-        BARRIER_TASK => Message::BarrierTask,
+        DRAINED => RulesMessage::Drained(RuntimeId(read(header)?)),
+        DEATH_SETTLED => RulesMessage::DeathSettled(RuntimeId(read(header)?)),
+        FENCE => RulesMessage::Barrier(read(header)?),
+        FENCE_PASSED => RulesMessage::BarrierPassed(read(header)?),
+        DISCARD => RulesMessage::Discard(task(read(header)?)),
+        WAREHOUSE_WANTED => RulesMessage::WarehouseRequested,
+        WAREHOUSE_FAILED => RulesMessage::WarehouseFailed(read(header)?),
+        BARRIER_TASK => RulesMessage::BarrierTask,
         RECOUNT => {
             let (held, restartable, awaited, more, asks): RecountHeader = read(header)?;
             let held: Result<_, _> = held.into_iter().map(join_object).collect();
@@ -427,7 +459,7 @@ pub(in crate::wire) fn decode(
             let awaited: Result<_, _> = awaited
                 .map(|(object, times)| Ok::<_, WireError>((join_object(object)?, times)))
                 .collect();
-            Message::Recount(Box::new(Recount {
+            RulesMessage::Recount(Box::new(Recount {
                 held: held?,
                 restartable: restartable.into_iter().map(tessera).collect(),
                 awaited: awaited?,
@@ -435,12 +467,6 @@ pub(in crate::wire) fn decode(
                 asks,
             }))
         }
-        PROFILE => {
-            let (path, traced): (Option<String>, bool) = read(header)?;
-            Message::Profile { path, traced }
-        }
-        PING => Message::Ping,
-        PONG => Message::Pong,
         _ => return Err(WireError::Kind(kind)),
     })
 }

@@ -11,12 +11,13 @@ use super::{
     PLACED, PONG, PROBE, PROFILE, RECEIVED, RECOUNT, REFERENCE, RELEASE, RESTARTABLE, ROOM,
     RecountHeader, SETTLED, SHUTDOWN, SQUEEZE, STORED, StoredHeader, UNPIN, VALUE, ValueHeader,
     WAREHOUSE_FAILED, WAREHOUSE_WANTED, cut, split_kind, split_object, split_place, split_role,
+    tag_of,
 };
 use crate::call::{Dependency, Outcome, Slot, Source};
-use crate::event::Role;
 use crate::id::{ObjectId, TaskId, TesseraId};
+use crate::member::Role;
 use crate::payload::Reference;
-use crate::wire::{Message, WireError};
+use crate::wire::{EngineMessage, Message, RulesMessage, WireError};
 
 fn write<T: Serialize>(out: &mut BytesMut, value: &T) -> Result<(), WireError> {
     rmp_serde::encode::write(&mut out.writer(), value)
@@ -29,11 +30,34 @@ pub(in crate::wire) fn encode(
     block: usize,
     out: &mut BytesMut,
 ) -> Result<u8, WireError> {
+    match message {
+        Message::Rules(message) => encode_rules(message, block, out),
+        Message::Engine(message) => encode_engine(message, out),
+    }
+}
+
+fn encode_engine(message: &EngineMessage, out: &mut BytesMut) -> Result<u8, WireError> {
+    Ok(match message {
+        EngineMessage::Shutdown { grace_ms } => write(out, grace_ms).map(|()| SHUTDOWN)?,
+        EngineMessage::LogRecord { level, text } => {
+            write(out, &(level, cut(text, LONGEST_TEXT))).map(|()| NOTE)?
+        }
+        EngineMessage::Profile { path, traced } => {
+            write(out, &(path.as_deref(), traced)).map(|()| PROFILE)?
+        }
+        EngineMessage::ReclaimMemory => SQUEEZE,
+        EngineMessage::MemoryAvailable => ROOM,
+        EngineMessage::Ping => PING,
+        EngineMessage::Pong => PONG,
+    })
+}
+
+fn encode_rules(message: &RulesMessage, block: usize, out: &mut BytesMut) -> Result<u8, WireError> {
     let task = |out: &mut BytesMut, id: &TaskId| write(out, &(id.owner.0, id.sequence));
     let tessera = |out: &mut BytesMut, id: &TesseraId| write(out, &(id.owner.0, id.sequence));
     let object = |out: &mut BytesMut, id: &ObjectId| write(out, &split_object(*id));
     let kind = match message {
-        Message::Call(call) => {
+        RulesMessage::Call(call) => {
             let (kind, result) = split_kind(call.kind);
             let flags = (u8::from(call.coroutine) * COROUTINE)
                 | (u8::from(call.construction.concurrent) * CONCURRENT)
@@ -58,60 +82,56 @@ pub(in crate::wire) fn encode(
             write(out, &row)?;
             CALL
         }
-        Message::Completed { task, outcome } => {
-            SETTLED | encode_outcome(*task, true, outcome, out)?
-        }
-        Message::Fetched {
+        RulesMessage::Completed {
+            task,
+            part,
+            outcome,
+        } => SETTLED | encode_outcome(*task, tag_of(*part), outcome, out)?,
+        RulesMessage::Fetched {
             task,
             value,
             outcome,
-        } => FETCHED | encode_outcome(*task, *value, outcome, out)?,
-        Message::Cancel(id) => task(out, id).map(|()| CANCEL)?,
-        Message::DeliveryProbe(id) => task(out, id).map(|()| PROBE)?,
-        Message::Delivered(id) => task(out, id).map(|()| ARRIVED)?,
-        Message::Fetch { task, value } => {
+        } => FETCHED | encode_outcome(*task, u64::from(*value), outcome, out)?,
+        RulesMessage::Cancel(id) => task(out, id).map(|()| CANCEL)?,
+        RulesMessage::DeliveryProbe(id) => task(out, id).map(|()| PROBE)?,
+        RulesMessage::Delivered(id) => task(out, id).map(|()| ARRIVED)?,
+        RulesMessage::Fetch { task, value } => {
             write(out, &(task.owner.0, task.sequence, value)).map(|()| FETCH)?
         }
-        Message::RegisterHolder(id) => object(out, id).map(|()| HOLD)?,
-        Message::HolderRegistered(id) => object(out, id).map(|()| HOLD_ACKNOWLEDGED)?,
-        Message::RegisterHolderAndUnpin(id) => object(out, id).map(|()| RECEIVED)?,
-        Message::Unpin(id) => object(out, id).map(|()| UNPIN)?,
-        Message::Release(objects) => {
+        RulesMessage::RegisterHolder(id) => object(out, id).map(|()| HOLD)?,
+        RulesMessage::HolderRegistered(id) => object(out, id).map(|()| HOLD_ACKNOWLEDGED)?,
+        RulesMessage::RegisterHolderAndUnpin(id) => object(out, id).map(|()| RECEIVED)?,
+        RulesMessage::Unpin(id) => object(out, id).map(|()| UNPIN)?,
+        RulesMessage::Release(objects) => {
             let rows: Vec<_> = objects.iter().copied().map(split_object).collect();
             write(out, &rows).map(|()| RELEASE)?
         }
-        Message::Freed(id) => tessera(out, id).map(|()| FREED)?,
-        Message::Place(id, role) => {
+        RulesMessage::Freed(id) => tessera(out, id).map(|()| FREED)?,
+        RulesMessage::Place(id, role) => {
             write(out, &(id.owner.0, id.sequence, split_role(*role))).map(|()| PLACE)?
         }
-        Message::Placed { tessera, place } => write(
+        RulesMessage::Placed { tessera, place } => write(
             out,
             &(tessera.owner.0, tessera.sequence, split_place(place)),
         )
         .map(|()| PLACED)?,
-        Message::Locate(id) => tessera(out, id).map(|()| LOCATE)?,
-        Message::Located { tessera, place } => write(
+        RulesMessage::Locate(id) => tessera(out, id).map(|()| LOCATE)?,
+        RulesMessage::Located { tessera, place } => write(
             out,
             &(tessera.owner.0, tessera.sequence, split_place(place)),
         )
         .map(|()| LOCATED)?,
-        Message::Join(member) => write(out, member).map(|()| JOIN)?,
-        Message::MemberJoined(member) => write(out, member).map(|()| MEMBER_JOINED)?,
-        Message::MemberDied { runtime, cause } => {
+        RulesMessage::Join(member) => write(out, member).map(|()| JOIN)?,
+        RulesMessage::MemberJoined(member) => write(out, member).map(|()| MEMBER_JOINED)?,
+        RulesMessage::MemberDied { runtime, cause } => {
             write(out, &(runtime.0, cut(cause, LONGEST_TEXT))).map(|()| MEMBER_DIED)?
         }
-        Message::Drained(runtime) => write(out, &runtime.0).map(|()| DRAINED)?,
-        Message::DeathSettled(runtime) => write(out, &runtime.0).map(|()| DEATH_SETTLED)?,
-        Message::Barrier(number) => write(out, number).map(|()| FENCE)?,
-        Message::BarrierPassed(number) => write(out, number).map(|()| FENCE_PASSED)?,
-        Message::Shutdown { grace_ms } => write(out, grace_ms).map(|()| SHUTDOWN)?,
-        Message::Discard(id) => task(out, id).map(|()| DISCARD)?,
-        Message::LogRecord { level, text } => {
-            write(out, &(level, cut(text, LONGEST_TEXT))).map(|()| NOTE)?
-        }
-        Message::ReclaimMemory => SQUEEZE,
-        Message::MemoryAvailable => ROOM,
-        Message::RemotePut { task, value } => {
+        RulesMessage::Drained(runtime) => write(out, &runtime.0).map(|()| DRAINED)?,
+        RulesMessage::DeathSettled(runtime) => write(out, &runtime.0).map(|()| DEATH_SETTLED)?,
+        RulesMessage::Barrier(number) => write(out, number).map(|()| FENCE)?,
+        RulesMessage::BarrierPassed(number) => write(out, number).map(|()| FENCE_PASSED)?,
+        RulesMessage::Discard(id) => task(out, id).map(|()| DISCARD)?,
+        RulesMessage::RemotePut { task, value } => {
             let row: KeepHeader = (
                 task.owner.0,
                 task.sequence,
@@ -120,15 +140,12 @@ pub(in crate::wire) fn encode(
             );
             write(out, &row).map(|()| KEEP)?
         }
-        Message::WarehouseRequested => WAREHOUSE_WANTED,
-        Message::WarehouseFailed(reason) => {
+        RulesMessage::WarehouseRequested => WAREHOUSE_WANTED,
+        RulesMessage::WarehouseFailed(reason) => {
             write(out, &cut(reason, LONGEST_TEXT)).map(|()| WAREHOUSE_FAILED)?
         }
-        Message::BarrierTask => BARRIER_TASK,
-        Message::Profile { path, traced } => {
-            write(out, &(path.as_deref(), traced)).map(|()| PROFILE)?
-        }
-        Message::Recount(recount) => {
+        RulesMessage::BarrierTask => BARRIER_TASK,
+        RulesMessage::Recount(recount) => {
             let held: Vec<_> = recount.held.iter().copied().map(split_object).collect();
             let restartable = recount.restartable.iter();
             let restartable: Vec<_> = restartable.map(|id| (id.owner.0, id.sequence)).collect();
@@ -139,15 +156,13 @@ pub(in crate::wire) fn encode(
             let row: RecountHeader = (held, restartable, awaited, recount.more, recount.asks);
             write(out, &row).map(|()| RECOUNT)?
         }
-        Message::Ping => PING,
-        Message::Pong => PONG,
     };
     Ok(kind)
 }
 
 fn encode_outcome(
     task: TaskId,
-    value: bool,
+    tag: u64,
     outcome: &Outcome,
     out: &mut BytesMut,
 ) -> Result<u8, WireError> {
@@ -157,14 +172,14 @@ fn encode_outcome(
             let row: ValueHeader = (
                 owner,
                 sequence,
-                value,
+                tag,
                 payload.format,
                 payload.references.len() as u32,
             );
             write(out, &row).map(|()| VALUE)
         }
         Outcome::Stored { host, size } => {
-            let row: StoredHeader = (owner, sequence, value, host.0, *size);
+            let row: StoredHeader = (owner, sequence, tag, host.0, *size);
             write(out, &row).map(|()| STORED)
         }
         Outcome::Failed(failure) => {
@@ -172,7 +187,7 @@ fn encode_outcome(
             let row: FailedHeader<'_> = (
                 owner,
                 sequence,
-                value,
+                tag,
                 failure.kind.number(),
                 cut(&failure.message, LONGEST_TEXT),
                 failure.context[from..]
