@@ -4,7 +4,7 @@ from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable, Generator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, Self, TypeAlias, final
+from typing import Any, ClassVar, Self, TypeAlias, final
 
 from typing_extensions import disjoint_base
 
@@ -12,16 +12,24 @@ __all__ = [
     "NOT_TRACED",
     "PROTOCOL_VERSION",
     "STORE_THRESHOLD",
+    "CallKind",
     "Engine",
     "Gather",
+    "Member",
     "Monitor",
+    "MonitorAddress",
+    "Notice",
     "Output",
+    "Placement",
     "RemoteMethod",
+    "Role",
     "Segment",
+    "StoreLimits",
     "Subscription",
     "Task",
     "TaskResult",
     "TesseraRef",
+    "WorkerLaunch",
     "allocate",
     "available_memory",
     "compress",
@@ -58,7 +66,7 @@ def configure(
     pickle: Callable[[object], tuple[bytes, list[Any]]],
     unpickle: Callable[[Any, list[Any]], object],
     encode_exception: Callable[[BaseException], tuple[str, bytes]],
-    decode_failure: Callable[[str, str, list[str], bytes | None], BaseException],
+    decode_exception: Callable[[str, bytes], BaseException],
     build: Callable[[_RawId, type, tuple[Any, ...], dict[str, Any]], object],
 ) -> None:
     """Tell the core which Python objects to work with; called once, when ``mosaic`` is imported.
@@ -66,15 +74,13 @@ def configure(
     Parameters
     ----------
     task_type
-        The class that calls return; a subclass of `Task` made without arguments.
+        The class that calls return; a subclass of `Task`.
     pickle, unpickle
         Encode and decode what msgpack cannot: in-band bytes and out-of-band buffers.
     encode_exception
         One line for people, and the exception with its traceback text as bytes.
-    decode_failure
-        Kind (``raised``, ``cancelled``, ``timed_out``, ``disconnected``, ``stopped``, ``object_lost``, ``rejected``,
-        ``internal``, ``descriptors``, ``memory``, ``connection_lost``), message, context lines and encoded exception to
-        an exception to raise.
+    decode_exception
+        Message and encoded exception to the exception to raise, for a task whose method raised.
     build
         Makes the live object of a tessera: its id, class, arguments and keyword arguments.
     """
@@ -99,27 +105,200 @@ def trace_origins(
 def engine() -> Engine | None:
     """Return the engine of this process, if one runs (in a forked child of its process: None)."""
 
+@final
+class WorkerLaunch:
+    """What the head starts its worker processes with.
+
+    The command is run once a worker with ``MOSAIC_WORKER_DIRECTORY``, ``MOSAIC_WORKER_RUNTIME`` and
+    ``MOSAIC_WORKER_UID`` in its environment. Running methods have ``stop_grace`` seconds to end when the network stops.
+    """
+
+    def __new__(
+        cls,
+        *,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        workers: int,
+        stop_grace: float,
+    ) -> Self: ...
+
+@final
+class StoreLimits:
+    """The limits of the stores: those of the environment where the program says nothing else.
+
+    Raises `ValueError` for a text that is no amount of memory.
+    """
+
+    def __new__(
+        cls,
+        *,
+        memory: str | None = None,
+        spill_directory: str | PathLike[str] | None = None,
+        spill_limit: str | None = None,
+    ) -> Self: ...
+
+@final
+class MonitorAddress:
+    """Where the monitor of an `mrun` is: its directory, its process, its key, and whether it runs this program."""
+
+    def __new__(
+        cls,
+        *,
+        directory: str | PathLike[str],
+        process: int,
+        key: str | PathLike[str],
+        commanded: bool,
+    ) -> Self: ...
+
+@final
+class Placement:
+    """Who chooses the worker of a new tessera: a strategy of the core, or the program by `Engine.chosen`."""
+
+    ROUND_ROBIN: ClassVar[Placement]
+    LEAST_LOADED: ClassVar[Placement]
+    PROGRAM: ClassVar[Placement]
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __int__(self) -> int: ...
+
+@final
+class Role:
+    """What a runtime is for; ``str`` gives ``head``, ``worker`` or ``warehouse``."""
+
+    HEAD: ClassVar[Role]
+    WORKER: ClassVar[Role]
+    WAREHOUSE: ClassVar[Role]
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __int__(self) -> int: ...
+
+@final
+class Member:
+    """A runtime that takes part."""
+
+    @property
+    def runtime(self) -> int: ...
+    @property
+    def uid(self) -> str: ...
+    @property
+    def pid(self) -> int: ...
+    @property
+    def role(self) -> Role: ...
+
+@disjoint_base
+class Notice:
+    """What the engine has to tell the program outside of any call: one class a kind of notice."""
+
+    @final
+    class Output(Notice):
+        """A line that a worker printed, without its end, and the number that `trace_origins` had its call carry."""
+
+        __match_args__ = ("uid", "error", "origin", "text")
+        def __new__(cls, uid: str, error: bool, origin: int | None, text: str) -> Self: ...
+        @property
+        def uid(self) -> str: ...
+        @property
+        def error(self) -> bool:
+            """On standard error rather than standard output."""
+        @property
+        def origin(self) -> int | None: ...
+        @property
+        def text(self) -> str: ...
+
+    @final
+    class Log(Notice):
+        """A line for the log, from that runtime."""
+
+        __match_args__ = ("uid", "level", "text")
+        def __new__(cls, uid: str, level: str, text: str) -> Self: ...
+        @property
+        def uid(self) -> str: ...
+        @property
+        def level(self) -> str: ...
+        @property
+        def text(self) -> str: ...
+
+    @final
+    class Joined(Notice):
+        """A runtime takes part."""
+
+        __match_args__ = ("uid",)
+        def __new__(cls, uid: str) -> Self: ...
+        @property
+        def uid(self) -> str: ...
+
+    @final
+    class Died(Notice):
+        """A runtime died."""
+
+        __match_args__ = ("uid", "cause")
+        def __new__(cls, uid: str, cause: str) -> Self: ...
+        @property
+        def uid(self) -> str: ...
+        @property
+        def cause(self) -> str: ...
+
+    @final
+    class Exhausted(Notice):
+        """No worker will join any more."""
+
+        __match_args__ = ("reason",)
+        def __new__(cls, reason: str) -> Self: ...
+        @property
+        def reason(self) -> str: ...
+
+    @final
+    class Choose(Notice):
+        """The program's placement strategy is asked; `Engine.chosen` answers."""
+
+        __match_args__ = ("tessera",)
+        def __new__(cls, tessera: _RawId) -> Self: ...
+        @property
+        def tessera(self) -> _RawId: ...
+
+    @final
+    class Ended(Notice):
+        """A task has ended for which `Task.subscribe_notice` was called with this token."""
+
+        __match_args__ = ("token",)
+        def __new__(cls, token: int) -> Self: ...
+        @property
+        def token(self) -> int: ...
+
+    @final
+    class Drained(Notice):
+        """All is read that workers had printed when `Engine.drain_output` was called with this token."""
+
+        __match_args__ = ("token",)
+        def __new__(cls, token: int) -> Self: ...
+        @property
+        def token(self) -> int: ...
+
+_AnyNotice: TypeAlias = (
+    Notice.Output
+    | Notice.Log
+    | Notice.Joined
+    | Notice.Died
+    | Notice.Exhausted
+    | Notice.Choose
+    | Notice.Ended
+    | Notice.Drained
+)
+
 def start_head(
+    launch: WorkerLaunch,
+    store: StoreLimits,
     *,
-    worker_command: Sequence[str],
-    worker_environment: Mapping[str, str],
-    num_workers: int,
+    placement: Placement,
     max_pending: int,
-    stop_grace: float,
-    foreign_strategy: bool,
-    least_loaded: bool,
-    store_memory: str | None = None,
-    spill_directory: str | PathLike[str] | None = None,
-    spill_limit: str | None = None,
+    monitor: MonitorAddress | None = None,
     profile: str | None = None,
-    monitor: tuple[str | PathLike[str], int, str | PathLike[str], bool] | None = None,
 ) -> Engine:
     """Start the head, workers as processes; monitor and node agent in this process, unless a monitor is named.
 
-    That is done by its directory, its process, its key, and whether it runs this program as its command.
-
-    Returns at once; see `Engine.wait_ready`. The command is run once a worker with
-    ``MOSAIC_WORKER_DIRECTORY``, ``MOSAIC_WORKER_RUNTIME`` and ``MOSAIC_WORKER_UID`` in its environment.
+    Returns at once; see `Engine.wait_ready`.
     """
 
 def read_profile(contents: bytes) -> tuple[list[dict[str, Any]], int]:
@@ -197,24 +376,14 @@ class Engine:
         """Whether `stop` was called here or the network has ended."""
     def wait_ready(self, workers: int, timeout: float | None) -> None:
         """Block until that many workers take part. Raises `TimeoutError`, or the reason why they cannot start."""
-    def members(self) -> list[tuple[int, str, int, str]]:
-        """Runtime number, uid, process id and role, of all that live, this one too.
-
-        The role is ``head``, ``worker`` or ``warehouse``.
-        """
+    def members(self) -> list[Member]:
+        """Return all that live, this one too."""
     def named(self, uid: str) -> int | None:
         """Return the runtime number of whoever lives under that uid."""
-    def notices(self) -> list[tuple[Any, ...]] | None:
-        """Block until there is something to tell the program; None once the engine has stopped.
-
-        ``("output", uid, "stdout" | "stderr", text, origin)`` one line of a worker, without its end, and the number
-        that `trace_origins` had it carry, or None; ``("drained", token)`` answers `drain_output`;
-        ``("report", level, text, uid)`` for the log, from that runtime; ``("joined", uid)``; ``("died", uid, cause)``;
-        ``("exhausted", reason)`` when no worker will join any more;
-        ``("choose", owner, sequence)``, to be answered with `chosen`; ``("done", token)``.
-        """
+    def notices(self) -> list[_AnyNotice] | None:
+        """Block until there is something to tell the program; None once the engine has stopped."""
     def chosen(self, tessera: _RawId, runtime: int | None, reason: str) -> None:
-        """Answer a ``choose`` notice."""
+        """Answer `Notice.Choose`: with a runtime, or with the reason why there is none."""
     def stop(self, grace: float | None = None) -> None:
         """End the network (head) or leave it. Blocks until every process, thread and file of it is gone.
 
@@ -240,7 +409,7 @@ class Engine:
     def holders(self, tessera: _RawId) -> list[int]:
         """Return the runtimes that are counted as holders of a tessera hosted here."""
     def functions(self, runtime: int) -> TesseraRef:
-        """Return the tessera of a runtime that plain functions run on; call with kind ``function``."""
+        """Return the tessera of a runtime that plain functions run on; call with `CallKind.FUNCTION`."""
     def keyed(self, runtime: int, key: str) -> TesseraRef:
         """Return the tessera of a runtime that functions of one key run on, one at a time; call as `functions`."""
     def warehouse(self) -> Task:
@@ -262,7 +431,7 @@ class Engine:
     def output_is_due(self) -> bool:
         """Whether the workers have printed something that may not have been handled yet."""
     def drain_output(self, token: int) -> None:
-        """Have a ``drained`` notice with this token come after all that the workers have printed by now."""
+        """Have a `Notice.Drained` with this token come after all that the workers have printed by now."""
     def register_barrier_task(self) -> None:
         """Tell the head that something is to be done here at its next barrier."""
     def take_barrier_tasks(self) -> list[int]:
@@ -289,6 +458,28 @@ class Engine:
         """Return the id of the tessera whose call runs in the current context, if any."""
 
 @final
+class CallKind:
+    """What a callable asks of a tessera."""
+
+    METHOD: ClassVar[CallKind]
+    """Call a method."""
+    GET: ClassVar[CallKind]
+    """Read an attribute, after the calls made before."""
+    GET_NOW: ClassVar[CallKind]
+    """Read an attribute past a running call."""
+    SET: ClassVar[CallKind]
+    """Set an attribute."""
+    STOP: ClassVar[CallKind]
+    """Free the tessera."""
+    FUNCTION: ClassVar[CallKind]
+    """Run a plain function, the first argument."""
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __int__(self) -> int: ...
+    def __reduce__(self) -> str: ...
+
+@final
 class TesseraRef:
     """A counted reference to a tessera; the tessera is freed when the last one anywhere goes."""
 
@@ -309,19 +500,20 @@ class TesseraRef:
         self,
         name: str,
         *,
-        kind: str = "method",
+        kind: CallKind = ...,
         coroutine: bool = False,
         reserved: frozenset[str] | None = None,
         retries: int = 0,
         resends: int = 0,
         timeout: float | None = None,
     ) -> RemoteMethod:
-        """Return a callable that calls this method.
+        """Return a callable that calls this method, or does what the kind says.
 
-        ``kind`` is one of ``method``, ``get``, ``get_now``, ``set``, ``stop``, ``function``, ``result:O:S`` (a method
-        of the live result of task (O, S)). ``reserved`` are those of ``max_retries``, ``timeout``, ``eager`` and
-        ``runtime`` that a call may give as keywords for mosaic itself.
+        ``reserved`` are those of ``max_retries``, ``timeout``, ``eager`` and ``runtime`` that a call may give as
+        keywords for mosaic itself.
         """
+    def result_method(self, name: str, task: Task, reserved: frozenset[str]) -> RemoteMethod:
+        """Return a callable that calls a method of the live result of a task that ran on this runtime."""
     def note(self) -> None:
         """Tell the encoder at work on this thread that the value being pickled refers to this tessera."""
 
@@ -335,7 +527,7 @@ class RemoteMethod:
 
 @disjoint_base
 class Task:
-    """One call: a handle on its end and its value."""
+    """One call: a handle on its end and its value; made by calls alone."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...
     @property
@@ -383,7 +575,7 @@ class Task:
     def subscribe(self, future: Future[None]) -> Subscription:
         """Have this future of the running loop resolved with None when the task has ended, well or not."""
     def subscribe_notice(self, token: int) -> None:
-        """Have a ``("done", token)`` notice sent when the task has ended."""
+        """Have a `Notice.Ended` with this token sent when the task has ended."""
     def unsubscribe_notice(self, token: int) -> None:
         """Have it not sent."""
     @property

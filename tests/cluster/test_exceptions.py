@@ -9,7 +9,7 @@ import types
 import pytest
 
 import mosaic
-from tests.support.actors import Counter, Echo
+from tests.support.actors import Blocker, Counter, Echo
 
 
 class MeshError(Exception):
@@ -341,3 +341,39 @@ def test_tracebacks_hold_no_frames_of_other_modules_alive(runtime):
     with pytest.raises(ZeroDivisionError) as info:
         Thrower.remote().divide(1, 0).wait()
     assert isinstance(info.value.__traceback__, types.TracebackType)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("cancelled", asyncio.CancelledError),
+        ("timed out", TimeoutError),
+        ("stopped", mosaic.TesseraStoppedError),
+    ],
+)
+async def test_failure_without_an_exception_has_the_class_of_its_kind(
+    runtime, flag, kind, expected
+):
+    started, release = flag("started"), flag("release")
+    if kind == "stopped":
+        stopped = await Counter.remote()
+        await mosaic.stop_tessera(stopped)
+        failing = stopped.add()
+    else:
+        blocker = Blocker.remote()
+        timeout = 0.3 if kind == "timed out" else None
+        failing = blocker.until_async(started, release, timeout=timeout)
+        await started.wait_async()
+    dependent = Echo.remote().back(failing)
+    if kind == "cancelled":
+        failing.cancel()
+    with pytest.raises(expected) as info:
+        await failing
+    assert type(info.value) is expected
+    # The worker cancels a call whose time has passed, and that is what the dependent call hears from it.
+    consequence = asyncio.CancelledError if kind == "timed out" else expected
+    with pytest.raises(consequence) as info:
+        await dependent
+    assert type(info.value) is consequence
+    assert any("needed as argument 0 of Echo.back" in note for note in info.value.__notes__)
+    release.set()

@@ -82,7 +82,7 @@ def recorded(tmp_path_factory, runner) -> tuple[Profile, dict, Path]:
     file = path / "run.mprof"
     with mosaic.session(num_workers=2, profile=file) as runtime:
         runner.run(drive(runtime, path, facts))
-        facts["pids"] = {uid: pid for _, uid, pid, _ in runtime.engine.members()}
+        facts["pids"] = {one.uid: one.pid for one in runtime.engine.members()}
     return model.build(tables.read(file)), facts, file
 
 

@@ -44,7 +44,7 @@ class Registrar:
 
 
 def names(runtime):
-    return sorted(uid for _, uid, _, _ in runtime.engine.members())
+    return sorted(member.uid for member in runtime.engine.members())
 
 
 async def test_it_is_no_worker(runtime):

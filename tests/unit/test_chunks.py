@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from mosaic.core.failure import decode_failure
+from mosaic.core.failure import decode_exception
 from mosaic.runtime.chunks import run_chunk, run_chunk_async, take_back
 from mosaic.serialise.codec import dumps, loads
 
@@ -40,7 +40,7 @@ def test_what_came_before_a_failure_is_kept():
     _, values, failure = answer
     assert values == [0, 1]
     message, exception = loads(dumps(failure))
-    error = decode_failure("raised", message, [], exception)
+    error = decode_exception(message, exception)
     assert type(error) is KeyError
     assert error.args == (2,)
 

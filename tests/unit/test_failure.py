@@ -1,11 +1,9 @@
 """Exceptions on their way."""
 
-import asyncio
-
 import pytest
 
 from mosaic import errors
-from mosaic.core.failure import decode_failure, encode_exception
+from mosaic.core.failure import decode_exception, encode_exception
 
 
 def send(error):
@@ -13,7 +11,7 @@ def send(error):
         raise error
     except BaseException as raised:
         line, detail = encode_exception(raised)
-    return line, decode_failure("raised", line, [], detail)
+    return line, decode_exception(line, detail)
 
 
 class OddError(Exception):
@@ -116,28 +114,7 @@ def test_the_line_is_one_line():
     assert line == "ValueError: a b"
 
 
-@pytest.mark.parametrize(
-    ("kind", "expected"),
-    [
-        ("cancelled", asyncio.CancelledError),
-        ("timed_out", TimeoutError),
-        ("disconnected", errors.RuntimeDisconnectedError),
-        ("connection_lost", errors.ConnectionLostError),
-        ("stopped", errors.TesseraStoppedError),
-        ("object_lost", errors.ObjectLostError),
-        ("rejected", errors.MosaicError),
-        ("internal", errors.MosaicError),
-        ("raised", errors.RemoteError),
-    ],
-)
-def test_kinds_without_an_exception(kind, expected):
-    error = decode_failure(kind, "what happened", ["needed as argument 0 of Solver.step"], None)
-    assert type(error) is expected
-    assert "what happened" in str(error)
-    assert error.__notes__ == ["needed as argument 0 of Solver.step"]
-
-
 def test_details_that_cannot_be_read():
-    error = decode_failure("raised", "ValueError: bad", [], b"rubbish")
+    error = decode_exception("ValueError: bad", b"rubbish")
     assert type(error) is errors.RemoteError
     assert "ValueError: bad" in str(error)

@@ -110,7 +110,7 @@ class NamedReference:
         self,
         name: str,
         *,
-        kind: str = "method",
+        kind: _core.CallKind = _core.CallKind.METHOD,
         coroutine: bool = False,
         reserved: frozenset[str] | None = None,
         retries: int = 0,
@@ -119,7 +119,11 @@ class NamedReference:
         """Return what calls a method of the tessera, reads or sets an attribute of it, or stops it."""
         line = self._engine.keyed(self.host, f"named:{self._uid}")
         call = line.method(
-            name, kind="function", coroutine=True, reserved=reserved or _NONE, retries=retries
+            name,
+            kind=_core.CallKind.FUNCTION,
+            coroutine=True,
+            reserved=reserved or _NONE,
+            retries=retries,
         )
 
         def by_name(*args: Any, **kwargs: Any) -> _core.Task:
@@ -135,7 +139,7 @@ class NamedReference:
 
 
 async def _call_named(
-    uid: str, kind: str, name: str, coroutine: bool, /, *args: Any, **kwargs: Any
+    uid: str, kind: _core.CallKind, name: str, coroutine: bool, /, *args: Any, **kwargs: Any
 ) -> Any:
     from mosaic.core.hosted import named
 

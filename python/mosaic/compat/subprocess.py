@@ -267,7 +267,7 @@ class Subprocess:
                     stdin.close()
 
     def _read(self) -> tuple[Any, ...]:
-        from mosaic.core.failure import decode_failure
+        from mosaic.core.failure import decode_exception
         from mosaic.serialise.codec import deserialise
 
         body, self._body = self._body, b""
@@ -277,7 +277,7 @@ class Subprocess:
             return RuntimeError(f"{self.name}, process {self.pid}, {how}, without a result"), None
         failed, value = deserialise(body)
         if failed:
-            return decode_failure("raised", value[0], [], value[1]), None
+            return decode_exception(value[0], value[1]), None
         return None, value
 
     def __repr__(self) -> str:

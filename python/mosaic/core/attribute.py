@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mosaic._core import CallKind
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -23,16 +25,16 @@ class RemoteAttribute:
         The object.
     name : str
         The attribute.
-    kind : str
-        ``get``, or ``get_now`` to read past a running call.
+    immediate : bool
+        Read past a running call, rather than after the calls made before.
     """
 
     __slots__ = ("_kind", "_name", "_proxy", "_task")
 
-    def __init__(self, proxy: TesseraProxy, name: str, kind: str = "get") -> None:
+    def __init__(self, proxy: TesseraProxy, name: str, immediate: bool = False) -> None:
         self._proxy = proxy
         self._name = name
-        self._kind = kind
+        self._kind = CallKind.GET_NOW if immediate else CallKind.GET
         self._task: Task | None = None
 
     def send(self) -> RemoteAttribute:

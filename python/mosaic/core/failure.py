@@ -47,59 +47,25 @@ def encode_exception(error: BaseException) -> tuple[str, bytes]:
     return line[:500], _plain_dumps((body, name, message, text, _where()), 5)
 
 
-def decode_failure(
-    kind: str, message: str, context: list[str], detail: bytes | None
-) -> BaseException:
-    """Make the exception to raise for a task that failed.
+def decode_exception(message: str, detail: bytes) -> BaseException:
+    """Decode an exception that a call raised in another process.
 
     Parameters
     ----------
-    kind : str
-        ``raised``, ``cancelled``, ``timed_out``, ``disconnected``, ``stopped``, ``object_lost``, ``rejected``,
-        ``internal``, ``descriptors``, ``memory`` or ``connection_lost``.
     message : str
         One line for people.
-    context : list of str
-        The tasks through which the failure came: ``needed as argument 0 of Solver.step``.
-    detail : bytes, optional
+    detail : bytes
         What `encode_exception` gave.
+
+    Returns
+    -------
+    BaseException
+        The exception with the remote traceback as a note, or a `RemoteError` where it cannot be rebuilt here.
     """
-    error = (
-        _decode_detail(message, detail)
-        if kind == "raised" and detail
-        else _from_kind(kind, message)
-    )
-    for line in context:
-        error.add_note(line)
-    return error
-
-
-def _from_kind(kind: str, message: str) -> BaseException:
-    if kind == "cancelled":
-        from asyncio import CancelledError
-
-        return CancelledError(message)
-    if kind == "timed_out":
-        return TimeoutError(message)
-    if kind == "internal":
-        return errors.MosaicError(f"a fault of mosaic itself, please report it: {message}")
-    made: dict[str, type[errors.MosaicError]] = {
-        "disconnected": errors.RuntimeDisconnectedError,
-        "connection_lost": errors.ConnectionLostError,
-        "stopped": errors.TesseraStoppedError,
-        "object_lost": errors.ObjectLostError,
-        "raised": errors.RemoteError,
-        "descriptors": errors.DescriptorLimitError,
-        "memory": errors.MemoryOverflowError,
-    }
-    return made.get(kind, errors.MosaicError)(message)
-
-
-def _decode_detail(line: str, detail: bytes) -> BaseException:
     try:
-        body, name, message, text, where = loads(bytes(detail))
+        body, name, shown, text, where = loads(bytes(detail))
     except Exception as reason:
-        return errors.RemoteError(f"{line} (its details cannot be read: {reason!r})", "", "")
+        return errors.RemoteError(f"{message} (its details cannot be read: {reason!r})", "", "")
     text = _with_sources(text)
     error: BaseException | None = None
     if body:
@@ -108,7 +74,7 @@ def _decode_detail(line: str, detail: bytes) -> BaseException:
         except Exception:
             error = None
     if not isinstance(error, BaseException) or not _may_travel(error):
-        error = errors.RemoteError(message, name, text)
+        error = errors.RemoteError(shown, name, text)
     # Of the workers that the exception has come through.
     earlier = getattr(error, "__notes__", None)
     if isinstance(earlier, list):

@@ -50,7 +50,7 @@ def forget() -> None:
 def _refresh() -> None:
     current = engine()
     known = {0: "head", current.runtime: current.uid}
-    known.update((number, uid) for number, uid, _, _ in current.members())
+    known.update((member.runtime, member.uid) for member in current.members())
     for number, uid in known.items():
         _names[number] = uid
         _numbers[uid] = number
@@ -59,7 +59,7 @@ def _refresh() -> None:
 def living() -> set[int]:
     """Return the numbers of the runtimes that take part, this one among them."""
     current = engine()
-    found = {number for number, _, _, _ in current.members()}
+    found = {member.runtime for member in current.members()}
     found.add(current.runtime)
     return found
 
@@ -105,7 +105,11 @@ def number_of(runtime: object) -> int:
 
 def workers() -> list[tuple[int, str]]:
     """Return number and uid of each living worker, in the order of their indices."""
-    found = [(number, uid) for number, uid, _, role in engine().members() if role == "worker"]
+    found = [
+        (member.runtime, member.uid)
+        for member in engine().members()
+        if member.role == _core.Role.WORKER
+    ]
     found.sort(key=lambda entry: (indices_of(entry[1]), entry[0]))
     return found
 
@@ -128,7 +132,7 @@ def no_worker(what: str = "") -> RuntimeDisconnectedError:
 def warehouse() -> int | None:
     """Return the number of this machine's warehouse; None while there is none."""
     members = engine().members()
-    return next((number for number, _, _, role in members if role == "warehouse"), None)
+    return next((one.runtime for one in members if one.role == _core.Role.WAREHOUSE), None)
 
 
 def indices_of(uid: str) -> tuple[int, ...]:

@@ -156,12 +156,12 @@ class TesseraProxy(ProxyNames):
         RemoteAttribute
             Awaited it gives the value, or raises `AttributeError`.
         """
-        return RemoteAttribute(self, name, "get_now" if immediate else "get").send()
+        return RemoteAttribute(self, name, immediate).send()
 
     def set_attr(self, name: str, value: object) -> _core.Task:
         """Set an attribute of the remote object, ordered after the calls made before; need not be awaited."""
         methods.give(self._user_class, (name,))
-        return self._ref.method(name, kind="set")(value)
+        return self._ref.method(name, kind=_core.CallKind.SET)(value)
 
     # The tessera itself.
 
@@ -356,7 +356,9 @@ class TesseraProxy(ProxyNames):
         """Return the task that frees the remote object, sent once."""
         stopping = self._stopping
         if stopping is None:
-            stopping = self.__dict__["_stopping"] = self._ref.method("stop", kind="stop")()
+            stopping = self.__dict__["_stopping"] = self._ref.method(
+                "stop", kind=_core.CallKind.STOP
+            )()
         return stopping
 
     # Being a reference.

@@ -101,7 +101,7 @@ class RuntimeProxy(Named, ProxyNames):
         if self.uid in {"monitor", "node:0"}:
             monitor, node = engine.launchers
             return monitor if self.uid == "monitor" else node
-        return next((pid for _, uid, pid, _ in engine.members() if uid == self.uid), None)
+        return next((member.pid for member in engine.members() if member.uid == self.uid), None)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RuntimeProxy) and other.uid == self.uid

@@ -35,11 +35,6 @@ class TaskRemote:
     def __getitem__(self, name: str) -> Any:
         task = self._task
         host = task.wait_placed()
-        owner, sequence = task.id
-        return (
-            network.engine()
-            .functions(host)
-            .method(name, kind=f"result:{owner}:{sequence}", reserved=_CONSUMED)
-        )
+        return network.engine().functions(host).result_method(name, task, _CONSUMED)
 
     __iter__ = None

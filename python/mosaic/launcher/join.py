@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from mosaic._core import MonitorAddress
 from mosaic.errors import MosaicError
 from mosaic.launcher.recording import WORKSPACE
 
@@ -38,9 +39,14 @@ class Launched:
         self.named = named
 
     @property
-    def seat(self) -> tuple[str, int, str, bool]:
-        """What the core has to know to join it."""
-        return self.key.directory, self.key.pid, self.path, self.named and self.key.commanded
+    def address(self) -> MonitorAddress:
+        """Where its monitor is."""
+        return MonitorAddress(
+            directory=self.key.directory,
+            process=self.key.pid,
+            key=self.path,
+            commanded=self.named and self.key.commanded,
+        )
 
     def workers(self, asked: int | None) -> int | None:
         """Return how many workers there are to be, given what the program asks for; None if neither says."""

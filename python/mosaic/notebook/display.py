@@ -11,9 +11,7 @@ import threading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    from mosaic._core import Engine
+    from mosaic._core import Engine, Notice
     from mosaic.notebook.cells import Cells
 
 _cells: Cells | None = None
@@ -58,13 +56,13 @@ class Lines:
         self._place: tuple[str, int | None] = "", None
         self._lines: list[str] = []
 
-    def add(self, notice: tuple[Any, ...]) -> None:
-        """Add a notice of output."""
-        _, uid, stream, text, origin = notice
-        if self._place != (stream, origin):
+    def add(self, notice: Notice.Output) -> None:
+        """Add a line that a worker printed."""
+        place = "stderr" if notice.error else "stdout", notice.origin
+        if self._place != place:
             self.write()
-            self._place = stream, origin
-        self._lines.append(f"[{uid}] {text}\n")
+            self._place = place
+        self._lines.append(f"[{notice.uid}] {notice.text}\n")
 
     def write(self) -> None:
         """Write what has been added."""

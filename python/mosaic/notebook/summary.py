@@ -6,6 +6,8 @@ their own, so that they look right in light and dark themes, and without scripts
 
 from __future__ import annotations
 
+from mosaic._core import Role
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -107,7 +109,7 @@ def of_runtime(runtime: Any) -> str:
     title = f"Runtime {runtime.uid}"
     if runtime.engine.stopped:
         return table(title, ("state",), [("stopped",)])
-    members = [member for member in runtime.engine.members() if member[3] != "head"]
-    rows = [(uid, role, pid) for _, uid, pid, role in sorted(members)]
+    members = sorted(runtime.engine.members(), key=lambda member: member.runtime)
+    rows = [(one.uid, str(one.role), one.pid) for one in members if one.role != Role.HEAD]
     threads = f"{runtime.num_threads} thread{'' if runtime.num_threads == 1 else 's'} each"
     return table(f"{title}, {runtime.mode}", ("uid", "role", "process"), rows, threads)

@@ -229,7 +229,7 @@ def _wait(self: ParameterMixin, task: Task | None) -> None:
             task = task.arrival()
         else:
             # Sent on the same connection, and answered past whatever runs or waits.
-            task = proxy._ref.method("_mosaic_copy", kind="get_now")()
+            task = proxy._ref.method("_mosaic_copy", kind=_core.CallKind.GET_NOW)()
     task.wait_ended()
     failure = task.failure()
     if failure is not None:

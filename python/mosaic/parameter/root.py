@@ -175,7 +175,7 @@ def _reference(proxy: TesseraProxy) -> Any:
         if copy_of(here) is None:
             service(here)("publish")
         return copy_of(here)
-    ask = proxy._ref.method("_mosaic_copy", kind="get_now")
+    ask = proxy._ref.method("_mosaic_copy", kind=_core.CallKind.GET_NOW)
     reference = _fetch(ask())
     if reference is None:
         # A tessera that was made a parameter later: its first copy comes after the calls made before.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mosaic._core import CallKind
 from mosaic.core import network
 from mosaic.core.services import services
 from mosaic.errors import RuntimeDisconnectedError
@@ -30,7 +31,7 @@ async def run_registered(runtime: Runtime, elsewhere: Iterable[int] = ()) -> Non
     """
     asked = [
         runtime.engine.functions(number).method(
-            "barrier", kind="function", coroutine=True, reserved=frozenset()
+            "barrier", kind=CallKind.FUNCTION, coroutine=True, reserved=frozenset()
         )(_run_registered_there)
         for number in elsewhere
     ]

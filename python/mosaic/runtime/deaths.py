@@ -8,7 +8,7 @@ from mosaic.errors import ConnectionLostError, ObjectLostError, RuntimeDisconnec
 
 def alive(uid: str) -> bool:
     """Tell whether a runtime takes part."""
-    return any(name == uid for _, name, _, _ in network.engine().members())
+    return any(member.uid == uid for member in network.engine().members())
 
 
 def disconnection(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mosaic._core import CallKind
 from mosaic.core import methods, network, placement
 
 TYPE_CHECKING = False
@@ -29,7 +30,7 @@ def caller(engine: Engine, function: Callable[..., Any], worker: int) -> RemoteM
     """Return what calls ``function`` on a worker; it takes the function as its first argument."""
     return engine.functions(worker).method(
         getattr(function, "__name__", type(function).__name__),
-        kind="function",
+        kind=CallKind.FUNCTION,
         coroutine=methods.is_coroutine_function(function),
         reserved=methods.RESERVED - methods.declared(function),
     )

@@ -52,6 +52,12 @@ _THREADS = (
     "NUMBA_NUM_THREADS",
 )
 
+_PLACEMENTS = {
+    RoundRobin: _core.Placement.ROUND_ROBIN,
+    LeastLoaded: _core.Placement.LEAST_LOADED,
+}
+"""The strategies that the core has itself."""
+
 _COMMAND = (
     "import os, sys; sys.path[:] = os.environ.pop('MOSAIC_SYS_PATH').split(os.pathsep); "
     "from mosaic.runtime.worker import main; main()"
@@ -174,7 +180,7 @@ def start(
     asked_threads = None if num_threads is None else _positive("num_threads", num_threads)
     asked_workers = None if num_workers is None else _positive("num_workers", num_workers)
     strategy = resolve(monitor_strategy)
-    foreign = type(strategy) not in {RoundRobin, LeastLoaded}
+    foreign = type(strategy) not in _PLACEMENTS
     cells = _cells_of_notebook()
     with _lock:
         if _core.engine() is not None:
@@ -192,17 +198,20 @@ def start(
             if cells is not None:
                 environment["MOSAIC_MARK_OUTPUT"] = "1"
             engine = _core.start_head(
-                worker_command=worker_command(),
-                worker_environment=environment,
-                num_workers=settings.workers,
+                _core.WorkerLaunch(
+                    command=worker_command(),
+                    environment=environment,
+                    workers=settings.workers,
+                    stop_grace=stop_grace,
+                ),
+                _core.StoreLimits(
+                    memory=None if warehouse_memory is None else str(warehouse_memory),
+                    spill_directory=spill_directory,
+                    spill_limit=None if spill_limit is None else str(spill_limit),
+                ),
+                placement=_PLACEMENTS.get(type(strategy), _core.Placement.PROGRAM),
                 max_pending=max_pending,
-                stop_grace=stop_grace,
-                foreign_strategy=foreign,
-                least_loaded=isinstance(strategy, LeastLoaded),
-                store_memory=None if warehouse_memory is None else str(warehouse_memory),
-                spill_directory=spill_directory,
-                spill_limit=None if spill_limit is None else str(spill_limit),
-                monitor=None if launched is None else launched.seat,
+                monitor=None if launched is None else launched.address,
                 profile=recorded,
             )
             return engine, settings

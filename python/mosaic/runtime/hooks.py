@@ -137,12 +137,10 @@ def _encode_exception(error: BaseException) -> tuple[str, bytes]:
     return encode_exception(error)
 
 
-def _decode_failure(
-    kind: str, message: str, context: list[str], detail: bytes | None
-) -> BaseException:
-    from mosaic.core.failure import decode_failure
+def _decode_exception(message: str, detail: bytes) -> BaseException:
+    from mosaic.core.failure import decode_exception
 
-    return decode_failure(kind, message, context, detail)
+    return decode_exception(message, detail)
 
 
 def install() -> None:
@@ -152,7 +150,7 @@ def install() -> None:
         pickle=serialise,
         unpickle=deserialise,
         encode_exception=_encode_exception,
-        decode_failure=_decode_failure,
+        decode_exception=_decode_exception,
         build=build,
     )
     services.provider = Services()

@@ -134,9 +134,9 @@ async def report(engine: Engine) -> MemoryReport:
 
     # Not the head, from elsewhere: it answers only while its program turns an event loop.
     others = {
-        uid: caller(engine, _look, number)(_look)
-        for number, uid, _, role in engine.members()
-        if role != "head" and uid != engine.uid
+        member.uid: caller(engine, _look, member.runtime)(_look)
+        for member in engine.members()
+        if member.role != _core.Role.HEAD and member.uid != engine.uid
     }
     found = {engine.uid: engine.memory()}
     answers = await asyncio.gather(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 
+from mosaic._core import Notice
 from mosaic.core import callbacks, network, placement
 from mosaic.errors import RuntimeDisconnectedError
 from mosaic.notebook import display
@@ -16,10 +17,11 @@ from mosaic.notebook.display import Lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from typing import Any, Self
+    from collections.abc import Iterable
+    from typing import Self
 
     from mosaic._core import Engine
+    from mosaic._core import _AnyNotice as AnyNotice
 
 _LEVELS = {"trace": 5, "debug": 10, "perf": 19, "info": 20, "warning": 30, "warn": 30, "error": 40}
 
@@ -28,9 +30,7 @@ REPLACEMENT_TIMEOUT = float(os.environ.get("MOSAIC_REPLACEMENT_TIMEOUT", "30"))
 
 _lock = threading.Lock()
 _watched: tuple[Engine, threading.Thread] | None = None
-_listeners: list[Callable[[str, str], None]] = []
-"""Called with ``joined``, ``died`` or ``stopped`` and a uid, or ``exhausted`` and why no worker will join any more."""
-
+_waiting: list[Membership] = []
 _leaving = False
 _exhausted: tuple[Engine, str] | None = None
 
@@ -77,7 +77,7 @@ def _read(engine: Engine) -> None:
     while True:
         batch = engine.notices()
         if batch is None:
-            _notify("stopped", engine.uid)
+            _wake()
             return
         try:
             _handle(engine, batch)
@@ -85,47 +85,50 @@ def _read(engine: Engine) -> None:
             _log(40, "a notice of the engine could not be handled", error=True)
 
 
-def _handle(engine: Engine, batch: Iterable[tuple[Any, ...]]) -> None:
+def _handle(engine: Engine, batch: Iterable[AnyNotice]) -> None:
     lines = Lines()
     for notice in batch:
-        kind = notice[0]
-        if kind == "output":
+        if isinstance(notice, Notice.Output):
             lines.add(notice)
             continue
         lines.write()
         try:
-            _handle_one(engine, kind, notice)
+            _handle_one(engine, notice)
         except Exception:
             _log(40, f"the notice {notice!r} could not be handled", error=True)
     lines.write()
 
 
-def _handle_one(engine: Engine, kind: str, notice: tuple[Any, ...]) -> None:
-    if kind == "done":
-        callbacks.fire(int(notice[1]))
-    elif kind == "report":
-        if _leaving and "the runtime was stopped" in notice[2]:
-            # Calls that were pending when the program stopped, and that nothing waited for.
-            return
-        _, level, text, uid = notice
-        _log(_LEVELS.get(level, 20), text if uid == "head" else f"[{uid}] {text}")
-    elif kind in {"joined", "died"}:
-        if kind == "died" and not _leaving:
-            _log(30, notice[2])
-        _notify(kind, notice[1])
-    elif kind == "exhausted":
-        global _exhausted
-        _exhausted = (engine, notice[1])
-        _notify(kind, notice[1])
-    elif kind == "drained":
-        display.set_drained(int(notice[1]))
-    elif kind == "choose":
-        _choose(engine, (int(notice[1]), int(notice[2])))
+def _handle_one(engine: Engine, notice: AnyNotice) -> None:
+    match notice:
+        case Notice.Ended(token=token):
+            callbacks.fire(token)
+        case Notice.Log(uid=uid, level=level, text=text):
+            # Of calls that nobody waited for when the program stopped nothing is reported.
+            if not (_leaving and "the runtime was stopped" in text):
+                _log(_LEVELS.get(level, 20), text if uid == "head" else f"[{uid}] {text}")
+        case Notice.Joined():
+            _wake()
+        case Notice.Died(uid=uid, cause=cause):
+            if not _leaving:
+                _log(30, cause)
+            _wake(uid)
+        case Notice.Exhausted(reason=reason):
+            global _exhausted
+            _exhausted = (engine, reason)
+            _wake()
+        case Notice.Drained(token=token):
+            display.set_drained(token)
+        case Notice.Choose(tessera=tessera):
+            _choose(engine, tessera)
+        case Notice.Output():
+            # `_handle` writes it, with the lines around it.
+            pass
 
 
-def _notify(kind: str, text: str) -> None:
-    for listener in list(_listeners):
-        listener(kind, text)
+def _wake(dead: str | None = None) -> None:
+    for membership in list(_waiting):
+        membership.change(dead)
 
 
 def exhausted(engine: Engine) -> str | None:
@@ -173,15 +176,16 @@ class Membership:
         self._loop = asyncio.get_running_loop()
         self._event = asyncio.Event()
         watch(self._engine)
-        _listeners.append(self._notice)
+        _waiting.append(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        _listeners.remove(self._notice)
+        _waiting.remove(self)
 
-    def _notice(self, kind: str, uid: str) -> None:
-        if kind == "died":
-            self.dead.add(uid)
+    def change(self, dead: str | None) -> None:
+        """Take in a change, with the uid of a runtime that died; on the thread that reads notices."""
+        if dead is not None:
+            self.dead.add(dead)
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._event.set)
 
@@ -227,7 +231,7 @@ def _forget_after_fork() -> None:
     global _watched, _lock, _exhausted
     _watched = _exhausted = None
     _lock = threading.Lock()
-    _listeners.clear()
+    _waiting.clear()
 
 
 os.register_at_fork(after_in_child=_forget_after_fork)

@@ -13,7 +13,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from mosaic.core.failure import decode_failure
+from mosaic._core import CallKind
+from mosaic.core.failure import decode_exception
 from mosaic.errors import ObjectLostError
 from mosaic.runtime import chunks, deaths
 
@@ -108,10 +109,12 @@ class Pump:
         name = getattr(mapping.function, "__name__", type(mapping.function).__name__)
         coroutine = mapping.coroutine
         none: frozenset[str] = frozenset()
-        self._call = functions.method(name, kind="function", coroutine=coroutine, reserved=none)
+        self._call = functions.method(
+            name, kind=CallKind.FUNCTION, coroutine=coroutine, reserved=none
+        )
         self._call_direct = functions.method(
             name,
-            kind="function",
+            kind=CallKind.FUNCTION,
             coroutine=coroutine,
             reserved=none,
             retries=mapping.settings.retries,
@@ -194,7 +197,7 @@ class Pump:
                 mapping.deliver(chunk.first, values)
             if failure is not None:
                 line, detail = failure
-                error = decode_failure("raised", line, [], detail)
+                error = decode_exception(line, detail)
                 mapping.fail(chunk.first + len(values), error)
             elif len(values) < len(chunk.rows):
                 mapping.give_back(chunk.rest(len(values)))
@@ -224,7 +227,7 @@ class Pump:
         sent.asked = True
         mapping = self._mapping
         ask = self._functions.method(
-            "take_back", kind="function", coroutine=True, reserved=frozenset()
+            "take_back", kind=CallKind.FUNCTION, coroutine=True, reserved=frozenset()
         )
         chunk = sent.chunk
         try:

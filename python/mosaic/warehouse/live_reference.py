@@ -166,7 +166,7 @@ def keyed(
 ) -> RemoteMethod:
     """Return what calls functions at a warehouse, in the order of calls on that uid."""
     tessera = engine.keyed(host, uid)
-    return tessera.method(name, kind="function", coroutine=coroutine, reserved=_NONE)
+    return tessera.method(name, kind=_core.CallKind.FUNCTION, coroutine=coroutine, reserved=_NONE)
 
 
 class LiveArgument:

@@ -40,6 +40,7 @@ fn call(task: TaskId, tessera: TesseraId, kind: CallKind) -> Call {
         method: "step".into(),
         coroutine: false,
         retries: 0,
+        origin: None,
         construction: Construction::default(),
         dependencies: ThinVec::new(),
         arguments: Payload {

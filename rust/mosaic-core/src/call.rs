@@ -1,5 +1,6 @@
 //! Calls and their outcomes, as data.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -134,6 +135,8 @@ pub struct Call {
     pub coroutine: bool,
     /// How many times the host runs it again after it raised.
     pub retries: u32,
+    /// The context that it was made in, such as the cell of a notebook; what the number means is the program's.
+    pub origin: Option<NonZeroU32>,
     /// For [`CallKind::Construct`] only.
     pub construction: Construction,
     /// Tasks that must end first.

@@ -64,6 +64,7 @@ fn call(task: TaskId, kind: CallKind) -> Box<Call> {
         method: "step".into(),
         coroutine: false,
         retries: 0,
+        origin: None,
         construction: Construction::default(),
         dependencies: ThinVec::new(),
         arguments: Payload::default(),

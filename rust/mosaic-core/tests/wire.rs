@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::io::IoSlice;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -233,6 +234,7 @@ fn call() -> impl Strategy<Value = Call> {
         any::<bool>(),
         any::<bool>(),
         any::<u32>(),
+        any::<u32>().prop_map(NonZeroU32::new),
         home,
     );
     let dependencies = proptest::collection::vec(dependency(), 0..4);
@@ -251,7 +253,7 @@ fn call() -> impl Strategy<Value = Call> {
                 tessera,
                 kind,
                 method,
-                (coroutine, concurrent, restartable, retries, home),
+                (coroutine, concurrent, restartable, retries, origin, home),
                 dependencies,
                 arguments,
             )| {
@@ -262,6 +264,7 @@ fn call() -> impl Strategy<Value = Call> {
                     method: Arc::from(method),
                     coroutine,
                     retries,
+                    origin,
                     construction: Construction {
                         concurrent,
                         restartable,
@@ -661,6 +664,7 @@ fn wire_5_a_body_that_makes_no_sense_costs_its_call() {
         method: Arc::from("step"),
         coroutine: false,
         retries: 0,
+        origin: None,
         construction: Construction::default(),
         dependencies: [Dependency {
             slot: Slot::Positional(0),

@@ -9,22 +9,21 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use crate::by_name;
 use crate::encode::{ARRAYS, BODY_IN_STORE, MSGPACK, NAMED, OPAQUE, PICKLE};
-use crate::hooks::{error, hooks, loss_error};
+use crate::errors::{SerialisationError, loss_error};
+use crate::hooks::hooks;
 use crate::msgpack::{Reader, truncated};
 use crate::store::{MappedView, Segment};
 
 /// Decode one value.
 pub(crate) fn decode_value(py: Python<'_>, mut payload: Payload) -> PyResult<Bound<'_, PyAny>> {
-    check(py, &payload)?;
+    check(&payload)?;
     let looked = body_in_store(py, &mut payload)?;
     let body = looked.as_ref().map_or(&payload.body[..], MappedView::bytes);
     match payload.format {
         MSGPACK | ARRAYS => Reader::new(py, body, payload.segments).value(),
         PICKLE => unpickle(py, body, payload.segments),
-        OPAQUE => Err(error(
-            py,
-            "SerialisationError",
-            &String::from_utf8_lossy(body),
+        OPAQUE => Err(SerialisationError::new_err(
+            String::from_utf8_lossy(body).into_owned(),
         )),
         0 => Ok(py.None().into_bound(py)),
         other => Err(PyValueError::new_err(format!("unknown encoding {other}"))),
@@ -32,10 +31,8 @@ pub(crate) fn decode_value(py: Python<'_>, mut payload: Payload) -> PyResult<Bou
 }
 
 /// Refuse a value of which part is not here.
-fn check(py: Python<'_>, payload: &Payload) -> PyResult<()> {
-    payload
-        .loss()
-        .map_or(Ok(()), |loss| Err(loss_error(py, loss)))
+fn check(payload: &Payload) -> PyResult<()> {
+    payload.loss().map_or(Ok(()), |loss| Err(loss_error(loss)))
 }
 
 /// A long body lies in the store: it is the last segment.
@@ -72,7 +69,7 @@ pub(crate) fn decode_arguments(
     mut payload: Payload,
     values: Vec<(Slot, Bytes, Payload)>,
 ) -> PyResult<Arguments<'_>> {
-    check(py, &payload)?;
+    check(&payload)?;
     let looked = match payload.format & !BODY_IN_STORE {
         MSGPACK | NAMED => body_in_store(py, &mut payload)?,
         _ => None,

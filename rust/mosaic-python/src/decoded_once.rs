@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
-use crate::hooks::{cached, error};
+use crate::errors::MosaicError;
+use crate::hooks::cached;
 
 use mosaic_runtime::sync::{Mutex, Rank};
 
@@ -74,9 +75,7 @@ impl Decoding {
         Some(match object {
             Some(object) if state == VALUE => Ok(Ok(object)),
             Some(object) => Ok(Err(object)),
-            None => Err(error(
-                py,
-                "MosaicError",
+            None => Err(MosaicError::new_err(
                 "the value of the task was collected with the task, and only a finalizer can still ask for it",
             )),
         })
@@ -97,9 +96,7 @@ impl Decoding {
             match self.state.load(Ordering::Acquire) {
                 ENCODED => break,
                 decoder if decoder == me => {
-                    return Err(error(
-                        py,
-                        "MosaicError",
+                    return Err(MosaicError::new_err(
                         "the value of the task is being rebuilt by this very thread: what its unpickling runs cannot ask for it",
                     ));
                 }
@@ -149,9 +146,7 @@ impl Decoding {
             last == me
         };
         if waits_for_me {
-            return Err(error(
-                py,
-                "MosaicError",
+            return Err(MosaicError::new_err(
                 "two threads rebuild the values of tasks, and what the unpickling of each runs asks for the value of the other's: \
                  unpickling should not wait for tasks",
             ));

@@ -1,6 +1,5 @@
 //! The engine of this process, as Python sees it.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,21 +8,17 @@ use mosaic_core::call::{Call, CallKind, Construction};
 use mosaic_core::event::{Role, Submission};
 use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
 use mosaic_core::payload::Reference;
-use mosaic_core::placement::LeastLoaded;
-use mosaic_runtime::engine::{EngineConfig, EngineError};
-use mosaic_runtime::node::Launch;
-use mosaic_runtime::notice::Notice;
-use mosaic_runtime::roles::{self, MonitorAddress, WorkerConfig};
-use mosaic_runtime::store::StoreSettings;
 use mosaic_runtime::sync::completion::{Callee, Completion};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::call_context;
 use crate::encode::{Arguments, Encoded, encode_arguments, encode_value};
-use crate::executor::PythonExecutor;
-use crate::host::{Host, engine_error, host_if_any};
+use crate::errors::engine_error;
+use crate::host::{Host, host_if_any};
 use crate::method::{TesseraRef, submit};
+use crate::notices::Notice;
+use crate::roles::Member;
 use crate::task::make_task;
 use crate::tracing;
 use crate::waiting::{block, deadline, detach};
@@ -31,105 +26,19 @@ use crate::waiting::{block, deadline, detach};
 /// Return the engine of this process, if one runs.
 #[pyfunction]
 pub(crate) fn engine() -> Option<PyEngine> {
-    host_if_any().map(|host| PyEngine { host })
-}
-
-/// Start the head, workers as processes; monitor and node agent in this process unless one that `mrun` started is named:
-/// its directory, its process, its key, and whether it runs this program as its command.
-#[pyfunction]
-#[pyo3(signature = (*, worker_command, worker_environment, num_workers, max_pending, stop_grace, foreign_strategy, least_loaded, store_memory = None, spill_directory = None, spill_limit = None, monitor = None, profile = None))]
-#[allow(clippy::too_many_arguments)]
-pub(crate) fn start_head(
-    py: Python<'_>,
-    worker_command: Vec<String>,
-    worker_environment: HashMap<String, String>,
-    num_workers: usize,
-    max_pending: usize,
-    stop_grace: f64,
-    foreign_strategy: bool,
-    least_loaded: bool,
-    store_memory: Option<&str>,
-    spill_directory: Option<PathBuf>,
-    spill_limit: Option<&str>,
-    monitor: Option<(PathBuf, u32, PathBuf, bool)>,
-    profile: Option<&str>,
-) -> PyResult<PyEngine> {
-    let wrong = pyo3::exceptions::PyValueError::new_err::<String>;
-    let mut store = StoreSettings::from_environment().map_err(wrong)?;
-    if let Some(text) = store_memory {
-        let set = store.set_memory(text);
-        set.map_err(|error| wrong(format!("warehouse_memory: {error}")))?;
-    }
-    if let Some(text) = spill_limit {
-        let set = store.set_spill_limit(text);
-        set.map_err(|error| wrong(format!("spill_limit: {error}")))?;
-    }
-    if let Some(path) = spill_directory {
-        store.spill_directory = path;
-    }
-    let mut worker_environment = worker_environment;
-    worker_environment.extend(store.to_environment());
-    let config = EngineConfig {
-        max_pending,
-        foreign_strategy,
-        store,
-    };
-    let launch = Launch {
-        command: worker_command,
-        environment: worker_environment.into_iter().collect(),
-        workers: num_workers,
-        grace: Duration::try_from_secs_f64(stop_grace).map_err(|_| {
-            pyo3::exceptions::PyValueError::new_err(
-                "stop_grace must be a positive number of seconds",
-            )
-        })?,
-    };
-    let executor = PythonExecutor::new(py)?;
-    let seam: Arc<dyn mosaic_runtime::executor::Executor> = Arc::<PythonExecutor>::clone(&executor);
-    let launched = monitor.map(|(directory, monitor, key, commanded)| MonitorAddress {
-        directory,
-        monitor,
-        key,
-        commanded,
-    });
-    let engine = detach(py, || match launched {
-        Some(place) => roles::joining_head(&config, launch, place, seam),
-        None => roles::head(&config, launch, seam),
-    })
-    .map_err(|error| engine_error(py, &error))?;
-    if profile.is_some()
-        && let Err(error) = detach(py, || engine.profile(profile, false))
-    {
-        detach(py, || engine.stop(None));
-        return Err(error.into());
-    }
-    if least_loaded {
-        engine.set_strategy(Box::new(LeastLoaded::default()));
-    }
-    Host::install(py, engine, executor).map(|host| PyEngine { host })
-}
-
-/// Join the head named in the environment, as the worker process that it started.
-#[pyfunction]
-pub(crate) fn join_worker(py: Python<'_>) -> PyResult<PyEngine> {
-    let executor = PythonExecutor::new(py)?;
-    let seam: Arc<dyn mosaic_runtime::executor::Executor> = Arc::<PythonExecutor>::clone(&executor);
-    let engine = detach(py, || {
-        let store = StoreSettings::from_environment().map_err(EngineError::System)?;
-        let config = EngineConfig {
-            store,
-            ..EngineConfig::default()
-        };
-        roles::worker(WorkerConfig::from_environment()?, &config, seam)
-    })
-    .map_err(|error| engine_error(py, &error))?;
-    Host::install(py, engine, executor).map(|host| PyEngine { host })
+    host_if_any().map(PyEngine::new)
 }
 
 /// One process's engine.
 #[pyclass(frozen, name = "Engine", module = "mosaic._core")]
 pub(crate) struct PyEngine {
     host: Arc<Host>,
+}
+
+impl PyEngine {
+    pub(crate) fn new(host: Arc<Host>) -> Self {
+        Self { host }
+    }
 }
 
 fn tessera_id(raw: (u32, u64)) -> TesseraId {
@@ -182,35 +91,19 @@ impl PyEngine {
         block(py, || self.host.engine.wait_ready(workers, deadline))
     }
 
-    fn members(&self) -> Vec<(u32, String, u32, &'static str)> {
+    fn members(&self) -> Vec<Member> {
         let members = self.host.engine.members();
-        members
-            .into_iter()
-            .map(|member| {
-                let role = match member.role {
-                    Role::Head => "head",
-                    Role::Worker => "worker",
-                    Role::Warehouse => "warehouse",
-                };
-                (member.runtime.0, member.uid, member.pid, role)
-            })
-            .collect()
+        members.into_iter().map(Member::from).collect()
     }
 
     fn named(&self, uid: &str) -> Option<u32> {
         self.host.engine.named(uid).map(|runtime| runtime.0)
     }
 
-    fn notices<'py>(&self, py: Python<'py>) -> PyResult<Option<Vec<Bound<'py, PyTuple>>>> {
+    fn notices(&self, py: Python<'_>) -> Option<Vec<Notice>> {
         let notices = Arc::clone(self.host.engine.notices());
-        let Some(taken) = detach(py, move || notices.take()) else {
-            return Ok(None);
-        };
-        taken
-            .into_iter()
-            .map(|notice| notice_tuple(py, notice))
-            .collect::<PyResult<_>>()
-            .map(Some)
+        let taken = detach(py, move || notices.take())?;
+        Some(taken.into_iter().map(Notice::from).collect())
     }
 
     #[pyo3(signature = (tessera, runtime, reason))]
@@ -242,13 +135,13 @@ impl PyEngine {
         retries: u32,
         restarts: u32,
     ) -> PyResult<(TesseraRef, Py<PyAny>)> {
-        let kwargs = call_context::depart(py, Some(kwargs.clone()))?;
+        let origin = call_context::current(py)?;
         let Arguments {
             payload: arguments,
             held: _held,
             dependencies,
             tasks: _tasks,
-        } = encode_arguments(Some(cls.as_any()), args, kwargs.as_ref())?;
+        } = encode_arguments(Some(cls.as_any()), args, Some(kwargs))?;
         let engine = &self.host.engine;
         let (tessera, task) = (
             TesseraId {
@@ -267,6 +160,7 @@ impl PyEngine {
             method: Arc::clone(&class),
             coroutine: false,
             retries,
+            origin,
             construction: Construction {
                 concurrent,
                 restartable: restarts > 0,
@@ -320,7 +214,7 @@ impl PyEngine {
             .host
             .engine
             .warehouse()
-            .map_err(|error| engine_error(py, &error))?;
+            .map_err(|error| engine_error(&error))?;
         make_task(py, &self.host, cell)
     }
 
@@ -398,9 +292,9 @@ impl PyEngine {
         Ok(found)
     }
 
-    fn account(&self, py: Python<'_>, nbytes: i64) -> PyResult<()> {
+    fn account(&self, nbytes: i64) -> PyResult<()> {
         let counted = self.host.engine.account(nbytes);
-        counted.map_err(|error| engine_error(py, &error))
+        counted.map_err(|error| engine_error(&error))
     }
 
     fn fence(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
@@ -408,7 +302,7 @@ impl PyEngine {
             .host
             .engine
             .barrier()
-            .map_err(|error| engine_error(py, &error))?;
+            .map_err(|error| engine_error(&error))?;
         make_task(py, &self.host, cell)
     }
 
@@ -494,27 +388,5 @@ impl PyEngine {
     fn call_is_running(&self, py: Python<'_>) -> PyResult<Option<(u32, u64)>> {
         let tessera = self.host.executor.running_tessera(py)?;
         Ok(tessera.map(|tessera| (tessera.owner.0, tessera.sequence)))
-    }
-}
-
-fn notice_tuple(py: Python<'_>, notice: Notice) -> PyResult<Bound<'_, PyTuple>> {
-    match notice {
-        Notice::Output {
-            uid,
-            error,
-            origin,
-            line,
-        } => {
-            let text = String::from_utf8_lossy(&line).into_owned();
-            let stream = if error { "stderr" } else { "stdout" };
-            ("output", uid, stream, text, origin).into_pyobject(py)
-        }
-        Notice::Drained(token) => ("drained", token).into_pyobject(py),
-        Notice::Log { uid, level, text } => ("report", level, text, uid).into_pyobject(py),
-        Notice::Exhausted(reason) => ("exhausted", reason).into_pyobject(py),
-        Notice::Joined(uid) => ("joined", uid).into_pyobject(py),
-        Notice::Died { uid, cause } => ("died", uid, cause).into_pyobject(py),
-        Notice::Choose(tessera) => ("choose", tessera.owner.0, tessera.sequence).into_pyobject(py),
-        Notice::Ended(token) => ("done", token).into_pyobject(py),
     }
 }

@@ -24,6 +24,7 @@ use crate::asyncio::remove_reader;
 use crate::call_context;
 use crate::coroutine::{Runner, RunningCoroutine, context_of, context_variable, copy_context};
 use crate::encode::HeldReferences;
+use crate::errors::RuntimeDisconnectedError;
 use crate::hooks::cached;
 use crate::host::Host;
 use crate::store;
@@ -285,7 +286,7 @@ impl PythonExecutor {
             }
             if self.stopped.load(Ordering::Acquire) {
                 let message = "the runtime stopped before the coroutine could run";
-                return Err(crate::hooks::error(py, "RuntimeDisconnectedError", message));
+                return Err(RuntimeDisconnectedError::new_err(message));
             }
             self.coroutines.rouse();
             detach(py, || self.attached.wait(None)).ok();
@@ -424,7 +425,7 @@ impl PythonExecutor {
                 return Ok(Err(value));
             }
             let context = self.context(py, tessera)?;
-            call_context::hand_on(py, &context)?;
+            call_context::pass_on(py, &context)?;
             Ok(Ok((value.unbind(), context)))
         });
         // Not a coroutine after all, or an attribute that was read past a running call.

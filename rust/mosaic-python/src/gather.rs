@@ -7,7 +7,8 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use crate::host::{Host, engine_error};
+use crate::errors::engine_error;
+use crate::host::Host;
 use crate::task::Task;
 use crate::waiting::{Target, Waiting, block, deadline};
 
@@ -104,7 +105,7 @@ impl Gather {
             let signal = host
                 .engine
                 .borrow_signal()
-                .map_err(|error| engine_error(py, &error))?;
+                .map_err(|error| engine_error(&error))?;
             let group = self.subscribe(py, *stage, Waiter::Thread(Arc::clone(&signal)));
             let cells: Vec<_> = self
                 .tasks

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use mosaic_core::id::{RuntimeId, TaskId, TesseraId};
-use mosaic_runtime::engine::{Engine, EngineError};
-use mosaic_runtime::store::StoreError;
+use mosaic_runtime::engine::Engine;
 use mosaic_runtime::sync::{Mutex, Rank};
 use pyo3::prelude::*;
 
 use crate::asyncio::Loops;
+use crate::errors::MosaicError;
 use crate::executor::PythonExecutor;
-use crate::hooks::error;
 use crate::signals::Signals;
 use crate::waiting::{block, detach};
 
@@ -24,24 +23,6 @@ pub(crate) struct Host {
 
 /// The engine of this process and the process that started it: a forked child has none.
 static CURRENT: Mutex<Option<(u32, Arc<Host>)>> = Mutex::new(Rank::Host, None);
-
-/// The exception for an engine's refusal.
-pub(crate) fn engine_error(py: Python<'_>, refusal: &EngineError) -> PyErr {
-    let class = match refusal {
-        EngineError::Backpressure(_) => "BackpressureError",
-        EngineError::TimedOut => {
-            return pyo3::exceptions::PyTimeoutError::new_err(refusal.to_string());
-        }
-        EngineError::Store(StoreError::Full(_) | StoreError::TooLarge(_)) => "MemoryOverflowError",
-        EngineError::Store(StoreError::Descriptors(_)) => "DescriptorLimitError",
-        EngineError::Stopped | EngineError::Forked => "RuntimeDisconnectedError",
-        EngineError::Store(StoreError::System(_))
-        | EngineError::Interrupted
-        | EngineError::NoWorkers(_)
-        | EngineError::System(_) => "MosaicError",
-    };
-    error(py, class, &refusal.to_string())
-}
 
 impl Host {
     /// Make an engine that of this process.
@@ -115,11 +96,9 @@ impl Host {
 }
 
 /// What belongs to the engine of this process.
-pub(crate) fn host(py: Python<'_>) -> PyResult<Arc<Host>> {
+pub(crate) fn host() -> PyResult<Arc<Host>> {
     host_if_any().ok_or_else(|| {
-        error(
-            py,
-            "MosaicError",
+        MosaicError::new_err(
             "there is no runtime in this process: start one with mosaic.run or mosaic.init",
         )
     })

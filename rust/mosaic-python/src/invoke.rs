@@ -12,8 +12,9 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::call_context;
 use crate::decode::{decode_arguments, decode_value};
 use crate::encode::{Encoded, HeldReferences, MSGPACK, OPAQUE, PICKLE, encode_value, noting};
+use crate::errors::{ObjectLostError, is_shortage, with_reserve};
 use crate::executor::PythonExecutor;
-use crate::hooks::{cached, hooks, is_shortage, with_reserve};
+use crate::hooks::{cached, hooks};
 use crate::tracing;
 
 /// Results with larger buffers than this are kept alive in their encoded form only.
@@ -45,7 +46,7 @@ impl PythonExecutor {
         let arguments = std::mem::take(&mut call.arguments);
         let from_elsewhere = !ready.values.is_empty() || !arguments.segments.is_empty();
         let (args, kwargs) = decode_arguments(py, arguments, ready.values)?;
-        let kwargs = call_context::arrive(py, kwargs)?;
+        call_context::enter(py, call.origin)?;
         if from_elsewhere {
             brought.extend(args.iter().cloned());
             brought.extend(kwargs.iter().map(|kwargs| kwargs.clone().into_any()));
@@ -128,13 +129,8 @@ impl PythonExecutor {
 
     /// The living result of a task that ran here.
     fn living<'py>(&self, py: Python<'py>, task: TaskId) -> PyResult<Bound<'py, PyAny>> {
-        let lost = || {
-            crate::hooks::error(
-                py,
-                "ObjectLostError",
-                &format!("the result of {task:?} is not here any more"),
-            )
-        };
+        let lost =
+            || ObjectLostError::new_err(format!("the result of {task:?} is not here any more"));
         let known = self
             .results
             .lock()

@@ -10,8 +10,7 @@ use mosaic_runtime::node::directory::Directory;
 use mosaic_runtime::sync::{Mutex, Rank};
 use pyo3::prelude::*;
 
-use crate::hooks::error;
-use crate::host::engine_error;
+use crate::errors::{MosaicError, engine_error};
 use crate::waiting::{block, deadline, detach};
 
 /// The monitor of this process: a directory first, then what listens there.
@@ -23,10 +22,10 @@ pub(crate) struct PyMonitor {
 }
 
 impl PyMonitor {
-    fn started(&self, py: Python<'_>) -> PyResult<&Monitor> {
+    fn started(&self) -> PyResult<&Monitor> {
         self.monitor
             .get()
-            .ok_or_else(|| error(py, "MosaicError", "the monitor has not been started"))
+            .ok_or_else(|| MosaicError::new_err("the monitor has not been started"))
     }
 }
 
@@ -50,15 +49,15 @@ impl PyMonitor {
         key: PathBuf,
     ) -> PyResult<()> {
         let Some(place) = self.place.lock().take() else {
-            return Err(error(py, "MosaicError", "the monitor was started before"));
+            return Err(MosaicError::new_err("the monitor was started before"));
         };
         let config = MonitorConfig {
             agent: agent_command,
             key,
             report,
         };
-        let monitor = detach(py, || Monitor::start(place, config))
-            .map_err(|error| engine_error(py, &error))?;
+        let monitor =
+            detach(py, || Monitor::start(place, config)).map_err(|error| engine_error(&error))?;
         // Only one thread can have had the place.
         let _ = self.monitor.set(monitor);
         Ok(())
@@ -75,7 +74,7 @@ impl PyMonitor {
     }
 
     fn wait_ready(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
-        let monitor = self.started(py)?;
+        let monitor = self.started()?;
         let deadline = deadline(timeout);
         block(py, || monitor.wait_ready(deadline))
     }
@@ -109,8 +108,7 @@ fn report(text: &str) {
 /// Be the node agent that the monitor named in the environment has started, until it ends.
 #[pyfunction]
 pub(crate) fn run_agent(py: Python<'_>) -> PyResult<()> {
-    detach(py, || agent(&AgentConfig::from_environment()?))
-        .map_err(|error| engine_error(py, &error))
+    detach(py, || agent(&AgentConfig::from_environment()?)).map_err(|error| engine_error(&error))
 }
 
 /// Start a command in a process group of its own; return its process id.

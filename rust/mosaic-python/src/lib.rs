@@ -3,6 +3,8 @@
 //! | module | what it does |
 //! | --- | --- |
 //! | [`engine`] | the engine of this process, as Python sees it |
+//! | [`roles`] | starting the engine, as the head or as a worker |
+//! | [`notices`] | what the engine has to tell the program, as objects |
 //! | [`host`] | the engine and its helpers, for functions that Python calls |
 //! | [`launcher`] | the monitor and node agent that `mrun` starts |
 //! | [`method`] | references to tesserae, and the callables that call their methods |
@@ -25,6 +27,7 @@
 //! | [`descriptors`] | the limit of open files |
 //! | [`by_name`] | functions and classes that are sent by their name |
 //! | [`call_context`] | the context of a call, such as the notebook cell that made it |
+//! | [`errors`] | failures of Rust as Python exceptions |
 //! | [`hooks`] | the Python objects that the extension module works with |
 
 #![allow(
@@ -45,6 +48,7 @@ mod decoded_once;
 mod descriptors;
 mod encode;
 mod engine;
+mod errors;
 mod executor;
 mod gather;
 mod hooks;
@@ -54,9 +58,11 @@ mod launcher;
 mod machine;
 mod method;
 mod msgpack;
+mod notices;
 mod output;
 mod profile;
 mod reduce;
+mod roles;
 mod signals;
 mod store;
 mod task;
@@ -79,7 +85,7 @@ mod _core {
         free_descriptors, given_descriptors, lower_descriptors, raise_descriptors,
     };
     #[pymodule_export]
-    use super::engine::{PyEngine, engine, join_worker, start_head};
+    use super::engine::{PyEngine, engine};
     #[pymodule_export]
     use super::gather::Gather;
     #[pymodule_export]
@@ -89,13 +95,19 @@ mod _core {
     #[pymodule_export]
     use super::machine::available_memory;
     #[pymodule_export]
-    use super::method::{RemoteMethod, TesseraRef};
+    use super::method::{Kind, RemoteMethod, TesseraRef};
+    #[pymodule_export]
+    use super::notices::Notice;
     #[pymodule_export]
     use super::output::Output;
     #[pymodule_export]
     use super::profile::read_profile;
     #[pymodule_export]
     use super::reduce::reduce;
+    #[pymodule_export]
+    use super::roles::{
+        Member, MonitorAddress, Placement, Role, StoreLimits, WorkerLaunch, join_worker, start_head,
+    };
     #[pymodule_export]
     use super::store::{Segment, allocate};
     #[pymodule_export]
@@ -110,4 +122,9 @@ mod _core {
     const STORE_THRESHOLD: usize = mosaic_runtime::store::THRESHOLD;
     #[pymodule_export]
     const PROTOCOL_VERSION: u8 = mosaic_core::wire::PROTOCOL_VERSION;
+
+    #[pymodule_init]
+    fn init(module: &super::Bound<'_, super::PyModule>) -> super::PyResult<()> {
+        module.py().import("mosaic.errors").map(drop)
+    }
 }

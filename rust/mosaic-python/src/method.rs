@@ -4,20 +4,21 @@ use std::sync::Arc;
 
 use mosaic_core::call::{Call, CallKind, Construction};
 use mosaic_core::event::Submission;
-use mosaic_core::id::{ObjectId, RuntimeId, TaskId, TesseraId};
+use mosaic_core::id::{ObjectId, RuntimeId, TesseraId};
 use mosaic_core::payload::Reference;
 use mosaic_runtime::engine::EngineError;
 use mosaic_runtime::sync::completion::{Callee, Completion};
 use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyFrozenSet, PyTuple};
+use pyo3::types::{PyDict, PyFrozenSet, PyString, PyTuple};
 
 use crate::call_arguments;
 use crate::call_context;
 use crate::encode::{Arguments, encode_arguments, note};
+use crate::errors::engine_error;
 use crate::hooks::cached;
-use crate::host::{Host, engine_error};
+use crate::host::Host;
 use crate::task::{Task, make_task};
 use crate::waiting::{block, deadline};
 
@@ -82,6 +83,25 @@ impl TesseraRef {
             }),
         }
     }
+
+    fn callable(
+        &self,
+        name: &str,
+        kind: CallKind,
+        coroutine: bool,
+        reserved: Option<&Bound<'_, PyFrozenSet>>,
+        options: Options,
+    ) -> RemoteMethod {
+        let class = Arc::clone(&self.inner.class);
+        RemoteMethod {
+            counted: Arc::clone(&self.inner),
+            callee: Callee::new(self.inner.tessera, class, name.into()),
+            kind,
+            coroutine,
+            reserved: reserved.cloned().map(Bound::unbind),
+            options,
+        }
+    }
 }
 
 impl TesseraHandle {
@@ -130,46 +150,34 @@ impl TesseraRef {
         &self.inner.class
     }
 
-    #[pyo3(signature = (name, *, kind = "method", coroutine = false, reserved = None, retries = 0, resends = 0, timeout = None))]
+    #[pyo3(signature = (name, *, kind = Kind::Method, coroutine = false, reserved = None, retries = 0, resends = 0, timeout = None))]
     #[allow(clippy::too_many_arguments)]
     fn method(
         &self,
         name: &str,
-        kind: &str,
+        kind: Kind,
         coroutine: bool,
         reserved: Option<&Bound<'_, PyFrozenSet>>,
         retries: u32,
         resends: u32,
         timeout: Option<f64>,
-    ) -> PyResult<RemoteMethod> {
-        let kind =
-            match kind {
-                "method" => CallKind::Method,
-                "get" => CallKind::GetAttribute,
-                "get_now" => CallKind::GetAttributeNow,
-                "set" => CallKind::SetAttribute,
-                "stop" => CallKind::Stop,
-                "function" => CallKind::Function,
-                other => CallKind::ResultMethod(result_kind(other).ok_or_else(|| {
-                    PyValueError::new_err(format!("{other:?} is no kind of call"))
-                })?),
-            };
-        Ok(RemoteMethod {
-            counted: Arc::clone(&self.inner),
-            callee: Callee::new(
-                self.inner.tessera,
-                Arc::clone(&self.inner.class),
-                name.into(),
-            ),
-            kind,
-            coroutine,
-            reserved: reserved.cloned().map(Bound::unbind),
-            options: Options {
-                retries,
-                resends,
-                timeout,
-            },
-        })
+    ) -> RemoteMethod {
+        let options = Options {
+            retries,
+            resends,
+            timeout,
+        };
+        self.callable(name, kind.into(), coroutine, reserved, options)
+    }
+
+    fn result_method(
+        &self,
+        name: &str,
+        task: &Task,
+        reserved: &Bound<'_, PyFrozenSet>,
+    ) -> RemoteMethod {
+        let kind = CallKind::ResultMethod(task.cell().id);
+        self.callable(name, kind, false, Some(reserved), Options::default())
     }
 
     fn note(&self, py: Python<'_>) -> PyResult<()> {
@@ -182,16 +190,47 @@ impl TesseraRef {
     }
 }
 
-/// `result:OWNER:SEQUENCE`
-fn result_kind(text: &str) -> Option<TaskId> {
-    let (owner, sequence) = text.strip_prefix("result:")?.split_once(':')?;
-    Some(TaskId {
-        owner: RuntimeId(owner.parse().ok()?),
-        sequence: sequence.parse().ok()?,
-    })
+/// What a callable asks of a tessera; see `CallKind` in `_core.pyi`.
+#[pyclass(
+    frozen,
+    eq,
+    name = "CallKind",
+    rename_all = "SCREAMING_SNAKE_CASE",
+    module = "mosaic._core",
+    from_py_object
+)]
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Kind {
+    Method,
+    Get,
+    GetNow,
+    Set,
+    Stop,
+    Function,
 }
 
-#[derive(Clone, Copy)]
+#[pymethods]
+impl Kind {
+    /// Pickles as the attribute of its class that it is.
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyString>> {
+        slf.as_any().repr()
+    }
+}
+
+impl From<Kind> for CallKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Method => Self::Method,
+            Kind::Get => Self::GetAttribute,
+            Kind::GetNow => Self::GetAttributeNow,
+            Kind::Set => Self::SetAttribute,
+            Kind::Stop => Self::Stop,
+            Kind::Function => Self::Function,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Default)]
 struct Options {
     retries: u32,
     resends: u32,
@@ -229,8 +268,7 @@ impl RemoteMethod {
         if let (Some(given), Some(reserved)) = (&kwargs, &self.reserved) {
             kwargs = Some(options.consume(given, reserved.bind(py))?);
         }
-        let named = kwargs.clone();
-        kwargs = call_context::depart(py, kwargs)?;
+        let origin = call_context::current(py)?;
         let (args, first) = if self.kind == CallKind::Function {
             let function = args.get_item(0)?;
             (args.get_slice(1, args.len()), Some(function))
@@ -258,6 +296,7 @@ impl RemoteMethod {
                 method: Arc::clone(&self.callee.method),
                 coroutine: self.coroutine,
                 retries: options.retries,
+                origin,
                 construction: Construction::default(),
                 dependencies,
                 arguments,
@@ -281,7 +320,7 @@ impl RemoteMethod {
             CallKind::Method | CallKind::Function | CallKind::ResultMethod(_)
         ) {
             let task = task.bind(py).cast()?;
-            call_arguments::remember(task, &args, named.as_ref(), options.retries)?;
+            call_arguments::remember(task, &args, kwargs.as_ref(), options.retries)?;
         }
         Ok(task)
     }
@@ -364,7 +403,7 @@ pub(crate) fn submit(
                 submission = Some(returned);
                 block(py, || host.engine.wait_for_capacity(deadline(None)))?;
             }
-            Err((_, error)) => return Err(engine_error(py, &error)),
+            Err((_, error)) => return Err(engine_error(&error)),
         }
     }
 }

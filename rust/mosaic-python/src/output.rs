@@ -5,7 +5,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
 use crate::encode::encode_value;
-use crate::hooks::error;
+use crate::errors::MosaicError;
 use crate::task::Task;
 
 /// A reference to one output of a task, or to its end. One without a task stands for a value that changes: as an
@@ -52,9 +52,7 @@ impl Output {
     fn task(&self, py: Python<'_>) -> PyResult<Py<Task>> {
         match &self.task {
             Some(task) => Ok(task.clone_ref(py)),
-            None => Err(error(
-                py,
-                "MosaicError",
+            None => Err(MosaicError::new_err(
                 "a reference to a value that changes has no task: read it with `await ref.value()`",
             )),
         }

@@ -13,8 +13,9 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::encode::note;
-use crate::hooks::{cached, loss_error};
-use crate::host::{Host, engine_error, host};
+use crate::errors::{engine_error, loss_error};
+use crate::hooks::cached;
+use crate::host::{Host, host};
 use crate::waiting::{block, detach};
 
 /// Of the addresses that the system's allocator gives; compiled code may count on it.
@@ -58,9 +59,8 @@ pub(crate) struct MappedView {
 impl MappedView {
     /// Look at a buffer.
     pub(crate) fn at(py: Python<'_>, stored: &Arc<dyn Stored>) -> PyResult<Self> {
-        let host = host(py)?;
-        let view =
-            detach(py, || host.engine.view(stored)).map_err(|error| engine_error(py, &error))?;
+        let host = host()?;
+        let view = detach(py, || host.engine.view(stored)).map_err(|error| engine_error(&error))?;
         if let Some(reference) = view.reference() {
             host.engine.retain(reference);
         }
@@ -109,7 +109,7 @@ impl Segment {
                 Memory::Bytes(UnsafeCell::new(bytes))
             }
             Part::Stored(stored) => Memory::View(MappedView::at(py, &stored)?),
-            Part::Lost(loss) => return Err(loss_error(py, &loss)),
+            Part::Lost(loss) => return Err(loss_error(&loss)),
         };
         Ok(Self { memory })
     }
@@ -159,7 +159,7 @@ impl Segment {
 /// Memory of the store to write to; passed on whole, it is not copied.
 #[pyfunction]
 pub(crate) fn allocate(py: Python<'_>, length: usize) -> PyResult<Segment> {
-    let host = host(py)?;
+    let host = host()?;
     let view = wait_for_room(py, &host, || host.engine.allocate(length))?;
     Ok(Segment {
         memory: Memory::View(MappedView {
@@ -191,7 +191,7 @@ pub(crate) fn keep_elements(py: Python<'_>, buffer: &PyUntypedBuffer) -> PyResul
         // from another thread during the call gets torn values, as it would with any copy.
         unsafe { std::slice::from_raw_parts(buffer.buf_ptr() as *const u8, length) }
     };
-    match host(py) {
+    match host() {
         Ok(host) if length >= THRESHOLD => keep(py, &host, bytes),
         _ => Ok(Part::Bytes(Bytes::copy_from_slice(bytes))),
     }
@@ -199,7 +199,7 @@ pub(crate) fn keep_elements(py: Python<'_>, buffer: &PyUntypedBuffer) -> PyResul
 
 /// Bytes of an encoder's own, in the store if they are many.
 pub(crate) fn keep_bytes(py: Python<'_>, bytes: Bytes) -> PyResult<Part> {
-    match host(py) {
+    match host() {
         Ok(host) if bytes.len() >= THRESHOLD => keep(py, &host, &bytes),
         _ => Ok(Part::Bytes(bytes)),
     }
@@ -228,10 +228,10 @@ fn wait_for_room<T: Send>(
         Err(error @ EngineError::Store(StoreError::Full(_))) => {
             let on_loop = cached!(py, "asyncio", "_get_running_loop")?.call0()?;
             if on_loop.is_truthy()? || host.executor.is_main_lane() {
-                return Err(engine_error(py, &error));
+                return Err(engine_error(&error));
             }
         }
-        result => return result.map_err(|error| engine_error(py, &error)),
+        result => return result.map_err(|error| engine_error(&error)),
     }
     block(py, || {
         host.engine.wait_for_store(None, || {

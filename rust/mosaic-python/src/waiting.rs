@@ -13,9 +13,10 @@ use pyo3::prelude::*;
 
 use crate::asyncio::LoopMailbox;
 use crate::call_context;
+use crate::errors::engine_error;
 use crate::gather::Gather;
 use crate::hooks::cached;
-use crate::host::{Host, engine_error, host};
+use crate::host::{Host, host_if_any};
 use crate::signals::Watch;
 use crate::task::Task;
 
@@ -61,7 +62,7 @@ fn block_watched<T: Send>(
                     "the time passed before the answer came",
                 ));
             }
-            Err(other) => return Err(engine_error(py, &other)),
+            Err(other) => return Err(engine_error(&other)),
         }
     }
 }
@@ -78,7 +79,7 @@ fn interruptions(py: Python<'_>) -> Option<Arc<Host>> {
         Ok(main.getattr("ident")?.extract::<Option<u64>>()? == Some(own))
     };
     let is_main = IS_MAIN.with(|known| *known.get_or_init(|| is_main().unwrap_or(false)));
-    is_main.then(|| host(py).ok()).flatten()
+    is_main.then(host_if_any).flatten()
 }
 
 /// The moment at which a wait of that many seconds ends.

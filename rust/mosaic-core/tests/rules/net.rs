@@ -278,6 +278,7 @@ impl Net {
             method: "step".into(),
             coroutine: false,
             retries: 0,
+            origin: None,
             construction: Construction::default(),
             dependencies: ThinVec::new(),
             arguments: payload("arguments"),

@@ -28,6 +28,7 @@ fn submit(task: TaskId, tessera: TesseraId, kind: CallKind) -> Submission<u64> {
         method: "step".into(),
         coroutine: false,
         retries: 0,
+        origin: None,
         construction: Construction::default(),
         dependencies: ThinVec::new(),
         arguments: Payload::default(),

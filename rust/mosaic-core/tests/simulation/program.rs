@@ -255,6 +255,7 @@ impl World {
             method: method.into(),
             coroutine: self.rng.chance(30) && kind == CallKind::Method,
             retries: if self.rng.chance(15) { 2 } else { 0 },
+            origin: None,
             construction: Construction::default(),
             dependencies: self.dependencies(at),
             arguments: self.payload(

@@ -525,6 +525,7 @@ pub fn call(
         method,
         coroutine: false,
         retries: 0,
+        origin: None,
         construction: Construction::default(),
         dependencies: ThinVec::new(),
         arguments,

@@ -6,6 +6,8 @@
 mod reading;
 mod writing;
 
+use std::num::NonZeroU32;
+
 use bytes::Bytes;
 
 use super::{Message, RulesMessage, WireError};
@@ -186,7 +188,7 @@ fn join_failure(tag: u8) -> Result<FailureKind, WireError> {
 }
 
 /// task, tessera (owner and number each), kind, flags, retries, task of a result method, method, length
-/// of the dependencies' block, format, number of references.
+/// of the dependencies' block, format, number of references, origin.
 type CallHeader<'a> = (
     u32,
     u64,
@@ -201,6 +203,7 @@ type CallHeader<'a> = (
     u64,
     u8,
     u32,
+    Option<NonZeroU32>,
 );
 /// task, tag, format, number of references. The tag of a fetched outcome is 1 if the value was wanted; that of a completed
 /// task is [`tag_of`] its part.

@@ -252,6 +252,7 @@ fn decode_call(
         block,
         format,
         references,
+        origin,
     ) = row;
     let references = cursor.references_or_loss(references);
     let dependencies = if cursor.loss.is_some() {
@@ -275,6 +276,7 @@ fn decode_call(
         method: Arc::from(method),
         coroutine: flags & COROUTINE != 0,
         retries,
+        origin,
         construction: Construction {
             concurrent: flags & CONCURRENT != 0,
             restartable: flags & RESTARTABLE != 0,

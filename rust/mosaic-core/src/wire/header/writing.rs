@@ -77,6 +77,7 @@ fn encode_rules(message: &RulesMessage, block: usize, out: &mut BytesMut) -> Res
                 block as u64,
                 call.arguments.format,
                 call.arguments.references.len() as u32,
+                call.origin,
             );
             write(out, &row)?;
             CALL
