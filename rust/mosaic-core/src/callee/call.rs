@@ -1,4 +1,4 @@
-//! Records of calls that have arrived. [`crate::callee::arrival`] takes them in, [`crate::callee::finish`] ends them.
+//! Records of calls that have arrived. [`crate::callee::delivery`] takes them in, [`crate::callee::finish`] ends them.
 
 use std::sync::Arc;
 

@@ -4,12 +4,12 @@
 //! | --- | --- |
 //! | [`tessera`] | records of tesserae, and the queues of their calls |
 //! | [`call`] | records of calls |
-//! | [`arrival`] | calls that arrive, and the values that they wait for |
+//! | [`delivery`] | calls that arrive, and the values that they wait for |
 //! | [`dispatch`] | which call of a tessera runs next, and when a tessera is freed |
 //! | [`finish`] | how calls end: run, retried, cancelled; and how long their results stay |
 
-mod arrival;
 mod call;
+mod delivery;
 mod dispatch;
 mod finish;
 mod tessera;

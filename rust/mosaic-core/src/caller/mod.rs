@@ -3,22 +3,22 @@
 //! | module | what it decides |
 //! | --- | --- |
 //! | [`task`] | the tasks that this runtime owns, from the submission to the last handle |
-//! | [`end`] | how tasks end, and when they are forgotten |
+//! | [`completion`] | how tasks end, and when they are forgotten |
 //! | [`route`] | where a tessera lives, and the calls that wait to leave for it |
 //! | [`send`] | when a waiting call leaves |
-//! | [`want`] | who is notified of the outcome of an own task |
+//! | [`subscriber`] | who is notified of the outcome of an own task |
 //! | [`delivery`] | whether a call has reached its host |
 //! | [`relocate`] | what becomes of a tessera whose host died |
 //! | [`loss`] | what becomes of tasks when a runtime dies, or the connection to it is lost |
 
+mod completion;
 mod delivery;
-mod end;
 mod loss;
 mod relocate;
 mod route;
 mod send;
+mod subscriber;
 mod task;
-mod want;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 

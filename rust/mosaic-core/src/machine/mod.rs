@@ -2,13 +2,13 @@
 //!
 //! | module | what it has |
 //! | --- | --- |
-//! | [`departures`] | the order of the steps after a join, a death, a lost connection, and a stop |
+//! | [`membership`] | the order of the steps after a join, a death, a lost connection, and a stop |
 //!
 //! The machine routes each event and message to the owner that decides, and the internal events by which owners answer
 //! those above them (`QUEUE-1` in [`crate::context`]).
 //! `docs/design/owners.md` has the order of the owners and the reasons.
 
-mod departures;
+mod membership;
 
 use std::collections::BTreeSet;
 
