@@ -1,7 +1,5 @@
-//! How tasks end (`TASK-1`): by the last part of their outcome, by a failure that is known here, and by the loss of all
-//! references.
-//!
-//! The records are in [`crate::caller::task`].
+//! How tasks end, as [`crate::caller::task`] promises: by the last part of their outcome, by a failure that is known here,
+//! and by the loss of all references. That file has the records.
 
 use std::sync::Arc;
 
