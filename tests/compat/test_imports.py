@@ -1,13 +1,12 @@
 """Names that programs import, from where they import them, and what each of them is."""
 
 import importlib
-import subprocess
-import sys
 import threading
 
 import pytest
 
 import mosaic
+from tests.support.scripts import run_code
 
 FUNCTIONS = {
     "mosaic.comms": ("get_hostname",),
@@ -37,19 +36,6 @@ PAIRS = [
 ]
 
 
-def fresh(statement):
-    """Run a statement as the first that a program does."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", statement],
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def test_each_name_where_it_is_imported_from():
     """Every one in an order of its own: what one import leaves behind must not be what the next one needs."""
     for module, name in PAIRS:
@@ -68,7 +54,9 @@ def test_each_name_where_it_is_imported_from():
 def test_as_attributes_of_the_package_alone():
     expressions = [f"{module}.{name}" for module, name in PAIRS]
     expressions += ["mosaic.utils.logger.log_level", "mosaic.utils.at_exit.add"]
-    lines = fresh(f"import mosaic\nfor each in {expressions!r}: print(type(eval(each)).__name__)")
+    lines = run_code(
+        f"import mosaic\nfor each in {expressions!r}: print(type(eval(each)).__name__)"
+    )
     assert len(lines.split()) == len(expressions)
 
 
@@ -85,7 +73,7 @@ def test_as_attributes_of_the_package_alone():
     ids=["at_exit", "h5", "file_manipulation.h5", "file_manipulation", "types", "comms"],
 )
 def test_statements_of_programs(statement):
-    assert fresh(statement) == "left\n"
+    assert run_code(statement) == "left\n"
 
 
 def test_at_exit_runs_the_last_first():
@@ -96,11 +84,11 @@ def test_at_exit_runs_the_last_first():
         "at_exit.add(second); at_exit.add(never); at_exit.add(lambda: print('first'))\n"
         "at_exit.remove(never); at_exit.remove(len)\n"
     )
-    assert fresh(code) == "first\nsecond\n"
+    assert run_code(code) == "first\nsecond\n"
 
 
 def test_importing_them_leaves_h5py_alone():
-    out = fresh(
+    out = run_code(
         "import sys, mosaic, mosaic.utils, mosaic.types, mosaic.comms, mosaic.file_manipulation\n"
         "mosaic.types.Struct, mosaic.utils.sizeof, mosaic.comms.compression\n"
         "print('h5py' in sys.modules, 'numpy' in sys.modules, 'asyncio' in sys.modules)"
@@ -130,7 +118,7 @@ set_main_thread()
 assert threading.main_thread() is real
 threading.Thread(target=lambda: (started.set(), print("waited for"))).start() if (started := threading.Event()) else 0
 """
-    assert fresh(code) == "waited for\n"
+    assert run_code(code) == "waited for\n"
     assert threading.main_thread() is threading.current_thread()
 
 
@@ -147,7 +135,7 @@ def test_mimport():
 
 def test_the_log_level_is_there_before_any_message():
     code = "from mosaic.utils import logger; print(logger.log_level)"
-    assert fresh(f"import os; os.environ['MOSAIC_LOG_LEVEL'] = 'PERF'; {code}") == "perf\n"
+    assert run_code(f"import os; os.environ['MOSAIC_LOG_LEVEL'] = 'PERF'; {code}") == "perf\n"
 
 
 def test_default_logger_called_and_uncalled(caplog):

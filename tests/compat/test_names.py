@@ -12,7 +12,7 @@ import pytest
 import mosaic
 from mosaic.runtime.head import _ACCEPTED
 from tests.support.actors import Counter, Echo
-from tests.support.scripts import run_script
+from tests.support.scripts import run_code, run_script
 
 NAMES = {
     "mosaic": "tessera init run stop runtime logger clear_runtime interactive gather h5 profiler subprocess"
@@ -84,19 +84,6 @@ def test_the_same_thing_from_everywhere():
     assert [(name, places) for name, places in homes.items() if len(places) > 1] == []
 
 
-def fresh(code):
-    """Run a program of its own: what other tests have imported would hide what an import leaves undone."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def test_each_is_found_as_the_first_thing_that_is_imported():
     code = "import os\n"
     for module, names in NAMES.items():
@@ -109,7 +96,7 @@ def test_each_is_found_as_the_first_thing_that_is_imported():
             "    os._exit(0)\n"
             "os.wait()\n"
         )
-    assert fresh(code) == ""
+    assert run_code(code) == ""
     expressions = [
         f"{module}.{name}"
         for module, names in NAMES.items()
@@ -117,7 +104,7 @@ def test_each_is_found_as_the_first_thing_that_is_imported():
         # The commands are no attribute of the package.
         if not module.startswith("mosaic.cli")
     ]
-    assert fresh(f"import mosaic\nfor one in {expressions!r}: eval(one)") == ""
+    assert run_code(f"import mosaic\nfor one in {expressions!r}: eval(one)") == ""
 
 
 USE = """
@@ -144,7 +131,7 @@ except TypeError as error: assert "class" in str(error)
     ],
 )
 def test_tessera_is_a_decorator_wherever_it_comes_from(statement):
-    fresh(statement + USE)
+    run_code(statement + USE)
 
 
 def test_warnings_of_the_decorator_name_the_program():
@@ -161,7 +148,7 @@ def test_warnings_of_the_decorator_name_the_program():
 
 
 def test_mimport_is_a_module_and_a_function():
-    fresh(
+    run_code(
         "import mosaic.utils.mimport, pickle\n"
         "from mosaic.utils import mimport\n"
         "from mosaic.utils.mimport import mimport as function\n"

@@ -193,3 +193,16 @@ def run_in(
 
 def _shared_memory() -> set[str]:
     return {n for n in os.listdir("/dev/shm") if n.startswith("mosaic")}
+
+
+def run_code(code: str) -> str:
+    """Run code in an interpreter that has imported nothing of ours, with warnings as errors; return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
